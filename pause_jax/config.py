@@ -1,0 +1,256 @@
+"""Configs: the schema of a run as dataclasses, made from and into ml_collections ConfigDicts.
+
+The dataclasses are the only place where a field, its type, its default and its meaning are written.
+`experiments/*.py` start from `default_config()` and change fields; flags change them further
+(`--config.train.steps=100`); `from_config_dict` turns the result into a validated `Config`.
+Nothing here imports ml_collections until a ConfigDict is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pause_jax.errors import UserError
+from pause_jax.model.config import Execution, ModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class PauseConfig:
+    """Pauses in pretraining (paper section 3.1)."""
+
+    n_pauses: int = 0  # distinct pause tokens, each one vector of d_model; 0: a standard model
+    rate: float = 0.0  # pauses per text token inserted into a pretraining block: 0.1 in the paper
+    mode: Literal["trim", "exact"] = "trim"  # "trim" (paper): insert, then cut back to length; "exact": lose no text
+
+    def validate(self) -> None:
+        if self.n_pauses < 0:
+            raise UserError(f"config.pauses.n_pauses is {self.n_pauses}, but must not be negative")
+        if not self.rate >= 0:
+            raise UserError(f"config.pauses.rate is {self.rate}, but must not be negative")
+        if self.rate > 0 and self.n_pauses == 0:
+            raise UserError(
+                f"config.pauses.rate = {self.rate} inserts pauses, but config.pauses.n_pauses = 0 gives the model none: "
+                "set --config.pauses.n_pauses=1"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which text, which tokenizer, how long a row."""
+
+    task: str = "python_stdlib"  # name in seqio.TaskRegistry; not used when `files` is given
+    files: str = ""  # glob of your own text: *.txt (a file is a document) or *.jsonl, *.jsonl.gz (a line is one)
+    text_field: str = "text"  # the field of a JSON line that holds the document
+    vocabulary: str = "byte"  # "byte", or the path of a SentencePiece model
+    length: int = 256  # positions in a row
+    separate_documents: bool = True  # attention, positions and loss stop at a document's end
+
+    def validate(self) -> None:
+        if self.length < 2:
+            raise UserError(f"config.data.length is {self.length}, but a row needs at least 2 positions")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW. Weight decay is on matrices only: never on biases, norms or pauses."""
+
+    learning_rate: float = 1e-3  # the peak
+    schedule: Literal["cosine", "linear", "rsqrt", "constant"] = "cosine"  # after warm-up
+    warmup_steps: int = 100
+    final_fraction: float = 0.1  # cosine, linear: learning rate at the last step, as a part of the peak
+    b1: float = 0.9
+    b2: float = 0.95
+    eps: float = 1e-8
+    weight_decay: float = 0.1
+    clip_norm: float = 1.0  # global gradient norm; 0: no clipping
+
+    def validate(self) -> None:
+        for name in ("learning_rate", "warmup_steps", "final_fraction", "weight_decay", "clip_norm"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"config.optimizer.{name} is {getattr(self, name)}, but must not be negative")
+        for name in ("b1", "b2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"config.optimizer.{name} is {getattr(self, name)}, but must be in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How long, on how much."""
+
+    steps: int = 1000  # a finished run accepts a larger value: it goes on
+    batch_size: int = 32  # rows of the global batch, all devices and microbatches together
+
+    def validate(self) -> None:
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config.train.{name} is {getattr(self, name)}, but must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """Devices along each mesh axis; one of them may be -1: what is left over."""
+
+    data: int = -1  # copies of the parameters, each with its own rows
+    fsdp: int = 1  # rows too, and parameters cut along d_model
+    tensor: int = 1  # heads, MLP width and vocabulary
+    sequence: int = 1  # positions
+
+    def validate(self) -> None:
+        sizes = dataclasses.asdict(self)
+        for name, size in sizes.items():
+            if size < 1 and size != -1:
+                raise UserError(f"config.run.mesh.{name} is {size}, but must be at least 1, or -1 for what is left")
+        if sum(size == -1 for size in sizes.values()) > 1:
+            raise UserError(f"config.run.mesh = {sizes} has more than one -1: only one axis can take what is left")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What does not change the result (beyond rounding): speed, memory, logs, checkpoints."""
+
+    mesh: MeshConfig = MeshConfig()
+    execution: Execution = Execution()
+    accumulation: int = 1  # microbatches a step; k of them equal one batch k times their size
+    loss_chunk: int = 0  # positions whose logits exist at a time; 0: all
+    log_every: int = 10  # steps
+    validate_every: int = 100  # steps; 0: never
+    validation_batches: int = 8  # at most; a smaller validation text is used whole
+    checkpoint_every: int = 100  # steps; the last step is always saved
+    keep_checkpoints: int = 2
+    keep_every: int = 0  # steps; checkpoints at its multiples are kept for good; 0: none
+    max_skipped_steps: int = 10  # non-finite steps in a row after which the run stops
+    tensorboard: bool = True
+
+    def validate(self) -> None:
+        for name in ("accumulation", "log_every", "validation_batches", "checkpoint_every", "keep_checkpoints",
+                     "max_skipped_steps"):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise UserError(f"config.run.{name} is {getattr(self, name)}, but must be at least 1")
+        for name in ("loss_chunk", "validate_every", "keep_every"):
+            if getattr(self, name) < 0:
+                raise UserError(f"config.run.{name} is {getattr(self, name)}, but must not be negative")
+        self.mesh.validate()
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run."""
+
+    seed: int = 0
+    init_from: str = ""  # a run's folder, or one of its checkpoints (RUN/checkpoints/STEP), whose parameters to start from
+    model: ModelConfig = ModelConfig()
+    pauses: PauseConfig = PauseConfig()
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    run: RunConfig = RunConfig()
+
+    def validate(self) -> None:
+        """Raises UserError where a field, or two of them together, cannot be."""
+        if not 0 <= self.seed < 2**31:
+            raise UserError(f"config.seed is {self.seed}, but must be in 0..{2**31 - 1}")
+        for section in (self.model, self.pauses, self.data, self.optimizer, self.train, self.run):
+            section.validate()
+        if self.model.positions == "learned" and self.data.length > self.model.max_positions:
+            raise UserError(
+                f"config.data.length = {self.data.length} is more than config.model.max_positions = "
+                f"{self.model.max_positions}, the rows of the learned position table"
+            )
+        if self.train.batch_size % self.run.accumulation:
+            raise UserError(
+                f"config.train.batch_size = {self.train.batch_size} is not divisible by config.run.accumulation = "
+                f"{self.run.accumulation}"
+            )
+
+
+def default_config() -> Any:
+    """The defaults of every field, as an unlocked ml_collections ConfigDict for `experiments/` to change."""
+    return to_config_dict(Config())
+
+
+def to_config_dict(config: Config) -> Any:
+    """`config` as an ml_collections ConfigDict (locked against unknown fields by ml_collections itself)."""
+    import ml_collections  # not needed on a bare accelerator box that restores a resolved config
+
+    return ml_collections.ConfigDict(to_dict(config))
+
+
+def from_config_dict(config_dict: Mapping[str, Any]) -> Config:
+    """A validated Config from a ConfigDict or a plain nested dict.
+
+    Raises:
+      UserError: unknown or missing field, wrong type, value outside its range; the field is named.
+    """
+    config = _build(Config, config_dict, "config")
+    config.validate()
+    return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """`config` as nested plain dicts, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def identity(config: Config, manifest: Mapping[str, Any]) -> str:
+    """Fingerprint of what a run computes: the config without `run` and `train.steps`, plus the data manifest.
+
+    Two folders with one identity hold the same run; `steps` is left out, so that a run can be prolonged.
+    """
+    content = {"config": _identity_fields(config), "data": dict(manifest)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(ours: Config, theirs: Config) -> list[str]:
+    """The fields in which two runs' identities differ, as `config.a.b: theirs -> ours`."""
+    flat_ours, flat_theirs = (flatten(_identity_fields(c)) for c in (ours, theirs))
+    return [f"config.{k}: {flat_theirs[k]!r} -> {v!r}" for k, v in flat_ours.items() if flat_theirs[k] != v]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one dict with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _identity_fields(config: Config) -> dict[str, Any]:
+    fields = to_dict(config)
+    del fields["run"]
+    del fields["train"]["steps"]
+    return fields
+
+
+def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
+    """An instance of the dataclass `cls`, every field given and of its type."""
+    hints = typing.get_type_hints(cls)
+    if unknown := sorted(set(values) - set(hints)):
+        raise UserError(f"{path}.{unknown[0]} is no field of the config; {path} has {', '.join(sorted(hints))}")
+    if missing := sorted(set(hints) - set(values)):
+        raise UserError(f"{path}.{missing[0]} is missing")
+    return cls(**{name: _convert(hints[name], values[name], f"{path}.{name}") for name in hints})
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{path} is {value!r}, but is a section with fields of its own")
+        return _build(typing.cast(type, hint), value, path)
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise UserError(f"{path} is {value!r}, but must be one of {', '.join(map(repr, choices))}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UserError(f"{path} is {value!r}, but must be of type {hint.__name__}")
+    return value

@@ -1,0 +1,9 @@
+"""The one exception that stands for a mistake of the user's."""
+
+
+class UserError(ValueError):
+    """A user's mistake, in one sentence: what is wrong, where, the value found, what to do.
+
+    Programs under `launch/` print the sentence and exit with code 2; everything else that is raised is
+    a defect of ours and keeps its traceback.
+    """
