@@ -1,0 +1,45 @@
+"""Which rows of the global batch this process reads, and how they become one global array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from pause_jax.distributed.sharding import batch_sharding
+from pause_jax.errors import UserError
+
+
+def process_rows(batch_size: int, length: int, mesh: Mesh, accumulation: int = 1) -> list[int]:
+    """Rows of a [batch_size, length] batch of which this process's devices hold a part, ascending.
+
+    Raises:
+      UserError: rows or positions cannot be cut evenly over the mesh.
+    """
+    row_parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    if batch_size % (row_parts * accumulation):
+        raise UserError(
+            f"config.train.batch_size = {batch_size} is not divisible by config.run.mesh.data x config.run.mesh.fsdp "
+            f"= {row_parts} devices times config.run.accumulation = {accumulation}"
+        )
+    if length % mesh.shape["sequence"]:
+        raise UserError(
+            f"config.data.length = {length} is not divisible by config.run.mesh.sequence = {mesh.shape['sequence']}"
+        )
+    indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size, length))
+    return sorted({row for index in indices.values() for row in range(batch_size)[index[0]]})
+
+
+def to_global(local: Mapping[str, np.ndarray], rows: list[int], batch_size: int, mesh: Mesh) -> dict[str, jax.Array]:
+    """The global batch, [batch_size, length] arrays on the mesh, of which this process has `local`, its `rows`."""
+    place = {row: i for i, row in enumerate(rows)}
+
+    def put(array: np.ndarray) -> jax.Array:
+        def part(index: tuple[slice, ...]) -> np.ndarray:
+            return array[[place[row] for row in range(batch_size)[index[0]]], index[1]]
+
+        return jax.make_array_from_callback((batch_size, array.shape[1]), batch_sharding(mesh), part)
+
+    return {name: put(array) for name, array in local.items()}

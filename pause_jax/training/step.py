@@ -1,0 +1,101 @@
+"""One training step and one validation step as pure functions of (state, batch).
+
+A batch is a dict of [B, T] arrays `inputs targets loss_weights positions segment_ids` (DESIGN of the data).
+The state is a plain dict: `params`, `opt_state`, `step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from pause_jax.model.decoder import Decoder
+from pause_jax.training.loss import cross_entropy_sum
+
+Params = dict[str, Any]
+State = dict[str, Any]
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+Network = Callable[[Params], Decoder]  # decoder.bind with everything but the parameters given
+
+
+def new_state(params: Params, optimizer: optax.GradientTransformation) -> State:
+    """The state before the first step."""
+    return {"params": params, "opt_state": optimizer.init(params), "step": jnp.zeros((), jnp.int32)}
+
+
+def batch_loss_sum(params: Params, batch: Batch, network: Network, loss_chunk: int) -> jax.Array:
+    """Weighted sum of the batch's losses, in nats; to be divided by the weights' sum."""
+    model = network(params)
+    hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"])
+    return cross_entropy_sum(hidden_BxTxD, model.head_VxD(), batch["targets"], batch["loss_weights"], loss_chunk)
+
+
+def make_train_step(network: Network, optimizer: optax.GradientTransformation, schedule: optax.Schedule, *,
+                    accumulation: int, loss_chunk: int) -> Callable[[State, Batch], tuple[State, Metrics]]:  # fmt: skip
+    """The step. Where loss or gradient is not finite, parameters and optimizer stay as they were; `step` goes on."""
+
+    def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        loss, grads = _mean_gradient(state["params"], batch, network, accumulation, loss_chunk)
+        grad_norm = optax.global_norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
+        learning_rate = jnp.asarray(schedule(state["step"]), jnp.float32)
+        params = jax.tree.map(lambda p, u: p - learning_rate * u, state["params"], updates)
+        old = (state["params"], state["opt_state"])
+        params, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), (params, opt_state), old)
+        new = {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
+        metrics = {"loss": loss, "grad_norm": grad_norm, "learning_rate": learning_rate, "skipped": ~finite}
+        return new, metrics | _token_counts(batch, network(state["params"]).config.vocab_size)
+
+    return train_step
+
+
+def make_validation_step(network: Network, loss_chunk: int) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array]]:
+    """(params, batch) → (sum of losses in nats, number of positions with a loss)."""
+
+    def validation_step(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        return batch_loss_sum(params, batch, network, loss_chunk), jnp.sum(batch["loss_weights"])
+
+    return validation_step
+
+
+def _mean_gradient(params: Params, batch: Batch, network: Network, accumulation: int,
+                   loss_chunk: int) -> tuple[jax.Array, Params]:  # fmt: skip
+    """Loss and gradient of the mean over *all* positions with a loss, summed microbatch by microbatch.
+
+    Pauses make the number of such positions differ between microbatches: a mean of their means would be another
+    loss. So each microbatch's sum is divided by the whole batch's count.
+    """
+    count = jnp.maximum(jnp.sum(batch["loss_weights"]), 1.0)
+
+    def loss_part(params: Params, micro: Batch) -> jax.Array:
+        return batch_loss_sum(params, micro, network, loss_chunk) / count
+
+    if accumulation == 1:
+        return jax.value_and_grad(loss_part)(params, batch)
+
+    def add(total: tuple[jax.Array, Params], micro: Batch) -> tuple[Any, None]:
+        part = jax.value_and_grad(loss_part)(params, micro)
+        return jax.tree.map(jnp.add, total, part), None
+
+    zero = (jnp.zeros((), jnp.float32), jax.tree.map(jnp.zeros_like, params))
+    # Microbatch j gets rows j, j + k, …: each device's rows are spread over all of them, none is moved.
+    micros = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, accumulation, *x.shape[1:]), 0, 1), batch)
+    total, _ = jax.lax.scan(add, zero, micros)
+    return total
+
+
+def _token_counts(batch: Batch, vocab_size: int) -> Metrics:
+    """Text, pause and loss-carrying positions of the batch: int32."""
+    real_BxT = batch["segment_ids"] > 0
+    pause_BxT = batch["inputs"] >= vocab_size
+    return {
+        "text_tokens": jnp.sum(real_BxT & ~pause_BxT, dtype=jnp.int32),
+        "pause_tokens": jnp.sum(real_BxT & pause_BxT, dtype=jnp.int32),
+        "loss_tokens": jnp.sum(batch["loss_weights"] > 0, dtype=jnp.int32),
+    }
