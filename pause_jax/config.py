@@ -180,13 +180,14 @@ def to_config_dict(config: Config) -> Any:
     return ml_collections.ConfigDict(to_dict(config))
 
 
-def from_config_dict(config_dict: Mapping[str, Any]) -> Config:
+def from_config_dict(config_dict: Any) -> Config:
     """A validated Config from a ConfigDict or a plain nested dict.
 
     Raises:
       UserError: unknown or missing field, wrong type, value outside its range; the field is named.
     """
-    config = _build(Config, config_dict, "config")
+    values = config_dict if isinstance(config_dict, Mapping) else config_dict.to_dict()
+    config = _build(Config, values, "config")
     config.validate()
     return config
 

@@ -7,3 +7,7 @@ class UserError(ValueError):
     Programs under `launch/` print the sentence and exit with code 2; everything else that is raised is
     a defect of ours and keeps its traceback.
     """
+
+
+class RunStopped(RuntimeError):
+    """A run ended itself to save what it has; one sentence says at which step and why."""

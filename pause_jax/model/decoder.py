@@ -90,7 +90,7 @@ class Decoder(nnx.Module):
 
     def head_VxD(self) -> jax.Array:
         """The output matrix, float32: logits are hidden · headᵀ (`logits`, or in chunks in training/loss.py)."""
-        return (self.head or self.token).embedding[...]
+        return constrain((self.head or self.token).embedding[...], "vocab", None)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
         """Logits over text tokens, float32 [B, T, V]."""
@@ -101,7 +101,8 @@ class Decoder(nnx.Module):
     def _embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
         vocab_size = self.config.vocab_size
         is_pause_BxT = ids_BxT >= vocab_size
-        x = jnp.take(self.token.embedding[...], jnp.where(is_pause_BxT, 0, ids_BxT), axis=0, mode="clip")
+        table_VxD = constrain(self.token.embedding[...], "vocab", None)  # gathered over fsdp, as every weight at its use
+        x = jnp.take(table_VxD, jnp.where(is_pause_BxT, 0, ids_BxT), axis=0, mode="clip")
         if self.pause is not None:
             pauses = jnp.take(self.pause.embedding[...], jnp.maximum(ids_BxT - vocab_size, 0), axis=0, mode="clip")
             x = jnp.where(is_pause_BxT[..., None], pauses, x)
@@ -153,7 +154,7 @@ def bind(params: dict[str, Any], config: ModelConfig, execution: Execution, n_pa
 
 def logical_axes(config: ModelConfig, n_pauses: int) -> dict[str, Axes]:
     """For each parameter's path ("layers/mlp/up/kernel") its logical axis names, one a dimension."""
-    flat = nnx.state(_abstract(config, n_pauses, Execution())).flat_state()
+    flat = nnx.to_flat_state(nnx.state(_abstract(config, n_pauses, Execution())))
     return {"/".join(path): param.get_metadata()["axes"] for path, param in flat}
 
 

@@ -41,7 +41,7 @@ def make_train_step(network: Network, optimizer: optax.GradientTransformation, s
 
     def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
         loss, grads = _mean_gradient(state["params"], batch, network, accumulation, loss_chunk)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         learning_rate = jnp.asarray(schedule(state["step"]), jnp.float32)

@@ -1,0 +1,60 @@
+# `make` lists the targets. Each makes or updates .venv when it must.
+
+PYTHON = .venv/bin/python
+RUNTIME = .venv/.installed
+DEV = .venv/.installed-dev
+
+.PHONY: help venv quickstart test slow lint types coverage clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+venv: $(RUNTIME) ## make or update .venv with what the programs need
+
+quickstart: $(RUNTIME) ## train a small model without and with pauses, and compare them (minutes on a laptop)
+	$(PYTHON) -m launch.quickstart
+
+test: $(DEV) ## run the fast tests
+	$(PYTHON) -m pytest -m "not slow" -n 2 --dist=loadfile
+
+slow: $(DEV) ## run the slow tests: several processes, kills and resumes, whole programs
+	$(PYTHON) -m pytest -m slow
+
+lint: $(DEV) ## check style and formatting
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+types: $(DEV) ## check types
+	$(PYTHON) -m mypy
+
+coverage: $(DEV) ## run all tests and show which lines of pause_jax none of them reaches
+	rm -f .coverage .coverage.*
+	PYTEST_ADDOPTS="--cov --cov-append --cov-report=" $(MAKE) test slow
+	$(PYTHON) -m coverage report --show-missing --skip-covered
+
+clean: ## remove .venv and caches; runs/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +
+
+# The stamps are newer than the files that they were installed from; an interrupted installation leaves none.
+$(RUNTIME): requirements.txt
+	@if ! $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+	  for python in python3 python3.13 python3.12 python3.11; do \
+	    if $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+	      found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "error: no Python 3.11, 3.12 or 3.13 with venv was found as python3, python3.13, python3.12 or python3.11:" \
+	      "install one (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; fi; \
+	  echo "making .venv with $$($$found --version)"; \
+	  $$found -m venv --clear .venv; \
+	fi
+	@echo "installing $< into .venv: some minutes the first time, 3 GB"
+	$(PYTHON) -m pip install --progress-bar=off -r $<
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	@echo "installing $< into .venv: some minutes the first time"
+	$(PYTHON) -m pip install --progress-bar=off -r $<
+	@touch $@

@@ -1,0 +1,1 @@
+"""Programs: `python -m launch.NAME --help` tells what each is for. What they share is in `cli.py`."""

@@ -1,0 +1,140 @@
+"""What all programs share: flags, `--help`, and mistakes told in one sentence.
+
+    def main(argv: list[str]) -> int:
+        config = cli.load_config()
+        from pause_jax.training import loop  # heavy imports go here: after the flags, so that --help is at once
+        ...
+        return cli.EXIT_DONE
+
+    if __name__ == "__main__":
+        cli.config_flag()
+        cli.workdir_flag()
+        cli.run(main)
+
+Exit codes:
+  0    done
+  1    a defect of ours, with its traceback
+  2    a mistake in the command: `error: ` and one sentence on stderr
+  3    the run stopped itself, everything saved (loss not finite); one sentence on stderr
+  75   stopped by a signal before the end, everything saved: the same command goes on
+  130  interrupted from the keyboard while nothing was there to save
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from absl import flags
+from absl import logging as absl_logging
+
+from launch import flag_errors
+from pause_jax import __version__
+from pause_jax.config import Config, from_config_dict
+from pause_jax.errors import RunStopped, UserError
+
+EXIT_DONE = 0
+EXIT_USER_ERROR = 2
+EXIT_STOPPED_ITSELF = 3
+EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h
+EXIT_INTERRUPTED = 130
+
+FLAGS = flags.FLAGS
+flags.disclaim_key_flags()  # what is defined here counts as the calling program's, for its --help
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+    """Parse the flags, call `main` with the program's name alone, and exit; never returns."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow or JAX is first imported
+    try:
+        code = _parse_and_call(main)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = EXIT_USER_ERROR
+    except RunStopped as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = EXIT_STOPPED_ITSELF
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = EXIT_INTERRUPTED
+    sys.exit(code)
+
+
+def config_flag() -> None:
+    """Define `--config=FILE.py[:ARGUMENT]` and, with it, `--config.a.b=VALUE`."""
+    from ml_collections import config_flags
+
+    config_flags.DEFINE_config_file(
+        "config", None, "a file of experiments/, with what its get_config() takes; --config.a.b=VALUE changes a field",
+        lock_config=True,
+    )  # fmt: skip
+
+
+def workdir_flag() -> None:
+    """Define `--workdir`."""
+    flags.DEFINE_string("workdir", None, "the run's folder: made where it is missing, gone on from where it is not")
+
+
+def load_config() -> Config:
+    """The config that the flags ask for, validated.
+
+    Raises:
+      UserError: `--config` is missing, or what it gives is no config.
+    """
+    if not FLAGS["config"].present:
+        raise UserError("--config is missing: give a config file, such as --config=experiments/quickstart.py:pause")
+    if not isinstance(FLAGS.config, Mapping):
+        file = FLAGS["config"].config_filename
+        raise UserError(f"get_config() of --config={file} returned {FLAGS.config!r}, which is no config")
+    return from_config_dict(FLAGS.config)
+
+
+def workdir() -> Path:
+    """The value of `--workdir`. Raises UserError where it is missing."""
+    if not FLAGS.workdir:
+        raise UserError("--workdir is missing: give the run's folder, such as --workdir=runs/mine")
+    return Path(FLAGS.workdir)
+
+
+def code_version() -> str:
+    """The commit of the checkout that runs, `+changes` where files differ from it; the package's version elsewhere."""
+
+    def git(*arguments: str) -> str:
+        root = Path(__file__).parent
+        command = ["git", *arguments]  # whichever git the user has
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return f"pause_jax {__version__}"
+
+
+def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
+    if any(argument in ("-h", "-help", "--help") for argument in sys.argv[1:]):
+        print(_help())
+        return EXIT_DONE
+    flag_errors.parse(sys.argv)
+    _log_to_stderr()
+    return main(sys.argv[:1]) or EXIT_DONE
+
+
+def _log_to_stderr() -> None:
+    """Warnings and worse of all libraries, one line each; `--verbosity=0` shows more."""
+    absl_logging.use_absl_handler()
+    absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+
+
+def _help() -> str:
+    """The program's docstring and its own flags."""
+    lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
+    for flag in FLAGS.get_key_flags_for_module(sys.argv[0]):
+        default = "" if flag.default in (None, "") else f" (default: {flag.default})"
+        name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}=..."
+        lines.append(f"  {name}\n      {' '.join(flag.help.split())}{default}")
+    return "\n".join(lines)

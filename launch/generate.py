@@ -1,0 +1,95 @@
+"""Continue a prompt with a trained model, after giving it time to think.
+
+    python -m launch.generate --run=runs/pause --m_inf=10 --prompt='def read(path):'
+
+The prompt is read with `m_inf` pauses appended; what the model says before the last pause is ignored (paper
+section 3.1), then it writes token by token. --temperature=0 (greedy) is the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from launch import cli
+from pause_jax.config import Config
+from pause_jax.errors import UserError
+
+FLAGS = flags.FLAGS
+
+
+def main(argv: list[str]) -> int:
+    if not FLAGS.run:
+        raise UserError("--run is missing: give a run's folder, or one of its checkpoints (RUN/checkpoints/STEP)")
+    if FLAGS.m_inf < 0:
+        raise UserError(f"--m_inf={FLAGS.m_inf} is negative: give the number of pauses, 0 or more")
+    if FLAGS.max_new_tokens < 1:
+        raise UserError(f"--max_new_tokens={FLAGS.max_new_tokens} leaves nothing to write: give 1 or more")
+    from pause_jax.inference.sampling import Sampling
+
+    sampling = Sampling(temperature=FLAGS.temperature, top_p=FLAGS.top_p)
+    texts = Model.restore(FLAGS.run).continue_texts(
+        FLAGS.prompt, m_inf=FLAGS.m_inf, max_new_tokens=FLAGS.max_new_tokens, sampling=sampling, seed=FLAGS.seed
+    )
+    for prompt, text in zip(FLAGS.prompt, texts, strict=True):
+        print(prompt + text)
+    return cli.EXIT_DONE
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A restored run, ready to write."""
+
+    config: Config
+    params: Any
+
+    @classmethod
+    def restore(cls, run_or_checkpoint: str) -> Model:
+        """Raises UserError where there is no run or checkpoint."""
+        from pause_jax import checkpoints
+        from pause_jax.config import MeshConfig
+        from pause_jax.distributed import mesh
+
+        folder, step = checkpoints.locate(run_or_checkpoint)
+        config = folder.config()
+        params = checkpoints.restore_params(folder.checkpoints, step, config, mesh.make_mesh(MeshConfig()))
+        return cls(config, params)
+
+    def continue_texts(self, prompts: list[str], *, m_inf: int, max_new_tokens: int, sampling: Any, seed: int) -> list[str]:
+        """What the model writes after each prompt and `m_inf` pauses, up to the end of the document.
+
+        Raises:
+          UserError: prompt, pauses and new tokens together are longer than the model's positions.
+        """
+        from pause_jax import tokenizer
+        from pause_jax.inference.generate import generate
+
+        words = tokenizer.load(self.config.data.vocabulary)
+        ids = generate(
+            self.params,
+            self.config.model,
+            self.config.run.execution,
+            self.config.pauses.n_pauses,
+            [words.encode(prompt) for prompt in prompts],
+            m_inf=m_inf,
+            attention="causal",  # as in pretraining
+            max_new_tokens=max_new_tokens,
+            eos_id=words.eos_id,
+            sampling=sampling,
+            seed=seed,
+        )
+        return [words.decode(one) for one in ids]
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
+    flags.DEFINE_multi_string("prompt", ["def "], "text to continue; may be given several times")
+    flags.DEFINE_integer("m_inf", 0, "pauses after the prompt")
+    flags.DEFINE_integer("max_new_tokens", 100, "tokens to write at most")
+    flags.DEFINE_float("temperature", 0.0, "0 is greedy")
+    flags.DEFINE_float("top_p", 1.0, "sample from the likeliest tokens that together have this probability")
+    flags.DEFINE_integer("seed", 0, "of the sampling")
+    cli.run(main)

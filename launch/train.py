@@ -1,0 +1,98 @@
+"""Pretrain a decoder, with pauses or without; run the same command again to go on where it stopped.
+
+    python -m launch.train --config=experiments/quickstart.py:pause --workdir=runs/pause
+    python -m launch.train --config=experiments/quickstart.py:pause --workdir=runs/mine \\
+        --config.data.files='texts/*.txt' --config.train.steps=2000
+
+Every setting is a config field (`--config.a.b=value`); pause_jax/config.py lists them with their meaning.
+Exit codes: 0 done, 2 a mistake in the command, 3 stopped by itself (loss not finite), 75 stopped by a signal
+with everything saved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Literal
+
+from launch import cli
+from pause_jax.config import Config
+from pause_jax.errors import UserError
+from pause_jax.runs import RunFolder
+
+
+def main(argv: list[str]) -> int:
+    workdir = Path(cli.workdir())
+    config = resolve(cli.load_config())
+    outcome = run(config, workdir)
+    if outcome == "stopped":
+        print(f"stopped by a signal; run the same command again to go on from {workdir}")
+        return cli.EXIT_STOPPED
+    print(f"trained to step {config.train.steps}: {workdir}")
+    return cli.EXIT_DONE
+
+
+def resolve(config: Config) -> Config:
+    """`config` with the vocabulary's size filled in.
+
+    Raises:
+      UserError: the tokenizer has ids that the model has no row for.
+    """
+    from pause_jax import tokenizer
+
+    size = tokenizer.load(config.data.vocabulary).size
+    if config.model.vocab_size and config.model.vocab_size < size:
+        raise UserError(
+            f"config.model.vocab_size = {config.model.vocab_size} is less than the {size} ids of "
+            f"config.data.vocabulary = {config.data.vocabulary!r}: raise it, or leave it 0 to take as many"
+        )
+    model = dataclasses.replace(config.model, vocab_size=config.model.vocab_size or size)
+    return dataclasses.replace(config, model=model)
+
+
+def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
+    """Train a resolved config in its folder, from wherever it stands.
+
+    Raises:
+      UserError: the folder holds another run, or config, data or mesh do not fit; nothing was written then.
+      RunStopped: loss or gradient was not finite for too long.
+    """
+    folder = RunFolder(workdir)
+    if folder.is_finished(config):
+        return "finished"
+    # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
+    from pause_jax.data import pretraining
+    from pause_jax.distributed import batches, mesh
+    from pause_jax.training import initialize, loop
+
+    corpus = pretraining.open_corpus(config.data)
+    devices = mesh.make_mesh(config.run.mesh)
+    rows = batches.process_rows(config.train.batch_size, config.data.length, devices, config.run.accumulation)
+    initialize.check(config, devices)
+    folder.claim(config, corpus.manifest)
+    common = {"data": config.data, "pause": config.pauses, "seed": config.seed, "vocab_size": config.model.vocab_size,
+              "batch_size": config.train.batch_size, "rows": rows}  # fmt: skip
+    validate = functools.partial(pretraining.validation_batches, corpus.validation, **common,
+                                 num_batches=config.run.validation_batches)  # fmt: skip
+    validation = {"loss": functools.partial(validate, rate=0.0)}
+    if config.pauses.rate:
+        validation["paused_loss"] = functools.partial(validate, rate=config.pauses.rate)
+    return loop.train(
+        loop.Job(
+            config=config,
+            mesh=devices,
+            rows=rows,
+            open_batches=functools.partial(pretraining.train_batches, corpus.train, **common),
+            validation=validation,
+            folder=folder,
+            label=workdir.name,
+            code_version=cli.code_version(),
+        )
+    )
+
+
+if __name__ == "__main__":
+    cli.config_flag()
+    cli.workdir_flag()
+    cli.run(main)

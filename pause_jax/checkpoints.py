@@ -1,0 +1,142 @@
+"""Checkpoints through Orbax: written in the background, restored onto any mesh and any number of processes.
+
+A step's folder holds three items: `params` and `optimizer` (arrays) and `meta` (JSON). A folder without its
+commit mark was not written to the end and is not seen; one that cannot be read is set aside with a warning,
+and the one before it is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from absl import logging
+
+from pause_jax.config import Config
+from pause_jax.distributed import sharding
+from pause_jax.errors import UserError
+from pause_jax.model import decoder
+from pause_jax.runs import RunFolder
+from pause_jax.training.step import State
+
+_ITEMS = ("params", "optimizer", "meta")
+
+
+@dataclasses.dataclass
+class Restored:
+    """A state on its devices, and what was noted with it."""
+
+    state: State
+    meta: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path, *, keep: int, keep_every: int = 0):
+        """Keeps the newest `keep`, and for good those at multiples of `keep_every` steps (0: none)."""
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
+        self._folder = folder.absolute()
+        self._options = options
+        self._manager = ocp.CheckpointManager(self._folder, options=options, item_names=_ITEMS)
+
+    def save(self, state: State, step: int, meta: dict[str, Any]) -> None:
+        """Start writing `state`; returns when it is copied, so that training can go on."""
+        if step in self._manager.all_steps():
+            return
+        optimizer = {"opt_state": state["opt_state"], "step": state["step"]}
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(state["params"]),
+                optimizer=ocp.args.StandardSave(optimizer),
+                meta=ocp.args.JsonSave(meta),
+            ),
+        )
+
+    def restore_newest(self, abstract: State) -> Restored | None:
+        """The newest readable checkpoint, laid out as `abstract` (shapes, dtypes, shardings); None when there is none.
+
+        Raises:
+          UserError: there are checkpoints, and none of them can be read.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                return self._restore(step, abstract)
+            except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
+                logging.warning("checkpoint %s cannot be read (%s): trying the one before it",
+                                self._folder / str(step), str(error).split("\n")[0][:200])  # fmt: skip
+                self._set_aside(step)
+        if steps:
+            raise UserError(
+                f"none of the checkpoints in {self._folder} can be read; they were renamed to *.damaged: "
+                "restore one from a copy, or give another --workdir to start afresh"
+            )
+        return None
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def _restore(self, step: int, abstract: State) -> Restored:
+        optimizer = {"opt_state": abstract["opt_state"], "step": abstract["step"]}
+        items = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(abstract["params"]),
+                optimizer=ocp.args.StandardRestore(optimizer),
+                meta=ocp.args.JsonRestore(),
+            ),
+        )
+        return Restored({"params": items.params, **items.optimizer}, items.meta)
+
+    def _set_aside(self, step: int) -> None:
+        if jax.process_index() == 0:
+            folder = self._folder / str(step)
+            folder.rename(folder.with_name(f"{step}.damaged"))
+        self._manager.reload()
+
+
+def locate(run_or_checkpoint: str) -> tuple[RunFolder, int]:
+    """The run and step that a path means: a run's folder (its newest step), or RUN/checkpoints/STEP.
+
+    Raises:
+      UserError: no run, or no such checkpoint, lies there.
+    """
+    path = Path(run_or_checkpoint)
+    is_checkpoint = path.name.isdigit() and path.parent.name == "checkpoints"
+    folder = RunFolder(path.parent.parent if is_checkpoint else path)
+    folder.config()  # raises where there is no run
+    steps = folder.saved_steps()
+    if not steps:
+        raise UserError(f"the run in {folder.path} has no checkpoint yet: train it, or wait for its first one")
+    step = int(path.name) if is_checkpoint else steps[-1]
+    if step not in steps:
+        raise UserError(f"{folder.path} has no checkpoint of step {step}; it has steps {', '.join(map(str, steps))}")
+    return folder, step
+
+
+def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.Mesh) -> dict[str, Any]:
+    """The parameters alone of one checkpoint of the run whose config this is, cut over `mesh`.
+
+    Raises:
+      UserError: the checkpoint cannot be read.
+    """
+    shardings = sharding.param_shardings(config.model, config.pauses.n_pauses, mesh)
+    abstract = with_shardings(decoder.abstract_params(config.model, config.pauses.n_pauses), shardings)
+    with ocp.StandardCheckpointer() as checkpointer:
+        try:
+            return checkpointer.restore(folder.absolute() / str(step) / "params", abstract)
+        except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
+            reason = str(error).split("\n")[0][:200]
+            raise UserError(f"checkpoint {folder / str(step)} cannot be read ({reason}): choose another step") from None
+
+
+def with_shardings(shapes: Any, shardings: Any) -> Any:
+    """Shapes and dtypes with the places where the arrays are to lie: what Orbax restores into."""
+    return jax.tree.map(lambda s, to: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=to), shapes, shardings)

@@ -1,0 +1,53 @@
+"""Text to ids and back without TensorFlow, for programs that only restore a model.
+
+The same ids as the SeqIO vocabularies of pause_jax/data (a test compares them).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pause_jax.errors import UserError
+
+_BYTE_OFFSET = 3  # ids 0, 1, 2 of SeqIO's ByteVocabulary are padding, end of document, unknown
+
+
+@dataclasses.dataclass(frozen=True)
+class Tokenizer:
+    """Ids are in [0, size); `eos_id` ends a document."""
+
+    size: int
+    eos_id: int
+    encode: Callable[[str], list[int]]
+    decode: Callable[[Sequence[int]], str]
+
+
+def load(vocabulary: str) -> Tokenizer:
+    """The tokenizer of `config.data.vocabulary`: "byte", or the path of a SentencePiece model.
+
+    Raises:
+      UserError: no SentencePiece model lies at that path.
+    """
+    return Tokenizer(256 + _BYTE_OFFSET, 1, _bytes_to_ids, _ids_to_text) if vocabulary == "byte" else _sentencepiece(vocabulary)
+
+
+def _bytes_to_ids(text: str) -> list[int]:
+    return [byte + _BYTE_OFFSET for byte in text.encode()]
+
+
+def _ids_to_text(ids: Sequence[int]) -> str:
+    return bytes(i - _BYTE_OFFSET for i in ids if _BYTE_OFFSET <= i < 256 + _BYTE_OFFSET).decode(errors="replace")
+
+
+def _sentencepiece(path: str) -> Tokenizer:
+    import sentencepiece  # only where a run uses one
+
+    if not Path(path).is_file():
+        raise UserError(f"config.data.vocabulary = {path!r} is neither 'byte' nor a SentencePiece model file")
+    try:
+        model = sentencepiece.SentencePieceProcessor(model_file=path)
+    except RuntimeError:
+        raise UserError(f"config.data.vocabulary = {path!r} is not a SentencePiece model: it cannot be parsed") from None
+    return Tokenizer(model.vocab_size(), model.eos_id(), lambda text: model.encode(text), lambda ids: model.decode(list(ids)))

@@ -1,0 +1,153 @@
+"""The training loop: restore or start, then step, log, validate, save, until done or asked to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from pause_jax.checkpoints import Checkpoints
+from pause_jax.config import Config
+from pause_jax.distributed import batches as global_batches
+from pause_jax.distributed import chips, sharding
+from pause_jax.model import counts, decoder
+from pause_jax.reporting.progress import Progress
+from pause_jax.reporting.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
+from pause_jax.runs import RunFolder
+from pause_jax.training import initialize
+from pause_jax.training.log import Counters, StepLog
+from pause_jax.training.optimizer import make_optimizer, make_schedule
+from pause_jax.training.signals import StopSignals
+from pause_jax.training.step import State, make_train_step, make_validation_step
+
+LocalBatch = dict[str, np.ndarray]  # the rows of this process
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What the loop needs and does not make itself."""
+
+    config: Config
+    mesh: jax.sharding.Mesh
+    rows: list[int]  # of the global batch, those of this process
+    open_batches: Callable[[int], Iterator[LocalBatch]]  # batches number k, k + 1, … (step k + 1 trains on batch k)
+    validation: Mapping[str, Callable[[], Iterator[LocalBatch]]]  # metric's name → its batches, from the start
+    folder: RunFolder
+    label: str  # of the progress line
+    code_version: str
+
+
+def train(job: Job) -> Literal["finished", "stopped"]:
+    """Train to `config.train.steps`; "stopped" where a signal asked for it, everything saved.
+
+    Raises:
+      RunStopped: too many steps in a row without a finite loss and gradient.
+      UserError: the checkpoint to go on or start from is not there or does not fit.
+    """
+    config, run = job.config, job.config.run
+    compiled = _compile(job)
+    with contextlib.ExitStack() as exits:
+        checkpoints = Checkpoints(job.folder.checkpoints, keep=run.keep_checkpoints, keep_every=run.keep_every)
+        exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
+        state, counters = _restore_or_start(job, checkpoints)
+        start, steps = int(state["step"]), config.train.steps
+        every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
+        progress = exits.enter_context(Progress(job.label, steps, start))
+        stop = exits.enter_context(StopSignals())
+        log = StepLog(every_step, at_flush, progress, counters, _flops_per_step(config), _peak_flops(job.mesh),
+                      run.max_skipped_steps)  # fmt: skip
+        batches = job.open_batches(start)
+        for step in range(start + 1, steps + 1):
+            with log.timed("data"):
+                batch = compiled.put(next(batches))
+            state, metrics = compiled.train_step(state, batch)
+            log.add(step, metrics)
+            last = step == steps or stop.requested is not None
+            validated: dict[str, float] = {}
+            if run.validate_every and (step % run.validate_every == 0 or step == steps):
+                with log.timed("validation"):
+                    validated = _validate(job, compiled, state)
+            save = last or step % run.checkpoint_every == 0
+            if save or validated or step % run.log_every == 0 or step == start + 1:
+                log.flush(validated)
+            if save:
+                with log.timed("checkpoint"):
+                    checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), "code": job.code_version})
+            if stop.requested is not None:
+                break
+    return "finished" if int(state["step"]) >= steps else "stopped"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compiled:
+    train_step: Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
+    validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]
+    put: Callable[[LocalBatch], dict[str, jax.Array]]  # host to devices
+
+
+def _compile(job: Job) -> _Compiled:
+    """The jitted steps on the job's mesh. They compile at their first call."""
+    config, mesh = job.config, job.mesh
+    network = functools.partial(decoder.bind, config=config.model, execution=config.run.execution,
+                                n_pauses=config.pauses.n_pauses)  # fmt: skip
+    optimizer = make_optimizer(config.optimizer)
+    step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps),
+                           accumulation=config.run.accumulation, loss_chunk=config.run.loss_chunk)  # fmt: skip
+    validation = make_validation_step(network, config.run.loss_chunk)
+    state, batch = initialize.state_shardings(config, optimizer, mesh), sharding.batch_sharding(mesh)
+    everywhere = sharding.replicated(mesh)
+    return _Compiled(
+        train_step=jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
+        validation_step=jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
+        put=lambda local: global_batches.to_global(local, job.rows, config.train.batch_size, mesh),
+    )
+
+
+def _on(mesh: jax.sharding.Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, its activations laid out on `mesh`."""
+
+    def on_mesh(*args: Any) -> Any:
+        with sharding.activation_constraints(mesh):
+            return function(*args)
+
+    return on_mesh
+
+
+def _restore_or_start(job: Job, checkpoints: Checkpoints) -> tuple[State, Counters]:
+    optimizer = make_optimizer(job.config.optimizer)
+    restored = checkpoints.restore_newest(initialize.abstract_state(job.config, optimizer, job.mesh))
+    if restored is not None:
+        return restored.state, Counters(**restored.meta["counters"])
+    return initialize.initial_state(job.config, optimizer, job.mesh), Counters()
+
+
+def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
+    """(for every step, for the steps at which the progress line moves): process 0 writes, the others do not."""
+    if jax.process_index() != 0:
+        return NullWriter(), NullWriter()
+    tensorboard = TensorBoardWriter(job.folder.tensorboard, start) if job.config.run.tensorboard else NullWriter()
+    return JsonLinesWriter(job.folder.metrics, start), tensorboard
+
+
+def _validate(job: Job, compiled: _Compiled, state: State) -> dict[str, float]:
+    """Mean loss in nats per text token predicted, of each validation text."""
+    losses = {}
+    for name, open_batches in job.validation.items():
+        parts = [compiled.validation_step(state["params"], compiled.put(batch)) for batch in open_batches()]
+        sums = np.sum([[float(x) for x in part] for part in parts], axis=0)
+        losses[f"validation/{name}"] = float(sums[0] / max(sums[1], 1.0))
+    return losses
+
+
+def _flops_per_step(config: Config) -> float:
+    return config.train.batch_size * counts.train_flops(config.model, config.data.length)
+
+
+def _peak_flops(mesh: jax.sharding.Mesh) -> float | None:
+    peak = chips.peak_flops(mesh.devices.flat[0].device_kind)
+    return None if peak is None else peak * mesh.size

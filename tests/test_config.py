@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from pause_jax import config as configs
+from pause_jax.config import Config, from_config_dict
+from pause_jax.errors import UserError
+
+
+def changed(**values):
+    """The defaults as nested dicts, with fields named `a__b` changed."""
+    tree = configs.to_dict(Config())
+    for name, value in values.items():
+        *sections, last = name.split("__")
+        node = tree
+        for section in sections:
+            node = node[section]
+        node[last] = value
+    return tree
+
+
+def test_round_trip_through_config_dict_and_json():
+    config = from_config_dict(changed(train__steps=7, run__mesh__fsdp=2, pauses__n_pauses=1, pauses__rate=0.1))
+    assert from_config_dict(configs.to_config_dict(config)) == config
+    assert from_config_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
+
+
+def test_a_whole_number_is_a_float_but_not_the_other_way_round():
+    assert from_config_dict(changed(optimizer__learning_rate=1)).optimizer.learning_rate == 1.0
+    with pytest.raises(UserError, match=r"config\.train\.steps is 1\.5, but must be of type int"):
+        from_config_dict(changed(train__steps=1.5))
+
+
+@pytest.mark.parametrize(
+    "values, sentence",
+    [
+        ({"train__stepz": 3}, r"config\.train\.stepz is no field of the config; config\.train has batch_size, steps"),
+        ({"train__steps": True}, r"config\.train\.steps is True, but must be of type int"),
+        ({"train__steps": 0}, r"config\.train\.steps is 0, but must be at least 1"),
+        ({"model__mlp": "selu"}, r"config\.model\.mlp is 'selu', but must be one of 'gelu', .*'swiglu'"),
+        ({"model__num_heads": 3}, r"config\.model\.d_model = 128 is not divisible by config\.model\.num_heads = 3"),
+        ({"model__num_kv_heads": 3}, r"num_heads = 4 is not divisible by config\.model\.num_kv_heads = 3"),
+        ({"model__positions": "rope", "model__head_dim": 3}, r"needs an even head size, but it is 3"),
+        ({"pauses__rate": 0.1}, r"config\.pauses\.rate = 0\.1 inserts pauses, but config\.pauses\.n_pauses = 0"),
+        ({"pauses__rate": float("nan")}, r"config\.pauses\.rate is nan"),
+        ({"data__length": 513}, r"config\.data\.length = 513 is more than config\.model\.max_positions = 512"),
+        ({"optimizer__b1": 1.0}, r"config\.optimizer\.b1 is 1\.0, but must be in \[0, 1\)"),
+        ({"run__accumulation": 5}, r"batch_size = 32 is not divisible by config\.run\.accumulation = 5"),
+        ({"run__mesh__data": 0}, r"config\.run\.mesh\.data is 0"),
+        ({"run__mesh__fsdp": -1}, r"more than one -1"),
+        ({"run": 3}, r"config\.run is 3, but is a section"),
+        ({"seed": -1}, r"config\.seed is -1"),
+    ],
+)
+def test_mistakes_are_named(values, sentence):
+    with pytest.raises(UserError, match=sentence):
+        from_config_dict(changed(**values))
+
+
+def test_missing_field_is_named():
+    tree = configs.to_dict(Config())
+    del tree["data"]["length"]
+    with pytest.raises(UserError, match=r"config\.data\.length is missing"):
+        from_config_dict(tree)
+
+
+def test_identity_is_the_config_without_run_and_steps_plus_the_data():
+    base, data = from_config_dict(changed()), {"sha256": "a"}
+    same = from_config_dict(changed(run__log_every=3, run__accumulation=2, train__steps=5000))
+    other = from_config_dict(changed(model__d_ff=256))
+    assert configs.identity(base, data) == configs.identity(same, data)
+    assert configs.identity(base, data) != configs.identity(other, data)
+    assert configs.identity(base, data) != configs.identity(base, {"sha256": "b"})
+    assert configs.differences(other, base) == ["config.model.d_ff: 512 -> 256"]
+    assert configs.differences(same, base) == []

@@ -1,0 +1,252 @@
+"""Whole runs of the loop on batches made here: resume, meshes, starting from a checkpoint, stopping."""
+
+import dataclasses
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from pause_jax import checkpoints, trees
+from pause_jax.config import (
+    Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig,
+)  # fmt: skip
+from pause_jax.distributed import batches
+from pause_jax.distributed.mesh import make_mesh
+from pause_jax.errors import RunStopped, UserError
+from pause_jax.model import decoder
+from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.reporting.writers import read_jsonl
+from pause_jax.runs import RunFolder
+from pause_jax.training import initialize, loop
+
+V, B, L = 40, 16, 16
+GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, max_positions=L)
+LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
+                            mlp_bias=False, tie_embeddings=False)  # fmt: skip
+ONE_DEVICE = MeshConfig(data=1)
+
+
+def make_config(steps=6, model=GPT, n_pauses=1, mesh=ONE_DEVICE, **run):
+    execution = Execution(scan_layers=True)  # compiles faster
+    return Config(
+        model=model,
+        pauses=PauseConfig(n_pauses=n_pauses, rate=0.1 if n_pauses else 0.0),
+        data=DataConfig(length=L),
+        optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
+        train=TrainConfig(steps=steps, batch_size=B),
+        run=RunConfig(**{"mesh": mesh, "execution": execution, "log_every": 2, "validate_every": 3, "checkpoint_every": 3,
+                         "tensorboard": False, **run}),  # fmt: skip
+    )
+
+
+def make_batch(t, n_pauses):
+    """Text that can be learned (each token is followed by its double), two documents a row, pauses in between."""
+    rng = np.random.default_rng(t)
+    z = np.empty((B, L + 1), np.int64)
+    z[:, 0] = rng.integers(1, V, B)
+    for k in range(L):
+        z[:, k + 1] = z[:, k] * 2 % (V - 1) + 1
+    if n_pauses:
+        z[rng.random(z.shape) < np.linspace(0, 0.4, B)[:, None]] = V
+    segments = np.where(np.arange(L + 1) < rng.integers(2, L, B)[:, None], 1, 2)
+    starts = np.argmax(segments == 2, axis=1)
+    positions = np.arange(L + 1) - np.where(segments == 2, starts[:, None], 0)
+    weights = (z[:, 1:] < V) & (segments[:, 1:] == segments[:, :-1])
+    return {
+        "inputs": z[:, :-1].astype(np.int32),
+        "targets": z[:, 1:].astype(np.int32),
+        "loss_weights": weights.astype(np.float32),
+        "positions": positions[:, :-1].astype(np.int32),
+        "segment_ids": segments[:, :-1].astype(np.int32),
+    }
+
+
+def run(path, config, poison=()):
+    """Train `config` in `path`; batches numbered in `poison` give a loss that is not finite."""
+    folder = RunFolder(path)
+    folder.claim(config, {})
+    mesh = make_mesh(config.run.mesh, jax.devices()[:1] if config.run.mesh == ONE_DEVICE else None)
+
+    def open_batches(start):
+        t = start
+        while True:
+            batch = make_batch(t, config.pauses.n_pauses)
+            if t in poison:
+                batch["loss_weights"][0, 0] = np.inf
+            yield batch
+            t += 1
+
+    job = loop.Job(
+        config=config,
+        mesh=mesh,
+        rows=batches.process_rows(B, L, mesh, config.run.accumulation),
+        open_batches=open_batches,
+        validation={"loss": lambda: (make_batch(10**6 + i, 0) for i in range(2))},
+        folder=folder,
+        label="test",
+        code_version="test",
+    )
+    return loop.train(job), folder
+
+
+def records(folder):
+    """The metrics, without those of time."""
+    return [{k: v for k, v in one.items() if "second" not in k and k != "mfu"} for one in read_jsonl(folder.metrics)]
+
+
+def params(folder, step=None):
+    config = folder.config()
+    mesh = make_mesh(ONE_DEVICE, jax.devices()[:1])
+    step = step or folder.saved_steps()[-1]
+    return trees.flatten(jax.device_get(checkpoints.restore_params(folder.checkpoints, step, config, mesh)))
+
+
+def state(folder):
+    config = folder.config()
+    mesh = make_mesh(ONE_DEVICE, jax.devices()[:1])
+    abstract = initialize.abstract_state(config, loop.make_optimizer(config.optimizer), mesh)
+    restored = checkpoints.Checkpoints(folder.checkpoints, keep=9).restore_newest(abstract)
+    return trees.flatten(jax.device_get(restored.state)), restored.meta
+
+
+def test_twenty_steps_equal_ten_and_ten_bit_for_bit(tmp_path):
+    _, straight = run(tmp_path / "straight", make_config(20))
+    outcome, resumed = run(tmp_path / "resumed", make_config(10))
+    assert outcome == "finished" and resumed.saved_steps()[-1] == 10
+    _, resumed = run(tmp_path / "resumed", make_config(20))
+    (one, one_meta), (two, two_meta) = state(straight), state(resumed)
+    assert one.keys() == two.keys() and one_meta == two_meta
+    for path in one:
+        np.testing.assert_array_equal(one[path], two[path], err_msg=path)
+    assert [r["step"] for r in records(resumed)] == list(range(1, 21))
+    # validated at step 10 only in the run that ended there
+    strip = [{k: v for k, v in r.items() if not k.startswith("validation")} for r in records(straight)]
+    assert strip == [{k: v for k, v in r.items() if not k.startswith("validation")} for r in records(resumed)]
+    assert records(straight)[-1] == records(resumed)[-1] and "validation/loss" in records(straight)[-1]
+
+
+def test_loss_falls_and_counters_are_sums(tmp_path):
+    _, folder = run(tmp_path, make_config(20))
+    metrics = records(folder)
+    assert metrics[-1]["loss"] < 0.8 * metrics[0]["loss"]
+    inputs = [make_batch(t, 1)["inputs"] for t in range(20)]
+    assert metrics[-1]["pause_tokens"] == sum(int((x == V).sum()) for x in inputs)
+    assert metrics[-1]["text_tokens"] == sum(int((x < V).sum()) for x in inputs)
+    assert metrics[-1]["loss_tokens"] == sum(int(make_batch(t, 1)["loss_weights"].sum()) for t in range(20))
+    assert metrics[-1]["model_flops"] == 2 * metrics[9]["model_flops"]
+    assert metrics[0]["validation/loss"] if "validation/loss" in metrics[0] else metrics[2]["validation/loss"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [GPT, LLAMA], ids=["gpt", "llama"])
+def test_any_mesh_gives_the_losses_of_one_device(tmp_path, model):
+    def losses(name, mesh, **fields):
+        _, folder = run(tmp_path / name, make_config(20, model=model, mesh=mesh, validate_every=0, **fields))
+        return np.array([r["loss"] for r in records(folder)])
+
+    reference = losses("one", ONE_DEVICE)
+    assert reference[-1] < 0.8 * reference[0]
+    for name, mesh, fields in [
+        ("data", MeshConfig(data=8), {}),
+        ("fsdp", MeshConfig(data=1, fsdp=8), {}),
+        ("tensor", MeshConfig(data=1, fsdp=4, tensor=2), {}),
+        ("all", MeshConfig(data=2, fsdp=2, tensor=2), {"loss_chunk": 4}),
+        ("accumulated", MeshConfig(data=2, fsdp=2, tensor=2), {"accumulation": 4}),
+    ]:
+        ratio = losses(name, mesh, **fields) / reference
+        assert abs(ratio[0] - 1) < 1e-6, name
+        assert abs(ratio[-1] - 1) < 1e-4, name
+
+
+def test_a_checkpoint_goes_on_on_another_mesh(tmp_path):
+    _, straight = run(tmp_path / "straight", make_config(6))
+    run(tmp_path / "moved", make_config(3))
+    _, moved = run(tmp_path / "moved", make_config(6, mesh=MeshConfig(data=2, fsdp=4)))
+    for a, b in zip(records(straight), records(moved), strict=True):
+        assert abs(a["loss"] / b["loss"] - 1) < 1e-5
+
+
+def test_standard_checkpoint_into_pause_model_gets_a_fresh_pause_leaf(tmp_path):
+    _, standard = run(tmp_path / "standard", make_config(3, n_pauses=0))
+    config = dataclasses.replace(make_config(1), init_from=str(standard.path), seed=5)
+    mesh = make_mesh(ONE_DEVICE, jax.devices()[:1])
+    start = trees.flatten(jax.device_get(initialize.params_from(config, mesh)))
+    source = params(standard)
+    assert set(start) == set(source) | {"pause/embedding"}
+    for path in source:
+        np.testing.assert_array_equal(start[path], source[path])
+    fresh = decoder.new_pauses(GPT, 1, seed=5)["embedding"]
+    np.testing.assert_allclose(start["pause/embedding"], fresh, atol=1e-6)
+    assert 0.01 < np.std(fresh) < 0.04
+    outcome, folder = run(tmp_path / "finetuned", config)
+    assert outcome == "finished" and records(folder)[0]["loss"] < np.log(V)  # it starts from what was learned
+    # and the other way round: a pause checkpoint into a standard model leaves the pauses behind
+    back = dataclasses.replace(make_config(1, n_pauses=0), init_from=f"{folder.path}/checkpoints/1")
+    assert "pause/embedding" not in trees.flatten(initialize.params_from(back, mesh))
+
+
+def test_starting_from_what_is_not_there_or_does_not_fit(tmp_path):
+    _, folder = run(tmp_path / "run", make_config(1))
+    mesh = make_mesh(ONE_DEVICE, jax.devices()[:1])
+
+    def check(sentence, **fields):
+        with pytest.raises(UserError, match=sentence):
+            initialize.check(dataclasses.replace(make_config(1), **fields), mesh)
+
+    check(r"nowhere holds no run", init_from=str(tmp_path / "nowhere"))
+    check(r"no checkpoint of step 7; it has steps 1", init_from=f"{folder.path}/checkpoints/7")
+    check(r"does not fit .* layers/mlp/down/bias|does not fit .* d?", init_from=str(folder.path),
+          model=dataclasses.replace(GPT, d_model=64))  # fmt: skip
+    check(r"n_pauses = 2, but the checkpoint .* has 1", init_from=str(folder.path), pauses=PauseConfig(n_pauses=2))
+
+
+def test_steps_that_are_not_finite_are_skipped_counted_and_in_the_end_stop_the_run(tmp_path):
+    _, folder = run(tmp_path / "skips", make_config(6), poison={1, 3})
+    assert [r["skipped_steps"] for r in records(folder)] == [0, 1, 1, 2, 2, 2]
+    assert all(np.isfinite(leaf).all() for leaf in params(folder).values())
+    with pytest.raises(RunStopped, match=r"not finite in 3 steps in a row, up to step 6"):
+        run(tmp_path / "stops", make_config(20, max_skipped_steps=3, checkpoint_every=2), poison=set(range(3, 20)))
+    stopped = RunFolder(tmp_path / "stops")
+    assert stopped.saved_steps()[-1] == 4  # the last one before the flush that found it
+    assert all(np.isfinite(leaf).all() for leaf in params(stopped).values())
+
+
+def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, monkeypatch):
+    _, straight = run(tmp_path / "straight", make_config(6))
+    make = make_batch
+
+    def make_and_signal(t, n_pauses):
+        if t == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return make(t, n_pauses)
+
+    monkeypatch.setitem(globals(), "make_batch", make_and_signal)
+    before = signal.getsignal(signal.SIGTERM)
+    outcome, folder = run(tmp_path / "stopped", make_config(6))
+    assert outcome == "stopped" and folder.saved_steps()[-1] == 4
+    assert signal.getsignal(signal.SIGTERM) is before
+    monkeypatch.setitem(globals(), "make_batch", make)
+    outcome, folder = run(tmp_path / "stopped", make_config(6))
+    assert outcome == "finished"
+    for path, leaf in params(straight).items():
+        np.testing.assert_array_equal(leaf, params(folder)[path], err_msg=path)
+    assert records(folder) == records(straight)
+
+
+def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path):
+    _, straight = run(tmp_path / "straight", make_config(6))
+    _, folder = run(tmp_path / "damaged", make_config(6))
+    for file in (folder.checkpoints / "6" / "params").rglob("*"):
+        if file.is_file() and "d" in file.parts:
+            file.write_bytes(file.read_bytes()[:-20])
+    run(tmp_path / "damaged", make_config(6))
+    assert (folder.checkpoints / "6.damaged").is_dir()
+    for path, leaf in params(straight).items():
+        np.testing.assert_array_equal(leaf, params(folder)[path], err_msg=path)
+
+
+def test_retention(tmp_path):
+    _, folder = run(tmp_path, make_config(9, checkpoint_every=1, keep_checkpoints=2, keep_every=4))
+    assert folder.saved_steps() == [4, 8, 9]

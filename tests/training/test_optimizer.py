@@ -1,0 +1,71 @@
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from pause_jax import trees
+from pause_jax.config import OptimizerConfig
+from pause_jax.model import decoder
+from pause_jax.model.config import ModelConfig
+from pause_jax.training.optimizer import decay_mask, make_optimizer, make_schedule
+
+
+def learning_rates(steps, **fields):
+    schedule = make_schedule(OptimizerConfig(**fields), steps)
+    return np.array([float(schedule(jnp.asarray(step))) for step in range(steps)])
+
+
+def test_warmup_is_linear_and_reaches_the_peak():
+    rates = learning_rates(10, learning_rate=1.0, schedule="constant", warmup_steps=4)
+    np.testing.assert_allclose(rates, [0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1], rtol=1e-6)
+
+
+def test_cosine_and_linear_end_at_the_final_fraction():
+    cosine = learning_rates(11, learning_rate=2.0, schedule="cosine", warmup_steps=0, final_fraction=0.1)
+    linear = learning_rates(11, learning_rate=2.0, schedule="linear", warmup_steps=0, final_fraction=0.1)
+    np.testing.assert_allclose([cosine[0], cosine[5], cosine[10]], [2.0, 1.1, 0.2], rtol=1e-6)
+    np.testing.assert_allclose(linear, np.linspace(2.0, 0.2, 11), rtol=1e-6)
+
+
+def test_rsqrt_is_continuous_with_the_warmup():
+    rates = learning_rates(64, learning_rate=1.0, schedule="rsqrt", warmup_steps=16)
+    np.testing.assert_allclose([rates[15], rates[16], rates[63]], [1.0, 1.0, np.sqrt(16 / 63)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 100])
+def test_odd_warmups_stay_finite(warmup):
+    rates = learning_rates(5, learning_rate=1.0, schedule="cosine", warmup_steps=warmup)
+    assert np.isfinite(rates).all() and rates.max() <= 1.0 and rates[0] > 0
+
+
+def test_only_matrices_decay():
+    config = ModelConfig(vocab_size=11, num_layers=2, d_model=8, num_heads=2, d_ff=8, max_positions=4, qk_norm=True)
+    mask = trees.flatten(decay_mask(decoder.abstract_params(config, n_pauses=2)))
+    decayed = {path for path, decays in mask.items() if decays}
+    assert decayed == {
+        "token/embedding", "positions/embedding",
+        "layers/attention/q/kernel", "layers/attention/k/kernel", "layers/attention/v/kernel",
+        "layers/attention/out/kernel", "layers/mlp/up/kernel", "layers/mlp/down/kernel",
+    }  # fmt: skip
+    assert mask["pause/embedding"] is False
+
+
+def test_first_update_by_hand():
+    """Adam's first update is the gradient's sign; decay adds weight_decay · parameter, to the kernel alone."""
+    optimizer = make_optimizer(OptimizerConfig(weight_decay=0.5, clip_norm=0.0, eps=0.0))
+    params = {"a": {"kernel": jnp.array([2.0, -4.0]), "bias": jnp.array([3.0])}}
+    grads = {"a": {"kernel": jnp.array([0.1, -0.2]), "bias": jnp.array([0.3])}}
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["a"]["kernel"], [1 + 1.0, -1 - 2.0], rtol=1e-5)
+    np.testing.assert_allclose(updates["a"]["bias"], [1.0], rtol=1e-5)
+
+
+def test_clipping_is_on_the_global_norm():
+    """eps so large that Adam divides by it: the update is then proportional to the clipped gradient."""
+    params = {"a": {"bias": jnp.zeros(1)}, "b": {"bias": jnp.zeros(1)}}
+    grads = {"a": {"bias": jnp.array([3.0])}, "b": {"bias": jnp.array([4.0])}}
+    config = OptimizerConfig(weight_decay=0.0, clip_norm=1.0, eps=1e6)
+    optimizer = make_optimizer(config)
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    np.testing.assert_allclose(optax.tree.norm(updates) * 1e6, 1.0, rtol=1e-4)
+    np.testing.assert_allclose(updates["b"]["bias"] / updates["a"]["bias"], [4 / 3], rtol=1e-5)
