@@ -28,6 +28,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from absl import logging as absl_logging
@@ -85,12 +86,10 @@ def load_config() -> Config:
     Raises:
       UserError: `--config` is missing, or what it gives is no config.
     """
-    if not FLAGS["config"].present:
+    flag: Any = FLAGS["config"]
+    if not flag.present:
         raise UserError("--config is missing: give a config file, such as --config=experiments/quickstart.py:pause")
-    if not isinstance(FLAGS.config, Mapping):
-        file = FLAGS["config"].config_filename
-        raise UserError(f"get_config() of --config={file} returned {FLAGS.config!r}, which is no config")
-    return from_config_dict(FLAGS.config)
+    return from_config_dict(flag_errors.as_dict(FLAGS.config, flag.config_filename))
 
 
 def workdir() -> Path:

@@ -42,6 +42,19 @@ def parse(argv: list[str]) -> None:
         raise UserError(f"{rest[1]!r} is not understood: everything is given as --name=value (see --help)")
 
 
+def as_dict(config: Any, file: str) -> Mapping[str, Any]:
+    """The plain dict of what get_config() of `file` returned.
+
+    Raises:
+      UserError: it is neither an ml_collections ConfigDict nor a dict.
+    """
+    if isinstance(config, Mapping):
+        return config
+    if not hasattr(config, "to_dict"):  # a ConfigDict is no Mapping
+        raise UserError(f"get_config() of --config={file} returned {config!r}, which is no config")
+    return config.to_dict()
+
+
 def _config_argument(argv: list[str]) -> str | None:
     """The value of --config, as FILE[:ARGUMENT]."""
     for argument, following in zip(argv, [*argv[1:], None], strict=True):
@@ -54,8 +67,8 @@ def _check_file(config: str) -> None:
     file = Path(config.split(":", 1)[0])
     if file.is_file():
         return
-    there = [str(f) for f in file.parent.glob("*.py") if f.name != "__init__.py"]
-    close = difflib.get_close_matches(str(file), there, n=3)
+    there = [f.stem for f in file.parent.glob("*.py") if f.name != "__init__.py"]
+    close = [str(file.parent / f"{stem}.py") for stem in difflib.get_close_matches(file.stem, there, n=3)]
     hint = f"did you mean {' or '.join(close)}?" if close else "give a Python file with get_config()"
     raise UserError(f"--config={config}: there is no such file: {hint}")
 
@@ -124,9 +137,7 @@ def _illegal_value(message: str) -> str:
 
 def _unknown_field(argv: list[str], config: str) -> str | None:
     """The first --config.FIELD that the config hasn't got, with the names nearest to it."""
-    fields = FLAGS["config"].parser.parse(config)  # it loaded before: only the overrides failed
-    if not isinstance(fields, Mapping):
-        return f"get_config() of --config={config} returned {fields!r}, which is no config"
+    fields = as_dict(FLAGS["config"].parser.parse(config), config)  # it loaded before: only the overrides failed
     names = _names(fields)
     for argument in argv:
         match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
@@ -139,7 +150,7 @@ def _unknown_field(argv: list[str], config: str) -> str | None:
 
 def _names(fields: Mapping[str, Any]) -> list[str]:
     """Dotted names of all fields and sections."""
-    leaves = list(flatten(fields.to_dict() if hasattr(fields, "to_dict") else fields))
+    leaves = list(flatten(fields))
     sections = {leaf[:i] for leaf in leaves for i, character in enumerate(leaf) if character == "."}
     return leaves + sorted(sections)
 

@@ -83,7 +83,7 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
             config=config,
             mesh=devices,
             rows=rows,
-            open_batches=functools.partial(pretraining.train_batches, corpus.train, **common),
+            open_batches=lambda start: pretraining.train_batches(corpus.train, **common, start_step=start),
             validation=validation,
             folder=folder,
             label=workdir.name,

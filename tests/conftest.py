@@ -1,4 +1,4 @@
-"""Set before jax is imported: 8 virtual CPU devices, and accidental broadcasting is an error."""
+"""Set before jax is imported: 8 virtual CPU devices, accidental broadcasting an error, quick and cached compilation."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+# Compiling is most of what these tests do: unoptimized it takes half the time, and once for all processes and runs.
+if "xla_backend_optimization_level" not in os.environ["XLA_FLAGS"]:
+    os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".pytest_cache" / "xla"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # The same examples in every run: a failure that comes and goes helps nobody. Times depend on the machine.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)

@@ -81,7 +81,7 @@ def train_batches(
         separate_documents=data.separate_documents,
         start=start_step,
     )
-    return _batches(source, data, pause, stride=stride, seed=seed, vocab_size=vocab_size, shuffle=True)
+    return _batches(source, data, pause, seed=seed, vocab_size=vocab_size, shuffle=True)
 
 
 def validation_batches(
@@ -111,7 +111,7 @@ def validation_batches(
         separate_documents=data.separate_documents,
         stop=min(num_batches, -(-num_blocks(stream.num_tokens, stride) // batch_size)),
     )
-    return _batches(source, data, pause, stride=stride, seed=seed, vocab_size=vocab_size, shuffle=False)
+    return _batches(source, data, pause, seed=seed, vocab_size=vocab_size, shuffle=False)
 
 
 def _check(data: DataConfig, pause: PauseConfig) -> int:
@@ -121,7 +121,7 @@ def _check(data: DataConfig, pause: PauseConfig) -> int:
 
 
 def _batches(
-    source: BlockSource, data: DataConfig, pause: PauseConfig, *, stride: int, seed: int, vocab_size: int, shuffle: bool
+    source: BlockSource, data: DataConfig, pause: PauseConfig, *, seed: int, vocab_size: int, shuffle: bool
 ) -> Iterator[Batch]:
     """The pipeline: source, pauses as a preprocessor of a SeqIO task, feature converter."""
     keep_off_accelerators()

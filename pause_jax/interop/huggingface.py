@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -77,7 +77,7 @@ _LLAMA_MLPS = {"silu": "swiglu", "swish": "swiglu"}
 
 
 def model_config(hf_config: Mapping[str, Any]) -> ModelConfig:
-    """The ModelConfig of a Hugging Face `config.json`, in float32. A field left out has the default of its `model_type`.
+    """The ModelConfig of a Hugging Face `config.json`, in float32. A field left out has its model_type's default.
 
     Raises:
       UserError: a field is missing, or says something that the decoder does not have; the field is named.
@@ -117,7 +117,7 @@ def params(weights: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, 
         else:
             flat[path] = _weight(found, names[path], path, leaf.shape)
             used.add(names[path])
-    _check_leftovers(found, used, config, flat["token/embedding"])
+    _check_leftovers(found, used, config.tie_embeddings, flat["token/embedding"])
     return trees.unflatten(flat)
 
 
@@ -143,7 +143,7 @@ def _llama_like(hf: Mapping[str, Any]) -> ModelConfig:
     _check_window(hf)
     model_type = hf["model_type"]
     heads = _required(hf, "num_attention_heads")
-    biases = "all" if hf.get("attention_bias", False) else "none"
+    biases: Literal["none", "qkv", "all"] = "all" if hf.get("attention_bias", False) else "none"
     return ModelConfig(
         vocab_size=_required(hf, "vocab_size"),
         num_layers=_required(hf, "num_hidden_layers"),
@@ -175,10 +175,12 @@ def _rope(hf: Mapping[str, Any]) -> dict[str, Any]:
     if kind not in ("default", "linear", "llama3"):
         raise UserError(f"Hugging Face config: {field}.rope_type is {kind!r}, but must be default, linear or llama3")
     if per_layer := [key for key, value in rope.items() if isinstance(value, Mapping)]:
-        raise UserError(f"Hugging Face config: {field}.{per_layer[0]} is a setting for some layers, but all must have one")
+        raise UserError(
+            f"Hugging Face config: {field}.{per_layer[0]} is for some layers, but the decoder has one for all"
+        )
     for place in (hf, rope):
         _refuse(place, partial_rotary_factor=1.0)
-    fields = {"rope_theta": float(rope.get("rope_theta") or hf.get("rope_theta") or 10_000.0)}
+    fields: dict[str, Any] = {"rope_theta": float(rope.get("rope_theta") or hf.get("rope_theta") or 10_000.0)}
     if kind != "default":
         fields |= {"rope_scaling": kind, "rope_factor": float(_required(rope, "factor", field))}
     if kind == "llama3":
@@ -257,10 +259,10 @@ def _file_shape(path: str, shape: tuple[int, ...], *, is_fused: bool, is_linear:
     return (outputs, inputs) if is_linear else (inputs, outputs)
 
 
-def _check_leftovers(found: Mapping[str, np.ndarray], used: set[str], config: ModelConfig, token_VxD: np.ndarray) -> None:
+def _check_leftovers(found: Mapping[str, np.ndarray], used: set[str], is_tied: bool, token_VxD: np.ndarray) -> None:
     """Raises UserError for a weight that was not used; a tied head may be in the file too, if it is the embedding."""
     for name in sorted(set(found) - used):
-        if name != "lm_head.weight" or not config.tie_embeddings:
+        if name != "lm_head.weight" or not is_tied:
             raise UserError(f"the weight {name} has no place in a model of this config")
         if not np.array_equal(np.asarray(found[name]).astype(np.float32), token_VxD):
             raise UserError("the weight lm_head.weight differs from the token embedding, but the config ties them")

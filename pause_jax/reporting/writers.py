@@ -94,14 +94,15 @@ class TensorBoardWriter:
     """Scalars for TensorBoard, which hides what an earlier process wrote beyond `resume_step`."""
 
     def __init__(self, folder: Path, resume_step: int) -> None:
-        # tensorboardX's SummaryWriter writes from a thread; where that dies of a full disk, training hangs on its queue.
+        # SummaryWriter is not used: it writes from a thread, and when that dies of a full disk, add_scalar() hangs.
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import SessionLog
 
         folder.mkdir(parents=True, exist_ok=True)
         # The file's name has seconds only: without the suffix, two processes in one second would overwrite each other.
-        self._file: Any = EventsWriter(str(folder / "events"), filename_suffix=f".{time.time_ns()}")
+        self._file = EventsWriter(str(folder / "events"), filename_suffix=f".{time.time_ns()}")
         self._failures = _Failures(folder)
+        self._whole = True
         self._add(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START))  # from here on: written anew
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -115,19 +116,18 @@ class TensorBoardWriter:
 
     def close(self) -> None:
         with self._failures.warned_about():
-            if self._file is not None:
-                self._file.close()
+            self._file.close()
 
     def _add(self, **event: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event
 
-        if self._file is None:
+        if not self._whole:  # after a failure the file may end in half a record, and TensorBoard reads no further
             return
-        file, self._file = self._file, None  # after a failure the file may end in half a record: nothing can follow
+        self._whole = False
         with self._failures.warned_about():
-            file.write_event(Event(wall_time=time.time(), **event))
-            file.flush()
-            self._file = file
+            self._file.write_event(Event(wall_time=time.time(), **event))
+            self._file.flush()
+            self._whole = True
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -70,6 +70,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
             last = step == steps or stop.requested is not None
             validated: dict[str, float] = {}
             if run.validate_every and (step % run.validate_every == 0 or step == steps):
+                jax.block_until_ready(metrics)  # or the time of the steps under way would count as validation's
                 with log.timed("validation"):
                     validated = _validate(job, compiled, state)
             save = last or step % run.checkpoint_every == 0

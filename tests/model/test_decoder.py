@@ -28,6 +28,7 @@ LLAMA = dataclasses.replace(
     GPT, num_kv_heads=2, mlp="swiglu", mlp_bias=False, attention_bias="qkv", qk_norm=True, norm="rmsnorm",
     positions="rope", rope_theta=100.0, tie_embeddings=False, head_dim=6,
 )  # fmt: skip
+SCANNED = Execution(scan_layers=True)  # compiles faster
 FAMILIES = {"gpt": GPT, "paper": PAPER, "llama": LLAMA}
 # one row with two segments and padding on both sides; one row of a single segment
 SEGMENTS = np.array([[0, 1, 1, 1, 1, 2, 2, 2, 2, 0], [1] * T], np.int32)
@@ -50,7 +51,7 @@ def random_ids(high=V, seed=1):
 
 
 @functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "bidirectional"))
-def forward(params, ids, positions, segments, *, config, execution=Execution(scan_layers=True), n_pauses=0, bidirectional=0):
+def forward(params, ids, positions, segments, *, config, execution=SCANNED, n_pauses=0, bidirectional=0):
     """Hidden vectors and logits."""
     model = decoder.bind(params, config, execution, n_pauses)
     hidden, _ = model(ids, positions, segments, bidirectional=bidirectional)
@@ -124,7 +125,8 @@ class Reference:
         if position is None:
             return y
         if self.config.qk_norm:
-            y = np.stack([v / np.sqrt(np.mean(v**2) + self.config.norm_eps) for v in y]) * self.flat[name + "_norm/scale"][n]
+            rms = np.sqrt(np.mean(y**2, axis=1, keepdims=True) + self.config.norm_eps)
+            y = y / rms * self.flat[name + "_norm/scale"][n]
         if self.config.positions == "learned":
             return y
         half = self.config.head_size // 2
@@ -252,7 +254,7 @@ def test_rows_of_padding_are_finite_values_and_gradients(name):
         hidden, logits = forward(params, random_ids(), POSITIONS, segments, config=config)
         return jnp.sum(hidden) + jnp.sum(logits[1])
 
-    value, gradients = jax.value_and_grad(total)(random_params(config))
+    value, gradients = jax.jit(jax.value_and_grad(total))(random_params(config))
     assert np.isfinite(value)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
@@ -269,7 +271,7 @@ def test_scan_and_remat_change_nothing(name):
             _, logits = forward(params, ids, POSITIONS, SEGMENTS, config=config, execution=execution)
             return jnp.mean(jnp.square(logits)), logits
 
-        (_, logits), gradients = jax.value_and_grad(loss, has_aux=True)(random_params(config))
+        (_, logits), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(random_params(config))
         return logits, trees.flatten(gradients)
 
     wanted_logits, wanted = run(Execution(scan_layers=False, remat="none"))
@@ -354,19 +356,17 @@ def test_new_pauses_are_those_of_init():
     assert abs(wide.mean()) < 0.001 and abs(wide.std() - 0.02) < 0.001  # 8,192 draws: the standard error is 0.0002
 
 
-def pause_gradient(ids, n_pauses):
-    def total(params):
-        _, logits = forward(params, ids, POSITIONS, SEGMENTS, config=GPT, n_pauses=n_pauses)
-        return jnp.sum(jnp.square(logits[SEGMENTS > 0]))
-
-    return np.abs(jax.grad(total)(random_params(GPT, n_pauses))["pause"]["embedding"]).max(axis=1)
-
-
 def test_gradient_reaches_the_pauses_that_are_in_the_input():
-    ids = random_ids()
-    np.testing.assert_array_equal(pause_gradient(ids, 3), 0)
+    @jax.jit
+    @jax.grad
+    def gradient(params, ids):
+        _, logits = forward(params, ids, POSITIONS, SEGMENTS, config=GPT, n_pauses=3)
+        return jnp.sum(jnp.square(logits))
+
+    ids, params = random_ids(), random_params(GPT, 3)
+    np.testing.assert_array_equal(gradient(params, ids)["pause"]["embedding"], 0)
     ids[1, 4] = V + 1
-    none, some, none_either = pause_gradient(ids, 3)
+    none, some, none_either = np.abs(gradient(params, ids)["pause"]["embedding"]).max(axis=1)
     assert none == none_either == 0 < some
 
 
@@ -391,9 +391,9 @@ def test_no_pause_column_in_the_logits(config):
 # ---------------------------------------------------------------- cache
 
 
-@pytest.mark.parametrize(("name", "scan", "bidirectional"), [("gpt", False, 5), ("llama", True, 5), ("llama", False, 0)])
-def test_prefill_and_steps_equal_one_forward_pass(name, scan, bidirectional):
-    """Five positions at once (one left-padded row), then one by one, then three at once; the cache has room to spare."""
+@pytest.mark.parametrize("scan, bidirectional, name", [(False, 5, "gpt"), (True, 5, "llama"), (False, 0, "llama")])
+def test_prefill_and_steps_equal_one_forward_pass(scan, bidirectional, name):
+    """Five positions at once (one row left-padded), then one by one, then three; the cache has room to spare."""
     config, execution = FAMILIES[name], Execution(scan_layers=scan)
     params, ids = random_params(config, 1), random_ids(V + 1)
     segments = np.ones((2, T), np.int32)

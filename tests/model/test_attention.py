@@ -1,0 +1,103 @@
+"""Masks written out by hand, attention by a loop."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pause_jax.model.attention import Mask, attend, bidirectional_length
+
+
+def drawn(mask):
+    """The mask of row 0 as text: a line for each query, `x` for a key that it may attend to."""
+    return ["".join("x" if may else "." for may in query) for query in np.asarray(mask.may_attend_BxTxS())[0]]
+
+
+def segments(*ids):
+    return jnp.array([ids], jnp.int32)
+
+
+def test_causal():
+    assert drawn(Mask(segments(1, 1, 1), segments(1, 1, 1))) == [
+        "x..",
+        "xx.",
+        "xxx",
+    ]
+
+
+def test_segments_and_padding():
+    ids = segments(0, 1, 1, 2, 2, 0)
+    assert drawn(Mask(ids, ids)) == [
+        "......",
+        ".x....",
+        ".xx...",
+        "...x..",
+        "...xx.",
+        "......",
+    ]
+
+
+def test_bidirectional_prefix_after_left_padding():
+    """Two of padding, two of prompt and pauses, two of target."""
+    ids = segments(0, 0, 1, 1, 1, 1)
+    assert drawn(Mask(ids, ids, bidirectional=4)) == [
+        "......",
+        "......",
+        "..xx..",
+        "..xx..",
+        "..xxx.",
+        "..xxxx",
+    ]
+
+
+def test_queries_that_start_behind_the_first_key():
+    """The cache holds three positions and room for one more; two new queries come at index 2."""
+    assert drawn(Mask(segments(1, 1), segments(1, 1, 1, 1, 0), first_query=2)) == [
+        "xxx..",
+        "xxxx.",
+    ]
+    assert drawn(Mask(segments(1, 1), segments(1, 1, 1, 1, 0), first_query=2, bidirectional=4)) == [
+        "xxxx.",
+        "xxxx.",
+    ]
+
+
+def test_how_much_is_bidirectional():
+    """A prompt of 5 and 3 pauses."""
+    assert bidirectional_length("prefix_and_pauses", 5, 3) == 8
+    assert bidirectional_length("prefix_only", 5, 3) == 5
+    assert bidirectional_length("causal", 5, 3) == 0
+
+
+def test_by_hand():
+    """One head of size 4 (scale 1/2): scores 0 and 2·ln 3 · 1/2 give the second query weights 1/4 and 3/4."""
+    q = jnp.zeros((1, 2, 1, 4)).at[0, 1, 0, 0].set(1.0)
+    k = jnp.zeros((1, 2, 1, 4)).at[0, 1, 0, 0].set(2 * np.log(3.0))
+    v = jnp.array([[8.0, 0, 0, 0], [0, 4.0, 0, 0]])[None, :, None, :]
+    out = attend(q, k, v, Mask(segments(1, 1), segments(1, 1)), "xla")
+    np.testing.assert_allclose(out[0, :, 0], [[8, 0, 0, 0], [2, 3, 0, 0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_equals_a_loop(kv_heads):
+    """Grouped heads: query head h reads key/value head h // (H / K)."""
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(2, 5, heads, 6)).astype(np.float32) for heads in (4, kv_heads, kv_heads))
+    ids = np.array([[1, 1, 2, 2, 2], [0, 1, 1, 1, 1]], np.int32)
+    mask = Mask(jnp.asarray(ids), jnp.asarray(ids), bidirectional=4)
+    out = attend(jnp.asarray(q), jnp.asarray(k), jnp.asarray(v), mask, "xla")
+    for b, t, h in np.ndindex(2, 5, 4):
+        seen = [s for s in range(5) if ids[b, t] == ids[b, s] != 0 and (s <= t or (s < 4 and t < 4))]
+        if seen:
+            group = h // (4 // kv_heads)
+            weights = np.exp([q[b, t, h] @ k[b, s, group] / np.sqrt(6) for s in seen])
+            wanted = (weights / weights.sum()) @ v[b, seen, group]
+            np.testing.assert_allclose(out[b, t, h], wanted, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(out).all()
+
+
+def test_unknown_back_end_is_named():
+    x = jnp.zeros((1, 1, 1, 2))
+    with pytest.raises(NotImplementedError, match="'flash'"):
+        attend(x, x, x, Mask(segments(1), segments(1)), "flash")
