@@ -150,7 +150,7 @@ def test_without_pauses_both_modes_give_the_text():
 
 
 def test_inserting_pauses_that_the_model_does_not_have():
-    with pytest.raises(UserError, match="config.pauses.n_pauses = 0"):
+    with pytest.raises(UserError, match=r"config\.pauses\.n_pauses = 0"):
         insert([A, B, AHEAD], [1, 1, 1], slots_of(1, num_slots=3), length=3, n_pauses=0)
 
 
@@ -252,11 +252,11 @@ def test_no_pauses_is_the_prompt(placement):
 
 
 def test_impossible_numbers_of_pauses():
-    with pytest.raises(UserError, match="number of pauses is -1, but must not be negative"):
+    with pytest.raises(UserError, match=r"number of pauses is -1, but must not be negative"):
         pauses.add_pauses([A], -1, placement="append", vocab_size=VOCAB_SIZE, n_pauses=1)
-    with pytest.raises(UserError, match="number of pauses is -2, but must not be negative"):
+    with pytest.raises(UserError, match=r"number of pauses is -2, but must not be negative"):
         pauses.first_answer_position(5, -2)
-    with pytest.raises(UserError, match="2 pauses are asked for, but config.pauses.n_pauses = 0"):
+    with pytest.raises(UserError, match=r"2 pauses are asked for, but config\.pauses\.n_pauses = 0"):
         pauses.add_pauses([A], 2, placement="append", vocab_size=VOCAB_SIZE, n_pauses=0)
     with pytest.raises(UserError, match="the prompt is empty and has no pauses"):
         pauses.first_answer_position(0, 0)

@@ -51,7 +51,7 @@ def test_manifest(tmp_path):
     assert train["documents"] + corpus.manifest["validation"]["documents"] == 100
     json.dumps(corpus.manifest)
     assert open_corpus(write_documents(tmp_path / "a.jsonl", texts)).manifest == corpus.manifest
-    assert open_corpus(write_documents(tmp_path / "a.jsonl", texts[:-1] + ["new"])).manifest != corpus.manifest
+    assert open_corpus(write_documents(tmp_path / "a.jsonl", [*texts[:-1], "new"])).manifest != corpus.manifest
 
 
 def test_slice_numbers_the_documents(stream_of):
@@ -82,7 +82,7 @@ def test_real_text_in_sentence_pieces(real_data, tokenizer):
     corpus = open_corpus(DataConfig(files=files, vocabulary=str(real_data / "tokenizers" / tokenizer)))
     eos = corpus.vocabulary.eos_id
     assert (corpus.validation.tokens == eos).sum() == corpus.manifest["validation"]["documents"]
-    assert 1000 == sum(corpus.manifest[split]["documents"] for split in ("train", "validation"))
+    assert sum(corpus.manifest[split]["documents"] for split in ("train", "validation")) == 1000
     first = corpus.train.tokens[: corpus.train.starts[1] - 1].tolist()
     assert corpus.vocabulary.decode(first).startswith("Beginners BBQ Class")
     assert 3 < corpus.train.text_bytes / corpus.train.num_tokens < 5
@@ -116,7 +116,7 @@ def test_registered_tasks_need_both_splits_and_their_text():
     source = seqio.FunctionDataSource(lambda split, shuffle_files: None, splits=["train"])
     seqio.TaskRegistry.add("test_only_train", source, output_features=corpora.features(seqio.ByteVocabulary()))
     try:
-        with pytest.raises(UserError, match="config.data.task = 'test_only_train' has no split 'validation'"):
+        with pytest.raises(UserError, match=r"config\.data\.task = 'test_only_train' has no split 'validation'"):
             open_corpus(DataConfig(task="test_only_train"))
     finally:
         seqio.TaskRegistry.remove("test_only_train")

@@ -35,16 +35,26 @@ def make_batch(seed=0):
     }
 
 
+@functools.cache
+def initial_params():
+    return jax.jit(lambda: decoder.init(MODEL, 1, seed=0))()
+
+
+@functools.cache
+def compiled_step(accumulation):
+    return make_step(accumulation)
+
+
 def make_step(accumulation=1, clip_norm=0.0, loss_chunk=0):
     config = OptimizerConfig(clip_norm=clip_norm, warmup_steps=0, schedule="constant", learning_rate=1e-2)
     optimizer = make_optimizer(config)
     step = make_train_step(NETWORK, optimizer, make_schedule(config, 10), accumulation=accumulation, loss_chunk=loss_chunk)
-    return jax.jit(step), new_state(decoder.init(MODEL, 1, seed=0), optimizer)
+    return jax.jit(step), new_state(initial_params(), optimizer)
 
 
 def gradients(accumulation, batch):
     """The step's gradients, read off Adam's first moment after one step from zero: (1 − b1) · gradient."""
-    step, state = make_step(accumulation)
+    step, state = compiled_step(accumulation)
     state, metrics = step(state, batch)
     adam = state["opt_state"][1]
     return metrics, jax.tree.map(lambda mu: mu / (1 - OptimizerConfig().b1), adam.mu)
@@ -64,20 +74,26 @@ def test_a_mean_of_means_would_be_another_loss():
     """The control of the test above: rows differ so much in their counts that averaging averages is wrong by far."""
     batch = make_batch()
     whole, _ = gradients(1, batch)
-    params = decoder.init(MODEL, 1, seed=0)
+    params = initial_params()
+    loss_sum = jax.jit(lambda micro: batch_loss_sum(params, micro, NETWORK, 0))
     means = []
     for j in range(4):
         micro = jax.tree.map(lambda x, j=j: x[j::4], batch)
-        means.append(float(batch_loss_sum(params, micro, NETWORK, 0) / micro["loss_weights"].sum()))
+        means.append(float(loss_sum(micro) / micro["loss_weights"].sum()))
     assert abs(np.mean(means) / float(whole["loss"]) - 1) > 1e-3
 
 
 def test_loss_is_the_mean_over_weighted_positions():
     batch = make_batch()
     metrics, _ = gradients(1, batch)
-    model = NETWORK(decoder.init(MODEL, 1, seed=0))
-    hidden, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"])
-    log_p = np.asarray(jax.nn.log_softmax(model.logits(hidden)), np.float64)
+    model = NETWORK(initial_params())
+
+    @jax.jit
+    def log_probabilities():
+        hidden, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"])
+        return jax.nn.log_softmax(model.logits(hidden))
+
+    log_p = np.asarray(log_probabilities(), np.float64)
     losses = [-log_p[b, t, int(batch["targets"][b, t])] for b in range(B) for t in range(L) if batch["loss_weights"][b, t]]
     np.testing.assert_allclose(metrics["loss"], np.mean(losses), rtol=1e-5)
 
