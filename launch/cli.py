@@ -22,6 +22,7 @@ Exit codes:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -44,13 +45,17 @@ EXIT_STOPPED_ITSELF = 3
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_INTERRUPTED = 130
 
+COMPILATION_CACHE = Path.home() / ".cache" / "pause_jax" / "xla"  # where JAX_COMPILATION_CACHE_DIR names no other
+
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # what is defined here counts as the calling program's, for its --help
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
     """Parse the flags, call `main` with the program's name alone, and exit; never returns."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow or JAX is first imported
+    # Read when TensorFlow or JAX is first imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
     try:
         code = _parse_and_call(main)
     except UserError as error:
@@ -97,6 +102,23 @@ def workdir() -> Path:
     if not FLAGS.workdir:
         raise UserError("--workdir is missing: give the run's folder, such as --workdir=runs/mine")
     return Path(FLAGS.workdir)
+
+
+@contextlib.contextmanager
+def native_messages_hidden() -> Iterator[None]:
+    """What C++ code writes to stderr in here is dropped: TensorFlow, imported, complains of a GPU it is not to use.
+
+    Python's own errors are raised as ever.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def code_version() -> str:

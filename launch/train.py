@@ -62,7 +62,8 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
     if folder.is_finished(config):
         return "finished"
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
-    from pause_jax.data import pretraining
+    with cli.native_messages_hidden():
+        from pause_jax.data import pretraining
     from pause_jax.distributed import batches, mesh
     from pause_jax.training import initialize, loop
 
