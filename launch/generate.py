@@ -9,7 +9,6 @@ section 3.1), then it writes token by token. --temperature=0 (greedy) is the def
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -58,7 +57,9 @@ class Model:
         params = checkpoints.restore_params(folder.checkpoints, step, config, mesh.make_mesh(MeshConfig()))
         return cls(config, params)
 
-    def continue_texts(self, prompts: list[str], *, m_inf: int, max_new_tokens: int, sampling: Any, seed: int) -> list[str]:
+    def continue_texts(
+        self, prompts: list[str], *, m_inf: int, max_new_tokens: int, sampling: Any, seed: int
+    ) -> list[str]:
         """What the model writes after each prompt and `m_inf` pauses, up to the end of the document.
 
         Raises:

@@ -142,7 +142,9 @@ class Config:
     """One run."""
 
     seed: int = 0
-    init_from: str = ""  # a run's folder, or one of its checkpoints (RUN/checkpoints/STEP), whose parameters to start from
+    init_from: str = (
+        ""  # a run's folder, or one of its checkpoints (RUN/checkpoints/STEP), whose parameters to start from
+    )
     model: ModelConfig = ModelConfig()
     pauses: PauseConfig = PauseConfig()
     data: DataConfig = DataConfig()

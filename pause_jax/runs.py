@@ -1,10 +1,10 @@
 """A run's folder: what lies where, and whose it is.
 
-    config.json    the resolved config
-    data.json      the data's manifest: tokenizer fingerprint, counts, checksums
-    metrics.jsonl  one object a line, each with `step`
-    tensorboard/   the same for TensorBoard
-    checkpoints/   one folder a saved step (checkpoints.py)
+config.json    the resolved config
+data.json      the data's manifest: tokenizer fingerprint, counts, checksums
+metrics.jsonl  one object a line, each with `step`
+tensorboard/   the same for TensorBoard
+checkpoints/   one folder a saved step (checkpoints.py)
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ class RunFolder:
     def _read(self, name: str) -> dict[str, Any]:
         file = self.path / name
         if not file.is_file():
-            raise UserError(f"{self.path} holds no run: {file} does not exist; a run's folder is what launch.train had as --workdir")
+            raise UserError(
+                f"{self.path} holds no run: {file} does not exist; a run's folder is what launch.train had as --workdir"
+            )
         try:
             return json.loads(file.read_text())
         except ValueError as error:

@@ -30,7 +30,11 @@ def load(vocabulary: str) -> Tokenizer:
     Raises:
       UserError: no SentencePiece model lies at that path.
     """
-    return Tokenizer(256 + _BYTE_OFFSET, 1, _bytes_to_ids, _ids_to_text) if vocabulary == "byte" else _sentencepiece(vocabulary)
+    return (
+        Tokenizer(256 + _BYTE_OFFSET, 1, _bytes_to_ids, _ids_to_text)
+        if vocabulary == "byte"
+        else _sentencepiece(vocabulary)
+    )
 
 
 def _bytes_to_ids(text: str) -> list[int]:
@@ -49,5 +53,9 @@ def _sentencepiece(path: str) -> Tokenizer:
     try:
         model = sentencepiece.SentencePieceProcessor(model_file=path)
     except RuntimeError:
-        raise UserError(f"config.data.vocabulary = {path!r} is not a SentencePiece model: it cannot be parsed") from None
-    return Tokenizer(model.vocab_size(), model.eos_id(), lambda text: model.encode(text), lambda ids: model.decode(list(ids)))
+        raise UserError(
+            f"config.data.vocabulary = {path!r} is not a SentencePiece model: it cannot be parsed"
+        ) from None
+    return Tokenizer(
+        model.vocab_size(), model.eos_id(), lambda text: model.encode(text), lambda ids: model.decode(list(ids))
+    )

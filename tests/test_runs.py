@@ -32,7 +32,11 @@ def test_the_same_run_or_a_longer_one_may_go_on(folder):
 @pytest.mark.parametrize(
     "config, data, sentence",
     [
-        (dataclasses.replace(CONFIG, model=ModelConfig(d_ff=64)), DATA, r"holds another run, .*config\.model\.d_ff: 512 -> 64"),
+        (
+            dataclasses.replace(CONFIG, model=ModelConfig(d_ff=64)),
+            DATA,
+            r"holds another run, .*config\.model\.d_ff: 512 -> 64",
+        ),
         (dataclasses.replace(CONFIG, seed=1), DATA, r"holds another run, .*config\.seed: 0 -> 1"),
         (dataclasses.replace(CONFIG, train=TrainConfig(steps=9)), DATA, r"steps = 9 is less than the 10"),
         (CONFIG, {"train": {"sha256": "other"}}, r"the data .* has changed"),

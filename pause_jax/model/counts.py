@@ -11,7 +11,9 @@ from pause_jax.model.config import ModelConfig
 
 def parameter_counts(config: ModelConfig, n_pauses: int) -> tuple[int, int]:
     """(parameters without the pauses', pause parameters = n_pauses · d_model)."""
-    sizes = {path: math.prod(leaf.shape) for path, leaf in trees.flatten(decoder.abstract_params(config, n_pauses)).items()}
+    sizes = {
+        path: math.prod(leaf.shape) for path, leaf in trees.flatten(decoder.abstract_params(config, n_pauses)).items()
+    }
     pauses = sizes.pop("pause/embedding", 0)
     return sum(sizes.values()), pauses
 

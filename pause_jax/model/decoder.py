@@ -54,7 +54,9 @@ class Decoder(nnx.Module):
     def __init__(self, config: ModelConfig, n_pauses: int, rngs: nnx.Rngs, execution: Execution):
         self.config, self.execution = config, execution
         self.token = Embedding(rngs, config.vocab_size, config, "vocab")
-        self.positions = Embedding(rngs, config.max_positions, config, "positions") if config.positions == "learned" else None
+        self.positions = (
+            Embedding(rngs, config.max_positions, config, "positions") if config.positions == "learned" else None
+        )
         self.layers = Layer(config, rngs)
         self.final_norm = Norm(config.d_model, config) if config.norm_placement == "pre" else None
         self.head = None if config.tie_embeddings else Embedding(rngs, config.vocab_size, config, "vocab")
@@ -101,7 +103,9 @@ class Decoder(nnx.Module):
     def _embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
         vocab_size = self.config.vocab_size
         is_pause_BxT = ids_BxT >= vocab_size
-        table_VxD = constrain(self.token.embedding[...], "vocab", None)  # gathered over fsdp, as every weight at its use
+        table_VxD = constrain(
+            self.token.embedding[...], "vocab", None
+        )  # gathered over fsdp, as every weight at its use
         x = jnp.take(table_VxD, jnp.where(is_pause_BxT, 0, ids_BxT), axis=0, mode="clip")
         if self.pause is not None:
             pauses = jnp.take(self.pause.embedding[...], jnp.maximum(ids_BxT - vocab_size, 0), axis=0, mode="clip")

@@ -18,7 +18,6 @@ from pause_jax.model import decoder
 from pause_jax.runs import RunFolder
 from pause_jax.training.step import State, new_state
 
-
 # Random draws take LLVM 2 s each to optimize on a CPU, and run once: unoptimized, ten take 2 s together.
 _COMPILE_FAST = {"xla_backend_optimization_level": "0"}
 
@@ -110,4 +109,3 @@ def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:
     if other:
         logging.warning("config.model differs from that of %s in %s", config.init_from, ", ".join(other))
     return folder, step, source
-

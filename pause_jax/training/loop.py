@@ -103,7 +103,9 @@ def _compile(job: Job) -> _Compiled:
     state, batch = initialize.state_shardings(config, optimizer, mesh), sharding.batch_sharding(mesh)
     everywhere = sharding.replicated(mesh)
     return _Compiled(
-        train_step=jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
+        train_step=jax.jit(
+            _on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0
+        ),
         validation_step=jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
         put=lambda local: global_batches.to_global(local, job.rows, config.train.batch_size, mesh),
     )

@@ -40,11 +40,15 @@ def cross_entropy_sum(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT:
     def add(total: jax.Array, one: tuple[jax.Array, ...]) -> tuple[jax.Array, None]:
         return total + chunk_sum(*one), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros((), jnp.float32), (split(hidden_BxTxD), split(targets_BxT), split(weights_BxT)))
+    total, _ = jax.lax.scan(
+        add, jnp.zeros((), jnp.float32), (split(hidden_BxTxD), split(targets_BxT), split(weights_BxT))
+    )
     return total
 
 
-def _chunk_sum(head_VxD: jax.Array, hidden_BxCxD: jax.Array, targets_BxC: jax.Array, weights_BxC: jax.Array) -> jax.Array:
+def _chunk_sum(
+    head_VxD: jax.Array, hidden_BxCxD: jax.Array, targets_BxC: jax.Array, weights_BxC: jax.Array
+) -> jax.Array:
     logits_BxCxV = jnp.einsum("bcd,vd->bcv", hidden_BxCxD, head_VxD, preferred_element_type=jnp.float32)
     logits_BxCxV = constrain(logits_BxCxV, "batch", "length", "vocab")
     # The label's logit as a product of its own: picking it out of the logits doubles the time on a CPU.

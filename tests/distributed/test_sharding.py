@@ -52,7 +52,9 @@ def test_optimizer_state_lies_as_its_parameters():
 
 def test_what_does_not_divide_is_refused_by_name():
     mesh = make_mesh(MeshConfig(data=1, fsdp=2, tensor=4))
-    with pytest.raises(UserError, match=r"layers/attention/k/.*kv_heads = 2 is not divisible by config\.run\.mesh\.tensor = 4"):
+    with pytest.raises(
+        UserError, match=r"layers/attention/k/.*kv_heads = 2 is not divisible by config\.run\.mesh\.tensor = 4"
+    ):
         sharding.param_shardings(MODEL, 0, mesh)
     odd = dataclasses.replace(MODEL, vocab_size=259, num_kv_heads=4)
     with pytest.raises(UserError, match=r"token/embedding.*vocab = 259 is not divisible"):
@@ -68,7 +70,10 @@ def test_collisions_and_unknown_axes_are_defects():
 
 
 def test_every_axis_the_network_names_has_a_rule():
-    for config in (MODEL, dataclasses.replace(MODEL, positions="rope", mlp="swiglu", qk_norm=True, tie_embeddings=False)):
+    for config in (
+        MODEL,
+        dataclasses.replace(MODEL, positions="rope", mlp="swiglu", qk_norm=True, tie_embeddings=False),
+    ):
         used = {axis for axes in decoder.logical_axes(config, 1).values() for axis in axes}
         assert used <= set(sharding.RULES)
 

@@ -10,7 +10,13 @@ import pytest
 
 from pause_jax import checkpoints, trees
 from pause_jax.config import (
-    Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig,
+    Config,
+    DataConfig,
+    MeshConfig,
+    OptimizerConfig,
+    PauseConfig,
+    RunConfig,
+    TrainConfig,
 )  # fmt: skip
 from pause_jax.distributed import batches
 from pause_jax.distributed.mesh import make_mesh
@@ -36,8 +42,17 @@ def make_config(steps=6, model=GPT, n_pauses=1, mesh=ONE_DEVICE, **run):
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),
-        run=RunConfig(**{"mesh": mesh, "execution": execution, "log_every": 2, "validate_every": 3, "checkpoint_every": 3,
-                         "tensorboard": False, **run}),  # fmt: skip
+        run=RunConfig(
+            **{
+                "mesh": mesh,
+                "execution": execution,
+                "log_every": 2,
+                "validate_every": 3,
+                "checkpoint_every": 3,
+                "tensorboard": False,
+                **run,
+            }
+        ),  # fmt: skip
     )
 
 

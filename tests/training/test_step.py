@@ -48,7 +48,9 @@ def compiled_step(accumulation):
 def make_step(accumulation=1, clip_norm=0.0, loss_chunk=0):
     config = OptimizerConfig(clip_norm=clip_norm, warmup_steps=0, schedule="constant", learning_rate=1e-2)
     optimizer = make_optimizer(config)
-    step = make_train_step(NETWORK, optimizer, make_schedule(config, 10), accumulation=accumulation, loss_chunk=loss_chunk)
+    step = make_train_step(
+        NETWORK, optimizer, make_schedule(config, 10), accumulation=accumulation, loss_chunk=loss_chunk
+    )
     return jax.jit(step), new_state(initial_params(), optimizer)
 
 
@@ -94,7 +96,9 @@ def test_loss_is_the_mean_over_weighted_positions():
         return jax.nn.log_softmax(model.logits(hidden))
 
     log_p = np.asarray(log_probabilities(), np.float64)
-    losses = [-log_p[b, t, int(batch["targets"][b, t])] for b in range(B) for t in range(L) if batch["loss_weights"][b, t]]
+    losses = [
+        -log_p[b, t, int(batch["targets"][b, t])] for b in range(B) for t in range(L) if batch["loss_weights"][b, t]
+    ]
     np.testing.assert_allclose(metrics["loss"], np.mean(losses), rtol=1e-5)
 
 
