@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from launch import cli
 from pause_jax.config import Config
@@ -72,8 +72,8 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
     rows = batches.process_rows(config.train.batch_size, config.data.length, devices, config.run.accumulation)
     initialize.check(config, devices)
     folder.claim(config, corpus.manifest)
-    common = {"data": config.data, "pause": config.pauses, "seed": config.seed, "vocab_size": config.model.vocab_size,
-              "batch_size": config.train.batch_size, "rows": rows}  # fmt: skip
+    common: dict[str, Any] = {"data": config.data, "pause": config.pauses, "seed": config.seed, "rows": rows,
+                              "vocab_size": config.model.vocab_size, "batch_size": config.train.batch_size}  # fmt: skip
     validate = functools.partial(pretraining.validation_batches, corpus.validation, **common,
                                  num_batches=config.run.validation_batches)  # fmt: skip
     validation = {"loss": functools.partial(validate, rate=0.0)}

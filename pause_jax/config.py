@@ -34,8 +34,8 @@ class PauseConfig:
             raise UserError(f"config.pauses.rate is {self.rate}, but must not be negative")
         if self.rate > 0 and self.n_pauses == 0:
             raise UserError(
-                f"config.pauses.rate = {self.rate} inserts pauses, but config.pauses.n_pauses = 0 gives the model none: "
-                "set --config.pauses.n_pauses=1"
+                f"config.pauses.rate = {self.rate} inserts pauses, but config.pauses.n_pauses = 0 gives the model "
+                "none: set --config.pauses.n_pauses=1"
             )
 
 
@@ -142,9 +142,7 @@ class Config:
     """One run."""
 
     seed: int = 0
-    init_from: str = (
-        ""  # a run's folder, or one of its checkpoints (RUN/checkpoints/STEP), whose parameters to start from
-    )
+    init_from: str = ""  # a run's folder, or one of its checkpoints (RUN/checkpoints/STEP): whose parameters to take
     model: ModelConfig = ModelConfig()
     pauses: PauseConfig = PauseConfig()
     data: DataConfig = DataConfig()

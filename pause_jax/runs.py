@@ -64,8 +64,8 @@ class RunFolder:
             self.check_config(config)
             if self.manifest() != dict(manifest):
                 raise UserError(
-                    f"the data under the run in {self.path} has changed since it began (compare {self.path / 'data.json'}): "
-                    "restore the data, or give another --workdir"
+                    f"the data under the run in {self.path} has changed since it began (compare "
+                    f"{self.path / 'data.json'}): restore the data, or give another --workdir"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path / "data.json", json.dumps(dict(manifest), indent=1))

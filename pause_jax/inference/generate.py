@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -125,7 +125,7 @@ def _decode(
         last = answers.count - 1
         ids_Bx1, positions_Bx1 = answers.ids_BxN[:, last][:, None], (positions_B + last)[:, None]
         hidden_Bx1xD, cache = model(ids_Bx1, positions_Bx1, jnp.ones_like(ids_Bx1), cache=answers.cache)
-        return write(answers, model.logits(hidden_Bx1xD)[:, 0], cache)
+        return write(answers, model.logits(hidden_Bx1xD)[:, 0], cast(Cache, cache))
 
     def unfinished(answers: _Answers) -> jax.Array:
         return (answers.count < max_new_tokens) & ~jnp.all(answers.ended_B)

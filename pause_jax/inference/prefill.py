@@ -6,7 +6,7 @@ Letters: B rows, C positions of context (prompt and pauses), V vocabulary, S pos
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -66,5 +66,5 @@ def _prefill(
 ) -> tuple[jax.Array, Cache]:
     model = decoder.bind(params, config, execution, n_pauses)
     cache = decoder.empty_cache(config, len(ids_BxC), cache_length)
-    hidden_BxCxD, cache = model(ids_BxC, positions_BxC, segments_BxC, bidirectional=bidirectional, cache=cache)
-    return model.logits(hidden_BxCxD[:, answer_position][:, None])[:, 0], cache
+    hidden_BxCxD, filled = model(ids_BxC, positions_BxC, segments_BxC, bidirectional=bidirectional, cache=cache)
+    return model.logits(hidden_BxCxD[:, answer_position][:, None])[:, 0], cast(Cache, filled)

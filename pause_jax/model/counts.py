@@ -19,7 +19,7 @@ def parameter_counts(config: ModelConfig, n_pauses: int) -> tuple[int, int]:
 
 
 def matmul_parameters(config: ModelConfig) -> int:
-    """Parameters that are multiplied with every position: kernels and the head, tied or not; no look-ups, no vectors."""
+    """Parameters multiplied with every position: kernels and the head, tied or not; no look-ups, no vectors."""
     flat = trees.flatten(decoder.abstract_params(config, 0))
     kernels = sum(math.prod(leaf.shape) for path, leaf in flat.items() if path.endswith("/kernel"))
     return kernels + config.vocab_size * config.d_model

@@ -73,7 +73,8 @@ class Decoder(nnx.Module):
           bidirectional: how many positions at the row's start see each other (`bidirectional_length`).
           cache: from `empty_cache`, or an earlier call; None to read the whole row at once.
         """
-        first_query, k_segments = 0, segments_BxT
+        first_query: jax.Array | int = 0
+        k_segments = segments_BxT
         if cache is not None:
             first_query = cache.index
             k_segments = jax.lax.dynamic_update_slice(cache.segments_BxS, segments_BxT, (0, cache.index))
@@ -103,9 +104,8 @@ class Decoder(nnx.Module):
     def _embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
         vocab_size = self.config.vocab_size
         is_pause_BxT = ids_BxT >= vocab_size
-        table_VxD = constrain(
-            self.token.embedding[...], "vocab", None
-        )  # gathered over fsdp, as every weight at its use
+        # gathered over fsdp, as every weight at its use
+        table_VxD = constrain(self.token.embedding[...], "vocab", None)
         x = jnp.take(table_VxD, jnp.where(is_pause_BxT, 0, ids_BxT), axis=0, mode="clip")
         if self.pause is not None:
             pauses = jnp.take(self.pause.embedding[...], jnp.maximum(ids_BxT - vocab_size, 0), axis=0, mode="clip")
@@ -159,7 +159,7 @@ def bind(params: dict[str, Any], config: ModelConfig, execution: Execution, n_pa
 def logical_axes(config: ModelConfig, n_pauses: int) -> dict[str, Axes]:
     """For each parameter's path ("layers/mlp/up/kernel") its logical axis names, one a dimension."""
     flat = nnx.to_flat_state(nnx.state(_abstract(config, n_pauses, Execution())))
-    return {"/".join(path): param.get_metadata()["axes"] for path, param in flat}
+    return {"/".join(map(str, path)): param.get_metadata()["axes"] for path, param in flat}
 
 
 def abstract_params(config: ModelConfig, n_pauses: int) -> dict[str, Any]:

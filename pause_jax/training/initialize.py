@@ -94,16 +94,16 @@ def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:
     ours, theirs = config.pauses.n_pauses, source.pauses.n_pauses
     if ours and theirs and ours != theirs:
         raise UserError(
-            f"config.pauses.n_pauses = {ours}, but the checkpoint of config.init_from = {config.init_from!r} has {theirs} "
-            "distinct pauses: take as many"
+            f"config.pauses.n_pauses = {ours}, but the checkpoint of config.init_from = {config.init_from!r} has "
+            f"{theirs} distinct pauses: take as many"
         )
     shapes, source_shapes = (trees.flatten(decoder.abstract_params(c.model, 0)) for c in (config, source))
     for path in sorted(shapes.keys() | source_shapes.keys()):
         here, there = (tree[path].shape if path in tree else "absent" for tree in (shapes, source_shapes))
         if here != there:
             raise UserError(
-                f"the model does not fit the checkpoint of config.init_from = {config.init_from!r}: parameter {path} is "
-                f"{here} here and {there} there; make config.model that of the checkpoint's run"
+                f"the model does not fit the checkpoint of config.init_from = {config.init_from!r}: parameter {path} "
+                f"is {here} here and {there} there; make config.model that of the checkpoint's run"
             )
     other = [name for name, value in dataclasses.asdict(config.model).items() if value != getattr(source.model, name)]
     if other:

@@ -79,9 +79,9 @@ class StepLog:
         self._pending, self._seconds, self._since = [], {}, time.monotonic()
         if self.counters.skipped_in_a_row >= self.max_skipped_steps:
             raise RunStopped(
-                f"loss or gradient was not finite in {self.counters.skipped_in_a_row} steps in a row, up to step {step}; "
-                "no update was made in them and the checkpoints are as they were: lower config.optimizer.learning_rate, "
-                "or look at the batches of those steps"
+                f"loss or gradient was not finite in {self.counters.skipped_in_a_row} steps in a row, up to step "
+                f"{step}; no update was made in them and the checkpoints are as they were: lower "
+                "config.optimizer.learning_rate, or look at the batches of those steps"
             )
 
     def _record(self, step: int, metrics: dict[str, Any]) -> dict[str, float]:

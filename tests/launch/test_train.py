@@ -1,4 +1,4 @@
-"""The training program: real text in, a run's folder out; and every mistake as one sentence, before anything is written."""
+"""The training program: real text in, a run's folder out; every mistake is one sentence, before a file is written."""
 
 import dataclasses
 import json
@@ -57,8 +57,8 @@ def assert_one_sentence(result, sentence):
 @pytest.mark.slow
 def test_train_then_again_then_generate(tmp_path, texts):
     """The programs as a user runs them, on a text file of theirs, with pauses."""
-    arguments = ["--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}/run", f"--config.data.files={texts}",
-                 "--config.train.steps=4", *OVERRIDES]  # fmt: skip
+    arguments = ["--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}/run", "--config.train.steps=4",
+                 f"--config.data.files={texts}", *OVERRIDES]  # fmt: skip
     first = program("train", *arguments)
     assert first.returncode == 0, first.stderr
     assert "4/4" in first.stdout and "loss" in first.stdout and "trained to step 4" in first.stdout
@@ -119,13 +119,16 @@ def test_mistakes_in_the_data(tmp_path, texts):
     broken.write_text('{"text": "good"}\n{"text": "bad\n')
     empty = tmp_path / "empty.txt"
     empty.write_text(" \n")
+    other_field = DataConfig(files=str(texts), text_field="body", length=32)
+    too_many = PauseConfig(n_pauses=1, rate=1.0)
+    uneven = TrainConfig(steps=3, batch_size=9)
     for sentence, config in [
         (r"config\.data\.files = .* matches no file", config_for(tmp_path / "none*.txt")),
         (r"holds no text: every document is blank", config_for(empty)),
         (r"broken\.jsonl, line 2: broken JSON", config_for(broken)),
-        (r"no field 'body'.*--config\.data\.text_field", config_for(texts, data=DataConfig(files=str(texts), text_field="body", length=32))),
-        (r"rate = 1\.0 puts 32 pauses into a block of config\.data\.length = 32", config_for(texts, pauses=PauseConfig(n_pauses=1, rate=1.0))),
-        (r"batch_size = 9 is not divisible by .* = 8 devices", config_for(texts, train=TrainConfig(steps=3, batch_size=9))),
+        (r"no field 'body'.*--config\.data\.text_field", config_for(texts, data=other_field)),
+        (r"rate = 1\.0 puts 32 pauses into a block of config\.data\.length = 32", config_for(texts, pauses=too_many)),
+        (r"batch_size = 9 is not divisible by .* = 8 devices", config_for(texts, train=uneven)),
         (r"holds no run", config_for(texts, init_from=str(tmp_path / "nowhere"))),
     ]:  # fmt: skip
         with pytest.raises(UserError, match=sentence):

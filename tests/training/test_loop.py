@@ -52,7 +52,7 @@ def make_config(steps=6, model=GPT, n_pauses=1, mesh=ONE_DEVICE, **run):
                 "tensorboard": False,
                 **run,
             }
-        ),  # fmt: skip
+        ),
     )
 
 
