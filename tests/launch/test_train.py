@@ -127,7 +127,7 @@ def test_mistakes_in_the_data(tmp_path, texts):
         (r"holds no text: every document is blank", config_for(empty)),
         (r"broken\.jsonl, line 2: broken JSON", config_for(broken)),
         (r"no field 'body'.*--config\.data\.text_field", config_for(texts, data=other_field)),
-        (r"rate = 1\.0 puts 32 pauses into a block of config\.data\.length = 32", config_for(texts, pauses=too_many)),
+        (r"rate = 1\.0 puts 32 pauses into config\.data\.length = 32 positions", config_for(texts, pauses=too_many)),
         (r"batch_size = 9 is not divisible by .* = 8 devices", config_for(texts, train=uneven)),
         (r"holds no run", config_for(texts, init_from=str(tmp_path / "nowhere"))),
     ]:  # fmt: skip
