@@ -64,7 +64,7 @@ def show_samples(folders: dict[str, RunFolder]) -> None:
     """What each model writes after one prompt."""
     from pause_jax.inference.sampling import Sampling
 
-    sampling = Sampling(temperature=0.5)  # greedily, so small a model repeats itself
+    sampling = Sampling(temperature=0.8)  # greedily, so small a model repeats itself
     for arm, folder in folders.items():
         model = generate.Model.restore(str(folder.path))
         m_inf = 10 if model.config.pauses.n_pauses else 0

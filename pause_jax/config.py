@@ -15,6 +15,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pause_jax import pauses
 from pause_jax.errors import UserError
 from pause_jax.model.config import Execution, ModelConfig
 
@@ -156,6 +157,7 @@ class Config:
             raise UserError(f"config.seed is {self.seed}, but must be in 0..{2**31 - 1}")
         for section in (self.model, self.pauses, self.data, self.optimizer, self.train, self.run):
             section.validate()
+        pauses.text_tokens_per_block(self.data.length, self.pauses.rate, self.pauses.mode)  # or too many of them
         if self.model.positions == "learned" and self.data.length > self.model.max_positions:
             raise UserError(
                 f"config.data.length = {self.data.length} is more than config.model.max_positions = "

@@ -43,6 +43,10 @@ def test_a_whole_number_is_a_float_but_not_the_other_way_round():
         ({"model__positions": "rope", "model__head_dim": 3}, r"needs an even head size, but it is 3"),
         ({"pauses__rate": 0.1}, r"config\.pauses\.rate = 0\.1 inserts pauses, but config\.pauses\.n_pauses = 0"),
         ({"pauses__rate": float("nan")}, r"config\.pauses\.rate is nan"),
+        (
+            {"pauses__rate": 1.0, "pauses__n_pauses": 1, "data__length": 32},
+            r"rate = 1\.0 puts 32 pauses into config\.data\.length = 32 positions",
+        ),
         ({"data__length": 513}, r"config\.data\.length = 513 is more than config\.model\.max_positions = 512"),
         ({"optimizer__b1": 1.0}, r"config\.optimizer\.b1 is 1\.0, but must be in \[0, 1\)"),
         ({"run__accumulation": 5}, r"batch_size = 32 is not divisible by config\.run\.accumulation = 5"),

@@ -92,6 +92,7 @@ def test_train_then_again_then_generate(tmp_path, texts):
             ["--config.data.vocabulary=nothing.model"],
             r"'nothing\.model' is neither 'byte' nor a SentencePiece model file",
         ),
+        (["--config.pauses.rate=1"], r"rate = 1\.0 puts 256 pauses into config\.data\.length = 256 positions"),
         (["--config.model.vocab_size=100"], r"vocab_size = 100 is less than the 259 ids of config\.data\.vocabulary"),
     ],
 )
@@ -113,6 +114,24 @@ def test_mistakes_in_generating(arguments, sentence):
     assert_one_sentence(program("generate", *arguments), sentence)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, content, sentence",
+    [
+        ("*.txt", None, r"config\.data\.files = .*\*\.txt' matches no file"),
+        ("empty.txt", " \n", r"empty\.txt.* holds no text: every document is blank"),
+        ("broken.jsonl", '{"text": "good"}\n{"text": "bad\n', r"broken\.jsonl, line 2: broken JSON"),
+    ],
+)
+def test_mistakes_in_the_data_from_the_command_line(tmp_path, name, content, sentence):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    files = f"--config.data.files={tmp_path}/{name}"
+    result = program("train", "--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}/run", files)
+    assert_one_sentence(result, sentence)
+    assert not (tmp_path / "run").exists()
+
+
 def test_mistakes_in_the_data(tmp_path, texts):
     """In one process, for TensorFlow takes seconds to import; nothing is written for any of them."""
     broken = tmp_path / "broken.jsonl"
@@ -120,14 +139,12 @@ def test_mistakes_in_the_data(tmp_path, texts):
     empty = tmp_path / "empty.txt"
     empty.write_text(" \n")
     other_field = DataConfig(files=str(texts), text_field="body", length=32)
-    too_many = PauseConfig(n_pauses=1, rate=1.0)
     uneven = TrainConfig(steps=3, batch_size=9)
     for sentence, config in [
         (r"config\.data\.files = .* matches no file", config_for(tmp_path / "none*.txt")),
         (r"holds no text: every document is blank", config_for(empty)),
         (r"broken\.jsonl, line 2: broken JSON", config_for(broken)),
         (r"no field 'body'.*--config\.data\.text_field", config_for(texts, data=other_field)),
-        (r"rate = 1\.0 puts 32 pauses into config\.data\.length = 32 positions", config_for(texts, pauses=too_many)),
         (r"batch_size = 9 is not divisible by .* = 8 devices", config_for(texts, train=uneven)),
         (r"holds no run", config_for(texts, init_from=str(tmp_path / "nowhere"))),
     ]:  # fmt: skip
