@@ -30,7 +30,9 @@ def main(argv):
     if what == "stopped itself": raise RunStopped("not finite in 3 steps")
     if what == "defect": raise ValueError("ours")
     if what == "stopped": return cli.EXIT_STOPPED
-    if what == "interrupt": os.kill(os.getpid(), signal.SIGINT)
+    if what == "interrupt":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
+        os.kill(os.getpid(), signal.SIGINT)
     if what == "log": logging.info("too much"); logging.warning("take care")
     if what == "nothing": return None
     if what == "config":
