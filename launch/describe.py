@@ -40,7 +40,7 @@ def describe(config: Config) -> dict[str, Any]:
     return {
         "parameters": parameters,
         "pause_parameters": pause_parameters,
-        "flops_per_token": counts.train_flops(config.model, config.data.length) / config.data.length,
+        "flops_per_token": counts.train_flops(config.model, config.length) / config.length,
         "table": parameter_table(config),
     }
 
@@ -67,7 +67,7 @@ def _show(config: Config, description: dict[str, Any]) -> None:
     print(f"parameters        {description['parameters']:,}")
     print(f"pause parameters  {description['pause_parameters']:,}")
     flops = tables.human_flops(description["flops_per_token"])
-    print(f"FLOPs per token   {flops} of training, in rows of {config.data.length}")
+    print(f"FLOPs per token   {flops} of training, in rows of {config.length}")
 
 
 if __name__ == "__main__":

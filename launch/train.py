@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,35 +63,61 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
     if folder.is_finished(config):
         return "finished"
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
-    with cli.native_messages_hidden():
-        from pause_jax.data import pretraining
     from pause_jax.distributed import batches, mesh
     from pause_jax.training import initialize, loop
 
-    corpus = pretraining.open_corpus(config.data)
+    data = _open_finetuning(config) if config.finetune.task else _open_pretraining(config)
     devices = mesh.make_mesh(config.run.mesh)
-    rows = batches.process_rows(config.train.batch_size, config.data.length, devices, config.run.accumulation)
+    rows = batches.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check(config, devices)
-    folder.claim(config, corpus.manifest)
-    common: dict[str, Any] = {"data": config.data, "pause": config.pauses, "seed": config.seed, "rows": rows,
+    folder.claim(config, data.manifest)
+    return loop.train(
+        loop.Job(
+            config=config,
+            mesh=devices,
+            rows=rows,
+            open_batches=lambda start: data.train(rows=rows, start_step=start),
+            validation={name: functools.partial(open_, rows=rows) for name, open_ in data.validation.items()},
+            folder=folder,
+            label=workdir.name,
+            code_version=cli.code_version(),
+        )
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Data:
+    manifest: Mapping[str, Any]
+    train: Callable[..., Any]  # (rows, start_step) → batches
+    validation: Mapping[str, Callable[..., Any]]  # metric's name → (rows) → batches
+
+
+def _open_pretraining(config: Config) -> _Data:
+    with cli.native_messages_hidden():
+        from pause_jax.data import pretraining
+
+    corpus = pretraining.open_corpus(config.data)
+    common: dict[str, Any] = {"data": config.data, "pause": config.pauses, "seed": config.seed,
                               "vocab_size": config.model.vocab_size, "batch_size": config.train.batch_size}  # fmt: skip
     validate = functools.partial(pretraining.validation_batches, corpus.validation, **common,
                                  num_batches=config.run.validation_batches)  # fmt: skip
     validation = {"loss": functools.partial(validate, rate=0.0)}
     if config.pauses.rate:
         validation["paused_loss"] = functools.partial(validate, rate=config.pauses.rate)
-    return loop.train(
-        loop.Job(
-            config=config,
-            mesh=devices,
-            rows=rows,
-            open_batches=lambda start: pretraining.train_batches(corpus.train, **common, start_step=start),
-            validation=validation,
-            folder=folder,
-            label=workdir.name,
-            code_version=cli.code_version(),
-        )
-    )
+    return _Data(corpus.manifest, functools.partial(pretraining.train_batches, corpus.train, **common), validation)
+
+
+def _open_finetuning(config: Config) -> _Data:
+    with cli.native_messages_hidden():
+        from pause_jax.data import downstream
+
+    task = downstream.open_task(config.data, config.finetune)
+    common: dict[str, Any] = {"finetune": config.finetune, "filler_id": task.filler_id, "seed": config.seed,
+                              "vocab_size": config.model.vocab_size, "n_pauses": config.pauses.n_pauses,
+                              "batch_size": config.train.batch_size}  # fmt: skip
+    validate = functools.partial(downstream.validation_batches, task.validation, **common,
+                                 num_batches=config.run.validation_batches)  # fmt: skip
+    return _Data(task.manifest, functools.partial(downstream.train_batches, task.train, **common), {"loss": validate})
 
 
 if __name__ == "__main__":

@@ -57,13 +57,41 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class FinetuneConfig:
+    """Prefix, pauses, target, and the loss on the target alone (paper section 3.1). Only where `task` is given."""
+
+    task: str = ""  # a downstream task, such as "count_parity_24" (pause_jax/data/tasks); "": this run pretrains
+    m_ft: tuple[int, ...] = (0,)  # pauses a prompt; of several numbers, one is drawn for each example
+    placement: pauses.Placement = "append"  # "filler": an ordinary token in the pauses' place
+    filler: str = "."  # whose last token is the filler
+    attention: pauses.PrefixAttention = "prefix_and_pauses"  # over prompt and pauses; the target is always causal
+    prefix_length: int = 128  # positions for the prompt, pauses not counted; a longer prompt loses its beginning
+    target_length: int = 32  # positions for the target and its EOS; a longer target loses its end
+
+    def validate(self) -> None:
+        for name in ("prefix_length", "target_length"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config.finetune.{name} is {getattr(self, name)}, but must be at least 1")
+        if not self.m_ft or min(self.m_ft) < 0:
+            raise UserError(f"config.finetune.m_ft is {self.m_ft}, but must be numbers of pauses, 0 or more each")
+        if self.m_ft != (0,) and not self.task:
+            raise UserError(f"config.finetune.m_ft = {self.m_ft} appends pauses, but config.finetune.task is empty")
+
+    @property
+    def context_length(self) -> int:
+        """Positions of prompt and pauses."""
+        return self.prefix_length + max(self.m_ft)
+
+
+@dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
     """AdamW. Weight decay is on matrices only: never on biases, norms or pauses."""
 
     learning_rate: float = 1e-3  # the peak
-    schedule: Literal["cosine", "linear", "rsqrt", "constant"] = "cosine"  # after warm-up
+    schedule: Literal["cosine", "linear", "rsqrt", "constant", "wsd"] = "cosine"  # after warm-up
     warmup_steps: int = 100
-    final_fraction: float = 0.1  # cosine, linear: learning rate at the last step, as a part of the peak
+    final_fraction: float = 0.1  # cosine, linear, wsd: learning rate at the last step, as a part of the peak
+    decay_from: float = 0.8  # wsd (warm-up, stable, decay): the part of the steps after which it falls, linearly
     b1: float = 0.9
     b2: float = 0.95
     eps: float = 1e-8
@@ -77,6 +105,8 @@ class OptimizerConfig:
         for name in ("b1", "b2"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"config.optimizer.{name} is {getattr(self, name)}, but must be in [0, 1)")
+        if not 0 <= self.decay_from <= 1:
+            raise UserError(f"config.optimizer.decay_from is {self.decay_from}, but must be in [0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +177,7 @@ class Config:
     model: ModelConfig = ModelConfig()
     pauses: PauseConfig = PauseConfig()
     data: DataConfig = DataConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
     run: RunConfig = RunConfig()
@@ -155,19 +186,36 @@ class Config:
         """Raises UserError where a field, or two of them together, cannot be."""
         if not 0 <= self.seed < 2**31:
             raise UserError(f"config.seed is {self.seed}, but must be in 0..{2**31 - 1}")
-        for section in (self.model, self.pauses, self.data, self.optimizer, self.train, self.run):
+        for section in (self.model, self.pauses, self.data, self.finetune, self.optimizer, self.train, self.run):
             section.validate()
         pauses.text_tokens_per_block(self.data.length, self.pauses.rate, self.pauses.mode)  # or too many of them
-        if self.model.positions == "learned" and self.data.length > self.model.max_positions:
+        if self.model.positions == "learned" and self.length > self.model.max_positions:
+            name = (
+                "config.finetune: prefix_length + m_ft + target_length - 1"
+                if self.finetune.task
+                else "config.data.length"
+            )
             raise UserError(
-                f"config.data.length = {self.data.length} is more than config.model.max_positions = "
-                f"{self.model.max_positions}, the rows of the learned position table"
+                f"{name} = {self.length} is more than config.model.max_positions = {self.model.max_positions}, the "
+                "rows of the learned position table"
+            )
+        if max(self.finetune.m_ft) and self.finetune.placement != "filler" and not self.pauses.n_pauses:
+            raise UserError(
+                f"config.finetune.m_ft = {self.finetune.m_ft} gives pauses to prompts, but config.pauses.n_pauses = 0 "
+                "gives the model none: set --config.pauses.n_pauses=1"
             )
         if self.train.batch_size % self.run.accumulation:
             raise UserError(
                 f"config.train.batch_size = {self.train.batch_size} is not divisible by config.run.accumulation = "
                 f"{self.run.accumulation}"
             )
+
+    @property
+    def length(self) -> int:
+        """Positions L of a row, pauses counted."""
+        if not self.finetune.task:
+            return self.data.length
+        return self.finetune.context_length + self.finetune.target_length - 1  # the last token is only a target
 
 
 def default_config() -> Any:
@@ -252,6 +300,9 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         if value not in choices:
             raise UserError(f"{path} is {value!r}, but must be one of {', '.join(map(repr, choices))}")
         return value
+    if typing.get_origin(hint) is tuple:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_convert(typing.get_args(hint)[0], item, f"{path}[{i}]") for i, item in enumerate(items))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -16,6 +16,10 @@ import numpy as np
 
 from pause_jax.errors import UserError
 
+Placement = Literal["append", "prepend", "filler"]  # the last: an ordinary token in the pauses' place
+# Among prompt and pauses: all see all; the prompt sees itself and the pauses, in order, all before; all in order.
+PrefixAttention = Literal["prefix_and_pauses", "prefix_only", "causal"]
+
 
 class Rows(NamedTuple):
     """Rows z[0..L] and the segment that each element belongs to, both int32."""
@@ -221,23 +225,79 @@ def add_pauses(
     prompt_N: Sequence[int] | np.ndarray,
     num_pauses: int,
     *,
-    placement: Literal["append", "prepend"],
+    placement: Placement,
     vocab_size: int,
     n_pauses: int,
+    filler: int = 0,
 ) -> np.ndarray:
     """The new prefix of finetuning and inference: a prompt and its M pauses, [N + M] in int32 (paper section 3.1).
 
-    `append` (the paper's default) puts them after the prompt, `prepend` before it. Left padding, if any, is added
-    to the result, not to the prompt.
+    `append` (the paper's default) puts them after the prompt, `prepend` before it, `filler` puts M copies of the
+    ordinary token `filler` after it instead. Left padding, if any, is added to the result, not to the prompt.
 
     >>> add_pauses([1, 2, 3], 2, placement="append", vocab_size=100, n_pauses=1)
     array([  1,   2,   3, 100, 100], dtype=int32)
     >>> add_pauses([1, 2, 3], 2, placement="prepend", vocab_size=100, n_pauses=1)
     array([100, 100,   1,   2,   3], dtype=int32)
     """
-    pauses_M = pause_ids(num_pauses, vocab_size=vocab_size, n_pauses=n_pauses)
     prompt_N = np.asarray(prompt_N, np.int32)
-    return np.concatenate([prompt_N, pauses_M] if placement == "append" else [pauses_M, prompt_N])
+    if placement == "filler":
+        return np.concatenate([prompt_N, np.full(num_pauses, filler, np.int32)])
+    pauses_M = pause_ids(num_pauses, vocab_size=vocab_size, n_pauses=n_pauses)
+    return np.concatenate([pauses_M, prompt_N] if placement == "prepend" else [prompt_N, pauses_M])
+
+
+def bidirectional_length(attention: PrefixAttention, prefix_length: int, num_pauses: int) -> int:
+    """How many positions at a row's start see each other in both directions.
+
+    The row has `prefix_length` positions of prompt (left padding and prepended pauses included), `num_pauses` after
+    them, then the target. `prefix_and_pauses` is the paper's literal reading (section 3.1; our default).
+
+    >>> [bidirectional_length(a, 5, 3) for a in ("prefix_and_pauses", "prefix_only", "causal")]
+    [8, 5, 0]
+    """
+    return {"prefix_and_pauses": prefix_length + num_pauses, "prefix_only": prefix_length, "causal": 0}[attention]
+
+
+class FinetuneRows(NamedTuple):
+    """Rows z[0..L] of finetuning, and which positions carry loss."""
+
+    ids_BxT: np.ndarray  # int32
+    segments_BxT: np.ndarray  # int32, 1, or 0 in padding
+    loss_weights_BxL: np.ndarray  # float32
+
+
+def finetune_rows(
+    contexts: Sequence[np.ndarray], targets: Sequence[np.ndarray], *, context_length: int, target_length: int
+) -> FinetuneRows:
+    """Prompts with their pauses, right-aligned, then the targets: T = `context_length` + `target_length` (eq. 4).
+
+    The last element of each context is next to its target. The loss is on the target's tokens alone, EOS included,
+    the first of them predicted from the context's end: from the last pause, if pauses are appended.
+
+    Two rows: the prompt 1 2 with two pauses (100) and the target 7 8, the prompt 3 without any and the target 9:
+
+    >>> rows = finetune_rows([np.array([1, 2, 100, 100]), np.array([3])], [np.array([7, 8]), np.array([9])],
+    ...                      context_length=4, target_length=2)
+    >>> rows.ids_BxT
+    array([[  1,   2, 100, 100,   7,   8],
+           [  0,   0,   0,   3,   9,   0]], dtype=int32)
+    >>> rows.loss_weights_BxL.astype(int)
+    array([[0, 0, 0, 1, 1],
+           [0, 0, 0, 1, 0]])
+
+    Args:
+      contexts: ids of each row, pauses included, one at least and at most `context_length`.
+      targets: ids of each row, at most `target_length`.
+    """
+    ids_BxT, segments_BxT = np.zeros((2, len(contexts), context_length + target_length), np.int32)
+    for row, (context, target) in enumerate(zip(contexts, targets, strict=True)):
+        start, stop = context_length - len(context), context_length + len(target)
+        ids_BxT[row, start:stop] = np.concatenate([context, target])
+        segments_BxT[row, start:stop] = 1
+    is_target_L = np.arange(1, ids_BxT.shape[1]) >= context_length
+    loss_weights_BxL = (is_target_L & (segments_BxT[:, 1:] > 0)).astype(np.float32)
+    return FinetuneRows(ids_BxT, segments_BxT, loss_weights_BxL)
 
 
 def first_answer_position(prompt_length: int, num_pauses: int) -> int:

@@ -52,6 +52,23 @@ def test_a_whole_number_is_a_float_but_not_the_other_way_round():
         ({"run__accumulation": 5}, r"batch_size = 32 is not divisible by config\.run\.accumulation = 5"),
         ({"run__mesh__data": 0}, r"config\.run\.mesh\.data is 0"),
         ({"run__mesh__fsdp": -1}, r"more than one -1"),
+        (
+            {"finetune__m_ft": (3,)},
+            r"m_ft = \(3,\) appends pauses, but config\.finetune\.task is empty",
+        ),
+        ({"finetune__m_ft": (1, -1)}, r"config\.finetune\.m_ft is \(1, -1\), but must be numbers of pauses, 0 or more"),
+        ({"finetune__m_ft": (1.5,)}, r"config\.finetune\.m_ft\[0\] is 1\.5, but must be of type int"),
+        ({"finetune__m_ft": ()}, r"config\.finetune\.m_ft is \(\)"),
+        (
+            {"finetune__m_ft": (3,), "finetune__task": "t"},
+            r"m_ft = \(3,\) gives pauses to prompts, but config\.pauses",
+        ),
+        ({"finetune__target_length": 0}, r"config\.finetune\.target_length is 0"),
+        (
+            {"finetune__task": "t", "finetune__prefix_length": 500},
+            r"prefix_length \+ m_ft \+ target_length - 1 = 531 is more than config\.model\.max_positions = 512",
+        ),
+        ({"optimizer__decay_from": 1.5}, r"config\.optimizer\.decay_from is 1\.5"),
         ({"run": 3}, r"config\.run is 3, but is a section"),
         ({"seed": -1}, r"config\.seed is -1"),
     ],
@@ -77,3 +94,11 @@ def test_identity_is_the_config_without_run_and_steps_plus_the_data():
     assert configs.identity(base, data) != configs.identity(base, {"sha256": "b"})
     assert configs.differences(other, base) == ["config.model.d_ff: 512 -> 256"]
     assert configs.differences(same, base) == []
+
+
+def test_the_length_of_a_row():
+    assert from_config_dict(changed(data__length=100)).length == 100
+    finetune = {"finetune__task": "t", "finetune__prefix_length": 7, "finetune__target_length": 3}
+    several = from_config_dict(changed(**finetune, finetune__m_ft=[0, 5], pauses__n_pauses=1))
+    assert several.finetune.m_ft == (0, 5) and several.length == 7 + 5 + 3 - 1
+    assert from_config_dict(changed(**finetune, finetune__m_ft=4, pauses__n_pauses=1)).finetune.m_ft == (4,)

@@ -260,3 +260,10 @@ def test_impossible_numbers_of_pauses():
         pauses.add_pauses([A], 2, placement="append", vocab_size=VOCAB_SIZE, n_pauses=0)
     with pytest.raises(UserError, match="the prompt is empty and has no pauses"):
         pauses.first_answer_position(0, 0)
+
+
+def test_how_much_is_bidirectional():
+    """A prompt of 5 and 3 pauses."""
+    assert pauses.bidirectional_length("prefix_and_pauses", 5, 3) == 8
+    assert pauses.bidirectional_length("prefix_only", 5, 3) == 5
+    assert pauses.bidirectional_length("causal", 5, 3) == 0

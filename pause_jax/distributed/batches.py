@@ -26,21 +26,22 @@ def process_rows(batch_size: int, length: int, mesh: Mesh, accumulation: int = 1
         )
     if length % mesh.shape["sequence"]:
         raise UserError(
-            f"config.data.length = {length} is not divisible by config.run.mesh.sequence = {mesh.shape['sequence']}"
+            f"a row of {length} positions is not divisible by config.run.mesh.sequence = {mesh.shape['sequence']}"
         )
     indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size, length))
     return sorted({row for index in indices.values() if index is not None for row in range(batch_size)[index[0]]})
 
 
 def to_global(local: Mapping[str, np.ndarray], rows: list[int], batch_size: int, mesh: Mesh) -> dict[str, jax.Array]:
-    """The global batch, [batch_size, length] arrays on the mesh, of which this process has `local`, its `rows`."""
+    """The global batch, arrays [batch_size, length] or [batch_size], of which this process has `local`, its `rows`."""
     place = {row: i for i, row in enumerate(rows)}
 
     def put(array: np.ndarray) -> jax.Array:
         def part(index: tuple[slice, ...] | None) -> np.ndarray:
             assert index is not None  # of a device of another process
-            return array[[place[row] for row in range(batch_size)[index[0]]], index[1]]
+            return array[[place[row] for row in range(batch_size)[index[0]]]][(slice(None), *index[1:])]
 
-        return jax.make_array_from_callback((batch_size, array.shape[1]), batch_sharding(mesh), part)
+        shape = (batch_size, *array.shape[1:])
+        return jax.make_array_from_callback(shape, batch_sharding(mesh, array.ndim), part)
 
     return {name: put(array) for name, array in local.items()}

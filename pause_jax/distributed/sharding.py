@@ -70,9 +70,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Of each [rows, positions] array of a batch."""
-    return NamedSharding(mesh, PartitionSpec(RULES["batch"], RULES["length"]))
+def batch_sharding(mesh: Mesh, ndim: int = 2) -> NamedSharding:
+    """Of each [rows, positions] array of a batch, or with `ndim` 1 of each [rows] array."""
+    return NamedSharding(mesh, PartitionSpec(*(RULES["batch"], RULES["length"])[:ndim]))
 
 
 def activation_constraints(mesh: Mesh) -> contextlib.AbstractContextManager[None]:

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from pause_jax import pauses
 from pause_jax.errors import UserError
 from pause_jax.inference.prefill import next_token_logits
 from pause_jax.inference.rows import BUCKET, check_positions, context_rows, round_up
 from pause_jax.inference.sampling import Sampling, sample
 from pause_jax.model import decoder
-from pause_jax.model.attention import PrefixAttention
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
 
@@ -34,7 +34,7 @@ def generate(
     prompts: Sequence[Sequence[int]],
     *,
     m_inf: int,
-    attention: PrefixAttention = "prefix_and_pauses",
+    attention: pauses.PrefixAttention = "prefix_and_pauses",
     max_new_tokens: int,
     eos_id: int,
     sampling: Sampling = GREEDY,

@@ -13,7 +13,6 @@ import jax
 from pause_jax import pauses
 from pause_jax.inference.rows import ContextRows
 from pause_jax.model import decoder
-from pause_jax.model.attention import PrefixAttention, bidirectional_length
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
 
@@ -25,7 +24,7 @@ def next_token_logits(
     n_pauses: int,
     rows: ContextRows,
     *,
-    attention: PrefixAttention,
+    attention: pauses.PrefixAttention,
     cache_length: int,
 ) -> tuple[jax.Array, Cache]:
     """Logits of each row's first answer token, float32 [B, V], and a cache of `cache_length` >= C positions.
@@ -41,7 +40,7 @@ def next_token_logits(
         config=config,
         execution=execution,
         n_pauses=n_pauses,
-        bidirectional=bidirectional_length(attention, rows.prompt_length, rows.num_pauses),
+        bidirectional=pauses.bidirectional_length(attention, rows.prompt_length, rows.num_pauses),
         answer_position=pauses.first_answer_position(rows.prompt_length, rows.num_pauses),
         cache_length=cache_length,
     )

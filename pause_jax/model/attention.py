@@ -6,12 +6,9 @@ Letters: B rows, T query positions, S key positions, H query heads, K key/value 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
-
-PrefixAttention = Literal["prefix_and_pauses", "prefix_only", "causal"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,24 +22,16 @@ class Mask:
     q_segments_BxT: jax.Array
     k_segments_BxS: jax.Array
     first_query: jax.Array | int = 0  # index among the keys of query 0: 0 without a cache
-    bidirectional: int = 0  # static
+    bidirectional: jax.Array | int = 0  # the same for all rows, or int32 [B]
 
     def may_attend_BxTxS(self) -> jax.Array:
         """The mask as booleans."""
-        t = self.first_query + jnp.arange(self.q_segments_BxT.shape[1])[:, None]
-        s = jnp.arange(self.k_segments_BxS.shape[1])[None, :]
-        in_order_TxS = (s <= t) | ((t < self.bidirectional) & (s < self.bidirectional))
-        q, k = self.q_segments_BxT[:, :, None], self.k_segments_BxS[:, None, :]
-        return in_order_TxS[None] & (q == k) & (k > 0)
-
-
-def bidirectional_length(attention: PrefixAttention, prefix_length: int, num_pauses: int) -> int:
-    """How many positions at a row's start see each other in both directions.
-
-    For a row of `prefix_length` prompt positions (left padding included), `num_pauses` pauses, then the target
-    (paper section 1.5 of our notes; `prefix_and_pauses` is the paper's literal reading).
-    """
-    return {"prefix_and_pauses": prefix_length + num_pauses, "prefix_only": prefix_length, "causal": 0}[attention]
+        t_1xTx1 = self.first_query + jnp.arange(self.q_segments_BxT.shape[1])[None, :, None]
+        s_1x1xS = jnp.arange(self.k_segments_BxS.shape[1])[None, None, :]
+        both_ways = jnp.reshape(self.bidirectional, (-1, 1, 1))
+        in_order = (s_1x1xS <= t_1xTx1) | ((t_1xTx1 < both_ways) & (s_1x1xS < both_ways))
+        q_BxTx1, k_Bx1xS = self.q_segments_BxT[:, :, None], self.k_segments_BxS[:, None, :]
+        return in_order & (q_BxTx1 == k_Bx1xS) & (k_Bx1xS > 0)
 
 
 def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, backend: str) -> jax.Array:

@@ -37,6 +37,7 @@ class ModelConfig:
     rope_original_max_positions: int = 8192  # llama3 only: the length before stretching
     tie_embeddings: bool = True
     init_std: float = 0.02  # of every matrix; residual outputs are divided by sqrt(2 * num_layers)
+    kernel_init: Literal["normal", "fan_in"] = "normal"  # "fan_in": 1 / sqrt(inputs) in place of init_std for kernels
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations and matmuls; parameters stay float32
 
     @property

@@ -62,15 +62,23 @@ class Decoder(nnx.Module):
         self.head = None if config.tie_embeddings else Embedding(rngs, config.vocab_size, config, "vocab")
         self.pause = Pause(rngs, n_pauses, config.d_model) if n_pauses else None
 
-    def __call__(self, ids_BxT: jax.Array, positions_BxT: jax.Array, segments_BxT: jax.Array, *,
-                 bidirectional: int = 0, cache: Cache | None = None) -> tuple[jax.Array, Cache | None]:  # fmt: skip
+    def __call__(
+        self,
+        ids_BxT: jax.Array,
+        positions_BxT: jax.Array,
+        segments_BxT: jax.Array,
+        *,
+        bidirectional: jax.Array | int = 0,
+        cache: Cache | None = None,
+    ) -> tuple[jax.Array, Cache | None]:
         """Last layer's vectors [B, T, D] in the compute dtype, after the final norm; and the cache, T further.
 
         Args:
           ids_BxT: int32 ids, pauses included.
           positions_BxT: int32, restarting in each segment; pauses count.
           segments_BxT: int32; attention stays within one; 0 is padding.
-          bidirectional: how many positions at the row's start see each other (`bidirectional_length`).
+          bidirectional: how many positions at the row's start see each other (`bidirectional_length`); [B] where the
+            rows differ.
           cache: from `empty_cache`, or an earlier call; None to read the whole row at once.
         """
         first_query: jax.Array | int = 0

@@ -50,7 +50,8 @@ class Dense(nnx.Module):
     """x · kernel + bias, where input and output may each be one dimension or two (heads, head size)."""
 
     def __init__(self, rngs: nnx.Rngs, num_layers: int, d_in: tuple[int, ...], d_out: tuple[int, ...],
-                 axes: Axes, bias: bool, std: float):  # fmt: skip
+                 axes: Axes, bias: bool, config: ModelConfig, gain: float = 1.0):  # fmt: skip
+        std = gain * (math.prod(d_in) ** -0.5 if config.kernel_init == "fan_in" else config.init_std)
         self.kernel = normal(rngs, (num_layers, *d_in, *d_out), ("layers", *axes), std)
         self.bias = constant(0.0, (num_layers, *d_out), ("layers", *axes[len(d_in) :])) if bias else None
         self.d_in, self.d_out = d_in, d_out
@@ -96,13 +97,12 @@ class Attention(nnx.Module):
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         n, d, size = config.num_layers, config.d_model, config.head_size
         qkv_bias, out_bias = config.attention_bias != "none", config.attention_bias == "all"
-        std = config.init_std
         kv = (config.kv_heads, size)
-        self.q = Dense(rngs, n, (d,), (config.num_heads, size), ("embed", "heads", "head"), qkv_bias, std)
-        self.k = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, std)
-        self.v = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, std)
-        self.out = Dense(rngs, n, (config.num_heads, size), (d,), ("heads", "head", "embed"), out_bias,
-                         std / math.sqrt(2 * n))  # fmt: skip
+        self.q = Dense(rngs, n, (d,), (config.num_heads, size), ("embed", "heads", "head"), qkv_bias, config)
+        self.k = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, config)
+        self.v = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, config)
+        self.out = Dense(rngs, n, (config.num_heads, size), (d,), ("heads", "head", "embed"), out_bias, config,
+                         gain=1 / math.sqrt(2 * n))  # fmt: skip
         self.q_norm = Norm(size, config, n, "head", rms=True) if config.qk_norm else None
         self.k_norm = Norm(size, config, n, "head", rms=True) if config.qk_norm else None
 
@@ -127,10 +127,9 @@ class MLP(nnx.Module):
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
         n, d, f, bias = config.num_layers, config.d_model, config.d_ff, config.mlp_bias
-        std = config.init_std
-        self.gate = Dense(rngs, n, (d,), (f,), ("embed", "mlp"), bias, std) if config.mlp == "swiglu" else None
-        self.up = Dense(rngs, n, (d,), (f,), ("embed", "mlp"), bias, std)
-        self.down = Dense(rngs, n, (f,), (d,), ("mlp", "embed"), bias, std / math.sqrt(2 * n))
+        self.gate = Dense(rngs, n, (d,), (f,), ("embed", "mlp"), bias, config) if config.mlp == "swiglu" else None
+        self.up = Dense(rngs, n, (d,), (f,), ("embed", "mlp"), bias, config)
+        self.down = Dense(rngs, n, (f,), (d,), ("mlp", "embed"), bias, config, 1 / math.sqrt(2 * n))
         self.activation = config.mlp
 
     def __call__(self, x_BxTxD: jax.Array) -> jax.Array:

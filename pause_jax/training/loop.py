@@ -100,7 +100,8 @@ def _compile(job: Job) -> _Compiled:
     step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps),
                            accumulation=config.run.accumulation, loss_chunk=config.run.loss_chunk)  # fmt: skip
     validation = make_validation_step(network, config.run.loss_chunk)
-    state, batch = initialize.state_shardings(config, optimizer, mesh), sharding.batch_sharding(mesh)
+    state = initialize.state_shardings(config, optimizer, mesh)
+    batch = None  # lies where `put` has put it
     everywhere = sharding.replicated(mesh)
     return _Compiled(
         train_step=jax.jit(
@@ -148,7 +149,7 @@ def _validate(job: Job, compiled: _Compiled, state: State) -> dict[str, float]:
 
 
 def _flops_per_step(config: Config) -> float:
-    return config.train.batch_size * counts.train_flops(config.model, config.data.length)
+    return config.train.batch_size * counts.train_flops(config.model, config.length)
 
 
 def _peak_flops(mesh: jax.sharding.Mesh) -> float | None:

@@ -43,6 +43,9 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
         def after(count: Any) -> Any:  # continuous with the warm-up: peak · sqrt(warmup / step)
             return peak * (anchor / (anchor + count)) ** 0.5
+    elif config.schedule == "wsd":
+        stable = min(rest - 1, max(0, round(config.decay_from * steps) - warmup))
+        after = optax.linear_schedule(peak, peak * config.final_fraction, rest - stable, transition_begin=stable)
     else:
         after = optax.constant_schedule(peak)
     if not warmup:

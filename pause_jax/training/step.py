@@ -1,6 +1,7 @@
 """One training step and one validation step as pure functions of (state, batch).
 
-A batch is a dict of [B, T] arrays `inputs targets loss_weights positions segment_ids` (DESIGN of the data).
+A batch is a dict of [B, T] arrays `inputs targets loss_weights positions segment_ids`; in finetuning there is
+`prefix_length` [B] too: how many positions at the row's start see each other both ways.
 The state is a plain dict: `params`, `opt_state`, `step`.
 """
 
@@ -31,7 +32,8 @@ def new_state(params: Params, optimizer: optax.GradientTransformation) -> State:
 def batch_loss_sum(params: Params, batch: Batch, network: Network, loss_chunk: int) -> jax.Array:
     """Weighted sum of the batch's losses, in nats; to be divided by the weights' sum."""
     model = network(params)
-    hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"])
+    both_ways = batch.get("prefix_length", 0)
+    hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"], bidirectional=both_ways)
     return cross_entropy_sum(hidden_BxTxD, model.head_VxD(), batch["targets"], batch["loss_weights"], loss_chunk)
 
 

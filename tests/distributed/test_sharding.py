@@ -94,7 +94,7 @@ def test_batches_that_do_not_divide_are_refused():
         batches.process_rows(12, 32, make_mesh(MeshConfig()))
     with pytest.raises(UserError, match=r"batch_size = 16 is not divisible by .* = 8 devices times .*accumulation = 4"):
         batches.process_rows(16, 32, make_mesh(MeshConfig()), accumulation=4)
-    with pytest.raises(UserError, match=r"length = 31 is not divisible by config\.run\.mesh\.sequence = 2"):
+    with pytest.raises(UserError, match=r"a row of 31 positions is not divisible by config\.run\.mesh\.sequence = 2"):
         batches.process_rows(16, 31, make_mesh(MeshConfig(sequence=2)))
 
 

@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pause_jax import trees
+from pause_jax import pauses, trees
 from pause_jax.errors import UserError
 from pause_jax.inference.generate import generate
 from pause_jax.inference.prefill import next_token_logits
 from pause_jax.inference.rows import context_rows
 from pause_jax.inference.sampling import Sampling
 from pause_jax.model import decoder
-from pause_jax.model.attention import bidirectional_length
 from pause_jax.model.config import Execution, ModelConfig
 
 V, N_PAUSES, NEW = 29, 2, 5
@@ -58,7 +57,7 @@ def recomputed(family, prompt, m_inf, attention, answer):
     Read with as many zeros after it as make every prefix one shape: nothing looks ahead past the context.
     """
     context = [*prompt, *(V + j % N_PAUSES for j in range(m_inf))]
-    bidirectional = bidirectional_length(attention, len(prompt), m_inf)
+    bidirectional = pauses.bidirectional_length(attention, len(prompt), m_inf)
     rows = []
     for n in range(len(answer)):
         ids = [*context, *answer[:n]]

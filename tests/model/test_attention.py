@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pause_jax.model.attention import Mask, attend, bidirectional_length
+from pause_jax.model.attention import Mask, attend
 
 
 def drawn(mask):
@@ -51,6 +51,14 @@ def test_bidirectional_prefix_after_left_padding():
     ]
 
 
+def test_rows_may_differ_in_what_is_bidirectional():
+    ids = jnp.ones((2, 3), jnp.int32)
+    together = Mask(ids, ids, bidirectional=jnp.array([0, 2])).may_attend_BxTxS()
+    for row, both_ways in enumerate([0, 2]):
+        alone = Mask(ids[:1], ids[:1], bidirectional=both_ways).may_attend_BxTxS()
+        np.testing.assert_array_equal(together[row], alone[0])
+
+
 def test_queries_that_start_behind_the_first_key():
     """The cache holds three positions and room for one more; two new queries come at index 2."""
     assert drawn(Mask(segments(1, 1), segments(1, 1, 1, 1, 0), first_query=2)) == [
@@ -61,13 +69,6 @@ def test_queries_that_start_behind_the_first_key():
         "xxxx.",
         "xxxx.",
     ]
-
-
-def test_how_much_is_bidirectional():
-    """A prompt of 5 and 3 pauses."""
-    assert bidirectional_length("prefix_and_pauses", 5, 3) == 8
-    assert bidirectional_length("prefix_only", 5, 3) == 5
-    assert bidirectional_length("causal", 5, 3) == 0
 
 
 def test_by_hand():

@@ -32,6 +32,14 @@ def test_rsqrt_is_continuous_with_the_warmup():
     np.testing.assert_allclose([rates[15], rates[16], rates[63]], [1.0, 1.0, np.sqrt(16 / 63)], rtol=1e-6)
 
 
+def test_wsd_warms_up_stays_and_falls():
+    """100 steps, 10 of warm-up, flat to step 60, then in a line to a tenth at the last."""
+    rates = learning_rates(100, learning_rate=2.0, schedule="wsd", warmup_steps=10, decay_from=0.6)
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) * 0.2, rtol=1e-6)
+    np.testing.assert_allclose(rates[10:61], 2.0, rtol=1e-6)
+    np.testing.assert_allclose(rates[60:], 2.0 - 1.8 * np.arange(40) / 39, rtol=1e-5)
+
+
 @pytest.mark.parametrize("warmup", [0, 1, 100])
 def test_odd_warmups_stay_finite(warmup):
     rates = learning_rates(5, learning_rate=1.0, schedule="cosine", warmup_steps=warmup)

@@ -1,0 +1,171 @@
+"""Finetuning batches: rows written by hand, order, resuming, and the drawn M."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from pause_jax import pauses
+from pause_jax.config import DataConfig, FinetuneConfig
+from pause_jax.data import downstream, vocabularies
+from pause_jax.data.downstream import Examples, Ragged
+from pause_jax.errors import UserError
+
+V = 50  # pauses are 50 and 51
+FILLER = 9
+
+
+def ragged(*sequences):
+    return Ragged(np.concatenate(sequences).astype(np.int32), np.cumsum([0, *map(len, sequences)]))
+
+
+EXAMPLES = Examples(ragged([11], [12, 13, 14], [15, 16]), ragged([21, 1], [22, 23, 24, 1], [1]))
+SETTINGS = {"filler_id": FILLER, "seed": 3, "vocab_size": V, "n_pauses": 2}
+
+
+def made(indices=(0, 1, 2), epoch=0, **finetune):
+    config = FinetuneConfig(**{"task": "t", "prefix_length": 2, "target_length": 3, "m_ft": (3,), **finetune})
+    index_B = np.array(indices)
+    return downstream.features(EXAMPLES, np.full_like(index_B, epoch), index_B, finetune=config, **SETTINGS)
+
+
+def test_rows_by_hand():
+    """Prompts of 1, 3 (cut to its last 2) and 2 ids, three pauses, targets of 2, 4 (cut to 3) and 1; padding after."""
+    rows = made((0, 1, 2, 3))
+    np.testing.assert_array_equal(
+        rows["inputs"],
+        [
+            [0, 11, 50, 51, 50, 21, 1],
+            [13, 14, 50, 51, 50, 22, 23],
+            [15, 16, 50, 51, 50, 1, 0],
+            [0] * 7,
+        ],
+    )
+    np.testing.assert_array_equal(rows["targets"][:3, 4:], [[21, 1, 0], [22, 23, 24], [1, 0, 0]])
+    np.testing.assert_array_equal(
+        rows["loss_weights"],
+        [
+            [0, 0, 0, 0, 1, 1, 0],
+            [0, 0, 0, 0, 1, 1, 1],
+            [0, 0, 0, 0, 1, 0, 0],
+            [0] * 7,
+        ],
+    )
+    np.testing.assert_array_equal(rows["positions"][0], [0, 0, 1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(rows["segment_ids"][0], [0, 1, 1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(rows["prefix_length"], [5, 5, 5, 0])
+    assert {name: array.dtype for name, array in rows.items()} == downstream.FEATURES
+
+
+@pytest.mark.parametrize(
+    "placement, context, prefix_only",
+    [
+        ("append", [15, 16, 50, 51, 50], 2),
+        ("prepend", [50, 51, 50, 15, 16], 5),
+        ("filler", [15, 16, 9, 9, 9], 2),
+    ],
+)
+def test_placements(placement, context, prefix_only):
+    rows = made((2,), placement=placement)
+    np.testing.assert_array_equal(rows["inputs"][0, :5], context)
+    both_ways = {"prefix_and_pauses": 5, "prefix_only": prefix_only, "causal": 0}
+    for attention, wanted in both_ways.items():
+        assert made((2,), placement=placement, attention=attention)["prefix_length"].tolist() == [wanted]
+
+
+def test_of_several_numbers_each_example_draws_its_own():
+    """Contexts end at one place, whatever was drawn; what is drawn depends on seed, epoch and example alone."""
+    several = {"m_ft": (0, 1, 3), "attention": "prefix_only"}
+    counts = []
+    for epoch in range(200):
+        rows = made(epoch=epoch, **several)
+        drawn = (rows["inputs"] >= V).sum(1)
+        np.testing.assert_array_equal(rows["prefix_length"], 5 - drawn)
+        np.testing.assert_array_equal(rows["targets"][:, 4], [21, 22, 1])
+        for row, m in enumerate(drawn):
+            assert m == downstream.draw_m_ft((0, 1, 3), seed=3, epoch=epoch, example=row)
+            assert (rows["inputs"][row, 5 - m : 5] >= V).all()
+        counts.extend(drawn.tolist())
+    np.testing.assert_allclose(np.bincount(counts)[[0, 1, 3]], 200, atol=5 * 12)  # 600 draws, spread 12
+
+
+def batches(start=0, rows=(0, 1), m_ft=(0, 2), **settings):
+    config = FinetuneConfig(task="t", prefix_length=3, target_length=4, m_ft=m_ft)
+    settings = {**SETTINGS, "batch_size": 2, **settings}
+    return downstream.train_batches(EXAMPLES, finetune=config, rows=rows, start_step=start, **settings)
+
+
+def take(iterator, count):
+    return [{name: array.copy() for name, array in batch.items()} for batch in itertools.islice(iterator, count)]
+
+
+def assert_same(ours, theirs):
+    for a, b in zip(ours, theirs, strict=True):
+        for name in downstream.FEATURES:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_batch_t_is_a_function_of_t():
+    straight = take(batches(), 8)
+    assert_same(straight[5:], take(batches(start=5), 3))
+    one_row = take(batches(rows=(1,)), 8)
+    assert_same([{name: array[1:] for name, array in batch.items()} for batch in straight], one_row)
+
+
+def test_an_epoch_has_each_example_once():
+    """Three steps of two rows are two epochs of three examples; a prompt's first id after padding tells which."""
+    rows = np.concatenate([batch["inputs"] for batch in take(batches(m_ft=(0,)), 3)])
+    seen = [next(int(i) for i in row if i) for row in rows]
+    assert sorted(seen[:3]) == sorted(seen[3:]) == [11, 12, 15]
+    orders = {tuple(next(int(i) for i in row if i) for batch in take(batches(m_ft=(0,), seed=seed), 3)
+                    for row in batch["inputs"]) for seed in range(8)}  # fmt: skip
+    assert len(orders) > 1
+
+
+def test_validation_has_each_example_once_and_pads_the_last_batch():
+    config = FinetuneConfig(task="t", prefix_length=3, target_length=4)
+    read = [
+        take(downstream.validation_batches(EXAMPLES, finetune=config, rows=(0, 1), batch_size=2, num_batches=9,
+                                           **SETTINGS), 9)
+        for _ in range(2)
+    ]  # fmt: skip
+    assert_same(*read)
+    assert [int((batch["segment_ids"] > 0).any(1).sum()) for batch in read[0]] == [2, 1]
+    assert sum(batch["loss_weights"].sum() for batch in read[0]) == len(EXAMPLES.targets.ids)
+
+
+def test_a_standard_model_takes_fillers_but_no_pauses():
+    with pytest.raises(UserError, match=r"config\.pauses\.n_pauses = 0 gives the model none"):
+        batches(m_ft=(2,), n_pauses=0)
+    config = FinetuneConfig(task="t", m_ft=(2,), placement="filler")
+    settings = {**SETTINGS, "n_pauses": 0}
+    batch = next(downstream.train_batches(EXAMPLES, finetune=config, rows=(0,), batch_size=1, **settings))
+    assert (batch["inputs"] == FILLER).sum() == 2
+
+
+def test_open_task_reads_all_of_it():
+    """Real SeqIO: the ids of each split's first and last example, and what identifies the data."""
+    task = downstream.open_task(DataConfig(), FinetuneConfig(task="recall_2", filler="a."))
+    assert (len(task.train), len(task.validation)) == (131_072, 2048)
+    assert task.filler_id == ord(".") + 3
+    prompt = bytes((task.train.prompts[131_071] - 3).tolist()).decode()
+    target = bytes((task.train.targets[131_071][:-1] - 3).tolist()).decode()
+    assert len(prompt) == 8 and prompt[prompt.index(prompt[-2]) + 1] == target
+    assert task.train.targets[0][-1] == 1
+    assert task.manifest["train"]["examples"] == 131_072 and task.manifest["task"] == "recall_2"
+    assert task.manifest["train"]["sha256"] != task.manifest["validation"]["sha256"]
+    again = dataclasses.replace(task.validation, targets=task.validation.prompts)
+    assert again.manifest()["sha256"] != task.validation.manifest()["sha256"]
+
+
+def test_fillers():
+    assert downstream.filler_id(" .", vocabularies.load("byte")) == ord(".") + 3
+    with pytest.raises(UserError, match=r"config\.finetune\.filler = '' has no token"):
+        downstream.filler_id("", vocabularies.load("byte"))
+
+
+def test_pauses_and_rows_agree_on_the_first_answer():
+    assert pauses.first_answer_position(2, 3) == int(made((1,))["loss_weights"][0].argmax())
