@@ -8,14 +8,16 @@ section 3.1), then it writes token by token. --temperature=0 (greedy) is the def
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from launch import cli
-from pause_jax.config import Config
 from pause_jax.errors import UserError
+
+if TYPE_CHECKING:  # JAX is imported after the flags
+    from pause_jax.inference.restored import RestoredRun
+    from pause_jax.inference.sampling import Sampling
 
 FLAGS = flags.FLAGS
 
@@ -27,62 +29,39 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--m_inf={FLAGS.m_inf} is negative: give the number of pauses, 0 or more")
     if FLAGS.max_new_tokens < 1:
         raise UserError(f"--max_new_tokens={FLAGS.max_new_tokens} leaves nothing to write: give 1 or more")
+    from pause_jax.inference.restored import RestoredRun
     from pause_jax.inference.sampling import Sampling
 
     sampling = Sampling(temperature=FLAGS.temperature, top_p=FLAGS.top_p)
-    texts = Model.restore(FLAGS.run).continue_texts(
-        FLAGS.prompt, m_inf=FLAGS.m_inf, max_new_tokens=FLAGS.max_new_tokens, sampling=sampling, seed=FLAGS.seed
-    )
+    texts = continue_texts(
+        RestoredRun.restore(FLAGS.run), FLAGS.prompt, m_inf=FLAGS.m_inf, max_new_tokens=FLAGS.max_new_tokens,
+        sampling=sampling, seed=FLAGS.seed,
+    )  # fmt: skip
     for prompt, text in zip(FLAGS.prompt, texts, strict=True):
         print(prompt + text)
     return cli.EXIT_DONE
 
 
-@dataclasses.dataclass(frozen=True)
-class Model:
-    """A restored run, ready to write."""
+def continue_texts(
+    run: RestoredRun, prompts: list[str], *, m_inf: int, max_new_tokens: int, sampling: Sampling, seed: int
+) -> list[str]:
+    """What a run writes after each prompt and `m_inf` pauses, up to the end of the document.
 
-    config: Config
-    params: Any
+    Raises:
+      UserError: prompt, pauses and new tokens together are longer than the model's positions.
+    """
+    from pause_jax import tokenizer
 
-    @classmethod
-    def restore(cls, run_or_checkpoint: str) -> Model:
-        """Raises UserError where there is no run or checkpoint."""
-        from pause_jax import checkpoints
-        from pause_jax.config import MeshConfig
-        from pause_jax.distributed import mesh
-
-        folder, step = checkpoints.locate(run_or_checkpoint)
-        config = folder.config()
-        params = checkpoints.restore_params(folder.checkpoints, step, config, mesh.make_mesh(MeshConfig()))
-        return cls(config, params)
-
-    def continue_texts(
-        self, prompts: list[str], *, m_inf: int, max_new_tokens: int, sampling: Any, seed: int
-    ) -> list[str]:
-        """What the model writes after each prompt and `m_inf` pauses, up to the end of the document.
-
-        Raises:
-          UserError: prompt, pauses and new tokens together are longer than the model's positions.
-        """
-        from pause_jax import tokenizer
-        from pause_jax.inference.generate import generate
-
-        words = tokenizer.load(self.config.data.vocabulary)
-        ids = generate(
-            self.params,
-            self.config.model,
-            self.config.run.execution,
-            self.config.pauses.n_pauses,
-            [words.encode(prompt) for prompt in prompts],
-            m_inf=m_inf,
-            attention="causal",  # as in pretraining
-            max_new_tokens=max_new_tokens,
-            eos_id=words.eos_id,
-            sampling=sampling,
-            seed=seed,
-        )
-        return [words.decode(one) for one in ids]
+    words = tokenizer.load(run.config.data.vocabulary)
+    ids = run.generate(
+        [words.encode(prompt) for prompt in prompts],
+        m_inf=m_inf,
+        max_new_tokens=max_new_tokens,
+        eos_id=words.eos_id,
+        sampling=sampling,
+        seed=seed,
+    )
+    return [words.decode(one) for one in ids]
 
 
 if __name__ == "__main__":

@@ -62,13 +62,14 @@ def show_table(records: dict[str, list[dict[str, Any]]]) -> None:
 
 def show_samples(folders: dict[str, RunFolder]) -> None:
     """What each model writes after one prompt."""
+    from pause_jax.inference.restored import RestoredRun
     from pause_jax.inference.sampling import Sampling
 
     sampling = Sampling(temperature=0.8)  # greedily, so small a model repeats itself
     for arm, folder in folders.items():
-        model = generate.Model.restore(str(folder.path))
-        m_inf = 10 if model.config.pauses.n_pauses else 0
-        text = model.continue_texts([PROMPT], m_inf=m_inf, max_new_tokens=120, sampling=sampling, seed=0)[0]
+        run = RestoredRun.restore(str(folder.path))
+        m_inf = 10 if run.config.pauses.n_pauses else 0
+        text = generate.continue_texts(run, [PROMPT], m_inf=m_inf, max_new_tokens=120, sampling=sampling, seed=0)[0]
         print(f"\n{ARMS[arm]}, {m_inf} pauses after the prompt:\n{PROMPT}{text}")
 
 

@@ -40,6 +40,8 @@ def generate(
     sampling: Sampling = GREEDY,
     seed: int = 0,
     first_row: int = 0,
+    bucket: int = BUCKET,
+    filler: int | None = None,
 ) -> list[list[int]]:
     """What the model answers to each prompt: up to `max_new_tokens` ids, ended by EOS, which is not returned.
 
@@ -51,6 +53,8 @@ def generate(
       attention: over prompt and pauses; "causal" for a model that was only pretrained.
       seed: of the sampling. A row's sample depends on it, the row's prompt and the row's number alone.
       first_row: number of the first row: where a data set is answered batch by batch, how many came before.
+      bucket: prompts are padded to a multiple of it; each length is a compilation.
+      filler: an ordinary token that takes the pauses' place.
 
     Raises:
       UserError: settings out of range, an empty prompt, more positions than the model has learned.
@@ -60,7 +64,7 @@ def generate(
         raise UserError(f"max_new_tokens is {max_new_tokens}, but must be at least 1")
     if not prompts:
         return []
-    rows = context_rows(prompts, m_inf, vocab_size=config.vocab_size, n_pauses=n_pauses)
+    rows = context_rows(prompts, m_inf, vocab_size=config.vocab_size, n_pauses=n_pauses, bucket=bucket, filler=filler)
     check_positions(rows, max_new_tokens, config)
     # Rounded up, so that the decoding of all M_inf up to the next multiple is one compilation.
     cache_length = round_up(rows.ids_BxC.shape[1] + max_new_tokens - 1, BUCKET)

@@ -34,11 +34,18 @@ class ContextRows:
 
 
 def context_rows(
-    prompts: Sequence[Sequence[int]], m_inf: int, *, vocab_size: int, n_pauses: int, bucket: int = BUCKET
+    prompts: Sequence[Sequence[int]],
+    m_inf: int,
+    *,
+    vocab_size: int,
+    n_pauses: int,
+    bucket: int = BUCKET,
+    filler: int | None = None,
 ) -> ContextRows:
     """Prompts right-aligned to P, the multiple of `bucket` that holds the longest, then `m_inf` pauses each.
 
-    A prompt may hold pauses of its own (prepended ones, say), which then count as prompt.
+    A prompt may hold pauses of its own (prepended ones, say), which then count as prompt. With `filler`, that ordinary
+    token takes the pauses' place.
 
     >>> context_rows([[5], [6, 7, 8]], 2, vocab_size=100, n_pauses=1, bucket=4).ids_BxC
     array([[  0,   0,   0,   5, 100, 100],
@@ -52,7 +59,10 @@ def context_rows(
         raise UserError(f"m_inf is {m_inf}, but must not be negative: give the number of pauses after the prompt")
     _check_prompts(prompts, vocab_size + n_pauses)
     prompt_length = round_up(max(map(len, prompts)), bucket)
-    pauses_M = pauses.pause_ids(m_inf, vocab_size=vocab_size, n_pauses=n_pauses)
+    if filler is None:
+        pauses_M = pauses.pause_ids(m_inf, vocab_size=vocab_size, n_pauses=n_pauses)
+    else:
+        pauses_M = np.full(m_inf, filler, np.int32)
     ids_BxC = np.zeros((len(prompts), prompt_length + m_inf), np.int32)
     segments_BxC = np.zeros_like(ids_BxC)
     for row, prompt in enumerate(prompts):

@@ -10,6 +10,7 @@ import functools
 import re
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import seqio
@@ -59,6 +60,7 @@ FAMILIES: dict[str, tuple[Callable[[np.ndarray, int], Texts], str]] = {
     "recall": (recall, "N pairs, up to 26"),
     "addition": (addition, "N digits"),
 }
+_OPTIONS = {"count_parity": ["0", "1"], "recall": list("0123456789")}  # where the answer is one of a few
 _WORDS = {"count_parity": lambda n: n + 1, "recall": lambda n: 27 + n, "addition": lambda n: 2 * n}
 
 
@@ -82,7 +84,7 @@ def register_if_named(name: str) -> None:
         ),
         preprocessors=[seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
         output_features={"inputs": seqio.Feature(byte, add_eos=False), "targets": seqio.Feature(byte)},
-        metric_fns=[metrics.accuracy],
+        metric_fns=[metrics.accuracy, metrics.option_accuracy] if family in _OPTIONS else [metrics.accuracy],
         shuffle_buffer_size=None,  # examples are drawn at random
     )
 
@@ -97,4 +99,8 @@ def texts(family: str, n: int, split: str) -> Texts:
 
 def _dataset(family: str, n: int, split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:
     prompts, targets = texts(family, n, split)
-    return tf.data.Dataset.from_tensor_slices({"inputs": prompts, "targets": targets})
+    features: dict[str, Any] = {"inputs": prompts, "targets": targets}
+    if options := _OPTIONS.get(family):
+        features["options"] = np.broadcast_to(np.array(options, object), (len(targets), len(options)))
+        features["label"] = np.array([options.index(target) for target in targets], np.int32)
+    return tf.data.Dataset.from_tensor_slices(features)

@@ -1,0 +1,55 @@
+"""Scores of answers against log-softmax of the whole sequence, a row at a time, without padding or cache."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from pause_jax import pauses
+from pause_jax.errors import UserError
+from pause_jax.inference.score import score
+from pause_jax.model.config import Execution
+from tests.inference.test_generate import FAMILIES, N_PAUSES, PROMPTS, V, params_of, whole_row_logits
+
+ANSWERS = [[20, 1], [21, 22, 23, 1], [24]]
+
+
+def scores(family, prompts=PROMPTS, answers=ANSWERS, **settings):
+    settings = {"m_inf": 2, "answer_length": 4, "bucket": 4, **settings}
+    return score(params_of(family), FAMILIES[family], Execution(), N_PAUSES, prompts, answers, **settings)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("attention", ["prefix_and_pauses", "prefix_only", "causal"])
+@pytest.mark.parametrize("m_inf", [0, 3])
+def test_scores_equal_the_sum_of_log_probabilities(family, attention, m_inf):
+    wanted = []
+    for prompt, answer in zip(PROMPTS, ANSWERS, strict=True):
+        context = [*prompt, *(V + j % N_PAUSES for j in range(m_inf))]
+        both_ways = pauses.bidirectional_length(attention, len(prompt), m_inf)
+        ids = np.array([context + answer], np.int32)
+        log_p = jax.nn.log_softmax(whole_row_logits(params_of(family), ids, family=family, bidirectional=both_ways))
+        wanted.append(sum(float(log_p[len(context) - 1 + k, token]) for k, token in enumerate(answer)))
+    np.testing.assert_allclose(scores(family, m_inf=m_inf, attention=attention), wanted, rtol=2e-5)
+
+
+def test_a_score_does_not_depend_on_the_rows_beside_it_or_on_room():
+    together = scores("gpt")
+    alone = [scores("gpt", [p], [a], bucket=8, answer_length=5)[0] for p, a in zip(PROMPTS, ANSWERS, strict=True)]
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
+    assert scores("gpt", [], []) == []
+
+
+@pytest.mark.parametrize(
+    "settings, sentence",
+    [
+        ({"m_inf": -1}, "m_inf is -1"),
+        ({"answer_length": 3}, "answer 1 has 4 tokens, but must have 1 to 3"),
+        ({"answers": [[1], [], [1]]}, "answer 1 has 0 tokens"),
+        ({"m_inf": 20}, "positions"),
+    ],
+)
+def test_mistakes(settings, sentence):
+    with pytest.raises(UserError, match=sentence):
+        scores("gpt", **settings)
