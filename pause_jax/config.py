@@ -242,6 +242,15 @@ def from_config_dict(config_dict: Any) -> Config:
     return config
 
 
+def from_recorded(values: Mapping[str, Any]) -> Config:
+    """A Config from a run's record, of whatever age: fields that were added since have their defaults.
+
+    Raises:
+      UserError: as `from_config_dict`.
+    """
+    return from_config_dict(_merge(to_dict(Config()), values))
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """`config` as nested plain dicts, ready for JSON."""
     return dataclasses.asdict(config)
@@ -271,6 +280,11 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def _merge(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    sections = {k: _merge(defaults[k], v) for k, v in values.items() if isinstance(v, Mapping) and k in defaults}
+    return {**defaults, **values, **sections}
 
 
 def _identity_fields(config: Config) -> dict[str, Any]:

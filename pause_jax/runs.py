@@ -48,7 +48,7 @@ class RunFolder:
         Raises:
           UserError: no run lies here, or its record cannot be read.
         """
-        return configs.from_config_dict(self._read("config.json"))
+        return configs.from_recorded(self._read("config.json"))
 
     def manifest(self) -> dict[str, Any]:
         """The recorded data manifest. Raises as `config`."""

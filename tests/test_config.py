@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -102,3 +103,12 @@ def test_the_length_of_a_row():
     several = from_config_dict(changed(**finetune, finetune__m_ft=[0, 5], pauses__n_pauses=1))
     assert several.finetune.m_ft == (0, 5) and several.length == 7 + 5 + 3 - 1
     assert from_config_dict(changed(**finetune, finetune__m_ft=4, pauses__n_pauses=1)).finetune.m_ft == (4,)
+
+
+def test_records_of_older_code_lack_new_fields_and_still_read():
+    recorded = configs.to_dict(dataclasses.replace(Config(), seed=5))
+    del recorded["finetune"], recorded["optimizer"]["decay_from"]
+    assert configs.from_recorded(recorded) == dataclasses.replace(Config(), seed=5)
+    recorded["optimizer"]["unknown"] = 1
+    with pytest.raises(UserError, match=r"config\.optimizer\.unknown is no field"):
+        configs.from_recorded(recorded)

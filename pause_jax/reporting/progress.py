@@ -29,10 +29,11 @@ class Progress:
         total_steps: int,
         start_step: int = 0,
         *,
+        unit: str = "steps",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._label, self._total, self._last_step = label, total_steps, start_step
+        self._label, self._total, self._last_step, self._unit = label, total_steps, start_step, unit
         self._stream = sys.stdout if stream is None else stream
         self._clock = clock
         self._in_place = self._stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -72,7 +73,7 @@ class Progress:
         parts += [f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for name, value in fields.items()]
         if step > first_step and now > first_time:
             rate = (step - first_step) / (now - first_time)
-            parts.append(f"{rate:.3g} steps/s")
+            parts.append(f"{rate:.3g} {self._unit}/s")
         parts.append(f"elapsed {format_seconds(now - self._started)}")
         if step > first_step and now > first_time:
             parts.append(f"ETA {format_seconds((self._total - step) / rate)}")

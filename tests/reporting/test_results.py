@@ -1,0 +1,84 @@
+"""results.csv: what is written is read, rows are replaced and never lost, and mistakes are named."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pause_jax.errors import UserError
+from pause_jax.reporting import results
+from pause_jax.reporting.results import COLUMNS, Result, add_results, read_results, write_results
+
+ROW = Result(
+    model="130m", pretrain="pause", pretrain_rate=0.1, finetune="std", m_ft="0|10", m_inf=10, placement="append",
+    task="gsm8k", metric="accuracy", value=7.5, seed=3, text_tokens=200_000_000_000, model_flops=1.5e21,
+    checkpoint="ft/checkpoints/10", split="test", n_examples=1319, inference_flops=2.5e9, policy="uniform_trim",
+    n_pauses=1, attention="causal", steps=10,
+)  # fmt: skip
+
+
+def test_the_columns_are_those_of_the_design():
+    """Others read the file by these names, in this order."""
+    wanted = (
+        "model,pretrain,pretrain_rate,finetune,m_ft,m_inf,placement,task,metric,value,seed,text_tokens,model_flops,"
+        "checkpoint,split,n_examples,inference_flops,policy,n_pauses,attention,steps"
+    )
+    assert ",".join(COLUMNS) == wanted
+
+
+@given(
+    st.floats(allow_nan=False), st.text(st.characters(exclude_characters="\r\n\x00", exclude_categories=["Cs"])),
+    st.integers(0, 2**62), st.sampled_from(results.PLACEMENT),
+)  # fmt: skip
+def test_what_is_written_is_read(tmp_path_factory, value, task, tokens, placement):
+    path = tmp_path_factory.mktemp("results") / "deep" / "results.csv"
+    rows = [ROW, dataclasses.replace(ROW, value=value, task=task, text_tokens=tokens, placement=placement)]
+    write_results(path, rows)
+    assert read_results(path) == rows
+
+
+def test_the_same_row_is_replaced_where_it_stands_and_others_stay(tmp_path):
+    path = tmp_path / "results.csv"
+    other, better = dataclasses.replace(ROW, m_inf=0), dataclasses.replace(ROW, value=9.0, n_examples=5)
+    add_results(path, [ROW, other])
+    add_results(path, [better, dataclasses.replace(ROW, seed=4)])
+    assert read_results(path) == [better, other, dataclasses.replace(ROW, seed=4)]
+
+
+def write(path, change):
+    write_results(path, [ROW])
+    path.write_text(change(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: "", "has other columns than launch.evaluate writes: it is empty"),
+        (
+            lambda text: text.replace("seed,", "seeds,", 1),
+            "other columns .*: without seed and with seeds; give another",
+        ),
+        (lambda text: text.replace("model,pretrain,", "pretrain,model,", 1), "other columns .*: in another order"),
+        (lambda text: text.replace(",7.5,", ",good,"), "line 2, column value: 'good' is not a number"),
+        (lambda text: text.replace(",1319,", ",1.5,"), "line 2, column n_examples: '1.5' is not a whole number"),
+        (lambda text: text.replace(",std,", ",both,"), "line 2, column finetune: 'both' is none of std, pause, none"),
+        (lambda text: text + "130m,pause\n", "line 3, has 2 fields, but there are 21 columns"),
+    ],
+)
+def test_damaged_files_are_named_and_left_as_they_are(tmp_path, change, sentence):
+    path = tmp_path / "results.csv"
+    write(path, change)
+    before = path.read_text()
+    with pytest.raises(UserError, match=sentence):
+        read_results(path)
+    with pytest.raises(UserError, match=r"results\.csv"):
+        add_results(path, [ROW])
+    assert path.read_text() == before
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UserError, match=r"none\.csv cannot be read .*give a CSV of launch\.evaluate"):
+        read_results(tmp_path / "none.csv")
