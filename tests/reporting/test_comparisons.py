@@ -1,0 +1,179 @@
+"""From rows to arms and comparisons: what is compared with what, and what the sentences say."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from pause_jax.errors import UserError
+from pause_jax.reporting.comparisons import Failure, Report, compare, make_panels, paired_differences
+from tests.reporting.result_rows import TOY_MINUS_NONE, grid_rows, row, toy_rows
+
+
+def report_of(rows, **arguments):
+    return Report.of(list(rows), **arguments)
+
+
+def test_the_toy_task_says_what_its_figures_allow():
+    report = report_of(toy_rows())
+    (panel,) = report.panels
+    assert panel.title == "count_parity_24, accuracy, test split, model 4.0k"
+    assert [panel.label(panel.home(arm)) for arm in panel.arms] == [
+        "no pauses, 3,000 steps", "no pauses, 7,500 steps", "24 pauses, 3,000 steps",
+    ]  # fmt: skip
+    equal_steps, equal_flops = report.comparisons
+    assert paired_differences(equal_steps.cell, equal_steps.base) == pytest.approx([100 * d for d in TOY_MINUS_NONE])
+    assert equal_steps.sentence() == (
+        "24 pauses, 3,000 steps minus no pauses, 3,000 steps: +18.5 points, 95 % interval [+3.5, +33.5], 6 seeds, "
+        "p = 0.062 (0.12 corrected): no effect can be claimed; at 2.48 × its training FLOPs and 2.05 × its inference "
+        "FLOPs."
+    )
+    assert equal_flops.sentence() == (
+        "24 pauses, 3,000 steps minus no pauses, 7,500 steps: +6.0 points, 95 % interval [-4.7, +16.6], 6 seeds, "
+        "p = 0.19: no effect can be claimed; at equal training FLOPs and 2.05 × its inference FLOPs."
+    )
+    assert report.remarks(panel) == []
+    assert report.summary() == (
+        "2 comparisons with a base without pauses: of none can an effect be claimed. With 6 seeds none could be: it "
+        "takes 7 or more."
+    )
+
+
+def test_without_a_base_of_equal_flops_the_reader_is_told():
+    report = report_of(r for r in toy_rows() if r.steps == 3000)
+    (panel,) = report.panels
+    assert len(report.comparisons) == 1
+    assert report.remarks(panel) == [
+        "24 pauses: no base was trained with as many FLOPs (within 5%), so these figures do not tell pauses from more "
+        "or less training."
+    ]
+
+
+def test_an_effect_on_every_seed_is_called_and_its_opposite_a_loss():
+    def rows(gain):
+        for seed in range(8):
+            yield row(seed=seed, value=50 + seed)
+            yield row(seed=seed, value=50 + seed + gain + seed % 3, finetune="pause", m_ft="10", m_inf=10)
+
+    (gain,) = report_of(rows(20)).comparisons
+    (loss,) = report_of(rows(-20)).comparisons
+    assert "8 seeds, p = 0.0078: a gain beyond the chance of seeds" in gain.sentence()
+    assert "8 seeds, p = 0.0078: a loss beyond the chance of seeds" in loss.sentence()
+    assert report_of(rows(20)).summary().endswith("base without pauses: 1 beyond the chance of seeds.")
+    none = [dataclasses.replace(r, task="other", value=50.0) for r in rows(0)]
+    summary = report_of([*rows(20), *none]).summary()
+    assert summary.endswith("1 beyond the chance of seeds; of the other 1 no effect can be claimed.")
+
+
+def test_the_grid_is_compared_with_standard_pretraining_and_finetuning():
+    report = report_of(grid_rows(seeds=3))
+    (panel,) = report.panels
+    labels = [(panel.label(c.cell), panel.label(c.base)) for c in report.comparisons]
+    base = "standard pretraining, no pauses"
+    assert labels == [
+        ("standard pretraining, 10 pauses", base),
+        ("10 % pauses in pretraining, no pauses", base),
+        ("10 % pauses in pretraining, 10 pauses", base),
+        ("10 % pauses in pretraining, zero-shot", "standard pretraining, zero-shot"),
+    ]
+    assert report.summary().endswith("With 3 seeds none could be: it takes 8 or more.")
+
+
+def test_an_arm_is_shown_at_the_pauses_that_it_was_finetuned_with():
+    evaluated = [0, 2, 10, 50]
+    rows = [row(m_inf=m, placement="append" if m else "none") for m in evaluated]
+    rows += [row(finetune="pause", m_ft=m_ft, m_inf=m) for m_ft in ("10", "0|10", "40") for m in evaluated]
+    (panel,) = make_panels(rows)
+    assert [panel.home(arm).m_inf for arm in panel.arms] == [0, 10, 10, 50]
+    assert [panel.label(panel.home(arm)) for arm in panel.arms] == [
+        "standard pretraining, no pauses", "standard pretraining, 10 pauses", "standard pretraining, 0 or 10 pauses",
+        "standard pretraining, 40 pauses, 50 at inference",
+    ]  # fmt: skip
+    assert [cell.m_inf for cell in panel.of_arm(panel.arms[0])] == evaluated  # one arm, with and without pauses
+    assert panel.varies_m_inf and not panel.varies_flops
+
+
+def test_labels_tell_arms_apart():
+    rows = [
+        row(), row(m_ft="10", m_inf=10, placement="filler"), row(m_inf=10, placement="filler"),
+        row(finetune="pause", m_ft="10", m_inf=10), row(finetune="pause", m_ft="10", m_inf=10, n_pauses=10),
+        row(finetune="pause", m_ft="10", m_inf=10, placement="prepend"),
+        row(finetune="pause", m_ft="10", m_inf=10, attention="prefix_only"), row(pretrain="none", placement="none"),
+        row(pretrain="pause", pretrain_rate=0.1, policy="uniform_trim"),
+        row(pretrain="pause", pretrain_rate=0.1, policy="uniform_exact"),
+        row(pretrain="pause", pretrain_rate=0.05, policy="uniform_trim"),
+    ]  # fmt: skip
+    (panel,) = make_panels(rows)
+    labels = [panel.label(cell) for cell in panel.cells]
+    assert len(set(labels)) == len(rows)
+    assert "standard pretraining, 10 fillers, attention causal, 1 distinct" in labels
+    assert "standard pretraining, filler at inference only, attention causal, 1 distinct, 10 at inference" in labels
+    assert "5 % pauses in pretraining, no pauses, attention causal, policy uniform_trim, 1 distinct" in labels
+    # a base shares the stages of training and the attention
+    compared = [(panel.label(c.cell), c.base.arm.pretrain) for c in compare([panel])]
+    assert not any("prefix_only" in label for label, _ in compared)
+    assert {pretrain for _, pretrain in compared} == {"std"}
+    remarks = Report.of(rows).remarks(panel)
+    assert any("prefix_only" in remark and "not compared" in remark for remark in remarks)
+
+
+def test_only_seeds_of_both_are_compared():
+    rows = [row(seed=s, value=10.0 * s) for s in (1, 2, 3)]
+    rows += [row(seed=s, value=10.0 * s + 5, finetune="pause", m_ft="10", m_inf=10) for s in (4, 3, 2)]
+    (comparison,) = report_of(rows).comparisons
+    assert (comparison.effect.difference.mean, comparison.effect.difference.n) == (5.0, 2)
+    assert comparison.cell.values == [25.0, 35.0, 45.0]
+    rows = [dataclasses.replace(r, seed=1 if r.finetune == "std" else 2) for r in (rows[0], rows[-1])]
+    report = report_of(rows)
+    assert report.summary().startswith("There is nothing to compare")
+    assert "not compared" in report.remarks(report.panels[0])[0]
+
+
+def test_one_seed_claims_nothing():
+    (comparison,) = report_of([row(), row(finetune="pause", m_ft="2", m_inf=2, value=99.0)]).comparisons
+    assert "+49.0 points, 1 seed: no interval, no effect can be claimed; at equal" in comparison.sentence()
+
+
+def test_results_that_cannot_be_told_apart_are_a_mistake():
+    rows = [row(checkpoint="a/checkpoints/1"), row(checkpoint="b/checkpoints/1")]
+    with pytest.raises(UserError, match="differ in nothing but their checkpoints, a/checkpoints/1 and b/checkpoints/1"):
+        report_of(rows)
+
+
+@pytest.mark.parametrize("m_ft", ["", "ten", "0|", "-1", "1.5"])
+def test_numbers_of_pauses_must_be_numbers(m_ft):
+    with pytest.raises(UserError, match=r"m_ft of a/checkpoints/1 is .* must be a whole number"):
+        report_of([row(m_ft=m_ft, checkpoint="a/checkpoints/1")])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_value_that_is_not_finite_is_a_failure(value):
+    mine = Failure("finetune", "out of memory")
+    report = report_of([row(), row(seed=1, value=value)], failures=[mine])
+    assert report.failures[0] == mine
+    assert f"accuracy on recall_8 at M_inf 0 is {value}: left out below" in report.failures[1].error
+    assert report.panels[0].cells[0].values == [50.0]
+
+
+def test_costs_that_are_not_known_are_not_divided_by():
+    rows = [row(model_flops=0.0, inference_flops=0.0), row(finetune="pause", m_ft="2", m_inf=2, model_flops=0.0)]
+    assert report_of(rows).comparisons[0].sentence().endswith("; training FLOPs unknown.")
+
+
+def test_a_whole_report_without_a_true_effect_rarely_calls_one():
+    """The 5 % of the statistics survive the way from rows to sentences, for a grid of two tasks on nine seeds."""
+    rng = np.random.default_rng(3)
+    template = [r for task in ("a", "b") for r in grid_rows(seeds=9, task=task)]
+    called = 0
+    for _ in range(200):
+        values = rng.normal(50, 5, len(template))
+        rows = [dataclasses.replace(r, value=value) for r, value in zip(template, values, strict=True)]
+        report = report_of(rows)
+        assert len(report.comparisons) == 8
+        said = any("beyond the chance" in comparison.sentence() for comparison in report.comparisons)
+        assert said == any(c.effect.found for c in report.comparisons)
+        called += said
+    assert called <= 0.05 * 200 + 3 * math.sqrt(200 * 0.05 * 0.95)
