@@ -137,7 +137,7 @@ def test_every_arm_is_drawn_in_its_colour(tmp_path):
     (panel,) = Report.of(list(toy_rows())).panels
     for plot in (result_plots.plot_seeds, result_plots.plot_m_inf, result_plots.plot_flops):
         plot(panel, tmp_path / "a.png")
-        for i, color in enumerate(COLORS):
+        for i, color in enumerate(COLORS[:-1]):  # the last is black, as text is
             assert (pixels(tmp_path / "a.png", color) > 50) == (i < 3), (plot, color)
 
 
