@@ -82,16 +82,22 @@ def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
     Raises:
       UserError: no such task, no examples, or a filler that is no text.
     """
-    vocabulary = vocabularies.load(data.vocabulary)
-    task = tasks.get(finetune.task, vocabulary)
-    train, validation = (read_examples(task, split) for split in ("train", "validation"))
+    fingerprint = vocabularies.fingerprint(data.vocabulary)
+    train, validation = (
+        _examples(finetune.task, data.vocabulary, fingerprint, split) for split in ("train", "validation")
+    )
     manifest = {
-        "task": task.name,
-        "vocabulary": vocabularies.fingerprint(data.vocabulary),
+        "task": finetune.task,
+        "vocabulary": fingerprint,
         "train": train.manifest(),
         "validation": validation.manifest(),
     }
-    return Downstream(train, validation, filler_id(finetune.filler, vocabulary), manifest)
+    return Downstream(train, validation, filler_id(finetune.filler, vocabularies.load(data.vocabulary)), manifest)
+
+
+@functools.lru_cache(maxsize=4)  # a process that trains many runs reads them once
+def _examples(task: str, vocabulary: str, fingerprint: str, split: str) -> Examples:
+    return read_examples(tasks.get(task, vocabularies.load(vocabulary)), split)
 
 
 def filler_id(filler: str, vocabulary: seqio.Vocabulary) -> int:

@@ -38,16 +38,26 @@ def open_corpus(data: DataConfig) -> Corpus:
     Raises:
       UserError: see `vocabularies.load`, `corpora.text_task`, `documents.read_files`, `splits.split_documents`.
     """
+    fingerprint = vocabularies.fingerprint(data.vocabulary)
+    if data.files:  # may change from one run to the next
+        return _read_corpus(data, fingerprint)
+    return _registered_corpus(DataConfig(task=data.task, vocabulary=data.vocabulary), fingerprint)
+
+
+def _read_corpus(data: DataConfig, fingerprint: str) -> Corpus:
     vocabulary = vocabularies.load(data.vocabulary)
     task = corpora.text_task(data, vocabulary)
     train, validation = (read_stream(task, split) for split in ("train", "validation"))
     manifest = {
         "task": task.name,
-        "vocabulary": vocabularies.fingerprint(data.vocabulary),
+        "vocabulary": fingerprint,
         "train": train.manifest(),
         "validation": validation.manifest(),
     }
     return Corpus(vocabulary, train, validation, manifest)
+
+
+_registered_corpus = functools.lru_cache(maxsize=2)(_read_corpus)  # a process that trains many runs reads it once
 
 
 def train_batches(

@@ -1,0 +1,36 @@
+"""The paper's method in small: standard and pause pretraining, standard and pause finetuning, M_inf swept.
+
+    python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/two_by_two
+
+Pretraining is the quickstart's, on the text of Python's standard library; the task is key-value recall. The argument is
+the number of seeds.
+"""
+
+from typing import Any
+
+import ml_collections
+
+from experiments import quickstart
+from pause_jax.errors import UserError
+
+
+def get_config(seeds: str = "2") -> Any:
+    if not seeds.isdecimal() or int(seeds) < 1:
+        raise UserError(f"experiments/sweeps/two_by_two.py:{seeds} does not exist: give a number of seeds")
+    pretrain = quickstart.get_config("pause")
+    finetune = quickstart.get_config("pause")
+    finetune.pauses.rate = 0.0
+    finetune.finetune.task = "recall_4"
+    finetune.finetune.prefix_length = 12
+    finetune.finetune.target_length = 2
+    finetune.train.steps = 400
+    finetune.train.batch_size = 32
+    finetune.optimizer.learning_rate = 1e-3
+    sweep = ml_collections.ConfigDict()
+    sweep.pretrain = {
+        "config": pretrain,
+        "axes": (("seed", tuple(range(int(seeds)))), ("pauses.rate", (0.0, 0.1))),
+    }
+    sweep.finetune = {"config": finetune, "axes": (("finetune.m_ft", ((0,), (10,))),)}
+    sweep.evaluate = {"m_inf": (0, 2, 5, 10), "split": "test", "limit": 2048}
+    return sweep

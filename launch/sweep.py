@@ -1,0 +1,215 @@
+"""Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores.
+
+    python -m launch.sweep --config=experiments/sweeps/quickstart.py --workdir=runs/sweep --dry_run
+    python -m launch.sweep --config=experiments/sweeps/quickstart.py --workdir=runs/sweep
+
+The same command again goes on where it stopped; what is finished is found and not run again, also when the sweep has
+got more points since. A job that fails is tried again, then reported; it stops only what needs it. WORKDIR has
+runs/, logs/, results/ and, of all evaluations, results.csv. pause_jax/sweeps/graph.py says what a sweep's config has.
+Exit codes: 0 all done, 1 some jobs failed, 2 a mistake in the command, 75 stopped by a signal with everything saved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from launch import cli, evaluate, flag_errors, train
+from pause_jax import config as configs
+from pause_jax.errors import UserError
+from pause_jax.reporting import tables
+from pause_jax.reporting.progress import format_seconds
+from pause_jax.reporting.results import read_results, write_results
+from pause_jax.runs import RunFolder, write_atomically
+from pause_jax.sweeps import graph, workers
+from pause_jax.sweeps.graph import Job, Sweep
+from pause_jax.sweeps.scheduler import Schedule
+from pause_jax.training.signals import StopSignals
+
+FLAGS = flags.FLAGS
+EXIT_JOBS_FAILED = 1
+PRELOAD = ("pause_jax.data.pretraining", "pause_jax.data.evaluation", "pause_jax.training.loop")
+SETUP = workers.Setup("launch.sweep:run_job", PRELOAD, {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"})
+
+
+def main(argv: list[str]) -> int:
+    workdir = cli.workdir()
+    if FLAGS.workers < 0 or FLAGS.retries < 0:
+        raise UserError(f"--workers={FLAGS.workers} and --retries={FLAGS.retries} must not be negative")
+    flag: Any = FLAGS["config"]
+    if not flag.present:
+        raise UserError("--config is missing: give a sweep, such as --config=experiments/sweeps/quickstart.py")
+    sweep = graph.parse(flag_errors.as_dict(FLAGS.config, flag.config_filename))
+    check_folder(workdir, sweep)
+    schedule = make_schedule(sweep, workdir, retries=FLAGS.retries)
+    if FLAGS.dry_run:
+        show_graph(schedule)
+        return cli.EXIT_DONE
+    return run(schedule, sweep, workdir, FLAGS.workers or len(workers.core_groups(1)[0]))
+
+
+def make_schedule(sweep: Sweep, workdir: Path, *, retries: int) -> Schedule:
+    """All jobs, those that are finished found. Raises UserError as `graph.make_jobs`."""
+    jobs = graph.make_jobs(sweep, workdir / "runs", train.resolve)
+
+    def is_finished(job: Job) -> bool:
+        if job.evaluation is not None:
+            return results_of(workdir, job).is_file()
+        return RunFolder(workdir / "runs" / job.name).is_finished(job.config)
+
+    return Schedule.make(jobs, graph.flops, is_finished, retries=retries, log_folder=workdir / "logs")
+
+
+def check_folder(workdir: Path, sweep: Sweep) -> None:
+    """Raises UserError where `workdir` holds another sweep: one of other base configs."""
+    record = workdir / "sweep.json"
+    if not record.is_file():
+        return
+    ours, theirs = (configs.flatten(json.loads(text)) for text in (json.dumps(sweep.base()), record.read_text()))
+    other = sorted(field for field in ours.keys() | theirs.keys() if ours.get(field) != theirs.get(field))
+    other = [field for field in other if ".config.run." not in f".config.{field.split('.', 1)[1]}"]
+    if other:
+        raise UserError(
+            f"--workdir={workdir} holds another sweep, which differs in {', '.join(other[:3])}: give another --workdir"
+        )
+
+
+def run(schedule: Schedule, sweep: Sweep, workdir: Path, count: int) -> int:
+    """Run what is left; the exit code."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
+    left = schedule.with_status("waiting")
+    count = max(1, min(count, len(left)))
+    with StopSignals() as stop, Table(schedule, count) as table:
+        pool = [workers.Worker(SETUP, cores) for cores in workers.core_groups(count)] if left else []
+        try:
+            schedule.run(
+                pool,
+                lambda job: (job, str(workdir)),
+                stopping=lambda: stop.requested is not None,
+                on_done=lambda job: collect(schedule, workdir),
+                on_tick=table.show,
+            )
+        finally:
+            for worker in pool:
+                worker.close()
+    collect(schedule, workdir)
+    return conclude(schedule, workdir, stopped=stop.requested is not None)
+
+
+def conclude(schedule: Schedule, workdir: Path, *, stopped: bool) -> int:
+    """Say what came of it; the exit code."""
+    failed = schedule.with_status("failed", "blocked")
+    failures = [{"job": e.job.name, "message": e.message, "log": str(schedule.log_of(e.job))} for e in failed]
+    write_atomically(workdir / "failures.json", json.dumps(failures, indent=1))
+    for failure in failures:
+        print(f"failed: {failure['job']}: {failure['message']} (see {failure['log']})", file=sys.stderr)
+    overhead, seconds = schedule.overhead()
+    if seconds:
+        print(f"start-up and compilation: {100 * overhead / seconds:.0f} % of {seconds:.0f} s of work")
+    print(f"{len(schedule.with_status('found', 'done'))} of {len(schedule.entries)} jobs done: {workdir}")
+    if stopped:
+        print("stopped by a signal; the same command goes on from here")
+        return cli.EXIT_STOPPED
+    return EXIT_JOBS_FAILED if failed else cli.EXIT_DONE
+
+
+def collect(schedule: Schedule, workdir: Path) -> None:
+    """results.csv of all evaluations that are done, in the order of the jobs."""
+    done = [e.job for e in schedule.with_status("found", "done") if e.job.evaluation is not None]
+    write_results(workdir / "results.csv", [row for job in done for row in read_results(results_of(workdir, job))])
+
+
+def results_of(workdir: Path, job: Job) -> Path:
+    """Where the rows of an evaluation are kept."""
+    return workdir / "results" / f"{job.name}.csv"
+
+
+def run_job(task: tuple[Job, str]) -> workers.Outcome:
+    """One job, in a worker's process."""
+    job, workdir = task[0], Path(task[1])
+    if job.evaluation is None:
+        return "stopped" if train.run(job.config, workdir / "runs" / job.name) == "stopped" else "done"
+    asked = job.evaluation
+    rows = evaluate.evaluate(
+        str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), split=asked.split,
+        batch_size=asked.batch_size, limit=asked.limit or None,
+    )  # fmt: skip
+    write_results(results_of(workdir, job), rows)
+    return "done"
+
+
+def show_graph(schedule: Schedule) -> None:
+    """The jobs and what they cost."""
+    rows = [[e.job.name, e.job.needs or "-", e.status, tables.human_flops(e.flops)] for e in schedule.entries]
+    tables.print_table("Jobs", ["job", "needs", "status", "model FLOPs"], rows)
+    left = schedule.with_status("waiting")
+    print(f"{len(left)} of {len(rows)} jobs to run: {tables.human_flops(sum(e.flops for e in left))} model FLOPs")
+
+
+class Table:
+    """How the jobs stand: redrawn in place on a terminal, elsewhere a line for each change."""
+
+    def __init__(self, schedule: Schedule, count: int):
+        from rich.console import Console
+        from rich.live import Live
+
+        self._schedule, self._count = schedule, count
+        console = Console()
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._said = {entry.job.name: entry.status for entry in schedule.entries}
+
+    def __enter__(self) -> Table:
+        if self._live:
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._live:
+            self._live.__exit__(*error)
+
+    def show(self) -> None:
+        if self._live:
+            self._live.update(self._drawn(), refresh=True)
+            return
+        for entry in self._schedule.entries:
+            if self._said[entry.job.name] != entry.status:
+                self._said[entry.job.name] = entry.status
+                print(f"{self._summary()}  {entry.job.name}: {entry.status} {entry.message}".rstrip(), flush=True)
+
+    def _summary(self) -> str:
+        done = len(self._schedule.with_status("found", "done"))
+        left = self._schedule.seconds_left(self._count)
+        return f"{done}/{len(self._schedule.entries)}" + (f"  ETA {format_seconds(left)}" if left is not None else "")
+
+    def _drawn(self) -> Any:
+        from rich.table import Table as RichTable
+
+        table = RichTable("job", "status", "last line of its log", title=f"sweep  {self._summary()}", expand=True)
+        for entry in self._schedule.with_status("running", "failed", "blocked"):
+            line = entry.message or _last_line(self._schedule.log_of(entry.job))
+            table.add_row(entry.job.name, entry.status, line)
+        return table
+
+
+def _last_line(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.path.getsize(log) - 1000))
+            return file.read().decode(errors="replace").strip().rpartition("\n")[2]
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    cli.config_flag()
+    cli.workdir_flag()
+    flags.DEFINE_bool("dry_run", False, "show the graph and its cost, run nothing")
+    flags.DEFINE_integer("workers", 0, "processes, each with its share of the cores; 0: one a core")
+    flags.DEFINE_integer("retries", 1, "how often a job that fails is tried again")
+    cli.run(main)

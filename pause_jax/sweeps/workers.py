@@ -1,0 +1,184 @@
+"""Long-lived worker processes on this machine: imports, compilations and tokenized data are paid for once.
+
+A worker is a fresh Python process that runs one job after another. A job that raises fails alone; where a worker dies
+(out of memory, say) its job fails and a new worker takes its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import multiprocessing as mp
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Literal
+
+from pause_jax.errors import UserError
+
+Outcome = Literal["done", "stopped", "failed", "mistaken"]  # the last: a UserError, which no retry can cure
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What became of a job."""
+
+    outcome: Outcome
+    message: str  # of a failure: one line
+    seconds: float = 0.0
+    compile_seconds: float = 0.0  # tracing, lowering and compiling among them
+    startup_seconds: float = 0.0  # of the process before its first job: starting, importing
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a worker process is to be."""
+
+    function: str  # "module:name" of what runs a job: called with it, returns "done" or "stopped"
+    preload: tuple[str, ...] = ()  # modules to import before the first job
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class Worker:
+    """One process, on the cores given."""
+
+    def __init__(self, setup: Setup, cores: Sequence[int]):
+        self._spawn = mp.get_context("spawn")
+        self._setup, self._cores = setup, cores
+        self._start()
+
+    def _start(self) -> None:
+        self.connection, theirs = self._spawn.Pipe()
+        self._process = self._spawn.Process(
+            target=_serve, args=(theirs, self._setup, self._cores, time.time()), daemon=True
+        )
+        self._process.start()
+        theirs.close()  # so that the process's death closes the pipe
+
+    def send(self, job: Any, log: Path) -> None:
+        """Begin a job; what it prints goes to `log`."""
+        self.connection.send((job, log))
+
+    def receive(self) -> Report:
+        """What became of the job, once `connection` is ready; restarts a process that has died."""
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join()
+            code = self._process.exitcode
+            self._start()
+            return Report("failed", f"its process died with exit code {code}")
+
+    def ask_to_stop(self) -> None:
+        """A run that is under way saves and stops."""
+        self._process.terminate()
+
+    def close(self) -> None:
+        """End the process when it is idle."""
+        with contextlib.suppress(OSError):
+            self.connection.send(None)
+        self._process.join(timeout=10)
+        self._process.kill()
+
+
+def ready(workers: Sequence[Worker], timeout: float) -> list[Worker]:
+    """Workers that have something to say, waited for up to `timeout` seconds."""
+    said = wait([worker.connection for worker in workers], timeout)
+    return [worker for worker in workers if worker.connection in said]
+
+
+def core_groups(workers: int) -> list[list[int]]:
+    """The cores of this machine that we may use, dealt to so many workers."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    return [cores[i::workers] or [cores[i % len(cores)]] for i in range(workers)]
+
+
+def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: float) -> None:
+    """The process: jobs in, reports out, until None or the end of the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the sweep asks each to stop
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # between jobs; a run under way has its own handler
+    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+    os.environ.update(setup.environment)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+    with _output_to(Path(os.devnull)):
+        clock = CompileClock()
+        for module in setup.preload:
+            importlib.import_module(module)
+        module, name = setup.function.split(":")
+        run = getattr(importlib.import_module(module), name)
+    startup = time.time() - started
+    with contextlib.suppress(EOFError):
+        while (message := connection.recv()) is not None:
+            job, log = message
+            begun, compiled = time.time(), clock.seconds
+            with _output_to(log):
+                report = _run(run, job)
+            connection.send(
+                dataclasses.replace(
+                    report,
+                    seconds=time.time() - begun,
+                    compile_seconds=clock.seconds - compiled,
+                    startup_seconds=startup,
+                )
+            )
+            startup = 0.0
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ends this process soon after the sweep's was killed: started anew, it must be alone in the runs' folders."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _run(run: Callable[[Any], Outcome], job: Any) -> Report:
+    try:
+        return Report(run(job), "")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return Report("mistaken", str(error))
+    except Exception as error:  # a job's failure is the sweep's news, not its end
+        traceback.print_exc()
+        return Report("failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+
+
+class CompileClock:
+    """Seconds that JAX has spent tracing, lowering and compiling in this process since this was made."""
+
+    def __init__(self) -> None:
+        import jax
+
+        self.seconds = 0.0
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+
+    def _listen(self, event: str, duration_secs: float, **unused: str | int) -> None:
+        if event.startswith("/jax/core/compile"):
+            self.seconds += duration_secs
+
+
+@contextlib.contextmanager
+def _output_to(log: Path) -> Any:
+    """Everything that is printed in here, by C++ too, is added to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    with log.open("ab") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, number)
+            os.close(before)

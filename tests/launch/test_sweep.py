@@ -1,0 +1,148 @@
+"""The sweep program: mistakes before any work; a whole sweep with a bad point, stopped and killed on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pause_jax.reporting.results import read_results
+from tests.launch.test_train import assert_one_sentence, program
+
+SWEEP = """
+import ml_collections
+from experiments import quickstart
+
+def tiny():
+    config = quickstart.get_config("pause")
+    config.model.num_layers, config.model.d_model, config.model.num_heads, config.model.d_ff = 1, 16, 2, 16
+    config.data.length, config.train.batch_size, config.train.steps = 32, 8, 30
+    config.optimizer.warmup_steps = 3
+    config.run.validate_every, config.run.tensorboard, config.run.checkpoint_every = 0, False, 10
+    return config
+
+def get_config(seeds="1", tasks="recall_2", steps="30"):
+    seeds, _, tasks = seeds.partition(",")
+    pretrain, finetune = tiny(), tiny()
+    pretrain.optimizer.b1 = 0.8
+    finetune.pauses.rate = 0.0
+    finetune.finetune.prefix_length, finetune.finetune.target_length = 8, 2
+    finetune.finetune.task = "recall_2"
+    sweep = ml_collections.ConfigDict()
+    sweep.pretrain = {"config": pretrain, "axes": (("seed", tuple(range(int(seeds)))), ("pauses.rate", (0.0, 0.1)))}
+    sweep.finetune = {"config": finetune, "axes": (("finetune.task", tuple((tasks or "recall_2").split("+"))),)}
+    sweep.evaluate = {"m_inf": (0, 3), "limit": 20}
+    return sweep
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Runs the program on the sweep above, of so many seeds and tasks."""
+    (tmp_path / "tiny.py").write_text(SWEEP)
+
+    def run(argument="1", *more, wait=True):
+        arguments = [f"--config={tmp_path}/tiny.py:{argument}", f"--workdir={tmp_path}/sweep", *more]
+        if wait:
+            return program("sweep", *arguments)
+        command = [sys.executable, "-m", "launch.sweep", *arguments]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "--workdir is missing"),
+        (["--workdir={tmp}/s"], "--config is missing: give a sweep"),
+        (["--workdir={tmp}/s", "--config=experiments/quickstart.py"], r"config\.data is no stage of a sweep"),
+        (["--workdir={tmp}/s", "--config=experiments/sweeps/two_by_two.py:x"], r"two_by_two\.py:x does not exist"),
+        (["--workdir={tmp}/s", "--config=experiments/sweeps/two_by_two.py", "--workers=-1"], "must not be negative"),
+    ],
+)
+def test_mistakes(tmp_path, arguments, sentence):
+    assert_one_sentence(program("sweep", *(a.format(tmp=tmp_path) for a in arguments)), sentence)
+    assert not (tmp_path / "s").exists()
+
+
+def test_dry_run_shows_jobs_and_cost_and_writes_nothing(tmp_path, sweep):
+    result = sweep("2", "--dry_run")
+    assert result.returncode == 0, result.stderr
+    assert "12 of 12 jobs to run" in result.stdout and "model FLOPs" in result.stdout
+    assert "pretrain-seed1-rate0.1-" in result.stdout
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_the_shipped_sweeps_make_graphs(tmp_path):
+    for config, jobs in (("two_by_two", 20), ("time_to_think", 18)):
+        result = program("sweep", f"--config=experiments/sweeps/{config}.py", f"--workdir={tmp_path}/s", "--dry_run")
+        assert f"{jobs} of {jobs} jobs to run" in result.stdout, result.stderr
+
+
+def trained(folder: Path) -> dict[str, int]:
+    """Every run's records: their number grows where a finished run is trained again."""
+    return {path.parent.name: path.read_text().count("\n") for path in (folder / "runs").glob("*/metrics.jsonl")}
+
+
+@pytest.mark.slow
+def test_stopped_killed_and_gone_on_with_nothing_is_done_twice(tmp_path, sweep):
+    folder = tmp_path / "sweep"
+    stopped = sweep("2,recall_2+addition_1", wait=False)
+    wait_for(lambda: len(list(folder.glob("runs/*/checkpoints/30"))) >= 1)
+    stopped.send_signal(signal.SIGTERM)
+    out, err = stopped.communicate(timeout=120)
+    assert stopped.returncode == 75, err
+    assert "the same command goes on from here" in out
+
+    killed = sweep("2,recall_2+addition_1", wait=False)
+    wait_for(lambda: len(list(folder.glob("results/*.csv"))) >= 2)
+    workers = psutil.Process(killed.pid).children(recursive=True)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=60)
+    assert psutil.wait_procs(workers, timeout=5)[1] == []  # none is left to write into the runs
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("results/*.csv")}
+
+    done = sweep("2,recall_2+addition_1")
+    assert done.returncode == 0, done.stderr
+    assert "20 of 20 jobs done" in done.stdout
+    assert set(trained(folder).values()) == {30} and len(trained(folder)) == 4 + 8
+    assert all(path.stat().st_mtime_ns == time_ for path, time_ in kept.items())
+    rows = read_results(folder / "results.csv")
+    assert len(rows) == 4 * 2 * (3 + 1)  # pretrained runs, M_inf, metrics of recall and of addition
+    assert {row.pretrain for row in rows} == {"std", "pause"} and {row.seed for row in rows} == {0, 1}
+
+    start = time.monotonic()
+    again = sweep("2,recall_2+addition_1")
+    assert again.returncode == 0 and "20 of 20 jobs done" in again.stdout
+    assert time.monotonic() - start < 20 and read_results(folder / "results.csv") == rows
+    assert_one_sentence(
+        sweep("2", "--config.pretrain.config.optimizer.b1=0.7"),
+        r"holds another sweep, which differs in pretrain\.optimizer\.b1",
+    )
+
+
+@pytest.mark.slow
+def test_a_bad_point_stops_only_what_needs_it(tmp_path, sweep):
+    result = sweep("1,recall_2+nonsense")
+    assert result.returncode == 1
+    assert "there is no task 'nonsense'" in result.stderr
+    assert "6 of 10 jobs done" in result.stdout
+    failures = json.loads((tmp_path / "sweep" / "failures.json").read_text())
+    assert [f["message"][:5] for f in failures].count("needs") == 2 and len(failures) == 4
+    assert "there is no task 'nonsense'" in Path(failures[0]["log"]).read_text()
+    assert {row.task for row in read_results(tmp_path / "sweep" / "results.csv")} == {"recall_2"}
+
+
+def wait_for(condition, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.2)
