@@ -94,6 +94,13 @@ def test_few_seeds_never_call_and_do_not_count_against_others():
     assert not any(effect.found for effect in call_effects([plain, plain]))  # two take 7 seeds
 
 
+def test_one_seed_that_stands_out_is_no_effect():
+    """All signs agree, so p is small; but the interval reaches beyond 0."""
+    (effect,) = call_effects([[1.0] * 8 + [30.0]])
+    assert effect.p == effect.corrected_p == 2 / 2**9
+    assert effect.difference.low < 0 and not effect.found
+
+
 @pytest.mark.parametrize("comparisons", [1, 2, 3, 10])
 def test_seeds_needed_is_the_fewest(comparisons):
     needed = seeds_needed(comparisons)
