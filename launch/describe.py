@@ -37,10 +37,12 @@ def describe(config: Config) -> dict[str, Any]:
     from pause_jax.model import counts
 
     parameters, pause_parameters = counts.parameter_counts(config.model, config.pauses.n_pauses)
+    row_flops = counts.train_flops(config.model, config.length, config.length - config.first_loss)
     return {
         "parameters": parameters,
         "pause_parameters": pause_parameters,
-        "flops_per_token": counts.train_flops(config.model, config.length) / config.length,
+        "flops_per_token": row_flops / config.length,
+        / config.length,
         "table": parameter_table(config),
     }
 

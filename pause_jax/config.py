@@ -217,6 +217,11 @@ class Config:
             return self.data.length
         return self.finetune.context_length + self.finetune.target_length - 1  # the last token is only a target
 
+    @property
+    def first_loss(self) -> int:
+        """The first position of a row that may carry loss: in finetuning the last of prompt and pauses."""
+        return self.finetune.context_length - 1 if self.finetune.task else 0
+
 
 def default_config() -> Any:
     """The defaults of every field, as an unlocked ml_collections ConfigDict for `experiments/` to change."""

@@ -43,6 +43,9 @@ def forward_flops(config: ModelConfig, length: int, head_positions: int | None =
     return body + attention + 2.0 * head * (length if head_positions is None else head_positions)
 
 
-def train_flops(config: ModelConfig, length: int) -> float:
-    """Model FLOPs of training on one row: the backward pass costs twice the forward; recomputation is not counted."""
-    return 3.0 * forward_flops(config, length)
+def train_flops(config: ModelConfig, length: int, head_positions: int | None = None) -> float:
+    """Model FLOPs of training on one row: the backward pass costs twice the forward; recomputation is not counted.
+
+    Arguments as of `forward_flops`.
+    """
+    return 3.0 * forward_flops(config, length, head_positions)

@@ -116,7 +116,8 @@ def flops(job: Job) -> float:
 
     config = job.config
     if job.evaluation is None:
-        return config.train.steps * config.train.batch_size * counts.train_flops(config.model, config.length)
+        row = counts.train_flops(config.model, config.length, config.length - config.first_loss)
+        return config.train.steps * config.train.batch_size * row
     asked = job.evaluation
     length = config.finetune.prefix_length + config.finetune.target_length
     examples = (asked.limit or 8192) * max(1, len(asked.tasks))

@@ -98,8 +98,9 @@ def _compile(job: Job) -> _Compiled:
                                 n_pauses=config.pauses.n_pauses)  # fmt: skip
     optimizer = make_optimizer(config.optimizer)
     step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps),
-                           accumulation=config.run.accumulation, loss_chunk=config.run.loss_chunk)  # fmt: skip
-    validation = make_validation_step(network, config.run.loss_chunk)
+                           accumulation=config.run.accumulation, loss_chunk=config.run.loss_chunk,
+                           first_loss=config.first_loss)  # fmt: skip
+    validation = make_validation_step(network, config.run.loss_chunk, config.first_loss)
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
     everywhere = sharding.replicated(mesh)
@@ -149,7 +150,7 @@ def _validate(job: Job, compiled: _Compiled, state: State) -> dict[str, float]:
 
 
 def _flops_per_step(config: Config) -> float:
-    return config.train.batch_size * counts.train_flops(config.model, config.length)
+    return config.train.batch_size * counts.train_flops(config.model, config.length, config.length - config.first_loss)
 
 
 def _peak_flops(mesh: jax.sharding.Mesh) -> float | None:

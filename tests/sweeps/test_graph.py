@@ -97,7 +97,7 @@ def test_a_model_without_pauses_is_asked_without_them():
 def test_cost():
     train_job, asked = jobs_of({"finetune": {"config": FINETUNE}, "evaluate": {"m_inf": (0, 10), "limit": 50}})
     steps, batch = Config().train.steps, Config().train.batch_size
-    assert graph.flops(train_job) == steps * batch * counts.train_flops(train_job.config.model, 8 + 32 - 1)
+    assert graph.flops(train_job) == steps * batch * counts.train_flops(train_job.config.model, 8 + 32 - 1, 32)
     model = asked.config.model
     wanted = 50 * (counts.forward_flops(model, 40) + counts.forward_flops(model, 50))
     assert graph.flops(asked) == pytest.approx(wanted)

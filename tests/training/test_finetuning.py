@@ -52,11 +52,13 @@ def logits(params, ids_1xT, *, family, both_ways):
 
 
 @functools.cache
-def step_of(family):
+def step_of(family, first_loss):
     config = OptimizerConfig(schedule="constant", warmup_steps=0)
     optimizer = make_optimizer(config)
     network = functools.partial(decoder.bind, config=MODELS[family], execution=Execution(), n_pauses=2)
-    step = make_train_step(network, optimizer, make_schedule(config, 5), accumulation=2, loss_chunk=0)
+    step = make_train_step(
+        network, optimizer, make_schedule(config, 5), accumulation=2, loss_chunk=0, first_loss=first_loss
+    )
     return jax.jit(step), optimizer
 
 
@@ -89,7 +91,7 @@ def test_loss_equals_the_one_by_hand(family, attention, placement, m_ft):
                             target_length=T)  # fmt: skip
     batch = features(Examples(ragged(PROMPTS), ragged(TARGETS)), np.zeros(4, int), np.arange(4), finetune=config,
                      filler_id=FILLER, seed=0, vocab_size=V, n_pauses=2)  # fmt: skip
-    step, optimizer = step_of(family)
+    step, optimizer = step_of(family, config.context_length - 1)
     _, metrics = step(new_state(params_of(family), optimizer), batch)
     np.testing.assert_allclose(metrics["loss"], by_hand(family, config), rtol=1e-5)
     assert int(metrics["loss_tokens"]) == sum(min(len(target), T) for target in TARGETS)
