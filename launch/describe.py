@@ -42,7 +42,6 @@ def describe(config: Config) -> dict[str, Any]:
         "parameters": parameters,
         "pause_parameters": pause_parameters,
         "flops_per_token": row_flops / config.length,
-        / config.length,
         "table": parameter_table(config),
     }
 
