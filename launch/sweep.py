@@ -1,19 +1,22 @@
 """Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores.
 
-    python -m launch.sweep --config=experiments/sweeps/quickstart.py --workdir=runs/sweep --dry_run
-    python -m launch.sweep --config=experiments/sweeps/quickstart.py --workdir=runs/sweep
+    python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep --dry_run
+    python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep
 
 The same command again goes on where it stopped; what is finished is found and not run again, also when the sweep has
-got more points since. A job that fails is tried again, then reported; it stops only what needs it. WORKDIR has
-runs/, logs/, results/ and, of all evaluations, results.csv. pause_jax/sweeps/graph.py says what a sweep's config has.
+got more points since. A job that fails is tried again, then reported; it stops only what needs it. WORKDIR gets
+runs/, logs/, results.csv of all evaluations and, at the end, report/ (what `launch.report` makes of results.csv).
+pause_jax/sweeps/graph.py says what a sweep's config has.
 Exit codes: 0 all done, 1 some jobs failed, 2 a mistake in the command, 75 stopped by a signal with everything saved.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,9 @@ from launch import cli, evaluate, flag_errors, train
 from pause_jax import config as configs
 from pause_jax.errors import UserError
 from pause_jax.reporting import tables
-from pause_jax.reporting.progress import format_seconds
+from pause_jax.reporting.comparisons import Failure, Report
+from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
+from pause_jax.reporting.report import print_report, write_report
 from pause_jax.reporting.results import read_results, write_results
 from pause_jax.runs import RunFolder, write_atomically
 from pause_jax.sweeps import graph, workers
@@ -43,7 +48,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--workers={FLAGS.workers} and --retries={FLAGS.retries} must not be negative")
     flag: Any = FLAGS["config"]
     if not flag.present:
-        raise UserError("--config is missing: give a sweep, such as --config=experiments/sweeps/quickstart.py")
+        raise UserError("--config is missing: give a sweep, such as --config=experiments/sweeps/two_by_two.py")
     sweep = graph.parse(flag_errors.as_dict(FLAGS.config, flag.config_filename))
     check_folder(workdir, sweep)
     schedule = make_schedule(sweep, workdir, retries=FLAGS.retries)
@@ -98,25 +103,32 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, count: int) -> int:
         finally:
             for worker in pool:
                 worker.close()
-    collect(schedule, workdir)
     return conclude(schedule, workdir, stopped=stop.requested is not None)
 
 
 def conclude(schedule: Schedule, workdir: Path, *, stopped: bool) -> int:
-    """Say what came of it; the exit code."""
-    failed = schedule.with_status("failed", "blocked")
-    failures = [{"job": e.job.name, "message": e.message, "log": str(schedule.log_of(e.job))} for e in failed]
-    write_atomically(workdir / "failures.json", json.dumps(failures, indent=1))
-    for failure in failures:
-        print(f"failed: {failure['job']}: {failure['message']} (see {failure['log']})", file=sys.stderr)
+    """Report what came of it; the exit code."""
+    failures = [
+        Failure(entry.job.name, f"{entry.message} (see {schedule.log_of(entry.job)})")
+        for entry in schedule.with_status("failed", "blocked")
+    ]
+    write_atomically(workdir / "failures.json", json.dumps([dataclasses.asdict(f) for f in failures], indent=1))
+    collect(schedule, workdir)
+    if not stopped:
+        report = Report.of(read_results(workdir / "results.csv"), title=f"Sweep {workdir.name}", failures=failures)
+        page = write_report(report, workdir / "report")
+        print_report(report)
+        print(f"\nresults: {workdir / 'results.csv'}\nreport: {page}")
     overhead, seconds = schedule.overhead()
     if seconds:
         print(f"start-up and compilation: {100 * overhead / seconds:.0f} % of {seconds:.0f} s of work")
     print(f"{len(schedule.with_status('found', 'done'))} of {len(schedule.entries)} jobs done: {workdir}")
+    for failure in failures:
+        print(f"failed: {failure.job}: {failure.error}", file=sys.stderr)
     if stopped:
         print("stopped by a signal; the same command goes on from here")
         return cli.EXIT_STOPPED
-    return EXIT_JOBS_FAILED if failed else cli.EXIT_DONE
+    return EXIT_JOBS_FAILED if failures else cli.EXIT_DONE
 
 
 def collect(schedule: Schedule, workdir: Path) -> None:
@@ -153,7 +165,7 @@ def show_graph(schedule: Schedule) -> None:
 
 
 class Table:
-    """How the jobs stand: redrawn in place on a terminal, elsewhere a line for each change."""
+    """How the jobs stand: redrawn in place on a terminal, elsewhere a line for each change and now and then."""
 
     def __init__(self, schedule: Schedule, count: int):
         from rich.console import Console
@@ -163,6 +175,7 @@ class Table:
         console = Console()
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._said = {entry.job.name: entry.status for entry in schedule.entries}
+        self._said_at = time.monotonic()
 
     def __enter__(self) -> Table:
         if self._live:
@@ -180,7 +193,14 @@ class Table:
         for entry in self._schedule.entries:
             if self._said[entry.job.name] != entry.status:
                 self._said[entry.job.name] = entry.status
-                print(f"{self._summary()}  {entry.job.name}: {entry.status} {entry.message}".rstrip(), flush=True)
+                self._print(f"{entry.job.name}: {entry.status} {entry.message}")
+        if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
+            for entry in self._schedule.with_status("running"):
+                self._print(_last_line(self._schedule.log_of(entry.job)) or entry.job.name)
+
+    def _print(self, line: str) -> None:
+        print(f"{self._summary()}  {line}".rstrip(), flush=True)
+        self._said_at = time.monotonic()
 
     def _summary(self) -> str:
         done = len(self._schedule.with_status("found", "done"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -136,8 +137,11 @@ def test_a_bad_point_stops_only_what_needs_it(tmp_path, sweep):
     assert "there is no task 'nonsense'" in result.stderr
     assert "6 of 10 jobs done" in result.stdout
     failures = json.loads((tmp_path / "sweep" / "failures.json").read_text())
-    assert [f["message"][:5] for f in failures].count("needs") == 2 and len(failures) == 4
-    assert "there is no task 'nonsense'" in Path(failures[0]["log"]).read_text()
+    assert [f["error"][:5] for f in failures].count("needs") == 2 and len(failures) == 4
+    log = re.search(r"\(see (.*)\)$", failures[0]["error"])[1]
+    assert "there is no task 'nonsense'" in Path(log).read_text()
+    page = (tmp_path / "sweep" / "report" / "report.html").read_text()
+    assert page.index("4 failures") < page.index("recall_2, accuracy") and "Failures: what is missing" in result.stdout
     assert {row.task for row in read_results(tmp_path / "sweep" / "results.csv")} == {"recall_2"}
 
 
