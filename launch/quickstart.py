@@ -1,7 +1,13 @@
-"""Pretrain a small model twice, standard and with 10 % pauses, and show what came of it (`make quickstart`).
+"""The whole method in small, on this machine's cores, in two sweeps and one report (`make quickstart`).
 
-Both read the same number of positions of the text of Python's standard library. Runs are written under runs/
-and found again: what is finished is not trained again.
+    python -m launch.quickstart
+
+1. Time to think: a task on which pauses help, learned with 24 pauses, with none, and with none at equal FLOPs
+   (experiments/sweeps/time_to_think.py).
+2. The paper's method: standard and pause pretraining, standard and pause finetuning, pauses at inference varied
+   (experiments/sweeps/two_by_two.py).
+
+What is finished is found and not run again. Everything is written under runs/quickstart.
 """
 
 from __future__ import annotations
@@ -9,45 +15,69 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from launch import cli, generate, train
-from pause_jax import config as configs
+from launch import cli, generate, sweep
 from pause_jax.reporting import plots, tables
+from pause_jax.reporting.comparisons import Failure
+from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
+from pause_jax.sweeps import graph
 
 FOLDER = Path("runs/quickstart")
-ARMS = {"standard": "no pauses", "pause": "10 % pauses"}
+PARTS = {"time_to_think": "1 of 2: time to think", "two_by_two": "2 of 2: the paper's method in small"}
 PROMPT = "def read(self, "
 
 
 def main(argv: list[str]) -> int:
-    from experiments import quickstart
-
-    folders = {}
-    for arm in ARMS:
-        config = train.resolve(configs.from_config_dict(quickstart.get_config(arm)))
-        folders[arm] = RunFolder(FOLDER / arm)
-        if folders[arm].is_finished(config):
-            print(f"{folders[arm].path} is finished: not trained again")
-        elif train.run(config, folders[arm].path) == "stopped":
-            print("stopped by a signal; `make quickstart` goes on from here")
+    rows: list[Result] = []
+    failed: list[Failure] = []
+    pretraining: dict[str, RunFolder] = {}
+    for part, title in PARTS.items():
+        print(f"\n{title}", flush=True)
+        parsed = graph.parse(config_of(part))
+        sweep.check_folder(FOLDER / part, parsed)
+        schedule = sweep.make_schedule(parsed, FOLDER / part, retries=1)
+        if sweep.run(schedule, parsed, FOLDER / part, 0) == "stopped":
             return cli.EXIT_STOPPED
-    records = {arm: read_jsonl(folder.metrics) for arm, folder in folders.items()}
-    show_table(records)
-    picture = FOLDER / "losses.png"
-    plots.plot_losses({ARMS[arm]: records[arm] for arm in ARMS}, picture)
-    show_samples(folders)
-    print(f"\nplot: {picture}\nruns: {', '.join(str(f.path) for f in folders.values())}")
-    print("These are two runs of one seed: a picture of the method at work, not a result about pauses.")
-    return cli.EXIT_DONE
+        rows += read_results(FOLDER / part / "results.csv")
+        failed += sweep.failures(schedule)
+        pretraining |= pretraining_runs(schedule, FOLDER / part)
+    write_results(FOLDER / "results.csv", rows)
+    if pretraining:
+        show_pretraining(pretraining)
+        show_samples(pretraining)
+    shown = [row for row in rows if row.metric == "accuracy"]  # options, scored, are in results.csv
+    code = sweep.conclude(shown, failed, FOLDER / "report", "pause_jax quickstart")
+    print(f"results: {FOLDER / 'results.csv'}\nlosses of pretraining: {FOLDER / 'losses.png'}")
+    return code
 
 
-def show_table(records: dict[str, list[dict[str, Any]]]) -> None:
-    """The last step of each run."""
-    columns = ["run", "clean validation loss", "with pauses", "text tokens", "pause tokens", "FLOPs"]
+def config_of(part: str) -> dict[str, Any]:
+    """The sweep's config."""
+    import importlib
+
+    return importlib.import_module(f"experiments.sweeps.{part}").get_config().to_dict()
+
+
+def pretraining_runs(schedule: sweep.Schedule, workdir: Path) -> dict[str, RunFolder]:
+    """The finished pretraining runs of the first seed, by their rate of pauses."""
+    done = [entry.job for entry in schedule.with_status("found", "done") if entry.job.kind == "pretrain"]
+    first = [job for job in done if job.config.seed == min(other.config.seed for other in done)]
+    return {
+        f"{100 * job.config.pauses.rate:g} % pauses" if job.config.pauses.rate else "no pauses": RunFolder(
+            workdir / "runs" / job.name
+        )
+        for job in first
+    }
+
+
+def show_pretraining(folders: dict[str, RunFolder]) -> None:
+    """The last step of each run, and the losses on the way as a plot."""
+    columns = ["run", "clean validation loss", "with pauses", "text tokens", "pause tokens", "model FLOPs"]
+    records = {label: read_jsonl(folder.metrics) for label, folder in folders.items()}
     rows = []
-    for arm, label in ARMS.items():
-        last = records[arm][-1]
+    for label in records:
+        last = records[label][-1]
         paused = last.get("validation/paused_loss")
         rows.append([
             label,
@@ -57,20 +87,21 @@ def show_table(records: dict[str, list[dict[str, Any]]]) -> None:
             f"{last['pause_tokens']:,}",
             f"{last['model_flops']:.3g}",
         ])  # fmt: skip
-    tables.print_table("Pretraining on equal positions; losses in nats per text token", columns, rows)
+    tables.print_table("\nPretraining, one seed, equal positions; losses in nats per text token", columns, rows)
+    plots.plot_losses(records, FOLDER / "losses.png")
 
 
 def show_samples(folders: dict[str, RunFolder]) -> None:
-    """What each model writes after one prompt."""
+    """What each pretrained model writes after one prompt."""
     from pause_jax.inference.restored import RestoredRun
     from pause_jax.inference.sampling import Sampling
 
     sampling = Sampling(temperature=0.8)  # greedily, so small a model repeats itself
-    for arm, folder in folders.items():
+    for label, folder in folders.items():
         run = RestoredRun.restore(str(folder.path))
-        m_inf = 10 if run.config.pauses.n_pauses else 0
+        m_inf = 10 if run.config.pauses.rate else 0
         text = generate.continue_texts(run, [PROMPT], m_inf=m_inf, max_new_tokens=120, sampling=sampling, seed=0)[0]
-        print(f"\n{ARMS[arm]}, {m_inf} pauses after the prompt:\n{PROMPT}{text}")
+        print(f"{label}, {m_inf} after the prompt:\n{PROMPT}{text}\n")
 
 
 if __name__ == "__main__":

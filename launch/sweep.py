@@ -15,10 +15,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from absl import flags
 
@@ -29,7 +29,7 @@ from pause_jax.reporting import tables
 from pause_jax.reporting.comparisons import Failure, Report
 from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
 from pause_jax.reporting.report import print_report, write_report
-from pause_jax.reporting.results import read_results, write_results
+from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.runs import RunFolder, write_atomically
 from pause_jax.sweeps import graph, workers
 from pause_jax.sweeps.graph import Job, Sweep
@@ -55,7 +55,11 @@ def main(argv: list[str]) -> int:
     if FLAGS.dry_run:
         show_graph(schedule)
         return cli.EXIT_DONE
-    return run(schedule, sweep, workdir, FLAGS.workers or len(workers.core_groups(1)[0]))
+    if run(schedule, sweep, workdir, FLAGS.workers) == "stopped":
+        return cli.EXIT_STOPPED
+    results = workdir / "results.csv"
+    print(f"results: {results}")
+    return conclude(read_results(results), failures(schedule), workdir / "report", f"Sweep {workdir.name}")
 
 
 def make_schedule(sweep: Sweep, workdir: Path, *, retries: int) -> Schedule:
@@ -84,12 +88,12 @@ def check_folder(workdir: Path, sweep: Sweep) -> None:
         )
 
 
-def run(schedule: Schedule, sweep: Sweep, workdir: Path, count: int) -> int:
-    """Run what is left; the exit code."""
+def run(schedule: Schedule, sweep: Sweep, workdir: Path, count: int) -> Literal["finished", "stopped"]:
+    """Run what is left, a job a worker; leaves results.csv and failures.json."""
     workdir.mkdir(parents=True, exist_ok=True)
     write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
     left = schedule.with_status("waiting")
-    count = max(1, min(count, len(left)))
+    count = max(1, min(count or len(workers.core_groups(1)[0]), len(left)))
     with StopSignals() as stop, Table(schedule, count) as table:
         pool = [workers.Worker(SETUP, cores) for cores in workers.core_groups(count)] if left else []
         try:
@@ -103,32 +107,34 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, count: int) -> int:
         finally:
             for worker in pool:
                 worker.close()
-    return conclude(schedule, workdir, stopped=stop.requested is not None)
-
-
-def conclude(schedule: Schedule, workdir: Path, *, stopped: bool) -> int:
-    """Report what came of it; the exit code."""
-    failures = [
-        Failure(entry.job.name, f"{entry.message} (see {schedule.log_of(entry.job)})")
-        for entry in schedule.with_status("failed", "blocked")
-    ]
-    write_atomically(workdir / "failures.json", json.dumps([dataclasses.asdict(f) for f in failures], indent=1))
     collect(schedule, workdir)
-    if not stopped:
-        report = Report.of(read_results(workdir / "results.csv"), title=f"Sweep {workdir.name}", failures=failures)
-        page = write_report(report, workdir / "report")
-        print_report(report)
-        print(f"\nresults: {workdir / 'results.csv'}\nreport: {page}")
+    failed = [dataclasses.asdict(failure) for failure in failures(schedule)]
+    write_atomically(workdir / "failures.json", json.dumps(failed, indent=1))
     overhead, seconds = schedule.overhead()
     if seconds:
         print(f"start-up and compilation: {100 * overhead / seconds:.0f} % of {seconds:.0f} s of work")
     print(f"{len(schedule.with_status('found', 'done'))} of {len(schedule.entries)} jobs done: {workdir}")
-    for failure in failures:
-        print(f"failed: {failure.job}: {failure.error}", file=sys.stderr)
-    if stopped:
+    if stop.requested is not None:
         print("stopped by a signal; the same command goes on from here")
-        return cli.EXIT_STOPPED
-    return EXIT_JOBS_FAILED if failures else cli.EXIT_DONE
+        return "stopped"
+    return "finished"
+
+
+def conclude(rows: Sequence[Result], failed: Sequence[Failure], folder: Path, title: str) -> int:
+    """Print and write the report of results; the exit code."""
+    report = Report.of(rows, title=title, failures=failed)
+    page = write_report(report, folder)
+    print_report(report)
+    print(f"\nreport: {page}")
+    return EXIT_JOBS_FAILED if failed else cli.EXIT_DONE
+
+
+def failures(schedule: Schedule) -> list[Failure]:
+    """Jobs that failed, and those that needed them."""
+    return [
+        Failure(entry.job.name, f"{entry.message} (see {schedule.log_of(entry.job)})")
+        for entry in schedule.with_status("failed", "blocked")
+    ]
 
 
 def collect(schedule: Schedule, workdir: Path) -> None:

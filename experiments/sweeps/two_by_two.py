@@ -18,6 +18,7 @@ def get_config(seeds: str = "2") -> Any:
     if not seeds.isdecimal() or int(seeds) < 1:
         raise UserError(f"experiments/sweeps/two_by_two.py:{seeds} does not exist: give a number of seeds")
     pretrain = quickstart.get_config("pause")
+    pretrain.train.steps = 250
     finetune = quickstart.get_config("pause")
     finetune.pauses.rate = 0.0
     finetune.finetune.task = "recall_4"

@@ -134,7 +134,7 @@ def test_stopped_killed_and_gone_on_with_nothing_is_done_twice(tmp_path, sweep):
 def test_a_bad_point_stops_only_what_needs_it(tmp_path, sweep):
     result = sweep("1,recall_2+nonsense")
     assert result.returncode == 1
-    assert "there is no task 'nonsense'" in result.stderr
+    assert "there is no task 'nonsense'" in result.stdout
     assert "6 of 10 jobs done" in result.stdout
     failures = json.loads((tmp_path / "sweep" / "failures.json").read_text())
     assert [f["error"][:5] for f in failures].count("needs") == 2 and len(failures) == 4
