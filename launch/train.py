@@ -80,7 +80,7 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
             validation={name: functools.partial(open_, rows=rows) for name, open_ in data.validation.items()},
             folder=folder,
             label=workdir.name,
-            code_version=cli.code_version(),
+            made_with={"code": cli.code_version(), "vocabulary": data.manifest["vocabulary"]},
         )
     )
 

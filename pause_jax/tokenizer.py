@@ -6,6 +6,7 @@ The same ids as the SeqIO vocabularies of pause_jax/data (a test compares them).
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,6 +36,33 @@ def load(vocabulary: str) -> Tokenizer:
         if vocabulary == "byte"
         else _sentencepiece(vocabulary)
     )
+
+
+def fingerprint(vocabulary: str) -> str:
+    """What identifies a tokenizer wherever its file lies: "byte-259", or the SHA-256 of the model file.
+
+    Raises:
+      UserError: no such file.
+    """
+    if vocabulary == "byte":
+        return "byte-259"
+    try:
+        return hashlib.sha256(Path(vocabulary).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"config.data.vocabulary = {vocabulary!r} cannot be read ({error.strerror}): give 'byte' or the path of a "
+            "SentencePiece model"
+        ) from error
+
+
+def check_fingerprint(vocabulary: str, recorded: str, where: str) -> None:
+    """Raises UserError where `vocabulary` is not the tokenizer that `where` was made with."""
+    found = fingerprint(vocabulary)
+    if found != recorded:
+        raise UserError(
+            f"{where} was made with another tokenizer than config.data.vocabulary = {vocabulary!r} (fingerprints "
+            f"{recorded[:12]} and {found[:12]}): ids would mean other text, so give the tokenizer it was made with"
+        )
 
 
 def _bytes_to_ids(text: str) -> list[int]:

@@ -59,3 +59,14 @@ def test_mistakes(tmp_path, content, sentence):
         path.write_bytes(content)
     with pytest.raises(UserError, match=sentence):
         tokenizer.load(str(path))
+
+
+def test_a_tokenizer_is_known_by_its_content(tmp_path):
+    for name in ("a.model", "b.model"):
+        (tmp_path / name).write_bytes(b"the same")
+    assert tokenizer.fingerprint(str(tmp_path / "a.model")) == tokenizer.fingerprint(str(tmp_path / "b.model"))
+    tokenizer.check_fingerprint("byte", "byte-259", "the run in runs/x")
+    with pytest.raises(UserError, match=r"^the run in runs/x was made with another tokenizer than .*a\.model"):
+        tokenizer.check_fingerprint(str(tmp_path / "a.model"), "byte-259", "the run in runs/x")
+    with pytest.raises(UserError, match=r"none\.model' cannot be read"):
+        tokenizer.fingerprint(str(tmp_path / "none.model"))

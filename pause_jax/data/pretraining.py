@@ -84,7 +84,8 @@ def train_batches(
     """
     stride = _check(data, pause)
     source = BlockSource(
-        stream,
+        [stream],
+        [1.0],
         stride=stride,
         batch_size=batch_size,
         rows=rows,
@@ -114,7 +115,8 @@ def validation_batches(
     pause = dataclasses.replace(pause, rate=rate)
     stride = _check(data, pause)
     source = BlockSource(
-        stream,
+        [stream],
+        [1.0],
         stride=stride,
         batch_size=batch_size,
         rows=rows,

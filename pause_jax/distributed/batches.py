@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -30,6 +30,21 @@ def process_rows(batch_size: int, length: int, mesh: Mesh, accumulation: int = 1
         )
     indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size, length))
     return sorted({row for index in indices.values() if index is not None for row in range(batch_size)[index[0]]})
+
+
+def one_ahead(
+    batches: Iterator[dict[str, np.ndarray]], put: Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]
+) -> Iterator[dict[str, jax.Array]]:
+    """The batches on the devices; the next one is on its way there before one is used.
+
+    So the devices need not wait for it after a step at which the host waited for them.
+    """
+    batch = put(next(batches))
+    for local in batches:
+        following = put(local)
+        yield batch
+        batch = following
+    yield batch
 
 
 def to_global(local: Mapping[str, np.ndarray], rows: list[int], batch_size: int, mesh: Mesh) -> dict[str, jax.Array]:

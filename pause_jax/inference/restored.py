@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from pause_jax import checkpoints
+from pause_jax import checkpoints, tokenizer
 from pause_jax.config import Config, MeshConfig
 from pause_jax.distributed import mesh
 from pause_jax.inference.generate import GREEDY, generate
@@ -31,10 +31,13 @@ class RestoredRun:
         """The newest checkpoint of a run's folder, or the one given as RUN/checkpoints/STEP.
 
         Raises:
-          UserError: there is no run or checkpoint, or it cannot be read.
+          UserError: there is no run or checkpoint, it cannot be read, or the run's tokenizer has changed since.
         """
         folder, step = checkpoints.locate(run_or_checkpoint)
         config = folder.config()
+        tokenizer.check_fingerprint(
+            config.data.vocabulary, folder.manifest()["vocabulary"], f"the run in {folder.path}"
+        )
         params = checkpoints.restore_params(folder.checkpoints, step, config, mesh.make_mesh(MeshConfig()))
         return cls(folder, step, config, params)
 

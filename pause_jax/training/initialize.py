@@ -10,7 +10,7 @@ import jax
 import optax
 from absl import logging
 
-from pause_jax import checkpoints, trees
+from pause_jax import checkpoints, tokenizer, trees
 from pause_jax.config import Config
 from pause_jax.distributed import sharding
 from pause_jax.errors import UserError
@@ -26,7 +26,8 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
     """Everything that can be wrong with the state, found from shapes and names before anything is computed or written.
 
     Raises:
-      UserError: a parameter cannot be cut over the mesh, or `config.init_from` is not there or does not fit.
+      UserError: a parameter cannot be cut over the mesh, or `config.init_from` is not there, does not fit or had
+        another tokenizer.
     """
     sharding.param_shardings(config.model, config.pauses.n_pauses, mesh)
     if config.init_from:
@@ -91,6 +92,8 @@ def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:
     """The run, step and config that `config.init_from` means, once they fit the model of `config`."""
     folder, step = checkpoints.locate(config.init_from)
     source = folder.config()
+    tokenizer.check_fingerprint(config.data.vocabulary, folder.manifest()["vocabulary"],
+                                f"the checkpoint of config.init_from = {config.init_from!r}")  # fmt: skip
     ours, theirs = config.pauses.n_pauses, source.pauses.n_pauses
     if ours and theirs and ours != theirs:
         raise UserError(

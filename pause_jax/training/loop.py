@@ -39,7 +39,7 @@ class Job:
     validation: Mapping[str, Callable[[], Iterator[LocalBatch]]]  # metric's name → its batches, from the start
     folder: RunFolder
     label: str  # of the progress line
-    code_version: str
+    made_with: Mapping[str, str]  # noted in each checkpoint: the code's version, the tokenizer's fingerprint
 
 
 def train(job: Job) -> Literal["finished", "stopped"]:
@@ -61,10 +61,10 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         stop = exits.enter_context(StopSignals())
         log = StepLog(every_step, at_flush, progress, counters, _flops_per_step(config), _peak_flops(job.mesh),
                       run.max_skipped_steps)  # fmt: skip
-        batches = job.open_batches(start)
+        batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
         for step in range(start + 1, steps + 1):
             with log.timed("data"):
-                batch = compiled.put(next(batches))
+                batch = next(batches)
             state, metrics = compiled.train_step(state, batch)
             log.add(step, metrics)
             last = step == steps or stop.requested is not None
@@ -78,7 +78,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
                 log.flush(validated)
             if save:
                 with log.timed("checkpoint"):
-                    checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), "code": job.code_version})
+                    checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})
             if stop.requested is not None:
                 break
     return "finished" if int(state["step"]) >= steps else "stopped"

@@ -7,6 +7,8 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pause_jax.config import DataConfig, PauseConfig
 from pause_jax.data import blocks
@@ -236,6 +238,32 @@ def test_shuffles_of_epochs_and_seeds_are_unrelated():
     for one, other in itertools.combinations([np.arange(num_blocks), *orders], 2):
         assert abs(np.corrcoef(one, other)[0, 1]) < 5 / np.sqrt(num_blocks)  # 5 standard deviations
         assert (one == other).sum() < 12  # 1 expected, a Poisson number
+
+
+# --- Mixtures
+
+
+@given(
+    weights=st.lists(st.integers(1, 50), min_size=1, max_size=5),
+    start=st.one_of(st.integers(0, 1000), st.integers(10**9, 10**12)),
+)
+def test_components_get_their_share_each_in_its_own_order(weights, start):
+    rates, examples = [w / sum(weights) for w in weights], 600
+    example_R = tf.range(start, start + examples, dtype=tf.int64)
+    component_R, index_R = (x.numpy() for x in blocks.places_in_mixture(example_R, rates))
+    for component, rate in enumerate(rates):
+        mine = index_R[component_R == component]
+        assert (np.diff(mine) == 1).all() and (start > 0 or not len(mine) or mine[0] == 0)
+        # Each deal rounds once; what a component is passed has been rounded at each deal before.
+        seen = np.cumsum(component_R == component)
+        assert np.abs(seen - rate * np.arange(1, examples + 1)).max() <= len(rates)
+        assert not len(mine) or abs(mine[0] - rate * start) <= len(rates)
+
+
+def test_a_mixture_by_hand():
+    component, index = blocks.places_in_mixture(tf.range(8, dtype=tf.int64), [0.5, 0.25, 0.25])
+    assert component.numpy().tolist() == [0, 1, 0, 2, 0, 1, 0, 2]
+    assert index.numpy().tolist() == [0, 0, 1, 0, 2, 1, 3, 1]
 
 
 # --- Validation's end

@@ -106,3 +106,10 @@ def test_peaks_are_matched_by_the_longest_name():
     assert peak_flops("NVIDIA H100 80GB HBM3") == 989.4e12
     assert peak_flops("cpu") is None
     assert len(jax.devices()) == 8
+
+
+def test_the_next_batch_is_put_before_one_is_used():
+    put = []
+    ahead = batches.one_ahead(iter([{"n": np.array(i)} for i in range(3)]), lambda b: put.append(int(b["n"])) or b)
+    used = [(int(batch["n"]), list(put)) for batch in ahead]
+    assert used == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2])]

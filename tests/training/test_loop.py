@@ -1,6 +1,7 @@
 """Whole runs of the loop on batches made here: resume, meshes, starting from a checkpoint, stopping."""
 
 import dataclasses
+import json
 import os
 import signal
 
@@ -81,7 +82,7 @@ def make_batch(t, n_pauses):
 def run(path, config, poison=()):
     """Train `config` in `path`; batches numbered in `poison` give a loss that is not finite."""
     folder = RunFolder(path)
-    folder.claim(config, {})
+    folder.claim(config, {"vocabulary": "byte-259"})
     mesh = make_mesh(config.run.mesh, jax.devices()[:1] if config.run.mesh == ONE_DEVICE else None)
 
     def open_batches(start):
@@ -101,7 +102,7 @@ def run(path, config, poison=()):
         validation={"loss": lambda: (make_batch(10**6 + i, 0) for i in range(2))},
         folder=folder,
         label="test",
-        code_version="test",
+        made_with={"code": "test", "vocabulary": "byte-259"},
     )
     return loop.train(job), folder
 
@@ -215,6 +216,9 @@ def test_starting_from_what_is_not_there_or_does_not_fit(tmp_path):
     check(r"does not fit .* layers/mlp/down/bias|does not fit .* d?", init_from=str(folder.path),
           model=dataclasses.replace(GPT, d_model=64))  # fmt: skip
     check(r"n_pauses = 2, but the checkpoint .* has 1", init_from=str(folder.path), pauses=PauseConfig(n_pauses=2))
+    (folder.path / "data.json").write_text(json.dumps({"vocabulary": "f" * 64}))
+    check(r"made with another tokenizer than .* 'byte' \(fingerprints ffffffffffff and byte-259\)",
+          init_from=str(folder.path))  # fmt: skip
 
 
 def test_steps_that_are_not_finite_are_skipped_counted_and_in_the_end_stop_the_run(tmp_path):
