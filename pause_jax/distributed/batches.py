@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -28,8 +28,14 @@ def process_rows(batch_size: int, length: int, mesh: Mesh, accumulation: int = 1
         raise UserError(
             f"a row of {length} positions is not divisible by config.run.mesh.sequence = {mesh.shape['sequence']}"
         )
-    indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size, length))
-    return sorted({row for index in indices.values() if index is not None for row in range(batch_size)[index[0]]})
+    mine = {device for device in mesh.devices.flat if device.process_index == jax.process_index()}
+    return rows_of(mine, batch_size, length, mesh)
+
+
+def rows_of(devices: Collection[jax.Device], batch_size: int, length: int, mesh: Mesh) -> list[int]:
+    """Rows of a [batch_size, length] batch of which some of the mesh's devices hold a part, ascending."""
+    indices = batch_sharding(mesh).devices_indices_map((batch_size, length))
+    return sorted({row for device in devices for row in range(batch_size)[indices[device][0]]})
 
 
 def one_ahead(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 
-from pause_jax.config import DataConfig, PauseConfig
+from pause_jax.config import DataConfig, MeshConfig, PauseConfig
 from pause_jax.data import blocks
 from pause_jax.data.pretraining import train_batches, validation_batches
+from pause_jax.distributed.batches import rows_of
+from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 
 VOCAB_SIZE = 1000
@@ -179,6 +183,28 @@ def test_processes_share_the_global_batch(stream, processes, make):
         rows = list(range(4))[process::processes][::-1]  # any rows in any order
         part = make(stream, rows=rows, **kinds)
         assert_equal(part, [{name: value[rows] for name, value in batch.items()} for batch in whole])
+
+
+@settings_of_hypothesis(max_examples=12)
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    step=st.one_of(st.integers(0, 100), st.integers(10**6, 10**9)),
+    processes=st.sampled_from([1, 2, 4]),
+    mesh=st.sampled_from([(8, 1, 1, 1), (2, 4, 1, 1), (1, 8, 1, 1), (2, 1, 2, 2), (1, 2, 4, 1), (1, 1, 1, 8)]),
+)
+def test_on_any_mesh_the_processes_hold_the_global_batch(stream, seed, step, processes, mesh):
+    devices = jax.devices()
+    assert len(devices) == 8
+    devices_of = [devices[i::processes] for i in range(processes)]  # as scattered over the mesh as can be
+    on_mesh = make_mesh(MeshConfig(*mesh), devices)
+    (whole,) = train(stream, num_batches=1, batch_size=8, seed=seed, start_step=step)
+    held: set[int] = set()
+    for mine in devices_of:
+        rows = rows_of(mine, 8, LENGTH, on_mesh)
+        (part,) = train(stream, num_batches=1, batch_size=8, rows=rows, seed=seed, start_step=step)
+        assert_equal([part], [{name: value[rows] for name, value in whole.items()}])
+        held |= set(rows)
+    assert held == set(range(8))
 
 
 @pytest.mark.parametrize("k", [1, 7, 23])  # an epoch is 10 steps, less 2 rows
