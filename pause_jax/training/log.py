@@ -18,6 +18,8 @@ from pause_jax.errors import RunStopped
 from pause_jax.reporting.progress import Progress
 from pause_jax.reporting.writers import MetricWriter
 
+SLOW_DATA = 0.05  # of the time: above it the progress line tells that the input pipeline is too slow
+
 
 @dataclasses.dataclass
 class Counters:
@@ -105,6 +107,8 @@ class StepLog:
             "pause_tokens_per_second": (self.counters.pause_tokens - before.pause_tokens) / seconds,
             "model_flops_per_second": flops_per_second,
         }
+        # An upper bound of what the devices wait for it: they may still be busy with the steps before.
+        rates["data_seconds_share"] = self._seconds.get("data", 0.0) / seconds
         if self.peak_flops is not None:
             rates["mfu"] = flops_per_second / self.peak_flops
         return rates | {f"{what}_seconds": spent for what, spent in self._seconds.items()}
@@ -114,6 +118,8 @@ class StepLog:
         if "validation/loss" in record:
             fields["validation"] = f"{record['validation/loss']:.3f}"
         fields["text tokens/s"] = f"{record['text_tokens_per_second']:,.0f}"
+        if record["data_seconds_share"] > SLOW_DATA:
+            fields["waiting for data"] = f"{record['data_seconds_share']:.0%}"
         if self.counters.skipped_steps:
             fields["skipped"] = str(self.counters.skipped_steps)
         return fields

@@ -175,3 +175,14 @@ def test_resuming_reads_the_batches_an_undisturbed_run_reads(tmp_path, texts):
     for name in ("step", "loss", "grad_norm", "text_tokens", "pause_tokens", "loss_tokens"):
         np.testing.assert_array_equal([r[name] for r in straight], [r[name] for r in resumed], err_msg=name)
     assert straight[-1]["pause_tokens"] > 0
+
+
+@pytest.mark.slow
+def test_the_quickstarts_model_hardly_waits_for_data(tmp_path):
+    done = program("train", "--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}/run",
+                   "--config.train.steps=41", "--config.run.validate_every=0")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stretches = [r for r in read_jsonl(tmp_path / "run" / "metrics.jsonl")[1:] if "data_seconds_share" in r]
+    assert [r["step"] for r in stretches] == [10, 20, 30, 40, 41]
+    assert sum(r["data_seconds_share"] for r in stretches) / len(stretches) < 0.05
+    assert "waiting for data" not in done.stdout.splitlines()[-2]
