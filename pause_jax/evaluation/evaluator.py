@@ -12,7 +12,7 @@ from typing import Any
 from pause_jax import pauses
 from pause_jax.evaluation.metrics import OptionScore
 from pause_jax.inference.restored import RestoredRun
-from pause_jax.inference.rows import BUCKET, round_up
+from pause_jax.inference.rows import round_up
 from pause_jax.model import counts
 from pause_jax.tokenizer import Tokenizer
 
@@ -69,7 +69,8 @@ def evaluate(
     """
     prompts = [_place(run, prompt, m_inf) for prompt in examples.prompts]
     # One length for all batches: one compilation, and the same numbers whatever the batch.
-    bucket = round_up(max(map(len, prompts)), BUCKET)
+    bucket = round_up(max(map(len, prompts)), 8)
+    option_length = max((len(option) for mine in examples.options for option in mine), default=0)
     finetune = run.config.finetune
     shared: dict[str, Any] = {
         "m_inf": 0 if finetune.placement == "prepend" else m_inf,
@@ -84,7 +85,12 @@ def evaluate(
         filled = _filled(rows, batch_size)
         answers += run.generate(filled, max_new_tokens=new_tokens, eos_id=tokenizer.eos_id, **shared)[: len(rows)]
         if examples.options:
-            scores += _score(run, rows, [examples.options[i] for i in batch], batch_size, shared)
+            options = [examples.options[i] for i in batch]
+            log_p = run.score(filled, _filled(options, batch_size), option_length=option_length, **shared)
+            scores += [
+                [OptionScore(p, len(o)) for p, o in zip(*row, strict=True)]
+                for row in zip(log_p[: len(rows)], options, strict=True)
+            ]
         done(len(rows))
     written = [tokenizer.decode(ids) for ids in answers]
     metrics: dict[str, float] = {}
@@ -111,24 +117,6 @@ def _place(run: RestoredRun, prompt: Sequence[int], m_inf: int) -> Sequence[int]
         return prompt
     return pauses.add_pauses(prompt, m_inf, placement="prepend", vocab_size=model.vocab_size,
                              n_pauses=run.config.pauses.n_pauses).tolist()  # fmt: skip
-
-
-def _score(
-    run: RestoredRun,
-    prompts: Sequence[Sequence[int]],
-    options: Sequence[Sequence[Sequence[int]]],
-    batch_size: int,
-    shared: Mapping[str, Any],
-) -> list[list[OptionScore]]:
-    """Scores of each prompt's options, a batch of rows at a time."""
-    rows = [(prompt, option) for prompt, mine in zip(prompts, options, strict=True) for option in mine]
-    longest = round_up(max(len(option) for _, option in rows), 8)
-    log_p: list[float] = []
-    for batch in _batches(len(rows), batch_size):
-        some = _filled([rows[i] for i in batch], batch_size)
-        log_p += run.score(*zip(*some, strict=True), answer_length=longest, **shared)[: len(batch)]
-    scored = iter([OptionScore(value, len(option)) for value, (_, option) in zip(log_p, rows, strict=True)])
-    return [[next(scored) for _ in mine] for mine in options]
 
 
 def _batches(count: int, batch_size: int) -> Iterator[range]:

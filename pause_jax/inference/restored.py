@@ -78,24 +78,24 @@ class RestoredRun:
     def score(
         self,
         prompts: Sequence[Sequence[int]],
-        answers: Sequence[Sequence[int]],
+        options: Sequence[Sequence[Sequence[int]]],
         *,
         m_inf: int,
-        answer_length: int,
+        option_length: int,
         bucket: int = BUCKET,
         filler: int | None = None,
-    ) -> list[float]:
-        """log p of each answer after its prompt and `m_inf` pauses, as `inference.score.score` has it."""
+    ) -> list[list[float]]:
+        """log p of each option after its prompt and `m_inf` pauses, as `inference.score.score` has it."""
         return score(
             self.params,
             self.config.model,
             self.config.run.execution,
             self.config.pauses.n_pauses,
             prompts,
-            answers,
+            options,
             m_inf=m_inf,
             attention=self.attention,
-            answer_length=answer_length,
+            option_length=option_length,
             bucket=bucket,
             filler=filler,
         )

@@ -1,6 +1,8 @@
 """How likely a model finds given answers, after the prompt and its pauses (paper section 3.1, Alg. 3).
 
-Letters: B rows, C positions of context (prompt and pauses), A positions of the answer, V vocabulary.
+Prompt and pauses are read once, however many options there are: each option goes on from their keys and values.
+
+Letters: B rows, O options of each, A positions of an option, V vocabulary.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ import numpy as np
 
 from pause_jax import pauses
 from pause_jax.errors import UserError
-from pause_jax.inference.rows import BUCKET, check_positions, context_rows
+from pause_jax.inference.prefill import next_token_logits
+from pause_jax.inference.rows import BUCKET, check_positions, context_rows, round_up
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.layers import Cache
 
 
 def score(
@@ -26,67 +30,86 @@ def score(
     execution: Execution,
     n_pauses: int,
     prompts: Sequence[Sequence[int]],
-    answers: Sequence[Sequence[int]],
+    options: Sequence[Sequence[Sequence[int]]],
     *,
     m_inf: int,
     attention: pauses.PrefixAttention = "prefix_and_pauses",
-    answer_length: int,
+    option_length: int,
     bucket: int = BUCKET,
     filler: int | None = None,
-) -> list[float]:
-    """log p(answer | prompt, pauses) in nats, of each row: the sum over the answer's tokens.
+) -> list[list[float]]:
+    """log p(option | prompt, pauses) in nats, of each row's options: the sum over an option's tokens.
 
     Args:
       prompts: ids, one sequence a row; the rows are one batch.
-      answers: ids, at least one a row, all below the vocabulary's size; EOS counts where it is given.
-      answer_length: positions for the answers, so that batches of one setting are one compilation.
+      options: of each row as many as it has: ids, all below the vocabulary's size; EOS counts where it is given.
+      option_length: positions for an option, so that batches of one setting are one compilation.
       bucket, filler: as of `generate`.
 
     Raises:
-      UserError: as `generate`; an answer is empty or longer than `answer_length`.
+      UserError: as `generate`; an option is empty or longer than `option_length`.
     """
     if not prompts:
         return []
-    for row, answer in enumerate(answers):
-        if not 1 <= len(answer) <= answer_length:
-            raise UserError(f"answer {row} has {len(answer)} tokens, but must have 1 to {answer_length}")
+    ids_BxOxA, is_token_BxOxA = _as_arrays(options, option_length)
     rows = context_rows(prompts, m_inf, vocab_size=config.vocab_size, n_pauses=n_pauses, bucket=bucket, filler=filler)
-    check_positions(rows, max(map(len, answers)), config)
-    contexts = [ids[segments > 0] for ids, segments in zip(rows.ids_BxC, rows.segments_BxC, strict=True)]
-    made = pauses.finetune_rows(contexts, [np.asarray(answer) for answer in answers],
-                                context_length=rows.ids_BxC.shape[1], target_length=answer_length)  # fmt: skip
-    sums_B = _score(
-        params,
-        made.ids_BxT,
-        pauses.positions(made.segments_BxT),
-        made.segments_BxT,
-        made.loss_weights_BxL,
-        config=config,
-        execution=execution,
-        n_pauses=n_pauses,
-        bidirectional=pauses.bidirectional_length(attention, rows.prompt_length, rows.num_pauses),
-        answer_position=pauses.first_answer_position(rows.prompt_length, rows.num_pauses),
+    check_positions(rows, int(is_token_BxOxA.sum(axis=-1).max()), config)
+    cache_length = round_up(rows.ids_BxC.shape[1] + option_length - 1, BUCKET)  # as `generate`: shared compilations
+    logits_BxV, cache = next_token_logits(
+        params, config, execution, n_pauses, rows, attention=attention, cache_length=cache_length
     )
-    return np.asarray(sums_B).tolist()
+    sums_BxO = _score(params, cache, logits_BxV, rows.next_positions_B, ids_BxOxA, is_token_BxOxA,
+                      config=config, execution=execution, n_pauses=n_pauses)  # fmt: skip
+    return [row[: len(mine)] for row, mine in zip(np.asarray(sums_BxO).tolist(), options, strict=True)]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "bidirectional", "answer_position"))
+def _as_arrays(options: Sequence[Sequence[Sequence[int]]], option_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """ids_BxOxA in int32, and which of them are tokens of an option; O is that of the row that has most."""
+    shape = (len(options), max(map(len, options)), option_length)
+    ids_BxOxA, is_token_BxOxA = np.zeros(shape, np.int32), np.zeros(shape, bool)
+    for row, mine in enumerate(options):
+        for number, option in enumerate(mine):
+            if not 1 <= len(option) <= option_length:
+                raise UserError(
+                    f"option {number} of row {row} has {len(option)} tokens, but must have 1 to {option_length}"
+                )
+            ids_BxOxA[row, number, : len(option)] = option
+            is_token_BxOxA[row, number, : len(option)] = True
+    return ids_BxOxA, is_token_BxOxA
+
+
+@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses"))
 def _score(
     params: dict[str, Any],
-    ids_BxT: jax.Array,
-    positions_BxT: jax.Array,
-    segments_BxT: jax.Array,
-    weights_BxL: jax.Array,
+    cache: Cache,
+    logits_BxV: jax.Array,
+    positions_B: jax.Array,
+    ids_BxOxA: jax.Array,
+    is_token_BxOxA: jax.Array,
     *,
     config: ModelConfig,
     execution: Execution,
     n_pauses: int,
-    bidirectional: int,
-    answer_position: int,
 ) -> jax.Array:
+    """Sums of log p, [B, O].
+
+    Args:
+      cache: of prompts and pauses; each option goes on from it.
+      logits_BxV: of an option's first token.
+      positions_B: int32, that token's position.
+    """
     model = decoder.bind(params, config, execution, n_pauses)
-    hidden_BxLxD, _ = model(ids_BxT[:, :-1], positions_BxT[:, :-1], segments_BxT[:, :-1], bidirectional=bidirectional)
-    logits_BxAxV = model.logits(hidden_BxLxD[:, answer_position:])  # no others are computed
-    targets_BxA, weights_BxA = ids_BxT[:, answer_position + 1 :], weights_BxL[:, answer_position:]
-    log_p_BxA = jnp.take_along_axis(jax.nn.log_softmax(logits_BxAxV), targets_BxA[..., None], axis=-1)[..., 0]
-    return jnp.sum(log_p_BxA * weights_BxA, axis=-1)
+    positions_BxA = positions_B[:, None] + jnp.arange(ids_BxOxA.shape[2] - 1)[None]
+
+    def of_option(option: tuple[jax.Array, jax.Array]) -> jax.Array:
+        ids_BxA, is_token_BxA = option
+        logits_BxAxV = logits_BxV[:, None]
+        if ids_BxA.shape[1] > 1:  # the last token is only predicted
+            read_BxA = ids_BxA[:, :-1]
+            hidden_BxAxD, _ = model(read_BxA, positions_BxA, is_token_BxA[:, :-1].astype(jnp.int32), cache=cache)
+            logits_BxAxV = jnp.concatenate([logits_BxAxV, model.logits(hidden_BxAxD)], axis=1)
+        log_p_BxA = jnp.take_along_axis(jax.nn.log_softmax(logits_BxAxV), ids_BxA[..., None], axis=-1)[..., 0]
+        return jnp.sum(jnp.where(is_token_BxA, log_p_BxA, 0.0), axis=-1)
+
+    by_option = (jnp.moveaxis(ids_BxOxA, 1, 0), jnp.moveaxis(is_token_BxOxA, 1, 0))
+    return jax.lax.map(of_option, by_option).T  # one after the other: the memory of one

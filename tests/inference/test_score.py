@@ -16,8 +16,14 @@ ANSWERS = [[20, 1], [21, 22, 23, 1], [24]]
 
 
 def scores(family, prompts=PROMPTS, answers=ANSWERS, **settings):
-    settings = {"m_inf": 2, "answer_length": 4, "bucket": 4, **settings}
-    return score(params_of(family), FAMILIES[family], Execution(), N_PAUSES, prompts, answers, **settings)
+    """Of one option a row."""
+    options = [[answer] for answer in answers]
+    return [row[0] for row in option_scores(family, prompts, options, **settings)]
+
+
+def option_scores(family, prompts, options, **settings):
+    settings = {"m_inf": 2, "option_length": 4, "bucket": 4, **settings}
+    return score(params_of(family), FAMILIES[family], Execution(), N_PAUSES, prompts, options, **settings)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -36,17 +42,29 @@ def test_scores_equal_the_sum_of_log_probabilities(family, attention, m_inf):
 
 def test_a_score_does_not_depend_on_the_rows_beside_it_or_on_room():
     together = scores("gpt")
-    alone = [scores("gpt", [p], [a], bucket=8, answer_length=5)[0] for p, a in zip(PROMPTS, ANSWERS, strict=True)]
+    alone = [scores("gpt", [p], [a], bucket=8, option_length=5)[0] for p, a in zip(PROMPTS, ANSWERS, strict=True)]
     np.testing.assert_allclose(together, alone, rtol=1e-5)
     assert scores("gpt", [], []) == []
+
+
+def test_options_of_a_row_are_scored_as_if_alone():
+    options = [[[20, 1], [24], [21, 22, 23, 1]], [[24]], [[1], [20, 20]]]
+    together = option_scores("llama", PROMPTS, options)
+    assert [len(row) for row in together] == [3, 1, 2]
+    for prompt, mine, row in zip(PROMPTS, options, together, strict=True):
+        alone = [option_scores("llama", [prompt], [[option]])[0][0] for option in mine]
+        np.testing.assert_allclose(row, alone, rtol=1e-5)
+    first_tokens = option_scores("llama", PROMPTS, [[[20], [21]]] * 3, option_length=1)
+    longer_room = option_scores("llama", PROMPTS, [[[20], [21]]] * 3)
+    np.testing.assert_allclose(first_tokens, longer_room, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     "settings, sentence",
     [
         ({"m_inf": -1}, "m_inf is -1"),
-        ({"answer_length": 3}, "answer 1 has 4 tokens, but must have 1 to 3"),
-        ({"answers": [[1], [], [1]]}, "answer 1 has 0 tokens"),
+        ({"option_length": 3}, "option 0 of row 1 has 4 tokens, but must have 1 to 3"),
+        ({"answers": [[1], [], [1]]}, "option 0 of row 1 has 0 tokens"),
         ({"m_inf": 20}, "positions"),
     ],
 )
