@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pause_jax import pauses
+from pause_jax import pauses, policies
 from pause_jax.errors import UserError
 
 VOCAB_SIZE = 100
@@ -31,8 +31,8 @@ def insert(text, segments, slots, *, length, n_pauses=1):
 
 
 def test_worked_examples_in_docstrings():
-    assert doctest.testmod(pauses).attempted > 10
-    assert doctest.testmod(pauses).failed == 0
+    assert doctest.testmod(pauses).attempted > 10 and doctest.testmod(policies).attempted > 10
+    assert doctest.testmod(pauses).failed == doctest.testmod(policies).failed == 0
 
 
 def test_counts():
@@ -81,8 +81,8 @@ def test_words_differ_by_seed_epoch_and_block():
 
 def test_slots_are_those_of_the_smallest_words():
     words = np.array([[50, 10, 40, 20, 30], [1, 2, 3, 4, 5]], np.uint64)
-    assert pauses.uniform_slots(words, 2).astype(int).tolist() == [[0, 1, 0, 1, 0], [1, 1, 0, 0, 0]]
-    assert not pauses.uniform_slots(words, 0).any()
+    assert policies.uniform_slots(words, 2).astype(int).tolist() == [[0, 1, 0, 1, 0], [1, 1, 0, 0, 0]]
+    assert not policies.uniform_slots(words, 0).any()
 
 
 def test_all_slot_sets_are_equally_likely():
