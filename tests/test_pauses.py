@@ -50,6 +50,14 @@ def test_block_shorter_than_its_pauses(mode):
         pauses.text_tokens_per_block(8, 1.0, mode)
 
 
+def test_blocks_of_a_range_are_judged_by_its_largest_rate():
+    assert pauses.text_tokens_per_block(8, 0.1, "trim", max_rate=0.85) == 8
+    with pytest.raises(
+        UserError, match=r"config\.pauses\.max_rate = 1\.0 puts 8 pauses into config\.data\.length = 8 "
+    ):
+        pauses.text_tokens_per_block(8, 0.1, "trim", max_rate=1.0)
+
+
 # --- Random words and slots
 
 
@@ -74,9 +82,14 @@ GOLDEN_WORDS = [
 ]
 
 
-def test_words_differ_by_seed_epoch_and_block():
-    words = [tuple(pauses.random_words(*key, 4).tolist()) for key in itertools.product((0, 1), (0, 1), (0, 1))]
-    assert len(set(words)) == 8
+def test_words_differ_by_seed_epoch_block_and_component():
+    keys = itertools.product((0, 1), (0, 1), (0, 1), (0, 1))
+    words = [tuple(pauses.random_words(s, e, b, 4, component=c).tolist()) for s, e, b, c in keys]
+    assert len(set(words)) == 16
+
+
+def test_the_first_component_has_the_words_of_a_corpus_alone():
+    assert pauses.random_words(7, 3, 5, 5, component=0).tolist() == GOLDEN_WORDS
 
 
 def test_slots_are_those_of_the_smallest_words():
