@@ -102,7 +102,7 @@ def _traits(text: str) -> policies.Trait:
         policies.Trait.ENDS_WITH_SPACE: text[-1:].isspace(),
         policies.Trait.ONLY_SPACE: text.isspace(),
         policies.Trait.ENDS_SENTENCE: stripped.endswith((".", "!", "?")),
-        policies.Trait.ONLY_CLOSES: bool(text) and not stripped and not text[0].isspace(),
+        policies.Trait.ONLY_CLOSES: bool(text) and not stripped and not text.isspace(),
     }
     return functools.reduce(operator.or_, (trait for trait, has in traits.items() if has), policies.Trait(0))
 
