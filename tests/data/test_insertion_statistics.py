@@ -252,11 +252,10 @@ def may_hold(tokens, vocabulary, boundary):
 def test_boundary_goes_where_words_or_sentences_start(sample, rows, vocabulary, boundary):
     inputs_RxL = rows(mode="exact", **ALL[f"{boundary}s"])
     tokens, num_text = sample[1].train.tokens, LENGTH - PAUSES
-    allowed = may_hold(tokens, vocabulary, boundary)
     chosen_16, expected_16, variance_16 = np.zeros((3, 16))
     for row, inputs_L in enumerate(inputs_RxL):
         counts = gap_counts(inputs_L >= vocabulary.vocab_size)[1:]  # gap 0 is the last one of the block before
-        allowed_N = allowed[row * num_text + 1 : (row + 1) * num_text + 1]
+        allowed_N = may_hold(tokens[row * num_text : (row + 1) * num_text + 1], vocabulary, boundary)[1:]
         each, rest = divmod(PAUSES, allowed_N.sum())
         assert not counts[~allowed_N].any() and set((counts[allowed_N] - each).tolist()) <= {0, 1}
         part = np.arange(num_text) * 16 // num_text
