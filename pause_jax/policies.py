@@ -61,19 +61,20 @@ def fixed_slots(num_slots: int, num_pauses: int) -> np.ndarray:
 
 
 def burst_slots(words_BxN1: np.ndarray, num_pauses: int, burst: int) -> np.ndarray:
-    """M pauses in runs of `burst`, each in another gap, drawn uniformly; the last run in the text has what remains.
+    """M pauses in runs of `burst`, each in another gap, drawn uniformly; a run drawn among them has what remains.
 
-    Only where there are more runs than gaps do runs share one.
+    It is not the last one of the text: `trim` would cut that one, and keep more pauses than of other policies. Only
+    where there are more runs than gaps do runs share one.
 
     >>> burst_slots(np.array([[7, 3, 9, 1, 5]], np.uint64), num_pauses=5, burst=3).astype(int)  # in gaps 1 and 3
-    array([[0, 1, 1, 1, 0, 0, 1, 1, 0]])
+    array([[0, 1, 1, 0, 0, 1, 1, 1, 0]])
     """
     num_runs = -(-num_pauses // burst)
     runs_BxN1 = spread(words_BxN1, np.ones(words_BxN1.shape, bool), num_runs)
-    last_Bx1 = runs_BxN1.shape[1] - 1 - np.argmax(runs_BxN1[:, ::-1] > 0, axis=1, keepdims=True)
+    short_Bx1 = np.argmax(np.where(runs_BxN1 > 0, words_BxN1 | np.uint64(1), 0), axis=1, keepdims=True)
     pauses_BxN1 = runs_BxN1 * burst
-    short_Bx1 = np.take_along_axis(pauses_BxN1, last_Bx1, axis=1) - (num_runs * burst - num_pauses)
-    np.put_along_axis(pauses_BxN1, last_Bx1, short_Bx1, axis=1)
+    left_Bx1 = np.take_along_axis(pauses_BxN1, short_Bx1, axis=1) - (num_runs * burst - num_pauses)
+    np.put_along_axis(pauses_BxN1, short_Bx1, left_Bx1, axis=1)
     return slots_of_gaps(pauses_BxN1, num_pauses)
 
 
