@@ -71,7 +71,7 @@ def text_tokens_per_block(length: int, rate: float, mode: Literal["trim", "exact
 
 
 def random_words(seed: int, epoch: int, block: int, num_words: int, component: int = 0) -> np.ndarray:
-    """The first `num_words` uint64 words of the random stream that belongs to (seed, epoch, block).
+    """The first `num_words` uint64 words of the random stream that belongs to (seed, epoch, block, component).
 
     Raw words of the counter-based generator Philox4x64-10: a pure function of its arguments, the same for any NumPy,
     which a `Generator` method does not promise. Streams are 2^64 counter values apart, so they never overlap.
@@ -171,7 +171,7 @@ def insert(
     Args:
       text_BxN1: int, N text tokens and the look-ahead.
       segments_BxN1: int, their segments.
-      is_pause_BxS: bool, M of S = N + M slots in each row, S >= `length`.
+      is_pause_BxS: bool, M of S = N + M slots in each row, or fewer (a range, in `trim`); S >= `length`.
       vocab_size: where pause ids start, hence the model's vocabulary, not the tokenizer's.
       n_pauses: distinct pause tokens, used in turn within a run of pauses.
 

@@ -96,9 +96,9 @@ def boundary_slots(words_BxN1: np.ndarray, starts_BxN1: np.ndarray, num_pauses: 
 
 
 def spread(words_BxG: np.ndarray, may_hold_BxG: np.ndarray, num_items: int) -> np.ndarray:
-    """How many of `num_items` each gap gets: in each row the same for all that may hold any, at least one of them.
+    """How many of `num_items` each gap gets: the same number for all that may hold any, one of each row at least.
 
-    What remains goes to the gaps with the smallest random words, one each: uniformly without replacement.
+    What remains goes to those of them with the smallest random words, one each: uniformly without replacement.
 
     >>> words, may_hold = np.array([[1, 9, 2, 7, 8]], np.uint64), np.array([[0, 1, 0, 1, 1]], bool)
     >>> spread(words, may_hold, 1), spread(words, may_hold, 4)
@@ -138,17 +138,18 @@ def starts(text_BxN1: np.ndarray, segments_BxN1: np.ndarray, traits_V: np.ndarra
     document's start is both. So "e.g. this" starts a sentence, as "this" does after any other dot and white space.
 
     A block's first token starts nothing, as what comes before it is not known: its gap is the last one of the block
-    before. Padding counts as starts, or all the pauses of a last block would crowd into what little text it has.
+    before. Gaps within padding count as starts, or all the pauses of a last block would crowd into what little text it
+    has; there they become padding.
 
-    Ids 0..4 are `a`, a space, `.`, EOS and ` b`, text is `aa. a`, EOS, `a b`, padding:
+    Ids 0..4 are `a`, a space, `.`, EOS and ` b`, text is `aa. a`, EOS, `a b`, padding twice:
 
     >>> S = Trait.BEGINS_WITH_SPACE | Trait.ENDS_WITH_SPACE | Trait.ONLY_SPACE
     >>> traits = np.array([0, S, Trait.ENDS_SENTENCE, Trait.ENDS_DOCUMENT, Trait.BEGINS_WITH_SPACE], np.uint8)
-    >>> text, segments = np.array([[0, 0, 2, 1, 0, 3, 0, 4, 0]]), np.array([[1, 1, 1, 1, 1, 1, 2, 2, 0]])
+    >>> text, segments = np.array([[0, 0, 2, 1, 0, 3, 0, 4, 0, 0]]), np.array([[1, 1, 1, 1, 1, 1, 2, 2, 0, 0]])
     >>> starts(text, segments, traits, "word").astype(int)
-    array([[0, 0, 0, 0, 1, 0, 1, 1, 1]])
+    array([[0, 0, 0, 0, 1, 0, 1, 1, 0, 1]])
     >>> starts(text, segments, traits, "sentence").astype(int)
-    array([[0, 0, 0, 0, 1, 0, 1, 0, 1]])
+    array([[0, 0, 0, 0, 1, 0, 1, 0, 0, 1]])
 
     Args:
       segments_BxN1: tells padding, 0.
@@ -164,7 +165,8 @@ def starts(text_BxN1: np.ndarray, segments_BxN1: np.ndarray, traits_V: np.ndarra
         last_BxN = np.maximum.accumulate(np.where(is_between_BxN, 0, np.arange(before_BxN.shape[1])), axis=1)
         ends_BxN = _has(before_BxN, Trait.ENDS_SENTENCE | Trait.ENDS_DOCUMENT)
         starts_BxN &= np.take_along_axis(ends_BxN, last_BxN, axis=1)
-    starts_BxN |= segments_BxN1[:, 1:] == 0
+    starts_BxN &= segments_BxN1[:, 1:] != 0
+    starts_BxN |= segments_BxN1[:, :-1] == 0
     return np.pad(starts_BxN, ((0, 0), (1, 0)))
 
 

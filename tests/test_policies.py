@@ -218,6 +218,7 @@ def test_starts_by_hand(text, words, sentences):
         assert np.flatnonzero(starts[0]).tolist() == expected, boundary
 
 
-def test_padding_counts_as_starts():
+def test_gaps_within_padding_count_as_starts():
+    # Not the one before it: a pause there would belong to the text.
     text, segments = np.array([[A, DOT, PIECE, EOS, 0, 0]]), np.array([[1, 1, 1, 1, 0, 0]])
-    assert policies.starts(text, segments, TRAITS, "sentence").astype(int).tolist() == [[0, 0, 1, 0, 1, 1]]
+    assert policies.starts(text, segments, TRAITS, "sentence").astype(int).tolist() == [[0, 0, 1, 0, 0, 1]]

@@ -54,7 +54,7 @@ def fingerprint(spec: str) -> str:
     return "byte-259" if spec == BYTE else hashlib.sha256(_read(spec)).hexdigest()
 
 
-@functools.lru_cache(maxsize=2)  # a program shows many rows, and opens its batches anew for each validation
+@functools.lru_cache(maxsize=2)  # batches are opened anew for each validation
 def token_bytes(spec: str) -> tuple[bytes | None, ...]:
     """The text of each id, in UTF-8; None where it has none: padding, end of document, unknown, control pieces.
 
