@@ -140,6 +140,17 @@ def test_boundary_takes_every_set_of_starts_equally_often():
     assert all(abs(sets.count(chosen) - 1000) < 5 * np.sqrt(1000 * 5 / 6) for chosen in set(sets))
 
 
+def test_the_gaps_of_the_smallest_words_get_one_more():
+    # Wide rows, of which each has another number of starts: small ones are sorted whole by any partition.
+    words = np.stack([pauses.random_words(0, 0, block, 2000) for block in range(5)])
+    may_hold = np.stack([pauses.random_words(1, 0, block, 2000) % np.uint64(block + 2) == 0 for block in range(5)])
+    for counts, row, held in zip(policies.spread(words, may_hold, 700), words, may_hold, strict=True):
+        each, rest = divmod(700, held.sum())
+        expected = each * held
+        expected[np.flatnonzero(held)[np.argsort(row[held])[:rest]]] += 1
+        assert counts.tolist() == expected.tolist() and rest > 0
+
+
 # --- Burst
 
 
