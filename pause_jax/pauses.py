@@ -89,6 +89,7 @@ def draw_slots(
     block_B: Sequence[int] | np.ndarray,
     num_slots: int,
     num_pauses: int,
+    component_B: Sequence[int] | np.ndarray | None = None,
     fewest_pauses: int | None = None,
     policy: Policy = "uniform",
     burst: int = 0,
@@ -96,11 +97,12 @@ def draw_slots(
 ) -> np.ndarray:
     """Which of the S slots of each block hold its M pauses: is_pause_BxS, bool.
 
-    A block's slots depend on (seed, epoch, block) alone, and by policy `boundary` on its text, but never on the rows
-    beside it.
+    A block's slots depend on (seed, epoch, block, component) alone, and by policy `boundary` on its text, but never on
+    the rows beside it.
 
     Args:
       num_pauses: M, fewer than `num_slots`.
+      component_B: which corpus of a mixture each block is of; 0, if None.
       fewest_pauses: if given, each block draws its own number of pauses, `fewest_pauses` to M, all equally likely; the
         slots that it has no use for are its last ones, and `insert` cuts them off in mode `trim`.
       policy: see `policies`.
@@ -111,8 +113,9 @@ def draw_slots(
     if num_pauses == 0:
         return is_pause_BxS
     words_BxW = np.empty((len(block_B), num_slots + 1), np.uint64)  # for the slots, and one to draw the number
-    for row, (epoch, block) in enumerate(zip(epoch_B, block_B, strict=True)):
-        words_BxW[row] = random_words(seed, int(epoch), int(block), num_slots + 1)
+    component_B = np.zeros(len(block_B), int) if component_B is None else component_B
+    for row, (epoch, block, component) in enumerate(zip(epoch_B, block_B, component_B, strict=True)):
+        words_BxW[row] = random_words(seed, int(epoch), int(block), num_slots + 1, int(component))
     if fewest_pauses is None:
         return _slots(policy, words_BxW[:, :-1], num_pauses, burst, starts_BxN1)
     pauses_B = fewest_pauses + words_BxW[:, -1] % np.uint64(num_pauses - fewest_pauses + 1)

@@ -112,6 +112,12 @@ def test_a_blocks_slots_do_not_depend_on_its_batch():
     assert (batch[0] != batch[2]).any() and (batch[0] != batch[1]).any()
 
 
+def test_a_mixtures_components_have_slots_of_their_own():
+    where = {"seed": 1, "epoch_B": [0, 0, 3], "block_B": [4, 4, 4], "num_slots": 30, "num_pauses": 7}
+    mixed, alone = pauses.draw_slots(**where, component_B=[0, 2, 0]), pauses.draw_slots(**where)
+    assert (mixed == alone).all(axis=1).tolist() == [True, False, True]
+
+
 # --- Insertion
 
 
