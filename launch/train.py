@@ -102,8 +102,8 @@ def _open_pretraining(config: Config) -> _Data:
     validate = functools.partial(pretraining.validation_batches, corpus.validation, **common,
                                  num_batches=config.run.validation_batches)  # fmt: skip
     validation = {"loss": functools.partial(validate, rate=0.0)}
-    if config.pauses.rate:
-        validation["paused_loss"] = functools.partial(validate, rate=config.pauses.rate)
+    if config.pauses.mean_rate:
+        validation["paused_loss"] = functools.partial(validate, rate=config.pauses.mean_rate)
     return _Data(corpus.manifest, functools.partial(pretraining.train_batches, corpus.train, **common), validation)
 
 

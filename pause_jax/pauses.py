@@ -14,7 +14,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from pause_jax import policies
 from pause_jax.errors import UserError
+from pause_jax.policies import Policy
 
 Placement = Literal["append", "prepend", "filler"]  # the last: an ordinary token in the pauses' place
 # Among prompt and pauses: all see all; the prompt sees itself and the pauses, in order, all before; all in order.
@@ -40,7 +42,7 @@ def num_pauses(length: int, rate: float) -> int:
     return round(rate * length)
 
 
-def text_tokens_per_block(length: int, rate: float, mode: Literal["trim", "exact"]) -> int:
+def text_tokens_per_block(length: int, rate: float, mode: Literal["trim", "exact"], max_rate: float = 0.0) -> int:
     """N, the text tokens that a block takes from the corpus, its look-ahead not counted.
 
     `trim` (the paper) takes L, inserts M pauses and cuts the tail that no longer fits: that text is lost.
@@ -49,14 +51,18 @@ def text_tokens_per_block(length: int, rate: float, mode: Literal["trim", "exact
     >>> text_tokens_per_block(2048, 0.1, "trim"), text_tokens_per_block(2048, 0.1, "exact")
     (2048, 1843)
 
+    Args:
+      max_rate: if more than `rate`, blocks have up to so many pauses, in mode `trim` alone.
+
     Raises:
       UserError: as many pauses as positions.
     """
-    pauses = num_pauses(length, rate)
+    field, largest = ("max_rate", max_rate) if max_rate > rate else ("rate", rate)
+    pauses = num_pauses(length, largest)
     if pauses >= length:
         raise UserError(
-            f"config.pauses.rate = {rate} puts {pauses} pauses into config.data.length = {length} positions: no block "
-            "may be shorter than its pauses, so lower the rate"
+            f"config.pauses.{field} = {largest} puts {pauses} pauses into config.data.length = {length} positions: no "
+            "block may be shorter than its pauses, so lower the rate"
         )
     return length if mode == "trim" else length - pauses
 
@@ -64,13 +70,16 @@ def text_tokens_per_block(length: int, rate: float, mode: Literal["trim", "exact
 # --- Where
 
 
-def random_words(seed: int, epoch: int, block: int, num_words: int) -> np.ndarray:
-    """The first `num_words` uint64 words of the random stream that belongs to (seed, epoch, block).
+def random_words(seed: int, epoch: int, block: int, num_words: int, component: int = 0) -> np.ndarray:
+    """The first `num_words` uint64 words of the random stream that belongs to (seed, epoch, block, component).
 
     Raw words of the counter-based generator Philox4x64-10: a pure function of its arguments, the same for any NumPy,
     which a `Generator` method does not promise. Streams are 2^64 counter values apart, so they never overlap.
+
+    Args:
+      component: of a mixture; blocks of the same number in different corpora have different words.
     """
-    return np.random.Philox(key=[seed, epoch], counter=[0, block, 0, 0]).random_raw(num_words)
+    return np.random.Philox(key=[seed, epoch], counter=[0, block, component, 0]).random_raw(num_words)
 
 
 def draw_slots(
@@ -80,32 +89,61 @@ def draw_slots(
     block_B: Sequence[int] | np.ndarray,
     num_slots: int,
     num_pauses: int,
+    component_B: Sequence[int] | np.ndarray | None = None,
+    fewest_pauses: int | None = None,
+    policy: Policy = "uniform",
+    burst: int = 0,
+    starts_BxN1: np.ndarray | None = None,
 ) -> np.ndarray:
     """Which of the S slots of each block hold its M pauses: is_pause_BxS, bool.
 
-    A block's slots depend on (seed, epoch, block) alone, not on the rows beside it. Other placement policies than
-    `uniform_slots` belong here.
+    A block's slots depend on (seed, epoch, block, component) alone, and by policy `boundary` on its text, but never on
+    the rows beside it.
+
+    Args:
+      num_pauses: M, fewer than `num_slots`.
+      component_B: which corpus of a mixture each block is of; 0, if None.
+      fewest_pauses: if given, each block draws its own number of pauses, `fewest_pauses` to M, all equally likely; the
+        slots that it has no use for are its last ones, and `insert` cuts them off in mode `trim`.
+      policy: see `policies`.
+      burst: the length of runs, for `burst` alone.
+      starts_BxN1: where pauses may go, for `boundary` alone (`policies.starts`).
     """
+    is_pause_BxS = np.zeros((len(block_B), num_slots), bool)
     if num_pauses == 0:
-        return np.zeros((len(block_B), num_slots), bool)
-    words_BxS = np.empty((len(block_B), num_slots), np.uint64)
-    for row, (epoch, block) in enumerate(zip(epoch_B, block_B, strict=True)):
-        words_BxS[row] = random_words(seed, int(epoch), int(block), num_slots)
-    return uniform_slots(words_BxS, num_pauses)
-
-
-def uniform_slots(words_BxS: np.ndarray, num_pauses: int) -> np.ndarray:
-    """M of S slots, uniformly without replacement: those with the M smallest random words (paper section 3.1).
-
-    Runs of pauses are not capped: the paper's "multiple copies at uniformly random locations".
-
-    >>> uniform_slots(np.array([[7, 3, 9, 1, 5]], np.uint64), num_pauses=2).astype(int)
-    array([[0, 1, 0, 1, 0]])
-    """
-    is_pause_BxS = np.zeros(words_BxS.shape, bool)
-    chosen_BxM = np.argpartition(words_BxS, num_pauses, axis=1)[:, :num_pauses]
-    np.put_along_axis(is_pause_BxS, chosen_BxM, True, axis=1)
+        return is_pause_BxS
+    words_BxW = np.empty((len(block_B), num_slots + 1), np.uint64)  # for the slots, and one to draw the number
+    component_B = np.zeros(len(block_B), int) if component_B is None else component_B
+    for row, (epoch, block, component) in enumerate(zip(epoch_B, block_B, component_B, strict=True)):
+        words_BxW[row] = random_words(seed, int(epoch), int(block), num_slots + 1, int(component))
+    if fewest_pauses is None:
+        return _slots(policy, words_BxW[:, :-1], num_pauses, burst, starts_BxN1)
+    pauses_B = fewest_pauses + words_BxW[:, -1] % np.uint64(num_pauses - fewest_pauses + 1)
+    for row, pauses in enumerate(pauses_B.tolist()):
+        if not pauses:
+            continue
+        slots = num_slots - num_pauses + pauses
+        starts_1xN1 = None if starts_BxN1 is None else starts_BxN1[row : row + 1]
+        is_pause_BxS[row, :slots] = _slots(policy, words_BxW[row : row + 1, :slots], pauses, burst, starts_1xN1)
     return is_pause_BxS
+
+
+def _slots(
+    policy: Policy, words_BxS: np.ndarray, num_pauses: int, burst: int, starts_BxN1: np.ndarray | None
+) -> np.ndarray:
+    """Slots of blocks that have the same number of pauses."""
+    num_slots = words_BxS.shape[1]
+    words_BxN1 = words_BxS[:, : num_slots - num_pauses + 1]
+    match policy:
+        case "uniform":
+            return policies.uniform_slots(words_BxS, num_pauses)
+        case "fixed":
+            return np.broadcast_to(policies.fixed_slots(num_slots, num_pauses), words_BxS.shape)
+        case "burst":
+            return policies.burst_slots(words_BxN1, num_pauses, burst)
+        case "boundary":
+            assert starts_BxN1 is not None, "boundary wants to know where words start"
+            return policies.boundary_slots(words_BxN1, starts_BxN1, num_pauses)
 
 
 # --- Insertion for pretraining
@@ -136,7 +174,7 @@ def insert(
     Args:
       text_BxN1: int, N text tokens and the look-ahead.
       segments_BxN1: int, their segments.
-      is_pause_BxS: bool, M of S = N + M slots in each row, S >= `length`.
+      is_pause_BxS: bool, M of S = N + M slots in each row, or fewer (a range, in `trim`); S >= `length`.
       vocab_size: where pause ids start, hence the model's vocabulary, not the tokenizer's.
       n_pauses: distinct pause tokens, used in turn within a run of pauses.
 

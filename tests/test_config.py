@@ -48,6 +48,32 @@ def test_a_whole_number_is_a_float_but_not_the_other_way_round():
             {"pauses__rate": 1.0, "pauses__n_pauses": 1, "data__length": 32},
             r"rate = 1\.0 puts 32 pauses into config\.data\.length = 32 positions",
         ),
+        ({"pauses__rate": float("inf"), "pauses__n_pauses": 1}, r"config\.pauses\.rate is inf, but must be a number"),
+        ({"pauses__max_rate": -0.1}, r"config\.pauses\.max_rate is -0\.1, but must be a number, 0 or more"),
+        (
+            {"pauses__max_rate": 0.1},
+            r"config\.pauses\.max_rate = 0\.1 inserts pauses, but config\.pauses\.n_pauses = 0",
+        ),
+        (
+            {"pauses__rate": 0.2, "pauses__max_rate": 0.1, "pauses__n_pauses": 1},
+            r"max_rate = 0\.1 is not more than config\.pauses\.rate = 0\.2",
+        ),
+        (
+            {"pauses__rate": 0.1, "pauses__max_rate": 0.2, "pauses__n_pauses": 1, "pauses__mode": "exact"},
+            r"max_rate = 0\.2 draws each block's number of pauses, but with config\.pauses\.mode = 'exact'",
+        ),
+        (
+            {"pauses__rate": 0.1, "pauses__max_rate": 1.0, "pauses__n_pauses": 1, "data__length": 32},
+            r"max_rate = 1\.0 puts 32 pauses into config\.data\.length = 32 positions",
+        ),
+        ({"pauses__policy": "random"}, r"config\.pauses\.policy is 'random', but must be one of 'uniform', 'boundary'"),
+        ({"pauses__policy": "burst"}, r"'burst' wants the length of its runs, but config\.pauses\.burst is 0"),
+        ({"pauses__policy": "burst", "pauses__burst": -2}, r"config\.pauses\.burst is -2"),
+        ({"pauses__burst": 4}, r"burst = 4 is the length of runs, but config\.pauses\.policy = 'uniform' has none"),
+        (
+            {"pauses__policy": "fixed", "pauses__boundary": "sentence"},
+            r"boundary = 'sentence' is for boundaries, but config\.pauses\.policy = 'fixed' knows none",
+        ),
         ({"data__length": 513}, r"config\.data\.length = 513 is more than config\.model\.max_positions = 512"),
         ({"optimizer__b1": 1.0}, r"config\.optimizer\.b1 is 1\.0, but must be in \[0, 1\)"),
         ({"run__accumulation": 5}, r"batch_size = 32 is not divisible by config\.run\.accumulation = 5"),
@@ -105,9 +131,23 @@ def test_the_length_of_a_row():
     assert from_config_dict(changed(**finetune, finetune__m_ft=4, pauses__n_pauses=1)).finetune.m_ft == (4,)
 
 
+def test_what_tells_two_ways_of_placing_pauses_apart():
+    def pauses(**fields):
+        return from_config_dict(changed(pauses__n_pauses=1, **{f"pauses__{k}": v for k, v in fields.items()})).pauses
+
+    assert pauses(rate=0.1).label == "uniform_trim"  # the rate is a column of its own
+    assert pauses(rate=0.1, policy="fixed", mode="exact").label == "fixed_exact"
+    assert pauses(rate=0.1, policy="burst", burst=4).label == "burst_4_trim"
+    assert pauses(rate=0.1, policy="boundary").label == "boundary_word_trim"
+    assert pauses(rate=0.1, policy="boundary", boundary="sentence").label == "boundary_sentence_trim"
+    spread = pauses(rate=0.0, max_rate=0.25)
+    assert spread.label == "uniform_trim_0_to_0.25" and spread.mean_rate == 0.125
+    assert pauses(rate=0.1).mean_rate == 0.1 and pauses().mean_rate == 0.0
+
+
 def test_records_of_older_code_lack_new_fields_and_still_read():
     recorded = configs.to_dict(dataclasses.replace(Config(), seed=5))
-    del recorded["finetune"], recorded["optimizer"]["decay_from"]
+    del recorded["finetune"], recorded["optimizer"]["decay_from"], recorded["pauses"]["policy"]
     assert configs.from_recorded(recorded) == dataclasses.replace(Config(), seed=5)
     recorded["optimizer"]["unknown"] = 1
     with pytest.raises(UserError, match=r"config\.optimizer\.unknown is no field"):

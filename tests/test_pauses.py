@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pause_jax import pauses
+from pause_jax import pauses, policies
 from pause_jax.errors import UserError
 
 VOCAB_SIZE = 100
@@ -31,8 +31,8 @@ def insert(text, segments, slots, *, length, n_pauses=1):
 
 
 def test_worked_examples_in_docstrings():
-    assert doctest.testmod(pauses).attempted > 10
-    assert doctest.testmod(pauses).failed == 0
+    assert doctest.testmod(pauses).attempted > 10 and doctest.testmod(policies).attempted > 10
+    assert doctest.testmod(pauses).failed == doctest.testmod(policies).failed == 0
 
 
 def test_counts():
@@ -48,6 +48,14 @@ def test_block_shorter_than_its_pauses(mode):
     assert pauses.text_tokens_per_block(8, 0.85, mode) >= 1  # 7 pauses
     with pytest.raises(UserError, match=r"config\.pauses\.rate = 1\.0 puts 8 pauses into config\.data\.length = 8 "):
         pauses.text_tokens_per_block(8, 1.0, mode)
+
+
+def test_blocks_of_a_range_are_judged_by_its_largest_rate():
+    assert pauses.text_tokens_per_block(8, 0.1, "trim", max_rate=0.85) == 8
+    with pytest.raises(
+        UserError, match=r"config\.pauses\.max_rate = 1\.0 puts 8 pauses into config\.data\.length = 8 "
+    ):
+        pauses.text_tokens_per_block(8, 0.1, "trim", max_rate=1.0)
 
 
 # --- Random words and slots
@@ -74,15 +82,20 @@ GOLDEN_WORDS = [
 ]
 
 
-def test_words_differ_by_seed_epoch_and_block():
-    words = [tuple(pauses.random_words(*key, 4).tolist()) for key in itertools.product((0, 1), (0, 1), (0, 1))]
-    assert len(set(words)) == 8
+def test_words_differ_by_seed_epoch_block_and_component():
+    keys = itertools.product((0, 1), (0, 1), (0, 1), (0, 1))
+    words = [tuple(pauses.random_words(s, e, b, 4, component=c).tolist()) for s, e, b, c in keys]
+    assert len(set(words)) == 16
+
+
+def test_the_first_component_has_the_words_of_a_corpus_alone():
+    assert pauses.random_words(7, 3, 5, 5, component=0).tolist() == GOLDEN_WORDS
 
 
 def test_slots_are_those_of_the_smallest_words():
     words = np.array([[50, 10, 40, 20, 30], [1, 2, 3, 4, 5]], np.uint64)
-    assert pauses.uniform_slots(words, 2).astype(int).tolist() == [[0, 1, 0, 1, 0], [1, 1, 0, 0, 0]]
-    assert not pauses.uniform_slots(words, 0).any()
+    assert policies.uniform_slots(words, 2).astype(int).tolist() == [[0, 1, 0, 1, 0], [1, 1, 0, 0, 0]]
+    assert not policies.uniform_slots(words, 0).any()
 
 
 def test_all_slot_sets_are_equally_likely():
@@ -97,6 +110,12 @@ def test_a_blocks_slots_do_not_depend_on_its_batch():
     alone = pauses.draw_slots(seed=1, epoch_B=[3], block_B=[4], num_slots=30, num_pauses=7)
     np.testing.assert_array_equal(batch[2], alone[0])
     assert (batch[0] != batch[2]).any() and (batch[0] != batch[1]).any()
+
+
+def test_a_mixtures_components_have_slots_of_their_own():
+    where = {"seed": 1, "epoch_B": [0, 0, 3], "block_B": [4, 4, 4], "num_slots": 30, "num_pauses": 7}
+    mixed, alone = pauses.draw_slots(**where, component_B=[0, 2, 0]), pauses.draw_slots(**where)
+    assert (mixed == alone).all(axis=1).tolist() == [True, False, True]
 
 
 # --- Insertion

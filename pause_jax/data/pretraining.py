@@ -11,7 +11,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax import pauses
+from pause_jax import pauses, policies
 from pause_jax.config import DataConfig, PauseConfig
 from pause_jax.data import corpora, vocabularies
 from pause_jax.data.blocks import BlockSource, num_blocks
@@ -109,10 +109,12 @@ def validation_batches(
 ) -> Iterator[Batch]:
     """The first `num_batches` batches of the text in order, or all if there are fewer; the last one is padded.
 
-    `rate` replaces that of `pause`: 0 is clean text, with the same blocks as `trim` at any rate. Pauses are those of
-    epoch 0, so each call gives the same batches. Arrays, arguments and errors as in `train_batches`.
+    `rate` replaces that of `pause`: 0 is clean text, with the same blocks as `trim` at any rate. Where `pause` has a
+    range of rates it does so too: every block has the same number of pauses, so that the loss is of one thing. Pauses
+    are placed by the policy of `pause`, those of epoch 0, so each call gives the same batches. Arrays, arguments and
+    errors as in `train_batches`.
     """
-    pause = dataclasses.replace(pause, rate=rate)
+    pause = dataclasses.replace(pause, rate=rate, max_rate=0.0)
     stride = _check(data, pause)
     source = BlockSource(
         [stream],
@@ -129,7 +131,7 @@ def validation_batches(
 def _check(data: DataConfig, pause: PauseConfig) -> int:
     """Text tokens of a block, once length, rate and pauses are known to fit together."""
     pause.validate()
-    return pauses.text_tokens_per_block(data.length, pause.rate, pause.mode)
+    return pauses.text_tokens_per_block(data.length, pause.rate, pause.mode, pause.max_rate)
 
 
 def _batches(
@@ -137,13 +139,9 @@ def _batches(
 ) -> Iterator[Batch]:
     """The pipeline: source, pauses as a preprocessor of a SeqIO task, feature converter."""
     keep_off_accelerators()
+    traits_V = vocabularies.token_traits(data.vocabulary) if pause.policy == "boundary" else None
     insert = functools.partial(
-        insert_pauses,
-        length=data.length,
-        num_pauses=pauses.num_pauses(data.length, pause.rate),
-        seed=seed,
-        vocab_size=vocab_size,
-        n_pauses=pause.n_pauses,
+        insert_pauses, length=data.length, pause=pause, traits_V=traits_V, seed=seed, vocab_size=vocab_size
     )
     feature = seqio.Feature(seqio.PassThroughVocabulary(vocab_size + pause.n_pauses), add_eos=False, rank=2)
     task = seqio.Task(
@@ -166,17 +164,37 @@ def _batches(
 
 
 def insert_pauses(
-    dataset: tf.data.Dataset, *, length: int, num_pauses: int, seed: int, vocab_size: int, n_pauses: int
+    dataset: tf.data.Dataset,
+    *,
+    length: int,
+    pause: PauseConfig,
+    traits_V: np.ndarray | None,
+    seed: int,
+    vocab_size: int,
 ) -> tf.data.Dataset:
     """SeqIO preprocessor: elements of a `BlockSource` into rows z[0..length] with their pauses.
 
     Seeded by the example's epoch and block, not by its place in the data set, as SeqIO's `map_over_dataset` would be.
+
+    Args:
+      traits_V: uint8, the `policies.Trait`s of each id; policy `boundary` needs them.
     """
+    fewest = pauses.num_pauses(length, pause.rate)
+    most = pauses.num_pauses(length, pause.max_rate) if pause.max_rate else fewest
 
     def insert(text: np.ndarray, segments: np.ndarray, epoch: np.ndarray, block: np.ndarray) -> pauses.Rows:
-        num_slots = text.shape[1] - 1 + num_pauses
-        slots = pauses.draw_slots(seed=seed, epoch_B=epoch, block_B=block, num_slots=num_slots, num_pauses=num_pauses)
-        return pauses.insert(text, segments, slots, length=length, vocab_size=vocab_size, n_pauses=n_pauses)
+        slots = pauses.draw_slots(
+            seed=seed,
+            epoch_B=epoch,
+            block_B=block,
+            num_slots=text.shape[1] - 1 + most,
+            num_pauses=most,
+            fewest_pauses=fewest if pause.max_rate else None,
+            policy=pause.policy,
+            burst=pause.burst,
+            starts_BxN1=None if traits_V is None else policies.starts(text, segments, traits_V, pause.boundary),
+        )
+        return pauses.insert(text, segments, slots, length=length, vocab_size=vocab_size, n_pauses=pause.n_pauses)
 
     def insert_into(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         inputs = [example[name] for name in ("targets", "segment_ids", "epoch", "block")]

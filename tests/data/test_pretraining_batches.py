@@ -34,10 +34,11 @@ def stream(stream_of):
     return stream_of(documents)
 
 
-def settings(rate=RATE, mode="trim", n_pauses=1, **data):
+def settings(rate=RATE, mode="trim", n_pauses=1, placed=None, **data):
+    """`placed`: more fields of the pauses, such as their policy."""
     return {
         "data": DataConfig(length=LENGTH, **data),
-        "pause": PauseConfig(n_pauses=n_pauses, rate=rate, mode=mode),
+        "pause": PauseConfig(n_pauses=n_pauses, rate=rate, mode=mode, **(placed or {})),
         "vocab_size": VOCAB_SIZE,
     }
 
@@ -138,6 +139,36 @@ def test_trim_keeps_the_head_of_each_block(stream):
         assert kept.tolist() == text[: len(kept)].tolist()
     counts = (paused >= VOCAB_SIZE).sum(axis=1)[:-2]
     assert len(set(counts.tolist())) > 1 and counts.max() <= 4
+
+
+def where_whole(batches):
+    """Where the pauses are in rows without padding, 0 or 1."""
+    return (joined(batches, "inputs") >= VOCAB_SIZE).astype(int)[joined(batches, "segment_ids").all(axis=1)]
+
+
+def test_pauses_go_where_the_policy_says(stream_of):
+    text = b"Go on. Do it. " * 40
+    stream = stream_of([[byte + 3 for byte in text] + [1]])
+    placed = {"policy": "boundary", "boundary": "sentence"}
+    for batches in (
+        train(stream, num_batches=2, placed=placed),
+        validate(stream, rate=RATE, placed=placed),
+    ):
+        before = set(joined(batches, "inputs")[joined(batches, "targets") >= VOCAB_SIZE].tolist())
+        assert before == {ord(" ") + 3, VOCAB_SIZE}  # a space or another pause
+    fixed = where_whole(train(stream, num_batches=8, placed={"policy": "fixed"}, mode="exact"))
+    assert len(fixed) > 20 and (fixed == [0, 0, 0, 1] * 4).all()
+    bursts = where_whole(train(stream, num_batches=8, placed={"policy": "burst", "burst": 4}, mode="exact"))
+    starts = bursts[:, 0] + (np.diff(bursts, axis=1) > 0).sum(axis=1)
+    assert len(bursts) > 20 and (bursts.sum(axis=1) == 4).all() and (starts == 1).all()
+
+
+def test_blocks_of_a_range_have_their_own_numbers_but_not_in_validation(stream):
+    ranges = {"rate": 0.0, "placed": {"max_rate": 0.5}}  # 0 to 8 of 16 to 24 slots
+    counts = (joined(train(stream, num_batches=10, **ranges), "inputs") >= VOCAB_SIZE).sum(axis=1)
+    assert counts.min() == 0 and counts.max() >= 6
+    ours = validate(stream, rate=RATE, placed={"max_rate": 0.5})
+    assert_equal(ours, validate(stream, rate=RATE))
 
 
 def test_share_of_pauses_in_training(stream):
