@@ -182,11 +182,14 @@ def insert_pauses(
     fewest = pauses.num_pauses(length, pause.rate)
     most = pauses.num_pauses(length, pause.max_rate) if pause.max_rate else fewest
 
-    def insert(text: np.ndarray, segments: np.ndarray, epoch: np.ndarray, block: np.ndarray) -> pauses.Rows:
+    def insert(
+        text: np.ndarray, segments: np.ndarray, component: np.ndarray, epoch: np.ndarray, block: np.ndarray
+    ) -> pauses.Rows:
         slots = pauses.draw_slots(
             seed=seed,
             epoch_B=epoch,
             block_B=block,
+            component_B=component,
             num_slots=text.shape[1] - 1 + most,
             num_pauses=most,
             fewest_pauses=fewest if pause.max_rate else None,
@@ -197,7 +200,7 @@ def insert_pauses(
         return pauses.insert(text, segments, slots, length=length, vocab_size=vocab_size, n_pauses=pause.n_pauses)
 
     def insert_into(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        inputs = [example[name] for name in ("targets", "segment_ids", "epoch", "block")]
+        inputs = [example[name] for name in ("targets", "segment_ids", "component", "epoch", "block")]
         ids, segments = tf.numpy_function(insert, inputs, (tf.int32, tf.int32))
         shape = (example["targets"].shape[0], length + 1)
         return {"targets": tf.ensure_shape(ids, shape), "segment_ids": tf.ensure_shape(segments, shape)}
