@@ -45,7 +45,10 @@ class DataConfig:
     """Which text, which tokenizer, how long a row."""
 
     task: str = "python_stdlib"  # name in seqio.TaskRegistry; not used when `files` is given
-    files: str = ""  # glob of your own text: *.txt (a file is a document) or *.jsonl, *.jsonl.gz (a line is one)
+    prepared: str = ""  # a folder that launch.prepare wrote: its text, in place of `task` and `files`
+    files: str = ""  # glob of your own text: *.txt (a file is a document) or *.jsonl, *.json (a line is one), or .gz
+    validation_files: str = ""  # glob of text to hold out; "": 5 % of `files`
+    data_dir: str = ""  # where TensorFlow Datasets were prepared, for a `task` that reads one; "": its own default
     text_field: str = "text"  # the field of a JSON line that holds the document
     vocabulary: str = "byte"  # "byte", or the path of a SentencePiece model
     length: int = 256  # positions in a row
@@ -54,6 +57,11 @@ class DataConfig:
     def validate(self) -> None:
         if self.length < 2:
             raise UserError(f"config.data.length is {self.length}, but a row needs at least 2 positions")
+        if self.validation_files and not self.files:
+            raise UserError(
+                f"config.data.validation_files = {self.validation_files!r} goes with training text: set "
+                "--config.data.files"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

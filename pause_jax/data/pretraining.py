@@ -41,7 +41,9 @@ def open_corpus(data: DataConfig) -> Corpus:
     fingerprint = vocabularies.fingerprint(data.vocabulary)
     if data.files:  # may change from one run to the next
         return _read_corpus(data, fingerprint)
-    return _registered_corpus(DataConfig(task=data.task, vocabulary=data.vocabulary), fingerprint)
+    return _registered_corpus(
+        DataConfig(task=data.task, data_dir=data.data_dir, vocabulary=data.vocabulary), fingerprint
+    )
 
 
 def _read_corpus(data: DataConfig, fingerprint: str) -> Corpus:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import seqio
@@ -48,28 +49,56 @@ class TokenStream:
 
 
 def read_stream(task: seqio.Task, split: str) -> TokenStream:
-    """Tokenizes a split of a text task (`corpora.text_task`). Documents are never cut.
+    """Tokenizes a split of a text task (`corpora.text_task`) in this process. Documents are never cut.
 
     Raises:
-      UserError: the task keeps no text beside its tokens, or the split holds none.
+      UserError: as `tokenize`, or the split holds no text.
+    """
+    dtype = token_dtype(task.output_features["targets"].vocabulary.vocab_size)
+    digest, text_bytes = hashlib.sha256(), 0
+    pieces, lengths = [np.zeros(0, dtype)], [np.zeros(1, np.int64)]
+    num_shards = len(task.source.list_shards(split))
+    for shard in range(num_shards):
+        for batch in tokenize(task, split, shard, num_shards):
+            digest.update(batch.tokens.astype("<i4").tobytes())
+            text_bytes += batch.text_bytes
+            pieces.append(batch.tokens.astype(dtype))
+            lengths.append(batch.lengths)
+    tokens = np.concatenate(pieces)
+    if len(tokens) < 2:
+        raise UserError(
+            f"split {split!r} of SeqIO task {task.name!r} holds no text, and a block needs at least 2 tokens: add text"
+        )
+    starts = np.cumsum(np.concatenate(lengths))[:-1]
+    return TokenStream(tokens, starts, text_bytes=text_bytes, sha256=digest.hexdigest())
+
+
+def token_dtype(vocab_size: int) -> type[np.uint16] | type[np.int32]:
+    """The smaller type that holds all ids."""
+    return np.uint16 if vocab_size <= 2**16 else np.int32
+
+
+class Batch(NamedTuple):
+    """Some documents, tokenized."""
+
+    tokens: np.ndarray  # [tokens] int32: all documents end to end, each with its EOS
+    lengths: np.ndarray  # [documents] int64: tokens of each
+    text_bytes: int  # of UTF-8
+
+
+def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Iterator[Batch]:
+    """The documents of one shard of a split's source, of as many as the source lists, in order.
+
+    Raises:
+      UserError: the task keeps no text beside its tokens, or what its source raises.
     """
     keep_off_accelerators()
-    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
+    dataset = task.get_dataset(
+        sequence_length=None, split=split, shuffle=False, shard_info=seqio.ShardInfo(shard, num_shards)
+    )
     if "targets_pretokenized" not in dataset.element_spec:
         raise UserError(f"SeqIO task {task.name!r} keeps no targets_pretokenized: give it corpora.PREPROCESSORS")
     dataset = dataset.map(lambda example: (example["targets"], tf.strings.length(example["targets_pretokenized"])))
-    vocab_size = task.output_features["targets"].vocabulary.vocab_size
-    dtype = np.uint16 if vocab_size <= 2**16 else np.int32
-    digest, text_bytes = hashlib.sha256(), 0
-    pieces, lengths = [np.zeros(0, dtype)], [np.zeros(1, np.int64)]
     for targets, sizes in dataset.ragged_batch(_BATCH):
-        tokens = targets.values.numpy()
-        digest.update(tokens.astype("<i4").tobytes())
-        text_bytes += int(tf.reduce_sum(tf.cast(sizes, tf.int64)))
-        pieces.append(tokens.astype(dtype))
-        lengths.append(targets.row_lengths().numpy())
-    tokens = np.concatenate(pieces)
-    if len(tokens) < 2:
-        raise UserError(f"split {split!r} of SeqIO task {task.name!r} holds no text: a block needs at least 2 tokens")
-    starts = np.cumsum(np.concatenate(lengths))[:-1]
-    return TokenStream(tokens, starts, text_bytes=text_bytes, sha256=digest.hexdigest())
+        text_bytes = int(tf.reduce_sum(tf.cast(sizes, tf.int64)))
+        yield Batch(targets.values.numpy(), targets.row_lengths().numpy(), text_bytes)
