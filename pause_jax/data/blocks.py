@@ -18,7 +18,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax.data.stream import TokenStream
+from pause_jax.data.stream import Stream
 
 _ROUNDS = 8  # of the block cipher behind the permutation
 
@@ -60,7 +60,7 @@ class BlockSource(seqio.DataSource):
 
     def __init__(
         self,
-        stream: TokenStream,
+        stream: Stream,
         *,
         stride: int,
         batch_size: int,

@@ -16,6 +16,7 @@ import tensorflow as tf
 from pause_jax.config import DataConfig
 from pause_jax.data import documents, ranges, splits
 from pause_jax.data.documents import BadText, Document, Piece
+from pause_jax.data.ranges import FilePlan
 from pause_jax.errors import UserError
 
 LONG_BYTES = 10_000_000  # a document of more is taken whole, but told of
@@ -27,14 +28,20 @@ def features(vocabulary: seqio.Vocabulary) -> Mapping[str, seqio.Feature]:
     return {"targets": seqio.Feature(vocabulary, add_eos=True)}
 
 
-def text_task(data: DataConfig, vocabulary: seqio.Vocabulary) -> seqio.Task:
+def text_task(
+    data: DataConfig, vocabulary: seqio.Vocabulary, *, plan: FilePlan | None = None, skip_bad: bool = False
+) -> seqio.Task:
     """The task of `data.files` or else `data.task`, tokenized by `vocabulary`, whichever it was registered with.
+
+    `plan` of the files saves a look through them; `skip_bad` leaves out what is no text in them.
 
     Raises:
       UserError: no task of this name, one without the two splits, or one whose TensorFlow data set is not there.
     """
     if data.files:
-        source = FileSource(lambda: ranges.plan_files(data), data.text_field)
+        source = FileSource(
+            lambda: plan or ranges.plan_files(data, skip_bad=skip_bad), data.text_field, skip_bad=skip_bad
+        )
         return seqio.Task("files", source, features(vocabulary), PREPROCESSORS, shuffle_buffer_size=None)
     if data.task not in seqio.TaskRegistry.names():
         raise UserError(
@@ -70,7 +77,7 @@ class FileSource(seqio.DataSource):
     `left_out` and `long` tell of what was read last.
     """
 
-    def __init__(self, plan: Callable[[], ranges.FilePlan], text_field: str, *, skip_bad: bool = False):
+    def __init__(self, plan: Callable[[], FilePlan], text_field: str, *, skip_bad: bool = False):
         """`plan` is called when the plan is first needed."""
         super().__init__(splits=ranges.SPLITS)
         self._make_plan, self._text_field, self._skip_bad = plan, text_field, skip_bad
@@ -78,7 +85,7 @@ class FileSource(seqio.DataSource):
         self.long: list[str] = []  # names of documents over LONG_BYTES, with their sizes
 
     @functools.cached_property
-    def plan(self) -> ranges.FilePlan:
+    def plan(self) -> FilePlan:
         return self._make_plan()
 
     @property

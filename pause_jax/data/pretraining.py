@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ import tensorflow as tf
 
 from pause_jax import pauses
 from pause_jax.config import DataConfig, PauseConfig
-from pause_jax.data import corpora, vocabularies
+from pause_jax.data import corpora, shards, vocabularies
 from pause_jax.data.blocks import BlockSource, num_blocks
 from pause_jax.data.feature_converter import PauseFeatureConverter
-from pause_jax.data.host import keep_off_accelerators
-from pause_jax.data.stream import TokenStream, read_stream
+from pause_jax.data.host import keep_off_accelerators, numpy_elements
+from pause_jax.data.stream import Stream, read_stream
 
 Batch = dict[str, np.ndarray]
 
@@ -27,18 +28,21 @@ class Corpus:
     """A tokenized corpus."""
 
     vocabulary: seqio.Vocabulary
-    train: TokenStream
-    validation: TokenStream
+    train: Stream
+    validation: Stream
     manifest: Mapping[str, Any]  # what identifies the data of a run, ready for JSON
 
 
 def open_corpus(data: DataConfig) -> Corpus:
-    """Reads and tokenizes the corpus and the vocabulary that the config names.
+    """Reads and tokenizes the corpus and the vocabulary that the config names, or opens the prepared folder.
 
     Raises:
-      UserError: see `vocabularies.load`, `corpora.text_task`, `documents.read_files`, `splits.split_documents`.
+      UserError: see `vocabularies.load`, `corpora.text_task`, `documents.read_files`, `splits.split_documents`;
+        or the prepared folder is not whole, or was made with another tokenizer.
     """
     fingerprint = vocabularies.fingerprint(data.vocabulary)
+    if data.prepared:
+        return _open_prepared(data, fingerprint)
     if data.files:  # may change from one run to the next
         return _read_corpus(data, fingerprint)
     return _registered_corpus(
@@ -50,8 +54,20 @@ def _read_corpus(data: DataConfig, fingerprint: str) -> Corpus:
     vocabulary = vocabularies.load(data.vocabulary)
     task = corpora.text_task(data, vocabulary)
     train, validation = (read_stream(task, split) for split in ("train", "validation"))
+    return _corpus(task.name, vocabulary, fingerprint, train, validation)
+
+
+def _open_prepared(data: DataConfig, fingerprint: str) -> Corpus:
+    folder = Path(data.prepared)
+    manifest = shards.read_manifest(folder)
+    shards.check_vocabulary(folder, manifest["vocabulary"], data.vocabulary, fingerprint)
+    train, validation = (shards.PreparedStream(folder, split, manifest) for split in ("train", "validation"))
+    return _corpus(manifest["task"], vocabularies.load(data.vocabulary), fingerprint, train, validation)
+
+
+def _corpus(task: str, vocabulary: seqio.Vocabulary, fingerprint: str, train: Stream, validation: Stream) -> Corpus:
     manifest = {
-        "task": task.name,
+        "task": task,
         "vocabulary": fingerprint,
         "train": train.manifest(),
         "validation": validation.manifest(),
@@ -63,7 +79,7 @@ _registered_corpus = functools.lru_cache(maxsize=2)(_read_corpus)  # a process t
 
 
 def train_batches(
-    stream: TokenStream,
+    stream: Stream,
     *,
     data: DataConfig,
     pause: PauseConfig,
@@ -97,7 +113,7 @@ def train_batches(
 
 
 def validation_batches(
-    stream: TokenStream,
+    stream: Stream,
     *,
     data: DataConfig,
     pause: PauseConfig,
@@ -162,7 +178,7 @@ def _batches(
         trim_output_features=False,  # it would cut rows off, for an element is a batch
         verbose=False,
     )
-    return dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    return numpy_elements(dataset.prefetch(tf.data.AUTOTUNE))
 
 
 def insert_pauses(

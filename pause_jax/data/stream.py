@@ -5,16 +5,31 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
 from pause_jax.data.host import keep_off_accelerators
+from pause_jax.data.shards import Batch, token_dtype
 from pause_jax.errors import UserError
 
 _BATCH = 64  # documents handed over by TensorFlow at a time: one at a time is three times slower
+
+
+class Stream(Protocol):
+    """What blocks are cut from: in memory (`TokenStream`) or on disk (`shards.PreparedStream`)."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Text tokens, EOS counted."""
+
+    def slice(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens `start` to `stop` (0 <= start <= stop <= num_tokens) and each one's document number, both int32."""
+
+    def manifest(self) -> dict[str, Any]:
+        """What identifies the stream and describes its size, ready for JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,19 +88,6 @@ def read_stream(task: seqio.Task, split: str) -> TokenStream:
     return TokenStream(tokens, starts, text_bytes=text_bytes, sha256=digest.hexdigest())
 
 
-def token_dtype(vocab_size: int) -> type[np.uint16] | type[np.int32]:
-    """The smaller type that holds all ids."""
-    return np.uint16 if vocab_size <= 2**16 else np.int32
-
-
-class Batch(NamedTuple):
-    """Some documents, tokenized."""
-
-    tokens: np.ndarray  # [tokens] int32: all documents end to end, each with its EOS
-    lengths: np.ndarray  # [documents] int64: tokens of each
-    text_bytes: int  # of UTF-8
-
-
 def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Iterator[Batch]:
     """The documents of one shard of a split's source, of as many as the source lists, in order.
 
@@ -101,4 +103,5 @@ def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Itera
     dataset = dataset.map(lambda example: (example["targets"], tf.strings.length(example["targets_pretokenized"])))
     for targets, sizes in dataset.ragged_batch(_BATCH):
         text_bytes = int(tf.reduce_sum(tf.cast(sizes, tf.int64)))
-        yield Batch(targets.values.numpy(), targets.row_lengths().numpy(), text_bytes)
+        lengths = targets.row_lengths().numpy()
+        yield Batch(targets.values.numpy(), lengths[lengths > 0], text_bytes)  # without an EOS, a document may be empty
