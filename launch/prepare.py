@@ -55,6 +55,9 @@ def main(argv: list[str]) -> int:
         print(f"{prepare.verify(out)} shards agree with their checksums: {out}")
         return cli.EXIT_DONE
     data = prepare.with_absolute_paths(cli.load_config().data)
+    if FLAGS["train_sentencepiece"].present:
+        train_tokenizer(out, data, FLAGS.train_sentencepiece)
+        return cli.EXIT_DONE
     workers = FLAGS.workers or len(os.sched_getaffinity(0))
     with StopSignals() as stop, Pool(workers, stopping=lambda: stop.requested is not None) as pool:
         try:
@@ -75,9 +78,36 @@ def run(out: Path, data: DataConfig, pool: Pool, *, skip_bad: bool) -> Mapping[s
     """
     source = pool.map(prepare.describe, [data])[0]
     units = prepare.begin(out, data, source, functools.partial(scan, pool, data, skip_bad), skip_bad=skip_bad)
-    with Progress("prepare", len(units), unit="shards") as progress:
-        pool.map(make, units, Speedometer(progress, pool.text_bytes))
+    if FLAGS["beam_options"].present:
+        from pause_jax.data import beam
+
+        print(f"prepare {len(units)} shards on Apache Beam {FLAGS.beam_options}", flush=True)
+        beam.run_units(units, FLAGS.beam_options)
+    else:
+        with Progress("prepare", len(units), unit="shards") as progress:
+            pool.map(make, units, Speedometer(progress, pool.text_bytes))
     return prepare.finish(out, units)
+
+
+def train_tokenizer(out: Path, data: DataConfig, size: int) -> None:
+    """Write a SentencePiece model, trained on the training text.
+
+    Raises:
+      UserError: `out` exists, or see `sentencepieces.train`.
+    """
+    if out.exists():
+        raise UserError(f"--out={out} exists: give another name, a tokenizer is not to change under what uses it")
+    with cli.native_messages_hidden():
+        from pause_jax.data import sentencepieces
+
+    print(f"train {size:,} pieces on up to {sentencepieces.SAMPLE_BYTES / 1e6:.0f} MB of text: minutes", flush=True)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the trainer would not hear of Python's
+    model = sentencepieces.train(data, size)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    partial.write_bytes(model)
+    partial.replace(out)
+    print(f"trained: {out}; use it with --config.data.vocabulary={out}")
 
 
 def scan(pool: Pool, data: DataConfig, skip_bad: bool, files: Sequence[Piece]) -> dict[Piece, Scan]:
@@ -207,5 +237,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("out", None, "the folder to be made, or with --train_sentencepiece the .model file")
     flags.DEFINE_integer("workers", 0, "processes on this machine; 0: one a core")
     flags.DEFINE_enum("on_bad_text", "stop", ["stop", "skip"], "what to do about a document that is no UTF-8 text")
+    flags.DEFINE_string("beam_options", None, "make the shards on Apache Beam, such as '--runner=FlinkRunner ...'")
+    flags.DEFINE_integer("train_sentencepiece", None, "pieces of a tokenizer to train; nothing is prepared then")
     flags.DEFINE_bool("verify", False, "compare the shards in --out with their checksums, and do nothing else")
     cli.run(main)
