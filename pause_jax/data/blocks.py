@@ -14,14 +14,22 @@ between steps, so any step can be asked for, by any process, for any of its rows
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax.data.stream import TokenStream
+from pause_jax.data.stream import Stream
 
 _ROUNDS = 8  # of the block cipher behind the permutation
+
+
+class Mixture(NamedTuple):
+    """Streams, and of each its share of the examples: positive, together 1."""
+
+    streams: Sequence[Stream]
+    rates: Sequence[float]
 
 
 def num_blocks(num_tokens: int, stride: int) -> int:
@@ -97,8 +105,7 @@ class BlockSource(seqio.DataSource):
 
     def __init__(
         self,
-        streams: Sequence[TokenStream],
-        rates: Sequence[float],
+        mixture: Mixture,
         *,
         stride: int,
         batch_size: int,
@@ -109,15 +116,14 @@ class BlockSource(seqio.DataSource):
     ):
         """Steps `start` to `stop` (never, if None); `rows`: which of 0..batch_size - 1 are wanted."""
         super().__init__(splits=("train",), performs_internal_shuffling=True)
-        self._streams = streams
-        self._rates = rates
+        self._streams, self._rates = mixture
         self._stride = stride
         self._batch_size = batch_size
         self._rows = np.asarray(rows, np.int64)
         self._separate_documents = separate_documents
         self._start = start
         self._stop = stop
-        self._num_blocks = [num_blocks(stream.num_tokens, stride) for stream in streams]
+        self._num_blocks = [num_blocks(stream.num_tokens, stride) for stream in self._streams]
 
     @property
     def supports_arbitrary_sharding(self) -> bool:

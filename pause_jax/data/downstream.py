@@ -12,7 +12,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax import pauses
+from pause_jax import pauses, tokenizer
 from pause_jax.config import DataConfig, FinetuneConfig
 from pause_jax.data import tasks, vocabularies
 from pause_jax.data.blocks import ordered_blocks, shuffled_blocks
@@ -82,7 +82,7 @@ def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
     Raises:
       UserError: no such task, no examples, or a filler that is no text.
     """
-    fingerprint = vocabularies.fingerprint(data.vocabulary)
+    fingerprint = tokenizer.fingerprint(data.vocabulary)
     train, validation = (
         _examples(finetune.task, data.vocabulary, fingerprint, split) for split in ("train", "validation")
     )

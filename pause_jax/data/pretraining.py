@@ -4,64 +4,91 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax import pauses, policies
+from pause_jax import pauses, policies, tokenizer
 from pause_jax.config import DataConfig, PauseConfig
-from pause_jax.data import corpora, vocabularies
-from pause_jax.data.blocks import BlockSource, num_blocks
+from pause_jax.data import corpora, shards, vocabularies
+from pause_jax.data.blocks import BlockSource, Mixture, num_blocks
 from pause_jax.data.feature_converter import PauseFeatureConverter
-from pause_jax.data.host import keep_off_accelerators
-from pause_jax.data.stream import TokenStream, read_stream
+from pause_jax.data.host import keep_off_accelerators, numpy_elements
+from pause_jax.data.ranges import SPLITS
+from pause_jax.data.stream import Stream, read_stream
 
 Batch = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A tokenized corpus."""
+    """A tokenized corpus, or a mixture of several."""
 
-    vocabulary: seqio.Vocabulary
-    train: TokenStream
-    validation: TokenStream
+    train: Mixture
+    validation: Mixture
     manifest: Mapping[str, Any]  # what identifies the data of a run, ready for JSON
 
 
 def open_corpus(data: DataConfig) -> Corpus:
-    """Reads and tokenizes the corpus and the vocabulary that the config names.
+    """Reads and tokenizes the corpus that the config names, or opens the prepared folders.
 
     Raises:
-      UserError: see `vocabularies.load`, `corpora.text_task`, `documents.read_files`, `splits.split_documents`.
+      UserError: see `vocabularies.load`, `corpora.text_task`, `documents.read_files`, `splits.split_documents`;
+        or a prepared folder is not whole, or was made with another tokenizer.
     """
-    fingerprint = vocabularies.fingerprint(data.vocabulary)
+    fingerprint = tokenizer.fingerprint(data.vocabulary)
+    if data.prepared:
+        return _mix([_open_prepared(Path(folder), data.vocabulary) for folder, _ in data.prepared_folders],
+                    [rate for _, rate in data.prepared_folders], fingerprint)  # fmt: skip
     if data.files:  # may change from one run to the next
         return _read_corpus(data, fingerprint)
-    return _registered_corpus(DataConfig(task=data.task, vocabulary=data.vocabulary), fingerprint)
+    return _registered_corpus(
+        DataConfig(task=data.task, data_dir=data.data_dir, vocabulary=data.vocabulary), fingerprint
+    )
+
+
+class _Part(NamedTuple):
+    """One corpus of a mixture."""
+
+    task: str
+    train: Stream
+    validation: Stream
 
 
 def _read_corpus(data: DataConfig, fingerprint: str) -> Corpus:
-    vocabulary = vocabularies.load(data.vocabulary)
-    task = corpora.text_task(data, vocabulary)
-    train, validation = (read_stream(task, split) for split in ("train", "validation"))
-    manifest = {
-        "task": task.name,
-        "vocabulary": fingerprint,
-        "train": train.manifest(),
-        "validation": validation.manifest(),
-    }
-    return Corpus(vocabulary, train, validation, manifest)
+    task = corpora.text_task(data, vocabularies.load(data.vocabulary))
+    return _mix([_Part(task.name, *(read_stream(task, split) for split in SPLITS))], [1.0], fingerprint)
+
+
+def _open_prepared(folder: Path, vocabulary: str) -> _Part:
+    manifest = shards.read_manifest(folder)
+    tokenizer.check_fingerprint(vocabulary, manifest["vocabulary"], f"the prepared text in {folder}")
+    return _Part(manifest["task"], *(shards.PreparedStream(folder, split, manifest) for split in SPLITS))
+
+
+def _mix(parts: Sequence[_Part], rates: Sequence[float], fingerprint: str) -> Corpus:
+    recorded = [
+        {"task": part.task, "train": part.train.manifest(), "validation": part.validation.manifest()} for part in parts
+    ]
+    manifest: dict[str, Any] = {"vocabulary": fingerprint}
+    if len(parts) == 1:
+        manifest |= recorded[0]
+    else:
+        manifest["mixture"] = [{"rate": rate, **one} for rate, one in zip(rates, recorded, strict=True)]
+    train, validation = ([getattr(part, split) for part in parts] for split in SPLITS)
+    return Corpus(Mixture(train, rates), Mixture(validation, rates), manifest)
 
 
 _registered_corpus = functools.lru_cache(maxsize=2)(_read_corpus)  # a process that trains many runs reads it once
 
 
 def train_batches(
-    stream: TokenStream,
+    mixture: Mixture,
     *,
     data: DataConfig,
     pause: PauseConfig,
@@ -84,8 +111,7 @@ def train_batches(
     """
     stride = _check(data, pause)
     source = BlockSource(
-        [stream],
-        [1.0],
+        mixture,
         stride=stride,
         batch_size=batch_size,
         rows=rows,
@@ -96,7 +122,7 @@ def train_batches(
 
 
 def validation_batches(
-    stream: TokenStream,
+    mixture: Mixture,
     *,
     data: DataConfig,
     pause: PauseConfig,
@@ -109,6 +135,8 @@ def validation_batches(
 ) -> Iterator[Batch]:
     """The first `num_batches` batches of the text in order, or all if there are fewer; the last one is padded.
 
+    Of a mixture they are mixed as in training, and there is padding for a corpus whose text is used up.
+
     `rate` replaces that of `pause`: 0 is clean text, with the same blocks as `trim` at any rate. Where `pause` has a
     range of rates it does so too: every block has the same number of pauses, so that the loss is of one thing. Pauses
     are placed by the policy of `pause`, those of epoch 0, so each call gives the same batches. Arrays, arguments and
@@ -117,15 +145,23 @@ def validation_batches(
     pause = dataclasses.replace(pause, rate=rate, max_rate=0.0)
     stride = _check(data, pause)
     source = BlockSource(
-        [stream],
-        [1.0],
+        mixture,
         stride=stride,
         batch_size=batch_size,
         rows=rows,
         separate_documents=data.separate_documents,
-        stop=min(num_batches, -(-num_blocks(stream.num_tokens, stride) // batch_size)),
+        stop=min(num_batches, _steps_of_all(mixture, stride, batch_size)),
     )
     return _batches(source, data, pause, seed=seed, vocab_size=vocab_size, shuffle=False)
+
+
+def _steps_of_all(mixture: Mixture, stride: int, batch_size: int) -> int:
+    """Steps after which every block of every stream has been seen."""
+    blocks = [num_blocks(stream.num_tokens, stride) for stream in mixture.streams]
+    if len(blocks) == 1:
+        return -(-blocks[0] // batch_size)
+    # One step more, for shares of so few examples may be one example late.
+    return 1 + max(math.ceil(count / rate / batch_size) for count, rate in zip(blocks, mixture.rates, strict=True))
 
 
 def _check(data: DataConfig, pause: PauseConfig) -> int:
@@ -160,7 +196,7 @@ def _batches(
         trim_output_features=False,  # it would cut rows off, for an element is a batch
         verbose=False,
     )
-    return dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    return numpy_elements(dataset.prefetch(tf.data.AUTOTUNE))
 
 
 def insert_pauses(

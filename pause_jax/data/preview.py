@@ -16,8 +16,8 @@ from rich.text import Text
 from pause_jax import pauses
 from pause_jax.config import Config, PauseConfig
 from pause_jax.data import vocabularies
+from pause_jax.data.blocks import Mixture
 from pause_jax.data.pretraining import Batch, train_batches
-from pause_jax.data.stream import TokenStream
 
 _PAUSE, _SEGMENT, _NO_LOSS = "bold black on yellow", "bold cyan", "dim italic"  # styles
 _SHADES = ("on grey15", "on grey30")  # of text tokens, in turn: their borders show
@@ -55,14 +55,14 @@ class Counts:
         )
 
 
-def show_blocks(config: Config, stream: TokenStream, *, count: int, console: Console | None = None) -> None:
+def show_blocks(config: Config, mixture: Mixture, *, count: int, console: Console | None = None) -> None:
     """Prints the first `count` blocks that training reads, each before and after its pauses are inserted.
 
     They are the first rows of training's own batches, from step 0 on.
 
     Args:
       config: resolved: config.model.vocab_size is where pause ids start.
-      stream: the training text.
+      mixture: the training text.
       console: where to; standard output, if None.
 
     Raises:
@@ -73,8 +73,8 @@ def show_blocks(config: Config, stream: TokenStream, *, count: int, console: Con
     shown = shown_tokens(config.data.vocabulary, vocab_size, pause.n_pauses)
     num_text = pauses.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
     standard = dataclasses.replace(pause, rate=0.0, max_rate=0.0)
-    texts = _first_rows(config, stream, count, standard, length=num_text)  # of the same blocks: they go by num_text
-    rows = _first_rows(config, stream, count, pause, length=config.data.length)
+    texts = _first_rows(config, mixture, count, standard, length=num_text)  # of the same blocks: they go by num_text
+    rows = _first_rows(config, mixture, count, pause, length=config.data.length)
     _print(console, legend(pause.n_pauses))
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), start=1):
         before, after = Counts.of(text, vocab_size), Counts.of(row, vocab_size)
@@ -165,10 +165,10 @@ def _visible(token: bytes) -> str:
     return "".join(visible)
 
 
-def _first_rows(config: Config, stream: TokenStream, count: int, pause: PauseConfig, *, length: int) -> Iterator[Batch]:
+def _first_rows(config: Config, mixture: Mixture, count: int, pause: PauseConfig, *, length: int) -> Iterator[Batch]:
     """The rows of training's first examples, one by one."""
     batches = train_batches(
-        stream,
+        mixture,
         data=dataclasses.replace(config.data, length=length),
         pause=pause,
         seed=config.seed,

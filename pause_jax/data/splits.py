@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from pause_jax.data.documents import Document
 from pause_jax.errors import UserError
 
 _ONE_IN = 20  # documents go to validation: 5 %
-_FEW = 20  # documents: below this, each one gives its tail instead
+FEW = 20  # documents: below this, each one gives its tail instead
+
+Rule = Literal["names", "tails", "whole"]  # which part of a document is in a split: see `part`
 
 
 def split_documents(documents: Iterable[Document], *, corpus: str) -> Mapping[str, list[bytes]]:
-    """Texts of the splits "train" and "validation", in order.
-
-    A document is in validation where the CRC-32 of its name says so, for about 1 in 20. Of fewer than 20 documents (one
-    big file, say), or where none was hit, the last 5 % of each one are taken instead.
+    """Texts of the splits "train" and "validation", in order, as `choose_rule` and `part` have it.
 
     Raises:
       UserError: a split would be empty; `corpus` names the corpus.
@@ -24,15 +24,35 @@ def split_documents(documents: Iterable[Document], *, corpus: str) -> Mapping[st
     documents = list(documents)
     if not documents:
         raise UserError(f"{corpus} holds no text: every document is blank")
-    train = [document.text for document in documents if not _is_validation(document)]
-    validation = [document.text for document in documents if _is_validation(document)]
-    if len(documents) < _FEW or not validation:
-        heads_and_tails = [cut_tail(document.text) for document in documents]
-        train = [head for head, _ in heads_and_tails if head]
-        validation = [tail for _, tail in heads_and_tails if tail]
-    if not train or not validation:
+    rule = choose_rule(len(documents), sum(is_validation(document.name) for document in documents))
+    texts = {
+        split: [text for document in documents if (text := part(document, split, rule))]
+        for split in ("train", "validation")
+    }
+    if not all(texts.values()):
         raise UserError(f"{corpus} is too small to be split into training and validation text: add text")
-    return {"train": train, "validation": validation}
+    return texts
+
+
+def choose_rule(documents: int, hit: int) -> Rule:
+    """How a corpus of so many documents is split, of which `is_validation` hits so many.
+
+    A document is in validation where the CRC-32 of its name says so, for about 1 in 20. Of fewer than 20 documents (one
+    big file, say), or where none was hit, the last 5 % of each one are taken instead.
+    """
+    return "tails" if documents < FEW or not hit else "names"
+
+
+def part(document: Document, split: str, rule: Rule) -> bytes:
+    """What of a document is in "train" or "validation"; of a corpus that is a split of its own, all ("whole")."""
+    if rule == "tails":
+        return cut_tail(document.text)[split == "validation"]
+    return document.text if may_be_in(document.name, split, rule) else b""
+
+
+def may_be_in(name: str, split: str, rule: Rule) -> bool:
+    """Whether a split has text of a document of this name."""
+    return rule != "names" or is_validation(name) == (split == "validation")
 
 
 def cut_tail(text: bytes) -> tuple[bytes, bytes]:
@@ -52,5 +72,6 @@ def cut_tail(text: bytes) -> tuple[bytes, bytes]:
     return text[:cut], text[cut:]
 
 
-def _is_validation(document: Document) -> bool:
-    return zlib.crc32(document.name.encode()) % _ONE_IN == 0
+def is_validation(name: str) -> bool:
+    """Whether a document of this name is held out."""
+    return zlib.crc32(name.encode()) % _ONE_IN == 0

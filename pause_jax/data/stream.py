@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import seqio
 import tensorflow as tf
 
 from pause_jax.data.host import keep_off_accelerators
+from pause_jax.data.shards import Batch, token_dtype
 from pause_jax.errors import UserError
 
 _BATCH = 64  # documents handed over by TensorFlow at a time: one at a time is three times slower
+
+
+class Stream(Protocol):
+    """What blocks are cut from: in memory (`TokenStream`) or on disk (`shards.PreparedStream`)."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Text tokens, EOS counted."""
+
+    def slice(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens `start` to `stop` (0 <= start <= stop <= num_tokens) and each one's document number, both int32."""
+
+    def manifest(self) -> dict[str, Any]:
+        """What identifies the stream and describes its size, ready for JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,28 +64,44 @@ class TokenStream:
 
 
 def read_stream(task: seqio.Task, split: str) -> TokenStream:
-    """Tokenizes a split of a text task (`corpora.text_task`). Documents are never cut.
+    """Tokenizes a split of a text task (`corpora.text_task`) in this process. Documents are never cut.
 
     Raises:
-      UserError: the task keeps no text beside its tokens, or the split holds none.
+      UserError: as `tokenize`, or the split holds no text.
+    """
+    dtype = token_dtype(task.output_features["targets"].vocabulary.vocab_size)
+    digest, text_bytes = hashlib.sha256(), 0
+    pieces, lengths = [np.zeros(0, dtype)], [np.zeros(1, np.int64)]
+    num_shards = len(task.source.list_shards(split))
+    for shard in range(num_shards):
+        for batch in tokenize(task, split, shard, num_shards):
+            digest.update(batch.tokens.astype("<i4").tobytes())
+            text_bytes += batch.text_bytes
+            pieces.append(batch.tokens.astype(dtype))
+            lengths.append(batch.lengths)
+    tokens = np.concatenate(pieces)
+    if len(tokens) < 2:
+        raise UserError(
+            f"split {split!r} of SeqIO task {task.name!r} holds no text, and a block needs at least 2 tokens: add text"
+        )
+    starts = np.cumsum(np.concatenate(lengths))[:-1]
+    return TokenStream(tokens, starts, text_bytes=text_bytes, sha256=digest.hexdigest())
+
+
+def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Iterator[Batch]:
+    """The documents of one shard of a split's source, of as many as the source lists, in order.
+
+    Raises:
+      UserError: the task keeps no text beside its tokens, or what its source raises.
     """
     keep_off_accelerators()
-    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
+    dataset = task.get_dataset(
+        sequence_length=None, split=split, shuffle=False, shard_info=seqio.ShardInfo(shard, num_shards)
+    )
     if "targets_pretokenized" not in dataset.element_spec:
         raise UserError(f"SeqIO task {task.name!r} keeps no targets_pretokenized: give it corpora.PREPROCESSORS")
     dataset = dataset.map(lambda example: (example["targets"], tf.strings.length(example["targets_pretokenized"])))
-    vocab_size = task.output_features["targets"].vocabulary.vocab_size
-    dtype = np.uint16 if vocab_size <= 2**16 else np.int32
-    digest, text_bytes = hashlib.sha256(), 0
-    pieces, lengths = [np.zeros(0, dtype)], [np.zeros(1, np.int64)]
     for targets, sizes in dataset.ragged_batch(_BATCH):
-        tokens = targets.values.numpy()
-        digest.update(tokens.astype("<i4").tobytes())
-        text_bytes += int(tf.reduce_sum(tf.cast(sizes, tf.int64)))
-        pieces.append(tokens.astype(dtype))
-        lengths.append(targets.row_lengths().numpy())
-    tokens = np.concatenate(pieces)
-    if len(tokens) < 2:
-        raise UserError(f"split {split!r} of SeqIO task {task.name!r} holds no text: a block needs at least 2 tokens")
-    starts = np.cumsum(np.concatenate(lengths))[:-1]
-    return TokenStream(tokens, starts, text_bytes=text_bytes, sha256=digest.hexdigest())
+        text_bytes = int(tf.reduce_sum(tf.cast(sizes, tf.int64)))
+        lengths = targets.row_lengths().numpy()
+        yield Batch(targets.values.numpy(), lengths[lengths > 0], text_bytes)  # without an EOS, a document may be empty

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import operator
 import pathlib
 import string
@@ -43,15 +42,6 @@ def load(spec: str) -> seqio.Vocabulary:
             "train the model with eos_id"
         )
     return vocabulary
-
-
-def fingerprint(spec: str) -> str:
-    """What identifies the vocabulary wherever its file lies: "byte-259", or the SHA-256 of the model file.
-
-    Raises:
-      UserError: no such file.
-    """
-    return "byte-259" if spec == BYTE else hashlib.sha256(_read(spec)).hexdigest()
 
 
 @functools.lru_cache(maxsize=2)  # batches are opened anew for each validation

@@ -43,10 +43,15 @@ def settings(rate=RATE, mode="trim", n_pauses=1, placed=None, **data):
     }
 
 
+def mixture_of(stream):
+    """A stream alone, or a mixture as it is."""
+    return stream if isinstance(stream, blocks.Mixture) else blocks.Mixture([stream], [1.0])
+
+
 def train(stream, *, num_batches, batch_size=4, rows=None, start_step=0, seed=0, **changes):
     rows = range(batch_size) if rows is None else rows
     batches = train_batches(
-        stream, **settings(**changes), seed=seed, batch_size=batch_size, rows=rows, start_step=start_step
+        mixture_of(stream), **settings(**changes), seed=seed, batch_size=batch_size, rows=rows, start_step=start_step
     )
     return list(itertools.islice(batches, num_batches))
 
@@ -56,7 +61,7 @@ def validate(stream, *, rate, mode="trim", batch_size=4, rows=None, num_batches=
     kinds = settings(rate=0.0, mode=mode, **changes)
     return list(
         validation_batches(
-            stream, **kinds, rate=rate, seed=0, batch_size=batch_size, rows=rows, num_batches=num_batches
+            mixture_of(stream), **kinds, rate=rate, seed=0, batch_size=batch_size, rows=rows, num_batches=num_batches
         )
     )
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from pause_jax.config import Config, DataConfig, PauseConfig
 from pause_jax.data import preview, vocabularies
+from pause_jax.data.blocks import Mixture
 from pause_jax.data.pretraining import train_batches
 from pause_jax.model.config import ModelConfig
 
@@ -40,7 +41,7 @@ def config_of(length=40, vocabulary="byte", vocab_size=259, **pause):
 
 def printed(config, stream, count=BLOCKS, **console):
     file = io.StringIO()
-    preview.show_blocks(config, stream, count=count, console=Console(file=file, width=40, **console))
+    preview.show_blocks(config, Mixture([stream], [1.0]), count=count, console=Console(file=file, width=40, **console))
     return file.getvalue()
 
 
@@ -59,8 +60,8 @@ def training_rows(config, stream):
     """Rows of training's first batch, in a batch larger than what is shown."""
     batch = next(
         train_batches(
-            stream, data=config.data, pause=config.pauses, seed=config.seed, vocab_size=config.model.vocab_size,
-            batch_size=8, rows=range(8),
+            Mixture([stream], [1.0]), data=config.data, pause=config.pauses, seed=config.seed,
+            vocab_size=config.model.vocab_size, batch_size=8, rows=range(8),
         )
     )  # fmt: skip
     return [{name: feature[row] for name, feature in batch.items()} for row in range(BLOCKS)]

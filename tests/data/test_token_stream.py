@@ -11,7 +11,7 @@ import pytest
 import seqio
 
 from pause_jax.config import DataConfig
-from pause_jax.data import corpora
+from pause_jax.data import corpora, vocabularies
 from pause_jax.data.pretraining import open_corpus
 from pause_jax.errors import UserError
 
@@ -32,7 +32,7 @@ def test_documents_end_to_end_each_with_its_eos(tmp_path):
     texts = [f"document {number} " * (1 + number % 5) for number in range(200)]
     corpus = open_corpus(write_documents(tmp_path / "a.jsonl", texts))
     found = []
-    for stream in (corpus.train, corpus.validation):
+    for stream in (corpus.train.streams[0], corpus.validation.streams[0]):
         documents = np.split(stream.tokens, stream.starts[1:])
         assert all(document[-1] == EOS and EOS not in document[:-1] for document in documents)
         found += [text_of(document) for document in documents]
@@ -46,8 +46,10 @@ def test_manifest(tmp_path):
     corpus = open_corpus(write_documents(tmp_path / "a.jsonl", texts))
     train = corpus.manifest["train"]
     assert corpus.manifest["task"] == "files" and corpus.manifest["vocabulary"] == "byte-259"
-    assert train["documents"] == len(corpus.train.starts) and train["text_tokens"] == len(corpus.train.tokens)
-    assert train["sha256"] == hashlib.sha256(corpus.train.tokens.astype("<i4").tobytes()).hexdigest()
+    assert train["documents"] == len(corpus.train.streams[0].starts) and train["text_tokens"] == len(
+        corpus.train.streams[0].tokens
+    )
+    assert train["sha256"] == hashlib.sha256(corpus.train.streams[0].tokens.astype("<i4").tobytes()).hexdigest()
     assert train["documents"] + corpus.manifest["validation"]["documents"] == 100
     json.dumps(corpus.manifest)
     assert open_corpus(write_documents(tmp_path / "a.jsonl", texts)).manifest == corpus.manifest
@@ -70,31 +72,32 @@ def test_slice_numbers_the_documents(stream_of):
 def test_python_stdlib():
     data = DataConfig()
     corpus = open_corpus(data)
-    assert corpus.train.num_tokens > 3_000_000
-    assert 0.01 < corpus.validation.num_tokens / corpus.train.num_tokens < 0.2
+    assert corpus.train.streams[0].num_tokens > 3_000_000
+    assert 0.01 < corpus.validation.streams[0].num_tokens / corpus.train.streams[0].num_tokens < 0.2
     source = seqio.TaskRegistry.get("python_stdlib").source
-    assert corpus.train.text_bytes == sum(len(text) for text in source._texts["train"])
+    assert corpus.train.streams[0].text_bytes == sum(len(text) for text in source._texts["train"])
 
 
 @pytest.mark.parametrize("tokenizer", ["t5.spiece.model", "mistral.tokenizer.model.v1"])
 def test_real_text_in_sentence_pieces(real_data, tokenizer):
     files = str(real_data / "pretrain" / "c4_en_sample.jsonl.gz")
     corpus = open_corpus(DataConfig(files=files, vocabulary=str(real_data / "tokenizers" / tokenizer)))
-    eos = corpus.vocabulary.eos_id
-    assert (corpus.validation.tokens == eos).sum() == corpus.manifest["validation"]["documents"]
+    vocabulary = vocabularies.load(str(real_data / "tokenizers" / tokenizer))
+    eos = vocabulary.eos_id
+    assert (corpus.validation.streams[0].tokens == eos).sum() == corpus.manifest["validation"]["documents"]
     assert sum(corpus.manifest[split]["documents"] for split in ("train", "validation")) == 1000
-    first = corpus.train.tokens[: corpus.train.starts[1] - 1].tolist()
-    assert corpus.vocabulary.decode(first).startswith("Beginners BBQ Class")
-    assert 3 < corpus.train.text_bytes / corpus.train.num_tokens < 5
+    first = corpus.train.streams[0].tokens[: corpus.train.streams[0].starts[1] - 1].tolist()
+    assert vocabulary.decode(first).startswith("Beginners BBQ Class")
+    assert 3 < corpus.train.streams[0].text_bytes / corpus.train.streams[0].num_tokens < 5
 
 
 def test_one_big_file_gives_its_tail(real_data):
     files = str(real_data / "pretrain" / "tinyshakespeare.txt.gz")
     corpus = open_corpus(DataConfig(files=files))
     with gzip.open(files, "rt", newline="") as file:
-        assert text_of(corpus.train.tokens) + text_of(corpus.validation.tokens) == file.read()
-    assert corpus.train.tokens[-2] == ord("\n") + 3
-    assert corpus.validation.num_tokens == pytest.approx(0.05 * 1_115_394, rel=0.01)
+        assert text_of(corpus.train.streams[0].tokens) + text_of(corpus.validation.streams[0].tokens) == file.read()
+    assert corpus.train.streams[0].tokens[-2] == ord("\n") + 3
+    assert corpus.validation.streams[0].num_tokens == pytest.approx(0.05 * 1_115_394, rel=0.01)
 
 
 def test_mistakes_come_out_as_user_errors(tmp_path):

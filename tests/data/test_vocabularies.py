@@ -27,7 +27,6 @@ def test_bytes():
     vocabulary = vocabularies.load("byte")
     assert vocabulary.vocab_size == 259 and vocabulary.eos_id == 1
     assert vocabulary.decode(vocabulary.encode("née")) == "née"
-    assert vocabularies.fingerprint("byte") == "byte-259"
 
 
 def test_sentencepiece_model(tmp_path):
@@ -35,16 +34,6 @@ def test_sentencepiece_model(tmp_path):
     vocabulary = vocabularies.load(path)
     assert vocabulary.vocab_size == 20 and vocabulary.eos_id == 2
     assert vocabulary.decode(vocabulary.encode("a small model")) == "a small model"
-
-
-def test_fingerprint_is_of_the_content(tmp_path):
-    path = write_model(tmp_path / "a.model")
-    copy = tmp_path / "b.model"
-    copy.write_bytes((tmp_path / "a.model").read_bytes())
-    assert vocabularies.fingerprint(path) == vocabularies.fingerprint(str(copy))
-    assert len(vocabularies.fingerprint(path)) == 64
-    copy.write_bytes(copy.read_bytes() + b"x")
-    assert vocabularies.fingerprint(path) != vocabularies.fingerprint(str(copy))
 
 
 @pytest.mark.parametrize(
@@ -57,11 +46,8 @@ def test_public_models(real_data, file, size, eos):
 
 
 def test_missing_file(tmp_path):
-    for use in (vocabularies.load, vocabularies.fingerprint):
-        with pytest.raises(
-            UserError, match=r"config\.data\.vocabulary = '.*none\.model' cannot be read \(No such file"
-        ):
-            use(str(tmp_path / "none.model"))
+    with pytest.raises(UserError, match=r"config\.data\.vocabulary = '.*none\.model' cannot be read \(No such file"):
+        vocabularies.load(str(tmp_path / "none.model"))
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no model at all\n" * 50])
