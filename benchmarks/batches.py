@@ -1,6 +1,7 @@
 """The first batch of a run that goes on at some step, the pipeline's opening included, against that of a new run.
 
-Both sides are ours: resuming must take no longer at step 1,000,000 than at step 0.
+Both sides are ours: resuming must take no longer at step 1,000,000 than at step 0. Opening is most of the time, so this
+sees a pipeline that reads or draws its way to the step, but hardly a batch that takes some milliseconds more.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from functools import partial
 from benchmarks import shapes
 from benchmarks.measure import Pair
 from benchmarks.shapes import Shape
+from launch import cli
 from pause_jax.errors import UserError
 
 
@@ -59,11 +60,12 @@ def _prefill(m_inf: int) -> Pair:
 def _decode() -> Pair:
     from benchmarks import decode
 
-    return decode.make_pair(shapes.LLAMA_55M, batch_size=4, prompt_length=32, new_tokens=64)
+    return decode.make_pair(shapes.LLAMA_55M, batch_size=4, prompt_length=32, new_tokens=32)
 
 
 def _batch(step: int) -> Pair:
-    from benchmarks import batches
+    with cli.native_messages_hidden():
+        from benchmarks import batches
 
     return batches.make_pair(step)
 
