@@ -17,6 +17,11 @@ def machine() -> dict[str, Any]:
     return {"cpu": _cpu_model(), "cores": usable_cores(), "memory_gib": round(memory / 2**30, 1)}
 
 
+def load() -> float:
+    """How many processes ran or wanted to, on average over the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
 def versions() -> dict[str, str]:
     """Of Python and of the packages that have a part in the numbers; those that are not installed are left out."""
     found = {"python": platform.python_version()}

@@ -24,7 +24,7 @@ from typing import Any
 from absl import flags
 
 from benchmarks import registry
-from benchmarks.machine import machine, versions
+from benchmarks.machine import load, machine, versions
 from benchmarks.measure import REPEATS, measure
 from benchmarks.registry import Entry
 from launch import cli
@@ -34,6 +34,7 @@ from pause_jax.reporting.progress import Progress
 from pause_jax.runs import write_atomically
 
 EXIT_GOAL_MISSED = 1
+BUSY = 0.5  # load average from which on others take part in the measurement
 HISTORY = Path(__file__).parent / "history.jsonl"
 FLAGS = flags.FLAGS
 
@@ -45,12 +46,15 @@ def main(argv: list[str]) -> int:
     out = _checked(FLAGS.out) if FLAGS.out else None
     os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX is imported: the peers run there
     commit = cli.code_version()  # of what is measured, whatever changes meanwhile
+    load_before = load()
     results = run(entries)
     show(results)
+    if load_before > BUSY:
+        print(f"the machine was busy (load {load_before:.1f} at the start): these numbers say little")
     if out is not None:
         write_atomically(out, json.dumps(results, indent=1) + "\n")
     if FLAGS.append:
-        append(HISTORY, record(results, commit))
+        append(HISTORY, record(results, commit, load_before))
     return cli.EXIT_DONE if all(result["holds"] for result in results.values()) else EXIT_GOAL_MISSED
 
 
@@ -75,10 +79,11 @@ def show(results: Results) -> None:
     tables.print_table("Benchmarks: ratio is our time over the peer's", columns, rows)
 
 
-def record(results: Results, commit: str) -> dict[str, Any]:
+def record(results: Results, commit: str, load_before: float) -> dict[str, Any]:
     """One line of the history."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return {"date": now, "commit": commit, "machine": machine(), "versions": versions(), "results": results}
+    where = machine() | {"load_before": load_before}
+    return {"date": now, "commit": commit, "machine": where, "versions": versions(), "results": results}
 
 
 def append(history: Path, line: Mapping[str, Any]) -> None:

@@ -105,6 +105,14 @@ def test_history_gets_a_line_a_run(quick, start, tmp_path, monkeypatch):
     assert [list(line["results"]) for line in lines] == [["good/sum"], ["good/sum", "bad/sum"]]
     assert set(lines[0]) == {"date", "commit", "machine", "versions", "results"}
     assert lines[0]["date"].endswith("+00:00")
+    assert set(lines[0]["machine"]) == {"cpu", "cores", "memory_gib", "load_before"}
+
+
+@pytest.mark.parametrize(("load", "said"), [(0.4, False), (0.6, True)])
+def test_a_busy_machine_is_told(quick, start, monkeypatch, capsys, load, said):
+    monkeypatch.setattr(program, "load", lambda: load)
+    start(only="good")
+    assert ("the machine was busy (load 0.6 at the start)" in capsys.readouterr().out) is said
 
 
 def test_machine_and_versions():
