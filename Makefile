@@ -3,8 +3,9 @@
 PYTHON = .venv/bin/python
 RUNTIME = .venv/.installed
 DEV = .venv/.installed-dev
+BENCH = .venv/.installed-bench
 
-.PHONY: help venv quickstart test slow lint types coverage clean
+.PHONY: help venv quickstart bench test slow lint types coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -14,6 +15,9 @@ venv: $(RUNTIME) ## make or update .venv with what the programs need
 
 quickstart: $(RUNTIME) ## train a small model without and with pauses, and compare them (minutes on a laptop)
 	$(PYTHON) -m launch.quickstart
+
+bench: $(BENCH) ## measure our speed against peers in torch, on the CPU (minutes, on a machine that does nothing else)
+	$(PYTHON) -m benchmarks.run
 
 test: $(DEV) ## run the fast tests
 	$(PYTHON) -m pytest -m "not slow" -n 2 --dist=loadfile
@@ -55,6 +59,11 @@ $(RUNTIME): requirements.txt
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)
+	@echo "installing $< into .venv: some minutes the first time"
+	$(PYTHON) -m pip install --progress-bar=off -r $<
+	@touch $@
+
+$(BENCH): requirements-bench.txt $(RUNTIME)
 	@echo "installing $< into .venv: some minutes the first time"
 	$(PYTHON) -m pip install --progress-bar=off -r $<
 	@touch $@

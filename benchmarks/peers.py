@@ -1,0 +1,76 @@
+"""Peers from Hugging Face transformers (torch, eager), and our decoder with the same weights.
+
+A peer is given what is best for it: its default fused attention, all cores, no work that we do not do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+import transformers
+
+from benchmarks.machine import usable_cores
+from benchmarks.shapes import Shape
+from pause_jax.interop import huggingface
+from pause_jax.model.config import ModelConfig
+
+_TABLES = ("wte.weight", "embed_tokens.weight", "lm_head.weight")  # a row for each token, pauses included
+
+
+@dataclasses.dataclass(frozen=True)
+class Twins:
+    """One network twice. A pause of ours is an ordinary token to the peer, which has a logit for it: the last ones."""
+
+    peer: Any  # a transformers model, float32
+    config: ModelConfig
+    params: dict[str, Any]
+    n_pauses: int
+
+
+def make_twins(shape: Shape, n_pauses: int = 0) -> Twins:
+    """A random network of `shape`, for torch and for us; sets torch's threads to the cores that JAX takes too."""
+    torch.set_num_threads(usable_cores())
+    torch.manual_seed(0)
+    peer = _hf(shape, shape.vocab_size + n_pauses)
+    with torch.no_grad():
+        for parameter in peer.parameters():
+            if parameter.ndim == 1:  # biases start at 0 and norms at 1, where a mistake would not show
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    config = huggingface.model_config(peer.config.to_dict() | {"vocab_size": shape.vocab_size})
+    weights = {name: weight.numpy() for name, weight in peer.state_dict().items()}
+    text_only = {name: w[: shape.vocab_size] if name.endswith(_TABLES) else w for name, w in weights.items()}
+    params = huggingface.params(text_only, config)
+    if n_pauses:
+        params["pause"] = {"embedding": peer.get_input_embeddings().weight.detach().numpy()[shape.vocab_size :]}
+    # copies: NumPy shares its arrays with the peer, which trains them
+    return Twins(peer, config, jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params), n_pauses)
+
+
+def _hf(shape: Shape, vocab_size: int) -> Any:
+    """An untrained transformers model. Without dropout, as the decoder has none, and without an end of sequence."""
+    ids: dict[str, Any] = {"vocab_size": vocab_size, "bos_token_id": None, "eos_token_id": None}
+    if shape.family == "gpt2":
+        gpt2 = transformers.GPT2Config(
+            **ids, n_layer=shape.num_layers, n_embd=shape.d_model, n_head=shape.num_heads, n_inner=shape.d_ff,
+            n_positions=shape.max_positions, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+        )  # fmt: skip
+        return transformers.GPT2LMHeadModel(gpt2)
+    llama = transformers.LlamaConfig(
+        **ids, num_hidden_layers=shape.num_layers, hidden_size=shape.d_model, num_attention_heads=shape.num_heads,
+        num_key_value_heads=shape.num_kv_heads, intermediate_size=shape.d_ff,
+        max_position_embeddings=shape.max_positions,
+    )  # fmt: skip
+    return transformers.LlamaForCausalLM(llama)
+
+
+def assert_agree(what: str, ours: np.ndarray, peer: np.ndarray, tolerance: float = 1e-5) -> None:
+    """Raises AssertionError where the two differ by more than `tolerance` of the largest value.
+
+    Float32 rounds at 6e-8; sums of some hundred terms, layer upon layer, take the two sides about 1e-6 apart.
+    """
+    np.testing.assert_allclose(ours, peer, rtol=0, atol=tolerance * float(np.abs(peer).max()), err_msg=what)

@@ -1,0 +1,47 @@
+"""Reading prompts and their pauses in one pass, up to the first answer token's logits and a filled KV cache, float32.
+
+Ours is inference/prefill.py, compiled, layers unrolled, with the cache length that generation would choose. The peer is
+transformers' model on the same positions, the pauses as an ordinary added token, computing the last position's logits
+alone.
+"""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import torch
+
+from benchmarks.measure import Pair
+from benchmarks.peers import assert_agree, make_twins
+from benchmarks.shapes import Shape
+from pause_jax.inference.prefill import next_token_logits
+from pause_jax.inference.rows import BUCKET, context_rows, round_up
+from pause_jax.model.config import Execution
+
+
+def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> Pair:
+    """One prefill of `prompt_length` tokens (a multiple of the bucket: no padding) and `m_inf` pauses a row.
+
+    Raises:
+      AssertionError: the logits of the two sides differ.
+    """
+    twins = make_twins(shape, n_pauses=1)
+    model = twins.peer.eval()
+    prompts_BxP = np.random.default_rng(0).integers(0, shape.vocab_size, (batch_size, prompt_length))
+    rows = context_rows(prompts_BxP.tolist(), m_inf, vocab_size=shape.vocab_size, n_pauses=twins.n_pauses)
+    ids_BxC = torch.tensor(rows.ids_BxC, dtype=torch.long)
+    cache_length = round_up(ids_BxC.shape[1], BUCKET)
+
+    def ours() -> jax.Array:
+        logits_BxV, _ = jax.block_until_ready(next_token_logits(
+            twins.params, twins.config, Execution(), twins.n_pauses, rows,
+            attention="causal", cache_length=cache_length,
+        ))  # fmt: skip
+        return logits_BxV
+
+    def peer() -> torch.Tensor:
+        with torch.inference_mode():
+            return model(input_ids=ids_BxC, use_cache=True, logits_to_keep=1).logits[:, -1]
+
+    assert_agree("logits after the last pause", np.asarray(ours()), peer().numpy()[:, : shape.vocab_size])
+    return Pair(ours, peer)
