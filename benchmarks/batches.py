@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.measure import Pair
 from pause_jax.config import DataConfig, PauseConfig
+from pause_jax.data.blocks import Mixture
 from pause_jax.data.pretraining import train_batches
 from pause_jax.data.stream import TokenStream
 
@@ -38,7 +39,7 @@ def make_pair(step: int, num_tokens: int = 10_000_000, document_tokens: int = 10
 def _first_batch(stream: TokenStream, step: int) -> Callable[[], np.ndarray]:
     def first_batch() -> np.ndarray:
         batches = train_batches(
-            stream, data=DATA, pause=PAUSES, seed=0, vocab_size=VOCAB_SIZE, batch_size=BATCH_SIZE,
+            Mixture([stream], [1.0]), data=DATA, pause=PAUSES, seed=0, vocab_size=VOCAB_SIZE, batch_size=BATCH_SIZE,
             rows=range(BATCH_SIZE), start_step=step,
         )  # fmt: skip
         return next(batches)["inputs"]

@@ -18,10 +18,10 @@ Call = Callable[[], object]  # does the work once and returns when it is done, n
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two ways to do the same work, set up and checked to agree."""
+    """Two ways to do the same work, set up and checked to agree; or one way, and how long it may take."""
 
     ours: Call
-    peer: Call
+    peer: Call | float  # a number: the seconds that a call of ours is to take at most
     work: float = 1.0  # how many of the unit one call does: tokens of one generation, say
 
 
@@ -78,7 +78,7 @@ def measure(
       min_seconds: a repeat calls each side as often as the quicker one needs to fill it, and at least once.
       after_repeat: is told each repeat's ratio.
     """
-    quicker = min(_warm_up(pair.ours, clock), _warm_up(pair.peer, clock))
+    quicker = min(_warm_up(call, clock) for call in (pair.ours, pair.peer) if not isinstance(call, float))
     calls = max(1, math.ceil(min_seconds / quicker)) if quicker > 0 else 1
     ours: list[float] = []
     peer: list[float] = []
@@ -95,8 +95,10 @@ def _warm_up(call: Call, clock: Callable[[], float]) -> float:
     return [_seconds(call, 1, clock) for _ in range(WARM_UP_CALLS)][-1]
 
 
-def _seconds(call: Call, calls: int, clock: Callable[[], float]) -> float:
+def _seconds(call: Call | float, calls: int, clock: Callable[[], float]) -> float:
     """Seconds a call, over `calls` of them."""
+    if isinstance(call, float):
+        return call
     start = clock()
     for _ in range(calls):
         call()

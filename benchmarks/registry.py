@@ -70,6 +70,13 @@ def _batch(step: int) -> Pair:
     return batches.make_pair(step)
 
 
+def _pipeline(step: int | None) -> Pair:
+    with cli.native_messages_hidden():
+        from benchmarks import pipeline
+
+    return pipeline.make_step_pair(step) if step is not None else pipeline.make_goal()
+
+
 TORCH = ("torch", "transformers")
 
 ENTRIES = (
@@ -78,4 +85,6 @@ ENTRIES = (
     Entry("prefill/10_pauses", "s/prefill", 1.0, partial(_prefill, 10), TORCH),
     Entry("decode/greedy", "s/token", 1.0, _decode, TORCH),
     Entry("batch/step_1000000", "s/first batch", 1.2, partial(_batch, 1_000_000)),
+    Entry("pipeline/step_1000000", "s/batch", 1.2, partial(_pipeline, 1_000_000)),
+    Entry("pipeline/positions", "s/million positions", 1.0, partial(_pipeline, None)),
 )

@@ -120,7 +120,9 @@ class DataConfig:
             )
         rates = [rate for _, rate in self.prepared_folders]
         if rates and abs(sum(rates) - 1) > 1e-6:
-            raise UserError(f"config.data.prepared = {self.prepared!r}: the rates sum to {sum(rates):g}, but must sum to 1")
+            raise UserError(
+                f"config.data.prepared = {self.prepared!r}: the rates sum to {sum(rates):g}, but must sum to 1"
+            )
 
     @property
     def prepared_folders(self) -> tuple[tuple[str, float], ...]:

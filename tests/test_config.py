@@ -152,3 +152,36 @@ def test_records_of_older_code_lack_new_fields_and_still_read():
     recorded["optimizer"]["unknown"] = 1
     with pytest.raises(UserError, match=r"config\.optimizer\.unknown is no field"):
         configs.from_recorded(recorded)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "folders"),
+    [
+        ("", ()),
+        ("prepared/c4", (("prepared/c4", 1.0),)),
+        ("x=y/c4", (("x=y/c4", 1.0),)),
+        ("c4=0.9, wiki=0.1", (("c4", 0.9), ("wiki", 0.1))),
+    ],
+)
+def test_prepared_folders_and_their_rates(prepared, folders):
+    assert from_config_dict(changed(data__prepared=prepared)).data.prepared_folders == folders
+
+
+@pytest.mark.parametrize(
+    ("prepared", "sentence"),
+    [
+        ("c4=0.9,wiki=0.2", r"the rates sum to 1\.1, but must sum to 1"),
+        ("c4=0.5", r"the rates sum to 0\.5, but must sum to 1"),
+        ("c4=0.9,wiki", r"'wiki' has no rate above 0: of several folders give each its share"),
+        ("c4=1,wiki=0", r"'wiki=0' has no rate above 0"),
+        ("c4=1,wiki=-1", r"'wiki=-1' has no rate above 0"),
+    ],
+)
+def test_rates_that_cannot_be(prepared, sentence):
+    with pytest.raises(UserError, match=sentence):
+        from_config_dict(changed(data__prepared=prepared))
+
+
+def test_prepared_text_or_files_but_not_both():
+    with pytest.raises(UserError, match=r"are both given, but a run reads one or the other"):
+        from_config_dict(changed(data__prepared="c4", data__files="*.txt"))

@@ -41,6 +41,12 @@ def test_sides_take_turns_and_each_goes_first_as_often():
     assert measurement == Measurement(ours=(2.0,) * 4, peer=(4.0,) * 4, calls=1)
 
 
+def test_a_peer_may_be_a_number_of_seconds():
+    machine = Machine()
+    measurement = measure(Pair(machine.call("o", 2.0), 8.0), clock=machine.clock, repeats=2, min_seconds=3.0)
+    assert measurement == Measurement(ours=(2.0, 2.0), peer=(8.0, 8.0), calls=2) and machine.log == "oo" + "oo" * 2
+
+
 def test_warm_up_is_left_out():
     measurement, _ = run([100.0, 7.0, 2.0], [50.0, 9.0, 4.0], repeats=2, min_seconds=1.0)
     assert WARM_UP_CALLS == 2

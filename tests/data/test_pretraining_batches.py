@@ -328,6 +328,42 @@ def test_a_mixture_by_hand():
     assert index.numpy().tolist() == [0, 0, 1, 0, 2, 1, 3, 1]
 
 
+def test_rows_of_a_mixture_are_those_of_its_streams(stream, stream_of):
+    other = stream_of([list(range(600, 600 + 7 * LENGTH + 1))])
+    mixture = blocks.Mixture([stream, other], [0.75, 0.25])
+    kinds = {"rate": 0.0, "separate_documents": False, "n_pauses": 0}
+    rows = joined(train(mixture, num_batches=28, **kinds), "inputs")  # 28 x 4 examples, 28 of them of the other stream
+    from_other = joined(train(other, num_batches=7, batch_size=4, **kinds), "inputs")  # in another order
+    is_other = (rows[:, 0] >= 600) & (rows[:, -1] < 600 + 7 * LENGTH + 1) & (np.arange(len(rows)) % 4 == 3)
+    assert is_other.sum() == 28 and is_other[3::4].all()
+    for epoch in range(4):
+        of_epoch = rows[is_other][7 * epoch : 7 * epoch + 7]
+        assert sorted(of_epoch[:, 0].tolist()) == sorted(from_other[:7, 0].tolist())
+    alone = joined(train(stream, num_batches=21, **kinds), "inputs")
+    np.testing.assert_array_equal(rows[~is_other], alone)  # the first stream is read as it is alone
+
+
+def test_the_same_block_of_two_streams_has_other_pauses(stream):
+    mixture = blocks.Mixture([stream, stream], [0.5, 0.5])
+    inputs = joined(validate(mixture, rate=RATE, separate_documents=False, num_batches=8), "inputs")
+    first, second = inputs[0::2] >= VOCAB_SIZE, inputs[1::2] >= VOCAB_SIZE
+    assert (first != second).any(axis=1).mean() > 0.9
+    np.testing.assert_array_equal(
+        inputs[0::2], joined(validate(stream, rate=RATE, separate_documents=False, num_batches=4), "inputs")
+    )
+
+
+def test_validation_of_a_mixture_sees_all_of_each_stream_then_padding(stream, stream_of):
+    other = stream_of([list(range(700, 700 + 2 * LENGTH + 1))])
+    mixture = blocks.Mixture([stream, other], [0.75, 0.25])
+    batches = validate(mixture, rate=0.0, n_pauses=0)
+    text = joined(batches, "inputs")[joined(batches, "segment_ids") > 0]
+    both = np.concatenate([stream.tokens[:-1], other.tokens[:-1]])  # but the last, which are only targets
+    assert sorted(text.tolist()) == sorted(
+        [*both.tolist(), *([int(stream.tokens[-1])] if (stream.num_tokens - 1) % LENGTH else [])]
+    )
+
+
 # --- Validation's end
 
 
