@@ -29,10 +29,12 @@ def run_units(units: Sequence[Unit], options: str) -> None:
     pipeline | beam.Create(list(units)) | beam.Reshuffle() | beam.Map(_run)
     try:
         pipeline.run().wait_until_finish()
-    except Exception as error:  # Beam's own, with the unit's error in its message
-        if found := re.search(r"UserError: (.*?)(?: \[while running|$)", str(error), re.MULTILINE):
-            raise UserError(found[1]) from error
-        raise
+    except Exception as error:  # the unit's own, or Beam's with the unit's in its message, as the runner has it
+        found = re.search(r"(?:UserError|BadText): (.*)$", str(error), re.MULTILINE)
+        if not isinstance(error, UserError) and not found:
+            raise
+        sentence = found[1] if found else str(error)
+        raise UserError(sentence.partition(" [while running")[0]) from error
 
 
 def _run(unit: Unit) -> None:

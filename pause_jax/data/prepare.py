@@ -184,15 +184,17 @@ def verify(folder: Path) -> int:
     Raises:
       UserError: naming the first that differs.
     """
-    count = 0
-    for split, of_split in shards.read_manifest(folder)["splits"].items():
-        for index, recorded in enumerate(of_split["shards"]):
-            file = shards.shard_file(folder, split, index)
-            with file.open("rb") as content:
-                if hashlib.file_digest(content, "sha256").hexdigest() != recorded["file_sha256"]:
-                    raise shards.damaged(file, "its content does not agree with its checksum")
-            count += 1
-    return count
+    manifest = shards.read_manifest(folder)
+    files = []
+    for split in SPLITS:
+        shards.PreparedStream(folder, split, manifest)  # all of them are there, and of their sizes
+        recorded = manifest["splits"][split]["shards"]
+        files += [(shards.shard_file(folder, split, index), shard) for index, shard in enumerate(recorded)]
+    for file, shard in files:
+        with file.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != shard["file_sha256"]:
+                raise shards.damaged(file, "its content does not agree with its checksum")
+    return len(files)
 
 
 def _state(path: str) -> list[Any]:

@@ -1,0 +1,157 @@
+"""launch.prepare as a user runs it: mistakes, signals, kills at any moment, memory."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONFIG = "--config=experiments/quickstart.py:pause"
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "launch.prepare", CONFIG, *map(str, arguments)]
+
+
+def prepare(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=500, **options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def assert_mistake(done: subprocess.CompletedProcess[str], sentence: str) -> None:
+    assert done.returncode == 2 and sentence in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_mistakes_in_the_command():
+    assert_mistake(prepare(), "error: --out is missing")
+    assert_mistake(prepare("--out=x", "--workers=-1"), "error: --workers=-1 must not be negative")
+    assert_mistake(prepare("--out=x", "--on_bad_text=mend"), "on_bad_text")
+    assert_mistake(prepare("--out=nowhere", "--verify"), "error: nowhere is not prepared")
+    assert_mistake(prepare(f"--out={ROOT / 'README.md'}", "--train_sentencepiece=100"), "exists: give another name")
+
+
+@pytest.mark.slow
+def test_bad_text_then_skipped_then_verified(tmp_path):
+    lines = [json.dumps({"text": f"text {i}"}).encode() for i in range(100)]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*lines, b'{"text": "\xe9"}']))
+    files, out = f"--config.data.files={tmp_path}/a.jsonl", f"--out={tmp_path / 'out'}"
+    assert_mistake(prepare(files, out, "--workers=1"), "a.jsonl is not UTF-8 at byte ")
+    shutil.rmtree(tmp_path / "out")
+    done = prepare(files, out, "--workers=1", "--on_bad_text=skip")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "1 bad documents left out" in done.stdout and f"--config.data.prepared={tmp_path / 'out'}" in done.stdout
+    done = prepare(out, "--verify")
+    assert done.stdout == f"2 shards agree with their checksums: {tmp_path / 'out'}\n"
+
+
+@pytest.mark.slow
+def test_a_tokenizer_trained_here_prepares_text_that_trains(tmp_path):
+    texts = [f"def function_{i}(first, second):\n    return first + {i} * second\n" for i in range(400)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    files, model = f"--config.data.files={tmp_path}/a.jsonl", tmp_path / "a.model"
+    done = prepare(files, f"--out={model}", "--train_sentencepiece=400")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    vocabulary = f"--config.data.vocabulary={model}"
+    done = prepare(files, f"--out={tmp_path / 'out'}", vocabulary, "--workers=1")
+    assert done.returncode == 0, done.stderr
+    train = [sys.executable, "-m", "launch.train", CONFIG, f"--workdir={tmp_path / 'run'}", "--config.train.steps=2",
+             f"--config.data.prepared={tmp_path / 'out'}", "--config.run.validate_every=2"]  # fmt: skip
+    done = subprocess.run([*train, vocabulary], cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    assert_mistake(
+        subprocess.run([*train, f"--workdir={tmp_path / 'other'}"], cwd=ROOT, capture_output=True, text=True),
+        "was prepared with the tokenizer ",
+    )
+
+
+@pytest.fixture
+def many_shards(tmp_path):
+    """Files of 40 MB, which have a range of their own each, and so a shard of either split."""
+    chooser = random.Random(0)
+    words = (ROOT / "pause_jax" / "pauses.py").read_text().split()
+    texts = [" ".join(chooser.choices(words, k=150)) for _ in range(2000)]
+    for number in range(6):
+        with (tmp_path / f"{number}.jsonl").open("w") as file:
+            for line in range(40_000):
+                file.write(json.dumps({"text": f"{line} {texts[line % 2000]}"}) + "\n")
+    return f"--config.data.files={tmp_path}/*.jsonl"
+
+
+def kill_after(running: subprocess.Popen, out: Path, seconds: float) -> bool:
+    """Kill the program so long after it has begun another shard; whether it was still running."""
+    before = set(out.glob("*/*"))
+    while running.poll() is None and set(out.glob("*/*")) <= before:
+        time.sleep(0.02)
+    time.sleep(seconds)
+    alive = running.poll() is None
+    children = psutil.Process(running.pid).children(recursive=True) if alive else []
+    running.kill()
+    running.wait()
+    assert not psutil.wait_procs(children, timeout=10)[1], "a worker outlived the program"
+    return alive
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_in_the_same_folder(tmp_path, many_shards):
+    assert prepare(many_shards, f"--out={tmp_path / 'undisturbed'}").returncode == 0
+    out, chooser, kills = tmp_path / "killed", random.Random(1), 0
+    for _ in range(20):
+        running = subprocess.Popen(command(many_shards, f"--out={out}"), cwd=ROOT, stdout=subprocess.DEVNULL)
+        if not kill_after(running, out, chooser.uniform(0, 1.5)):
+            break
+        kills += 1
+    done = prepare(many_shards, f"--out={out}")
+    assert done.returncode == 0 and kills >= 3, done.stderr
+    assert contents(out) == contents(tmp_path / "undisturbed")
+
+
+@pytest.mark.slow
+def test_a_signal_stops_it_with_what_is_finished_kept(tmp_path, many_shards):
+    out = tmp_path / "out"
+    running = subprocess.Popen(
+        command(many_shards, f"--out={out}", "--workers=1"), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    while running.poll() is None and not list(out.glob("train/*.json")):
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    output, _ = running.communicate(timeout=200)
+    assert running.returncode == 75 and "stopped by SIGTERM; run the same command again" in output
+    assert not list(out.glob("*/*partial*")) and not (out / "manifest.json").exists()
+    done = prepare(many_shards, f"--out={out}")
+    assert done.returncode == 0 and (out / "manifest.json").exists()
+
+
+@pytest.mark.slow
+def test_a_hundred_megabytes_take_less_than_two_gigabytes_of_memory(data_dir, tmp_path):
+    running = subprocess.Popen(
+        command(
+            f"--out={tmp_path / 'out'}", "--workers=2",
+            f"--config.data.files={data_dir / 'pretrain' / 'wikipedia_en_sample.jsonl.gz'}",
+            f"--config.data.vocabulary={data_dir / 'tokenizers' / 't5.spiece.model'}",
+        ), cwd=ROOT,
+    )  # fmt: skip
+    peak = 0
+    while running.poll() is None:
+        memory = 0
+        for process in [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]:
+            try:
+                memory += process.memory_full_info().pss  # shared pages counted once
+            except psutil.Error:  # it has just ended
+                continue
+        peak = max(peak, memory)
+        time.sleep(0.2)
+    assert running.returncode == 0
+    assert 0.5e9 < peak < 2e9
