@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pause_jax.config import DataConfig, PauseConfig
 from pause_jax.data import pretraining, shards
+from pause_jax.data.blocks import Mixture
 from pause_jax.data.shards import Batch, PreparedStream
 from pause_jax.data.stream import TokenStream
 from pause_jax.errors import UserError
@@ -130,7 +131,7 @@ def test_damage_found_while_training_reaches_the_user_as_one_sentence(tmp_path):
     file = shards.shard_file(tmp_path, "train", 0)
     file.write_bytes(flip(file.read_bytes(), 40_000))
     batches = pretraining.train_batches(
-        PreparedStream(tmp_path, "train", manifest), data=DataConfig(length=memory.num_tokens // 2),
+        Mixture([PreparedStream(tmp_path, "train", manifest)], [1.0]), data=DataConfig(length=memory.num_tokens // 2),
         pause=PauseConfig(), seed=0, vocab_size=300, batch_size=2, rows=[0, 1],
     )  # fmt: skip
     with pytest.raises(UserError, match=r"^\S*00000\.array_record is damaged \(.*which makes only what is missing$"):

@@ -73,7 +73,7 @@ def test_a_tokenizer_trained_here_prepares_text_that_trains(tmp_path):
     assert done.returncode == 0, done.stderr
     assert_mistake(
         subprocess.run([*train, f"--workdir={tmp_path / 'other'}"], cwd=ROOT, capture_output=True, text=True),
-        "was prepared with the tokenizer ",
+        "was made with another tokenizer than config.data.vocabulary = 'byte'",
     )
 
 
