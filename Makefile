@@ -13,7 +13,7 @@ help: ## list the targets
 
 venv: $(RUNTIME) ## make or update .venv with what the programs need
 
-quickstart: $(RUNTIME) ## train a small model without and with pauses, and compare them (minutes on a laptop)
+quickstart: $(RUNTIME) ## the whole method in small: two sweeps and a report (a quarter of an hour on two cores)
 	$(PYTHON) -m launch.quickstart
 
 bench: $(BENCH) ## measure our speed against peers in torch, on the CPU (minutes, on a machine that does nothing else)
@@ -23,7 +23,7 @@ test: $(DEV) ## run the fast tests
 	$(PYTHON) -m pytest -m "not slow" -n 2 --dist=loadfile
 
 slow: $(DEV) ## run the slow tests: several processes, kills and resumes, whole programs
-	$(PYTHON) -m pytest -m slow
+	$(PYTHON) -m pytest -m slow -n 2 --dist=worksteal
 
 lint: $(DEV) ## check style and formatting
 	$(PYTHON) -m ruff check .
