@@ -10,7 +10,7 @@ Segment ids number the documents of a row from 1; 0 is padding, whose id and pos
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from pause_jax.policies import Policy
 Placement = Literal["append", "prepend", "filler"]  # the last: an ordinary token in the pauses' place
 # Among prompt and pauses: all see all; the prompt sees itself and the pauses, in order, all before; all in order.
 PrefixAttention = Literal["prefix_and_pauses", "prefix_only", "causal"]
+
+
+Number = TypeVar("Number", int, np.ndarray)
 
 
 class Rows(NamedTuple):
@@ -285,16 +288,18 @@ def add_pauses(
     return np.concatenate([pauses_M, prompt_N] if placement == "prepend" else [prompt_N, pauses_M])
 
 
-def bidirectional_length(attention: PrefixAttention, prefix_length: int, num_pauses: int) -> int:
+def bidirectional_length(attention: PrefixAttention, prefix_length: Number, num_pauses: Number) -> Number:
     """How many positions at a row's start see each other in both directions.
 
     The row has `prefix_length` positions of prompt (left padding and prepended pauses included), `num_pauses` after
-    them, then the target. `prefix_and_pauses` is the paper's literal reading (section 3.1; our default).
+    them, then the target: numbers, or arrays of a row's each. `prefix_and_pauses` is the paper's literal reading
+    (section 3.1; our default).
 
     >>> [bidirectional_length(a, 5, 3) for a in ("prefix_and_pauses", "prefix_only", "causal")]
     [8, 5, 0]
     """
-    return {"prefix_and_pauses": prefix_length + num_pauses, "prefix_only": prefix_length, "causal": 0}[attention]
+    lengths = {"prefix_and_pauses": prefix_length + num_pauses, "prefix_only": prefix_length, "causal": num_pauses * 0}
+    return lengths[attention]
 
 
 class FinetuneRows(NamedTuple):
@@ -306,17 +311,29 @@ class FinetuneRows(NamedTuple):
 
 
 def finetune_rows(
-    contexts: Sequence[np.ndarray], targets: Sequence[np.ndarray], *, context_length: int, target_length: int
+    prompts_BxP: np.ndarray,
+    prompt_lengths_B: np.ndarray,
+    num_pauses_B: np.ndarray,
+    targets_BxA: np.ndarray,
+    target_lengths_B: np.ndarray,
+    *,
+    context_length: int,
+    placement: Placement,
+    vocab_size: int,
+    n_pauses: int,
+    filler: int = 0,
 ) -> FinetuneRows:
-    """Prompts with their pauses, right-aligned, then the targets: T = `context_length` + `target_length` (eq. 4).
+    """Prompts with their pauses, right-aligned, then the targets: T = `context_length` + A (eq. 4).
 
     The last element of each context is next to its target. The loss is on the target's tokens alone, EOS included,
-    the first of them predicted from the context's end: from the last pause, if pauses are appended.
+    the first of them predicted from the context's end: from the last pause, if pauses are appended. What `add_pauses`
+    does to one prompt, this does to all rows at once.
 
     Two rows: the prompt 1 2 with two pauses (100) and the target 7 8, the prompt 3 without any and the target 9:
 
-    >>> rows = finetune_rows([np.array([1, 2, 100, 100]), np.array([3])], [np.array([7, 8]), np.array([9])],
-    ...                      context_length=4, target_length=2)
+    >>> rows = finetune_rows(np.array([[1, 2], [0, 3]]), np.array([2, 1]), np.array([2, 0]),
+    ...                      np.array([[7, 8], [9, 0]]), np.array([2, 1]),
+    ...                      context_length=4, placement="append", vocab_size=100, n_pauses=1)
     >>> rows.ids_BxT
     array([[  1,   2, 100, 100,   7,   8],
            [  0,   0,   0,   3,   9,   0]], dtype=int32)
@@ -325,16 +342,35 @@ def finetune_rows(
            [0, 0, 0, 1, 0]])
 
     Args:
-      contexts: ids of each row, pauses included, one at least and at most `context_length`.
-      targets: ids of each row, at most `target_length`.
+      prompts_BxP: int, right-aligned; the last `prompt_lengths_B` of each row are the prompt.
+      num_pauses_B: int, with `prompt_lengths_B` at most `context_length`.
+      targets_BxA: int, left-aligned.
+      placement, n_pauses, filler: as of `add_pauses`.
+
+    Raises:
+      UserError: pauses where n_pauses is 0.
     """
-    ids_BxT, segments_BxT = np.zeros((2, len(contexts), context_length + target_length), np.int32)
-    for row, (context, target) in enumerate(zip(contexts, targets, strict=True)):
-        start, stop = context_length - len(context), context_length + len(target)
-        ids_BxT[row, start:stop] = np.concatenate([context, target])
-        segments_BxT[row, start:stop] = 1
-    is_target_L = np.arange(1, ids_BxT.shape[1]) >= context_length
-    loss_weights_BxL = (is_target_L & (segments_BxT[:, 1:] > 0)).astype(np.float32)
+    most = int(num_pauses_B.max(initial=0))
+    if placement == "filler":
+        run_M = np.full(most, filler, np.int32)
+    else:
+        run_M = pause_ids(most, vocab_size=vocab_size, n_pauses=n_pauses)
+    lengths_Bx1, pauses_Bx1 = prompt_lengths_B[:, None], num_pauses_B[:, None]
+    in_front = int(placement == "prepend")
+    prompt_end_Bx1 = context_length - pauses_Bx1 * (1 - in_front)
+    first_pause_Bx1 = context_length - pauses_Bx1 - lengths_Bx1 * in_front
+    c_C = np.arange(context_length)
+    is_prompt_BxC = (c_C >= prompt_end_Bx1 - lengths_Bx1) & (c_C < prompt_end_Bx1)
+    is_pause_BxC = (c_C >= first_pause_Bx1) & (c_C < first_pause_Bx1 + pauses_Bx1)
+    ids_BxC = np.zeros(is_prompt_BxC.shape, np.int32)
+    source_BxC = np.clip(c_C - prompt_end_Bx1 + prompts_BxP.shape[1], 0, prompts_BxP.shape[1] - 1)
+    np.copyto(ids_BxC, np.take_along_axis(prompts_BxP, source_BxC, axis=1), where=is_prompt_BxC)
+    if most:
+        np.copyto(ids_BxC, run_M[np.clip(c_C - first_pause_Bx1, 0, most - 1)], where=is_pause_BxC)
+    is_target_BxA = np.arange(targets_BxA.shape[1]) < target_lengths_B[:, None]
+    ids_BxT = np.concatenate([ids_BxC, np.where(is_target_BxA, targets_BxA, 0)], axis=1).astype(np.int32)
+    segments_BxT = np.concatenate([is_prompt_BxC | is_pause_BxC, is_target_BxA], axis=1).astype(np.int32)
+    loss_weights_BxL = np.concatenate([np.zeros_like(is_pause_BxC[:, 1:]), is_target_BxA], axis=1).astype(np.float32)
     return FinetuneRows(ids_BxT, segments_BxT, loss_weights_BxL)
 
 

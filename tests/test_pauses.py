@@ -286,3 +286,29 @@ def test_how_much_is_bidirectional():
     assert pauses.bidirectional_length("prefix_and_pauses", 5, 3) == 8
     assert pauses.bidirectional_length("prefix_only", 5, 3) == 5
     assert pauses.bidirectional_length("causal", 5, 3) == 0
+
+
+@given(data=st.data(), placement=st.sampled_from(["append", "prepend", "filler"]), n_pauses=st.integers(1, 3))
+def test_rows_of_finetuning_are_prompts_with_pauses_beside_their_targets(data, placement, n_pauses):
+    ids, room = st.integers(3, VOCAB_SIZE - 1), data.draw(st.integers(0, 3))
+    rows = data.draw(
+        st.lists(st.tuples(st.lists(ids, max_size=6), st.integers(0, 5), st.lists(ids, max_size=4)), min_size=1)
+    )
+    context_length = max([1, *(len(prompt) + m for prompt, m, _ in rows)]) + room
+    prompts_BxP, targets_BxA = np.zeros((len(rows), 6), int), np.zeros((len(rows), 4), int)
+    for row, (prompt, _, target) in enumerate(rows):
+        prompts_BxP[row, 6 - len(prompt) :] = prompt
+        targets_BxA[row, : len(target)] = target
+    made = pauses.finetune_rows(
+        prompts_BxP, np.array([len(p) for p, _, _ in rows]), np.array([m for _, m, _ in rows]), targets_BxA,
+        np.array([len(t) for _, _, t in rows]), context_length=context_length, placement=placement,
+        vocab_size=VOCAB_SIZE, n_pauses=n_pauses, filler=2,
+    )  # fmt: skip
+    for row, (prompt, m, target) in enumerate(rows):
+        prefix = pauses.add_pauses(
+            prompt, m, placement=placement, vocab_size=VOCAB_SIZE, n_pauses=n_pauses, filler=2
+        ).tolist()
+        before, after = [0] * (context_length - len(prefix)), [0] * (4 - len(target))
+        assert made.ids_BxT[row].tolist() == before + prefix + target + after
+        assert made.segments_BxT[row].tolist() == before + [1] * len(prefix + target) + after
+        assert made.loss_weights_BxL[row].tolist() == [0] * (context_length - 1) + [1] * len(target) + after

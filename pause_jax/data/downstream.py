@@ -45,6 +45,19 @@ class Ragged:
     def __getitem__(self, index: int) -> np.ndarray:
         return self.ids[self.starts[index] : self.starts[index + 1]]
 
+    def first(self, index_B: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first `length` ids of some sequences, left-aligned [B, `length`], and how many each has of them."""
+        start_B, lengths_B = self.starts[index_B], np.minimum(np.diff(self.starts)[index_B], length)
+        return self._take(start_B[:, None] + np.arange(length)), lengths_B
+
+    def last(self, index_B: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The last `length` ids of some sequences, right-aligned [B, `length`], and how many each has of them."""
+        stop_B, lengths_B = self.starts[index_B + 1], np.minimum(np.diff(self.starts)[index_B], length)
+        return self._take(stop_B[:, None] - length + np.arange(length)), lengths_B
+
+    def _take(self, at_BxN: np.ndarray) -> np.ndarray:
+        return self.ids[np.clip(at_BxN, 0, len(self.ids) - 1)]  # beyond a sequence lies another: the caller masks it
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
@@ -186,45 +199,31 @@ def features(
     n_pauses: int,
 ) -> Batch:
     """The features of some examples; of indices after the last, padding. Seeded by (seed, epoch, index)."""
-    contexts, targets = [], []
-    prefix_length_B = np.zeros(len(index_B), np.int32)
-    for row, (epoch, index) in enumerate(zip(epoch_B.tolist(), index_B.tolist(), strict=True)):
-        if index >= len(examples):
-            contexts.append(np.zeros(0, np.int32))
-            targets.append(np.zeros(0, np.int32))
-            continue
-        num_pauses = draw_m_ft(finetune.m_ft, seed=seed, epoch=epoch, example=index)
-        contexts.append(context(examples.prompts[index], num_pauses, finetune=finetune, filler_id=filler_id,
-                                vocab_size=vocab_size, n_pauses=n_pauses))  # fmt: skip
-        targets.append(examples.targets[index][: finetune.target_length])
-        after_prompt = 0 if finetune.placement == "prepend" else num_pauses
-        prefix_length_B[row] = pauses.bidirectional_length(
-            finetune.attention, finetune.context_length - after_prompt, after_prompt
-        )
-    made = pauses.finetune_rows(contexts, targets, context_length=finetune.context_length,
-                                target_length=finetune.target_length)  # fmt: skip
+    exists_B = index_B < len(examples)
+    index_B = np.where(exists_B, index_B, 0)
+    num_pauses_B = np.array(
+        [draw_m_ft(finetune.m_ft, seed=seed, epoch=epoch, example=index)
+         for epoch, index in zip(epoch_B.tolist(), index_B.tolist(), strict=True)]
+    ) * exists_B  # fmt: skip
+    prompts_BxP, prompt_lengths_B = examples.prompts.last(index_B, finetune.prefix_length)
+    targets_BxA, target_lengths_B = examples.targets.first(index_B, finetune.target_length)
+    made = pauses.finetune_rows(
+        prompts_BxP, prompt_lengths_B * exists_B, num_pauses_B, targets_BxA, target_lengths_B * exists_B,
+        context_length=finetune.context_length, placement=finetune.placement, vocab_size=vocab_size, n_pauses=n_pauses,
+        filler=filler_id,
+    )  # fmt: skip
+    after_prompt_B = num_pauses_B * (finetune.placement != "prepend")
+    both_ways_B = pauses.bidirectional_length(
+        finetune.attention, finetune.context_length - after_prompt_B, after_prompt_B
+    )
     return {
         "inputs": made.ids_BxT[:, :-1],
         "targets": made.ids_BxT[:, 1:],
         "loss_weights": made.loss_weights_BxL,
         "positions": pauses.positions(made.segments_BxT[:, :-1]),
         "segment_ids": made.segments_BxT[:, :-1],
-        "prefix_length": prefix_length_B,
+        "prefix_length": (both_ways_B * exists_B).astype(np.int32),
     }
-
-
-def context(
-    prompt: np.ndarray, num_pauses: int, *, finetune: FinetuneConfig, filler_id: int, vocab_size: int, n_pauses: int
-) -> np.ndarray:
-    """A prompt, cut at its beginning to `finetune.prefix_length`, and its pauses."""
-    return pauses.add_pauses(
-        prompt[-finetune.prefix_length :],
-        num_pauses,
-        placement=finetune.placement,
-        vocab_size=vocab_size,
-        n_pauses=n_pauses,
-        filler=filler_id,
-    )
 
 
 def draw_m_ft(m_ft: Sequence[int], *, seed: int, epoch: int, example: int) -> int:
