@@ -39,6 +39,7 @@ from pause_jax.data.ranges import Scan
 from pause_jax.data.shards import Shard
 from pause_jax.errors import UserError
 from pause_jax.reporting.progress import Progress
+from pause_jax.sweeps.workers import core_groups
 from pause_jax.training.signals import StopSignals
 
 FLAGS = flags.FLAGS
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> int:
     if FLAGS["train_sentencepiece"].present:
         train_tokenizer(out, data, FLAGS.train_sentencepiece)
         return cli.EXIT_DONE
-    workers = FLAGS.workers or len(os.sched_getaffinity(0))
+    workers = FLAGS.workers or len(core_groups(1)[0])
     with StopSignals() as stop, Pool(workers, stopping=lambda: stop.requested is not None) as pool:
         try:
             manifest = run(out, data, pool, skip_bad=FLAGS.on_bad_text == "skip")
@@ -118,10 +119,13 @@ def train_tokenizer(out: Path, data: DataConfig, size: int) -> None:
     print(f"train {size:,} pieces on up to {sentencepieces.SAMPLE_BYTES / 1e6:.0f} MB of text: minutes", flush=True)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the trainer would not hear of Python's
     model = sentencepieces.train(data, size)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_bytes(model)
-    partial.replace(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_name(out.name + ".partial")
+        partial.write_bytes(model)
+        partial.replace(out)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be written ({error.strerror}): give another place") from error
     print(f"trained: {out}; use it with --config.data.vocabulary={out}")
 
 

@@ -22,9 +22,7 @@ from pause_jax.data.documents import Piece
 from pause_jax.data.ranges import SPLITS, FilePlan, Scan
 from pause_jax.data.shards import Shard
 from pause_jax.errors import UserError
-from pause_jax.runs import write_atomically
 
-FORMAT = 1
 _FIELDS = ("task", "files", "text_field", "data_dir", "vocabulary")  # of the config: what a unit needs to know
 
 Scanner = Callable[[Sequence[Piece]], Mapping[Piece, Scan]]
@@ -91,7 +89,7 @@ def begin(
     """
     files = ranges.files_of(data) if data.files else {}
     request = {
-        "format": FORMAT,
+        "format": shards.FORMAT,
         "task": source.task,
         "vocabulary": source.vocabulary,
         "text_field": data.text_field,
@@ -106,10 +104,11 @@ def begin(
         if folder.exists() and {entry.name for entry in folder.iterdir()} - {"plan.json.partial"}:
             raise UserError(f"--out={folder} is not empty and holds no preparation: give an empty or a new folder")
         plan = {"request": request, **_cut(data, source, scan_files, files, skip_bad=skip_bad)}
-    folder.mkdir(parents=True, exist_ok=True)
     plan |= {"token_type": source.token_type, "data": {name: getattr(data, name) for name in _FIELDS}}
-    write_atomically(folder / "plan.json", json.dumps(plan))
-    return [Unit(str(folder), split, index) for split in SPLITS for index in range(plan["num_shards"][split])]
+    shards.write_record(folder / "plan.json", plan)
+    return [
+        Unit(str(folder.absolute()), split, index) for split in SPLITS for index in range(plan["num_shards"][split])
+    ]
 
 
 def run_unit(unit: Unit, on_batch: Callable[[int], None] = lambda text_bytes: None) -> Shard:
@@ -167,14 +166,14 @@ def finish(folder: Path, units: Sequence[Unit]) -> dict[str, Any]:
     for orphan in folder.glob("*/*.partial*"):  # of processes that were killed
         orphan.unlink(missing_ok=True)
     manifest = {
-        "format": FORMAT,
+        "format": shards.FORMAT,
         "task": plan["request"]["task"],
         "vocabulary": plan["request"]["vocabulary"],
         "token_type": plan["token_type"],
         "record_tokens": shards.RECORD_TOKENS,
         "splits": splits,
     }
-    write_atomically(folder / "manifest.json", json.dumps(manifest, indent=1))
+    shards.write_record(folder / "manifest.json", manifest, indent=1)
     return manifest
 
 

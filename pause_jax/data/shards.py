@@ -34,6 +34,7 @@ from array_record.python import array_record_module
 from pause_jax.errors import UserError
 from pause_jax.runs import write_atomically
 
+FORMAT = 1  # of the folder; whatever changes what is written counts it up
 RECORD_TOKENS = 8192
 OPEN_SHARDS = 512  # file handles kept, of the 1,024 that many systems allow; opening one takes about 0.5 ms
 _WRITER = "group_size:1,uncompressed"  # zstd would save 30 % of the disk and take a quarter of the reading speed
@@ -90,8 +91,17 @@ def find_shard(file: Path) -> Shard | None:
 
 
 def write_sidecar(file: Path, shard: Shard) -> None:
-    """Mark the shard at `file` as whole."""
-    write_atomically(file.with_suffix(".json"), json.dumps(dataclasses.asdict(shard)))
+    """Mark the shard at `file` as whole. Raises UserError as `write_shard`."""
+    write_record(file.with_suffix(".json"), dataclasses.asdict(shard))
+
+
+def write_record(file: Path, content: Any, indent: int | None = None) -> None:
+    """Write a JSON file of a prepared folder. Raises UserError as `write_shard`."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(content, indent=indent))
+    except OSError as error:
+        raise _unwritable(file, error.strerror) from error
 
 
 def write_shard(file: Path, batches: Iterable[Batch], dtype: TokenType) -> Shard:
@@ -100,24 +110,29 @@ def write_shard(file: Path, batches: Iterable[Batch], dtype: TokenType) -> Shard
     Raises:
       UserError: the disk is full or not to be written to; nothing is left of the attempt.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     # The same shard may be written twice at once: engines start a slow piece of work anew elsewhere.
     partial = file.with_name(f"{file.name}.partial-{socket.gethostname()}-{os.getpid()}")
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         shard = _write(partial, batches, dtype)
         partial.replace(file)
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and partial.name not in str(error):
+    except OSError as error:
+        raise _unwritable(file, error.strerror) from error
+    except RuntimeError as error:
+        if partial.name not in str(error):
             raise  # not ArrayRecord's
-        reason = error.strerror if isinstance(error, OSError) else str(error).partition(";")[0]
-        raise UserError(
-            f"{file} cannot be written ({reason}): make room, then run the same command again; shards that are "
-            "whole are kept"
-        ) from error
+        raise _unwritable(file, str(error).partition(";")[0]) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
     return shard
+
+
+def _unwritable(file: Path, reason: str | None) -> UserError:
+    return UserError(
+        f"{file} cannot be written ({reason}): make room or mend what hinders it, then run the same command again; "
+        "shards that are whole are kept"
+    )
 
 
 def _write(file: Path, batches: Iterable[Batch], dtype: TokenType) -> Shard:
@@ -241,7 +256,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a prepared folder. Raises UserError where there is none."""
     file = folder / "manifest.json"
     try:
-        return json.loads(file.read_text())
+        manifest = json.loads(file.read_text())
+        if (manifest.get("format"), manifest.get("record_tokens")) != (FORMAT, RECORD_TOKENS):
+            raise ValueError(f"its format is not {FORMAT}, of {RECORD_TOKENS} tokens a record")
+        return manifest
     except OSError as error:
         begun = (folder / "plan.json").is_file()
         raise UserError(
@@ -251,7 +269,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from error  # fmt: skip
     except ValueError as error:
         raise UserError(
-            f"{file} is damaged ({error}): run the same launch.prepare again, which writes it anew"
+            f"{file} cannot be used ({error}): run the same launch.prepare again, which writes it anew"
         ) from error
 
 

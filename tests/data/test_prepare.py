@@ -151,6 +151,12 @@ def test_bad_text_stops_or_is_left_out_and_counted(tmp_path):
     assert counts == {"documents": 100, "bad": 4, "blank": 1}
 
 
+def test_where_documents_give_their_tails_what_is_left_out_counts_once(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "%s"}\n{"text": " "}\n[broken\n' % ("some text " * 100))
+    splits = prepare_here(tmp_path / "out", DataConfig(files=str(tmp_path / "a.jsonl")), skip_bad=True)["splits"]
+    assert [(splits[split]["blank"], splits[split]["bad"]) for split in splits] == [(1, 1), (0, 0)]
+
+
 def test_a_long_document_is_kept_whole_and_named(tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "LONG_BYTES", 50_000)
     data = write_lines(tmp_path / "a.jsonl", ["short"] * 60 + ["long " * 20_000])

@@ -145,7 +145,12 @@ def test_no_manifest(tmp_path):
     with pytest.raises(UserError, match="its preparation was not finished, run the same"):
         shards.read_manifest(tmp_path)
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+    with pytest.raises(UserError, match=r"manifest\.json cannot be used \(Expecting property name"):
+        shards.read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format": 1, "record_tokens": 4096}')
+    with pytest.raises(
+        UserError, match=r"manifest\.json cannot be used \(its format is not 1, of 8192 tokens a record"
+    ):
         shards.read_manifest(tmp_path)
 
 
@@ -176,3 +181,12 @@ def test_a_full_disk_leaves_nothing_behind(small_disk):
     with pytest.raises(UserError, match=r"00000\.array_record cannot be written \(.*No space left on device\)"):
         shards.write_shard(file, [Batch(tokens, np.array([len(tokens)]), 0)], np.uint16)
     assert list(file.parent.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "train").write_text("a file where a folder must be")
+    file = shards.shard_file(tmp_path, "train", 0)
+    with pytest.raises(UserError, match=r"00000\.array_record cannot be written \(File exists\)"):
+        shards.write_shard(file, [], np.uint16)
+    with pytest.raises(UserError, match=r"plan\.json cannot be written"):
+        shards.write_record(tmp_path / "train" / "plan.json", {})
