@@ -37,6 +37,7 @@ def make_twins(shape: Shape, n_pauses: int = 0) -> Twins:
     torch.set_num_threads(usable_cores())
     torch.manual_seed(0)
     peer = _hf(shape, shape.vocab_size + n_pauses)
+    peer.loss_type = "ForCausalLM"  # what GPT-2's falls back to, with a warning
     with torch.no_grad():
         for parameter in peer.parameters():
             if parameter.ndim == 1:  # biases start at 0 and norms at 1, where a mistake would not show

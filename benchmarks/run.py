@@ -112,5 +112,7 @@ def _checked(out: str) -> Path:
 if __name__ == "__main__":
     flags.DEFINE_string("only", "", "measure the benchmarks whose names begin so, such as train_step; all if empty")
     flags.DEFINE_string("out", None, "a JSON file to write the results to, in a folder that exists")
-    flags.DEFINE_bool("append", False, "add the results, with date, commit, machine and versions, to " + HISTORY.name)
+    flags.DEFINE_bool(
+        "append", False, "add the results, with date, commit, machine and versions, to benchmarks/history.jsonl"
+    )
     cli.run(main)
