@@ -18,13 +18,13 @@ def get_config(seeds: str = "2") -> Any:
     if not seeds.isdecimal() or int(seeds) < 1:
         raise UserError(f"experiments/sweeps/two_by_two.py:{seeds} does not exist: give a number of seeds")
     pretrain = quickstart.get_config("pause")
-    pretrain.train.steps = 250
+    pretrain.train.steps = 150
     finetune = quickstart.get_config("pause")
     finetune.pauses.rate = 0.0
     finetune.finetune.task = "recall_4"
     finetune.finetune.prefix_length = 12
     finetune.finetune.target_length = 2
-    finetune.train.steps = 400
+    finetune.train.steps = 250
     finetune.train.batch_size = 32
     finetune.optimizer.learning_rate = 1e-3
     sweep = ml_collections.ConfigDict()
@@ -33,5 +33,5 @@ def get_config(seeds: str = "2") -> Any:
         "axes": (("seed", tuple(range(int(seeds)))), ("pauses.rate", (0.0, 0.1))),
     }
     sweep.finetune = {"config": finetune, "axes": (("finetune.m_ft", ((0,), (10,))),)}
-    sweep.evaluate = {"m_inf": (0, 2, 5, 10), "split": "test", "limit": 1024}
+    sweep.evaluate = {"m_inf": (0, 2, 5, 10), "split": "test", "limit": 512}
     return sweep
