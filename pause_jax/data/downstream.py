@@ -22,6 +22,7 @@ from pause_jax.errors import UserError
 Batch = dict[str, np.ndarray]
 
 _READ_AT_ONCE = 512  # examples handed over by TensorFlow
+_STEPS_AT_ONCE = 64  # whose order TensorFlow is asked for: asking costs as much as making the batch
 FEATURES = {
     "inputs": np.int32,
     "targets": np.int32,
@@ -47,13 +48,13 @@ class Ragged:
 
     def first(self, index_B: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """The first `length` ids of some sequences, left-aligned [B, `length`], and how many each has of them."""
-        start_B, lengths_B = self.starts[index_B], np.minimum(np.diff(self.starts)[index_B], length)
-        return self._take(start_B[:, None] + np.arange(length)), lengths_B
+        start_B, stop_B = self.starts[index_B], self.starts[index_B + 1]
+        return self._take(start_B[:, None] + np.arange(length)), np.minimum(stop_B - start_B, length)
 
     def last(self, index_B: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """The last `length` ids of some sequences, right-aligned [B, `length`], and how many each has of them."""
-        stop_B, lengths_B = self.starts[index_B + 1], np.minimum(np.diff(self.starts)[index_B], length)
-        return self._take(stop_B[:, None] - length + np.arange(length)), lengths_B
+        start_B, stop_B = self.starts[index_B], self.starts[index_B + 1]
+        return self._take(stop_B[:, None] - length + np.arange(length)), np.minimum(stop_B - start_B, length)
 
     def _take(self, at_BxN: np.ndarray) -> np.ndarray:
         return self.ids[np.clip(at_BxN, 0, len(self.ids) - 1)]  # beyond a sequence lies another: the caller masks it
@@ -151,7 +152,7 @@ def train_batches(
     rows: Sequence[int],
     start_step: int = 0,
 ) -> Iterator[Batch]:
-    """Batches for training from step `start_step` on, without end, prepared in the background.
+    """Batches for training from step `start_step` on, without end.
 
     Each has the features of `FEATURES`, [len(rows), L], prefix_length [len(rows)]. An epoch visits each example once,
     in an order that is a function of (seed, epoch).
@@ -235,18 +236,19 @@ def draw_m_ft(m_ft: Sequence[int], *, seed: int, epoch: int, example: int) -> in
 
 def _batches(order: Any, make: Any, batch_size: int, rows: Sequence[int], steps: range) -> Iterator[Batch]:
     keep_off_accelerators()
-    make(*np.zeros((2, 1), np.int64))  # a user's mistake is raised here, not as TensorFlow's
-    rows_R, names = np.asarray(rows, np.int64), list(FEATURES)
+    make(*np.zeros((2, 1), np.int64))  # a user's mistake is raised here, not at the first batch
+    rows_R = np.asarray(rows, np.int64)
 
-    def make_listed(epoch_R: np.ndarray, index_R: np.ndarray) -> list[np.ndarray]:
-        made = make(epoch_R, index_R)
-        return [made[name] for name in names]
+    def batches() -> Iterator[Batch]:
+        for start in range(steps.start, steps.stop, _STEPS_AT_ONCE):
+            step_S = np.arange(start, min(start + _STEPS_AT_ONCE, steps.stop))
+            example_SxR = step_S[:, None] * batch_size + rows_R
+            epoch_SxR, index_SxR = (
+                x.numpy().reshape(example_SxR.shape) for x in order(tf.constant(example_SxR.ravel()))
+            )
+            yield from map(make, epoch_SxR, index_SxR)
 
-    def step_rows(step: tf.Tensor) -> list[tf.Tensor]:
-        return tf.numpy_function(make_listed, order(step * batch_size + rows_R), list(FEATURES.values()))
-
-    dataset = tf.data.Dataset.range(steps.start, steps.stop).map(step_rows).prefetch(tf.data.AUTOTUNE)
-    return (dict(zip(names, arrays, strict=True)) for arrays in dataset.as_numpy_iterator())
+    return batches()
 
 
 def _join(parts: Sequence[tf.RaggedTensor]) -> Ragged:

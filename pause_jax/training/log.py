@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -118,7 +119,8 @@ class StepLog:
         if "validation/loss" in record:
             fields["validation"] = f"{record['validation/loss']:.3f}"
         fields["text tokens/s"] = f"{record['text_tokens_per_second']:,.0f}"
-        if record["data_seconds_share"] > SLOW_DATA:
+        # On a single core, making batches and training take turns: there the share tells nothing.
+        if record["data_seconds_share"] > SLOW_DATA and len(os.sched_getaffinity(0)) > 1:
             fields["waiting for data"] = f"{record['data_seconds_share']:.0%}"
         if self.counters.skipped_steps:
             fields["skipped"] = str(self.counters.skipped_steps)
