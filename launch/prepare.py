@@ -32,6 +32,7 @@ from absl import flags
 
 from launch import cli, train
 from pause_jax.config import DataConfig
+from pause_jax.cores import available_cores
 from pause_jax.data import prepare, ranges
 from pause_jax.data.documents import Piece
 from pause_jax.data.prepare import Unit
@@ -39,7 +40,6 @@ from pause_jax.data.ranges import Scan
 from pause_jax.data.shards import Shard
 from pause_jax.errors import UserError
 from pause_jax.reporting.progress import Progress
-from pause_jax.sweeps.workers import core_groups
 from pause_jax.training.signals import StopSignals
 
 FLAGS = flags.FLAGS
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     if FLAGS["train_sentencepiece"].present:
         train_tokenizer(out, data, FLAGS.train_sentencepiece)
         return cli.EXIT_DONE
-    workers = FLAGS.workers or len(core_groups(1)[0])
+    workers = FLAGS.workers or len(available_cores())
     with StopSignals() as stop, Pool(workers, stopping=lambda: stop.requested is not None) as pool:
         try:
             manifest = run(out, data, pool, skip_bad=FLAGS.on_bad_text == "skip")

@@ -24,6 +24,7 @@ from absl import flags
 
 from launch import cli, evaluate, flag_errors, train
 from pause_jax import config as configs
+from pause_jax.cores import available_cores
 from pause_jax.errors import UserError
 from pause_jax.reporting import tables
 from pause_jax.reporting.comparisons import Failure, Report
@@ -93,7 +94,7 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, count: int) -> Literal[
     workdir.mkdir(parents=True, exist_ok=True)
     write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
     left = schedule.with_status("waiting")
-    count = max(1, min(count or len(workers.core_groups(1)[0]), len(left)))
+    count = max(1, min(count or len(available_cores()), len(left)))
     with StopSignals() as stop, Table(schedule, count) as table:
         pool = [workers.Worker(SETUP, cores) for cores in workers.core_groups(count)] if left else []
         try:

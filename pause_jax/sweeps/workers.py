@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
+from pause_jax.cores import available_cores
 from pause_jax.errors import UserError
 
 Outcome = Literal["done", "stopped", "failed", "mistaken"]  # the last: a UserError, which no retry can cure
@@ -96,7 +97,7 @@ def ready(workers: Sequence[Worker], timeout: float) -> list[Worker]:
 
 def core_groups(workers: int) -> list[list[int]]:
     """The cores of this machine that we may use, dealt to so many workers."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    cores = available_cores()
     return [cores[i::workers] or [cores[i % len(cores)]] for i in range(workers)]
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 
+from pause_jax.cores import available_cores
 from pause_jax.errors import RunStopped
 from pause_jax.reporting.progress import Progress
 from pause_jax.reporting.writers import MetricWriter
@@ -120,7 +120,7 @@ class StepLog:
             fields["validation"] = f"{record['validation/loss']:.3f}"
         fields["text tokens/s"] = f"{record['text_tokens_per_second']:,.0f}"
         # On a single core, making batches and training take turns: there the share tells nothing.
-        if record["data_seconds_share"] > SLOW_DATA and len(os.sched_getaffinity(0)) > 1:
+        if record["data_seconds_share"] > SLOW_DATA and len(available_cores()) > 1:
             fields["waiting for data"] = f"{record['data_seconds_share']:.0%}"
         if self.counters.skipped_steps:
             fields["skipped"] = str(self.counters.skipped_steps)
