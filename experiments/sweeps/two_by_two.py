@@ -18,13 +18,13 @@ def get_config(seeds: str = "2") -> Any:
     if not seeds.isdecimal() or int(seeds) < 1:
         raise UserError(f"experiments/sweeps/two_by_two.py:{seeds} does not exist: give a number of seeds")
     pretrain = quickstart.get_config("pause")
-    pretrain.train.steps = 150
+    pretrain.train.steps = 100
     finetune = quickstart.get_config("pause")
     finetune.pauses.rate = 0.0
-    finetune.finetune.task = "recall_4"
-    finetune.finetune.prefix_length = 12
+    finetune.finetune.task = "recall_2"
+    finetune.finetune.prefix_length = 8
     finetune.finetune.target_length = 2
-    finetune.train.steps = 250
+    finetune.train.steps = 150
     finetune.train.batch_size = 32
     finetune.optimizer.learning_rate = 1e-3
     sweep = ml_collections.ConfigDict()

@@ -44,8 +44,8 @@ def test_the_whole_method_then_found_finished(tmp_path, monkeypatch, capfd):
     first = capfd.readouterr().out
     folder = tmp_path / "runs" / "quickstart"
     rows = read_results(folder / "results.csv")
-    assert {row.task for row in rows} == {"count_parity_24", "recall_4"}
-    assert {(row.pretrain, row.finetune) for row in rows if row.task == "recall_4"} == {
+    assert {row.task for row in rows} == {"count_parity_24", "recall_2"}
+    assert {(row.pretrain, row.finetune) for row in rows if row.task == "recall_2"} == {
         (pretrain, finetune) for pretrain in ("std", "pause") for finetune in ("std", "pause")
     }
     assert (folder / "losses.png").stat().st_size > 10_000 and (folder / "report" / "report.html").is_file()
