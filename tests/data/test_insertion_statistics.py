@@ -205,13 +205,13 @@ def test_pauses_do_not_depend_on_the_token(rows, vocabulary, mode, step):
 def test_exact_loses_no_text(sample, rows, vocabulary, policy):
     inputs_RxL = rows(mode="exact", **ALL[policy])
     text = inputs_RxL[inputs_RxL < vocabulary.vocab_size]
-    np.testing.assert_array_equal(text, sample[1].train.tokens[: len(text)])
-    assert sample[1].train.num_tokens - len(text) <= LENGTH - PAUSES + 1  # the last block, which is padded
+    np.testing.assert_array_equal(text, sample[1].train.streams[0].tokens[: len(text)])
+    assert sample[1].train.streams[0].num_tokens - len(text) <= LENGTH - PAUSES + 1  # the last block, which is padded
 
 
 @pytest.mark.parametrize("policy", ALL)
 def test_trim_keeps_the_head_of_each_block(sample, rows, vocabulary, policy):
-    tokens = sample[1].train.tokens
+    tokens = sample[1].train.streams[0].tokens
     for row, inputs_L in enumerate(rows(**ALL[policy])):
         text = inputs_L[inputs_L < vocabulary.vocab_size]
         np.testing.assert_array_equal(text, tokens[row * LENGTH : row * LENGTH + len(text)])
@@ -251,7 +251,7 @@ def may_hold(tokens, vocabulary, boundary):
 @pytest.mark.parametrize("boundary", ["word", "sentence"])
 def test_boundary_goes_where_words_or_sentences_start(sample, rows, vocabulary, boundary):
     inputs_RxL = rows(mode="exact", **ALL[f"{boundary}s"])
-    tokens, num_text = sample[1].train.tokens, LENGTH - PAUSES
+    tokens, num_text = sample[1].train.streams[0].tokens, LENGTH - PAUSES
     chosen_16, expected_16, variance_16 = np.zeros((3, 16))
     for row, inputs_L in enumerate(inputs_RxL):
         counts = gap_counts(inputs_L >= vocabulary.vocab_size)[1:]  # gap 0 is the last one of the block before
