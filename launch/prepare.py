@@ -40,6 +40,7 @@ from pause_jax.data.ranges import Scan
 from pause_jax.data.shards import Shard
 from pause_jax.errors import UserError
 from pause_jax.reporting.progress import Progress
+from pause_jax.sweeps.workers import die_with_parent
 from pause_jax.training.signals import StopSignals
 
 FLAGS = flags.FLAGS
@@ -228,7 +229,7 @@ def _start_worker(text_bytes: Synchronized[int], parent: int) -> None:
     _text_bytes = text_bytes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, args=(parent,), daemon=True).start()
+    threading.Thread(target=die_with_parent, args=(parent,), daemon=True).start()
     os.environ.update(TF_NUM_INTEROP_THREADS="1", TF_NUM_INTRAOP_THREADS="1")
     with cli.native_messages_hidden():
         from pause_jax.data import corpora, host  # noqa: F401 - imported now, while nothing can be missed
@@ -243,12 +244,6 @@ def _tell(text_bytes: int) -> None:
     assert _text_bytes is not None
     with _text_bytes.get_lock():
         _text_bytes.value += text_bytes
-
-
-def _die_with_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 if __name__ == "__main__":

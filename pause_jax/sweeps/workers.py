@@ -105,7 +105,7 @@ def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: 
     """The process: jobs in, reports out, until None or the end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the sweep asks each to stop
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # between jobs; a run under way has its own handler
-    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=die_with_parent, args=(os.getppid(),), daemon=True).start()
     os.environ.update(setup.environment)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
@@ -133,8 +133,11 @@ def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: 
             startup = 0.0
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ends this process soon after the sweep's was killed: started anew, it must be alone in the runs' folders."""
+def die_with_parent(parent: int) -> None:
+    """Ends this process soon after its parent was killed, which, started anew, must be alone in its folders.
+
+    For a thread of its own; `parent` is the parent's process number.
+    """
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
