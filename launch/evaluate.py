@@ -45,7 +45,8 @@ def main(argv: list[str]) -> int:
     from pause_jax import checkpoints
 
     run = f"{FLAGS.run.rstrip('/')}/checkpoints/{FLAGS.step}" if FLAGS.step is not None else FLAGS.run
-    results = evaluate(run, FLAGS.tasks, m_inf, split=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit)
+    results = evaluate(run, FLAGS.tasks, m_inf, split=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit,
+                       data_dir=FLAGS.data_dir)  # fmt: skip
     add_results(out, results)
     show(results)
     print(f"rows: {out}\nanswers: {checkpoints.locate(run)[0].path / 'predictions'}")
@@ -70,11 +71,13 @@ def evaluate(
     split: str = "test",
     batch_size: int = 64,
     limit: int | None = None,
+    data_dir: str | None = None,
     model: str = "",
 ) -> list[Result]:
     """Rows for every task, M_inf and metric; writes the answers beside the run.
 
     Args:
+      data_dir: where official files lie; None: where the run's config says.
       model: the rows' `model`; the number of parameters where it is empty.
 
     Raises:
@@ -94,7 +97,11 @@ def evaluate(
             f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
         )
     vocabulary = config.data.vocabulary
-    sets = [evaluation.read_examples(name, vocabulary=vocabulary, split=split, limit=limit) for name in tasks]
+    data_dir = config.data.data_dir if data_dir is None else data_dir
+    sets = [
+        evaluation.read_examples(name, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=limit)
+        for name in tasks
+    ]
     filler = downstream.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
     model = model or tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
     results, done, total = [], 0, len(m_inf) * sum(len(examples.prompts) for examples in sets)
@@ -195,5 +202,8 @@ if __name__ == "__main__":
     flags.DEFINE_string("out", None, "the CSV file to add rows to, such as results.csv")
     flags.DEFINE_string("split", "test", "of the task: train, validation (a part of the training data) or test")
     flags.DEFINE_integer("batch_size", 64, "examples at a time; the numbers do not depend on it")
+    flags.DEFINE_string(
+        "data_dir", None, "where tasks find their official files; without it where the run's config says"
+    )
     flags.DEFINE_integer("limit", None, "evaluate the first so many examples only")
     cli.run(main)

@@ -99,7 +99,7 @@ class DataConfig:
     prepared: str = ""  # in place of `task` and `files`: a folder of launch.prepare, or several: "c4=0.9,wiki=0.1"
     files: str = ""  # glob of your own text: *.txt (a file is a document) or *.jsonl, *.json (a line is one), or .gz
     validation_files: str = ""  # glob of text to hold out; "": 5 % of `files`
-    data_dir: str = ""  # where TensorFlow Datasets were prepared, for a `task` that reads one; "": its own default
+    data_dir: str = ""  # where a task of files finds them (docs/tasks.md); of TensorFlow Datasets, "" is their default
     text_field: str = "text"  # the field of a JSON line that holds the document
     vocabulary: str = "byte"  # "byte", or the path of a SentencePiece model
     length: int = 256  # positions in a row
@@ -354,9 +354,10 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def identity(config: Config, manifest: Mapping[str, Any]) -> str:
-    """Fingerprint of what a run computes: the config without `run` and `train.steps`, plus the data manifest.
+    """Fingerprint of what a run computes: the config but `run`, `train.steps` and `data.data_dir`, and the manifest.
 
-    Two folders with one identity hold the same run; `steps` is left out, so that a run can be prolonged.
+    Two folders with one identity hold the same run; `steps` is left out so that a run can be prolonged, `data_dir` as
+    the manifest tells what was found there.
     """
     content = {"config": _identity_fields(config), "data": dict(manifest)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -388,6 +389,7 @@ def _identity_fields(config: Config) -> dict[str, Any]:
     fields = to_dict(config)
     del fields["run"]
     del fields["train"]["steps"]
+    del fields["data"]["data_dir"]
     return fields
 
 

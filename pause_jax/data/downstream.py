@@ -98,7 +98,8 @@ def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
     """
     fingerprint = tokenizer.fingerprint(data.vocabulary)
     train, validation = (
-        _examples(finetune.task, data.vocabulary, fingerprint, split) for split in ("train", "validation")
+        _examples(finetune.task, data.vocabulary, fingerprint, data.data_dir, split)
+        for split in ("train", "validation")
     )
     manifest = {
         "task": finetune.task,
@@ -110,8 +111,8 @@ def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
 
 
 @functools.lru_cache(maxsize=4)  # a process that trains many runs reads them once
-def _examples(task: str, vocabulary: str, fingerprint: str, split: str) -> Examples:
-    return read_examples(tasks.get(task, vocabularies.load(vocabulary)), split)
+def _examples(task: str, vocabulary: str, fingerprint: str, data_dir: str, split: str) -> Examples:
+    return read_examples(tasks.get(task, vocabularies.load(vocabulary), data_dir), split)
 
 
 def filler_id(filler: str, vocabulary: seqio.Vocabulary) -> int:

@@ -12,18 +12,20 @@ from pause_jax.errors import UserError
 from pause_jax.evaluation.evaluator import TaskExamples
 
 
-def read_examples(name: str, *, vocabulary: str, split: str, limit: int | None = None) -> TaskExamples:
+def read_examples(
+    name: str, *, vocabulary: str, split: str, data_dir: str = "", limit: int | None = None
+) -> TaskExamples:
     """The examples of a split of a task, or its first `limit`, tokenized.
 
     Args:
-      vocabulary: as `config.data.vocabulary`.
+      vocabulary, data_dir: as of `config.data`.
 
     Raises:
       UserError: no such task or split, or it has no examples.
     """
     keep_off_accelerators()
     words = vocabularies.load(vocabulary)
-    task = tasks.get(name, words)
+    task = tasks.get(name, words, data_dir)
     if split not in task.splits:
         raise UserError(f"task {name!r} has no split {split!r}; it has {', '.join(task.splits)}")
     dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
