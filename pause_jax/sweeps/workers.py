@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import multiprocessing as mp
 import os
@@ -109,12 +110,9 @@ def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: 
     os.environ.update(setup.environment)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
+    clock = CompileClock()
     with _output_to(Path(os.devnull)):
-        clock = CompileClock()
-        for module in setup.preload:
-            importlib.import_module(module)
-        module, name = setup.function.split(":")
-        run = getattr(importlib.import_module(module), name)
+        run = _start_up(setup, clock)
     startup = time.time() - started
     with contextlib.suppress(EOFError):
         while (message := connection.recv()) is not None:
@@ -131,6 +129,22 @@ def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: 
                 )
             )
             startup = 0.0
+
+
+def _start_up(setup: Setup, clock: CompileClock) -> Callable[[Any], Outcome]:
+    """What runs a job, everything imported; where that fails, a function that tells so in each job's log."""
+    try:
+        clock.listen()
+        for module in setup.preload:
+            importlib.import_module(module)
+        module, name = setup.function.split(":")
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        return functools.partial(_raise, error)
+
+
+def _raise(error: Exception, job: Any) -> Outcome:
+    raise error
 
 
 def die_with_parent(parent: int) -> None:
@@ -155,12 +169,13 @@ def _run(run: Callable[[Any], Outcome], job: Any) -> Report:
 
 
 class CompileClock:
-    """Seconds that JAX has spent tracing, lowering and compiling in this process since this was made."""
+    """Seconds that JAX has spent tracing, lowering and compiling in this process since `listen` was called."""
 
-    def __init__(self) -> None:
+    seconds = 0.0
+
+    def listen(self) -> None:
         import jax
 
-        self.seconds = 0.0
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
     def _listen(self, event: str, duration_secs: float, **unused: str | int) -> None:

@@ -86,3 +86,11 @@ def test_cores_are_dealt_evenly():
     assert sorted(core for group in core_groups(len(cores)) for core in group) == cores
     assert all(len(group) == 1 for group in core_groups(len(cores)))
     assert all(group for group in core_groups(3 * len(cores)))  # more workers than cores share them
+
+
+def test_what_keeps_a_worker_from_starting_is_told(tmp_path):
+    worker = Worker(Setup(f"{__name__}:work", preload=("no_such_module",), environment=ENVIRONMENT), core_groups(1)[0])
+    report = do(worker, "a", tmp_path / "log")
+    worker.close()
+    assert (report.outcome, report.message) == ("failed", "ModuleNotFoundError: No module named 'no_such_module'")
+    assert "Traceback" in (tmp_path / "log").read_text()
