@@ -1,13 +1,14 @@
 """Checkpoints through Orbax: written in the background, restored onto any mesh and any number of processes.
 
-A step's folder holds three items: `params` and `optimizer` (arrays) and `meta` (JSON). A folder without its
-commit mark was not written to the end and is not seen; one that cannot be read is set aside with a warning,
-and the one before it is used.
+A step's folder holds three items: `params` and `optimizer` (arrays) and `meta` (JSON, the arrays' checksums among it).
+A folder without its commit mark was not written to the end and is not seen; one that cannot be read, or whose arrays
+are not what was saved, is set aside with a warning, and the one before it is used.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
+from pause_jax import checksums
 from pause_jax.config import Config
 from pause_jax.distributed import sharding
 from pause_jax.errors import UserError
@@ -48,6 +50,8 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         optimizer = {"opt_state": state["opt_state"], "step": state["step"]}
+        meta = meta | {"checksums": {"params": checksums.of_arrays(state["params"]),
+                                     "optimizer": checksums.of_arrays(optimizer)}}  # fmt: skip
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -61,7 +65,7 @@ class Checkpoints:
         """The newest readable checkpoint, laid out as `abstract` (shapes, dtypes, shardings); None when there is none.
 
         Raises:
-          UserError: there are checkpoints, and none of them can be read.
+          UserError: there are checkpoints, now or when the run was last started, and none of them can be read.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
@@ -71,10 +75,10 @@ class Checkpoints:
                 logging.warning("checkpoint %s cannot be read (%s): trying the one before it",
                                 self._folder / str(step), str(error).split("\n")[0][:200])  # fmt: skip
                 self._set_aside(step)
-        if steps:
+        if damaged := sorted(folder.name for folder in self._folder.glob("*.damaged")):
             raise UserError(
-                f"none of the checkpoints in {self._folder} can be read; they were renamed to *.damaged: "
-                "restore one from a copy, or give another --workdir to start afresh"
+                f"none of the checkpoints in {self._folder} can be read; they are {', '.join(damaged)} now: restore "
+                "one from a copy, delete them to start this run afresh, or give another --workdir"
             )
         return None
 
@@ -93,6 +97,9 @@ class Checkpoints:
                 meta=ocp.args.JsonRestore(),
             ),
         )
+        recorded = items.meta.get("checksums", {})
+        for item in ("params", "optimizer"):
+            _verify(items[item], recorded.get(item))
         return Restored({"params": items.params, **items.optimizer}, items.meta)
 
     def _set_aside(self, step: int) -> None:
@@ -125,16 +132,25 @@ def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.M
     """The parameters alone of one checkpoint of the run whose config this is, cut over `mesh`.
 
     Raises:
-      UserError: the checkpoint cannot be read.
+      UserError: the checkpoint cannot be read, or its arrays are not what was saved.
     """
     shardings = sharding.param_shardings(config.model, config.pauses.n_pauses, mesh)
     abstract = with_shardings(decoder.abstract_params(config.model, config.pauses.n_pauses), shardings)
     with ocp.StandardCheckpointer() as checkpointer:
         try:
-            return checkpointer.restore(folder.absolute() / str(step) / "params", abstract)
+            params = checkpointer.restore(folder.absolute() / str(step) / "params", abstract)
+            meta = json.loads((folder / str(step) / "meta" / "metadata").read_text())
+            _verify(params, meta.get("checksums", {}).get("params"))
+            return params
         except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
             reason = str(error).split("\n")[0][:200]
             raise UserError(f"checkpoint {folder / str(step)} cannot be read ({reason}): choose another step") from None
+
+
+def _verify(arrays: Any, recorded: dict[str, int] | None) -> None:
+    """Raises ValueError where arrays differ from their checksums; checkpoints of older versions have none."""
+    if recorded is not None and (differing := checksums.differing(arrays, recorded)):
+        raise ValueError(f"{differing[0]} is not what was saved: its checksum differs")
 
 
 def with_shardings(shapes: Any, shardings: Any) -> Any:

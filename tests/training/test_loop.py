@@ -3,10 +3,12 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from pause_jax import checkpoints, trees
@@ -264,6 +266,27 @@ def test_a_damaged_checkpoint_is_set_aside_for_the_one_before(tmp_path):
     assert (folder.checkpoints / "6.damaged").is_dir()
     for path, leaf in params(straight).items():
         np.testing.assert_array_equal(leaf, params(folder)[path], err_msg=path)
+
+
+def test_flipped_bits_are_found_and_nothing_starts_over_damage(tmp_path):
+    """A checkpoint whose content was changed and written again is whole to Orbax: only the checksums know."""
+    _, folder = run(tmp_path, make_config(4, checkpoint_every=2))
+    for step in (2, 4):
+        item = folder.checkpoints / str(step) / "params"
+        with ocp.StandardCheckpointer() as checkpointer:
+            arrays = checkpointer.restore(item)
+            bits = np.array(arrays["final_norm"]["scale"]).view(np.uint32)
+            bits[3] ^= 1  # the lowest bit of the mantissa
+            arrays["final_norm"]["scale"] = bits.view(np.float32)
+            checkpointer.save(item, arrays, force=True)
+    with pytest.raises(UserError, match="final_norm/scale is not what was saved: its checksum differs"):
+        params(folder)
+    for _ in range(2):  # the second start finds no checkpoint, but what is left of two
+        with pytest.raises(UserError, match=r"they are 2.damaged, 4.damaged now: restore one"):
+            run(tmp_path, make_config(4, checkpoint_every=2))
+    for damaged in folder.checkpoints.glob("*.damaged"):
+        shutil.rmtree(damaged)
+    assert run(tmp_path, make_config(4, checkpoint_every=2))[0] == "finished"
 
 
 def test_retention(tmp_path):

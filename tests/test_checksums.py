@@ -1,0 +1,58 @@
+"""Checksums: by hand, on any mesh, and every flipped bit."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax.sharding import NamedSharding, PartitionSpec
+
+from pause_jax import checksums
+from pause_jax.config import MeshConfig
+from pause_jax.distributed import mesh
+
+ARRAYS = {
+    "a": {"b": np.arange(48, dtype=np.float32).reshape(8, 6) - 7.5},
+    "c": np.arange(16).astype(jnp.bfloat16),
+    "step": np.int32(7),
+    "mask": np.arange(4) % 2 == 0,
+}
+
+
+def by_hand(array):
+    array = np.asarray(array)
+    bits = array.astype(np.uint32) if array.dtype == bool else array.view(f"uint{8 * array.dtype.itemsize}")
+    return sum(int(b) * (i * 2654435761 * 2 + 1) for i, b in enumerate(bits.ravel())) % 2**32
+
+
+def test_by_hand():
+    got = checksums.of_arrays(ARRAYS)
+    assert got == {
+        "a/b": by_hand(ARRAYS["a"]["b"]),
+        "c": by_hand(ARRAYS["c"]),
+        "step": 7,
+        "mask": by_hand(ARRAYS["mask"]),
+    }
+
+
+@pytest.mark.parametrize("spec", [("data", "fsdp"), (("data", "fsdp"), None), (None, "fsdp")])
+def test_the_same_on_any_mesh(spec):
+    on = NamedSharding(mesh.make_mesh(MeshConfig(data=4, fsdp=2)), PartitionSpec(*spec))
+    sharded = jax.device_put(ARRAYS["a"]["b"], on)
+    assert checksums.of_arrays({"x": sharded}) == {"x": by_hand(ARRAYS["a"]["b"])}
+
+
+@given(st.integers(0, 47), st.integers(0, 31))
+def test_every_flipped_bit_is_found(element, bit):
+    array = ARRAYS["a"]["b"].copy()
+    array.view(np.uint32).ravel()[element] ^= np.uint32(1 << bit)
+    changed = ARRAYS | {"a": {"b": array}}
+    assert checksums.differing(changed, checksums.of_arrays(ARRAYS)) == ["a/b"]
+
+
+def test_swapped_elements_are_found():
+    array = ARRAYS["a"]["b"][:, ::-1].copy()
+    assert checksums.differing({"a": {"b": array}}, checksums.of_arrays(ARRAYS)) == ["a/b"]
