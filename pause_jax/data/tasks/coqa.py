@@ -1,8 +1,9 @@
 """CoQA: conversations on a story, each answer free text (Reddy et al., 2019). One example is one turn.
 
 The test split is the official development file, all turns of all stories. By default the history in a prompt is gold:
-the first annotator's questions and answers. For predicted history, make each prompt anew with `prompt`, the turns of
-a `conversations` in order. The question stands last, so that a prompt cut from the left keeps it.
+the questions with the first annotator's answers. For predicted history, go through the turns of `conversations` (of
+`official.texts`) in order and make each one's prompt with `prompt`, the model's answers in it. The question stands
+last, so that a prompt cut from the left keeps it.
 """
 
 from __future__ import annotations

@@ -167,12 +167,18 @@ def examples(name: str, split: str, data_dir: str) -> list[Example]:
     return [e for e in _read_all(name, "train", data_dir) if splits.is_validation(e.group) == held_out]
 
 
+def texts(name: str, split: str, data_dir: str) -> list[Text]:
+    """The official files of "train" or "test". Raises UserError as `examples` does."""
+    source = _SOURCES[name]
+    paths = [_find(source, split, file, data_dir)[0] for file in source.files[split]]
+    return [Text(path, _read_text(path)) for path in paths]
+
+
 @functools.lru_cache(maxsize=2)  # train and validation are read one after the other
 def _read_all(name: str, split: str, data_dir: str) -> tuple[Example, ...]:
     source = _SOURCES[name]
-    files = [_find(source, split, file, data_dir) for file in source.files[split]]
-    found = tuple(source.read(*(Text(path, _read_text(path)) for path, _ in files)))
-    _check(found, *files[0])
+    found = tuple(source.read(*texts(name, split, data_dir)))
+    _check(found, *_find(source, split, source.files[split][0], data_dir))
     return found
 
 
