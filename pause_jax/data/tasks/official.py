@@ -91,11 +91,22 @@ class Text:
         except ValueError as error:
             raise UserError(f"{self.path} is not JSON ({error}): get the file again") from None
 
+    def data(self, version: str) -> list[Any]:
+        """Of a JSON file with the fields `version` and `data`, the second. Raises UserError for another version."""
+        content = self.json()
+        with self.at("at the top"):
+            found, data = content["version"], list(content["data"])
+        if found != version:
+            raise UserError(f"{self.path} is of version {found!r}: get the file of version {version!r}")
+        return data
+
     @contextlib.contextmanager
     def at(self, where: str) -> Iterator[None]:
         """Within it, a field that is missing or of another type is a UserError; `where` is "line 7", say."""
         try:
             yield
+        except UserError:
+            raise
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
             raise UserError(
@@ -156,13 +167,18 @@ def examples(name: str, split: str, data_dir: str) -> list[Example]:
     return [e for e in _read_all(name, "train", data_dir) if splits.is_validation(e.group) == held_out]
 
 
+def texts(name: str, split: str, data_dir: str) -> list[Text]:
+    """The official files of "train" or "test". Raises UserError as `examples` does."""
+    source = _SOURCES[name]
+    paths = [_find(source, split, file, data_dir)[0] for file in source.files[split]]
+    return [Text(path, _read_text(path)) for path in paths]
+
+
 @functools.lru_cache(maxsize=2)  # train and validation are read one after the other
 def _read_all(name: str, split: str, data_dir: str) -> tuple[Example, ...]:
     source = _SOURCES[name]
-    files = [_find(source, split, file, data_dir) for file in source.files[split]]
-    texts = [Text(path, _read_text(path)) for path, _ in files]
-    found = tuple(source.read(*texts))
-    _check(found, *files[0])
+    found = tuple(source.read(*texts(name, split, data_dir)))
+    _check(found, *_find(source, split, source.files[split][0], data_dir))
     return found
 
 
@@ -234,6 +250,15 @@ def _ragged(rows: Iterable[Sequence[str]]) -> tf.RaggedTensor:
     rows = list(rows)
     values = tf.constant([value for row in rows for value in row], tf.string)
     return tf.RaggedTensor.from_row_lengths(values, [len(row) for row in rows])
+
+
+def gold_answers(answers: list[str]) -> tuple[str, ...]:
+    """An example's right answers, each once, to the last space. Raises ValueError where there is none."""
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise ValueError(f"the answers are {answers!r}, no list of texts")
+    if not any(answer.strip() for answer in answers):
+        raise ValueError("there is no answer")
+    return tuple(dict.fromkeys(answers))
 
 
 def clean(text: str) -> str:
