@@ -15,7 +15,13 @@ from pause_jax.data.tasks import official, synthetic
 from pause_jax.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-_MODULES = ("gsm8k",)
+_MODULES = (
+    "gsm8k",
+    "commonsenseqa",
+    "lambada",
+    "piqa",
+    "hellaswag",
+)
 for _module in _MODULES:  # each registers its tasks
     importlib.import_module(f"{__name__}.{_module}")
 
