@@ -47,6 +47,7 @@ def read_examples(
         postprocess=lambda text, i: task.postprocess_fn(text, example=examples[i], is_target=False),
         predict_metrics=task.predict_metric_fns,
         options=[[words.encode(option.decode()) for option in e["options"]] for e in examples] if has_options else [],
+        option_texts=[[option.decode() for option in e["options"]] for e in examples] if has_options else [],
         labels=[int(example["label"]) for example in examples] if has_options else [],
         score_metrics=task.score_metric_fns,
     )

@@ -34,6 +34,7 @@ class TaskExamples:
     postprocess: Callable[[str, int], Any]  # (text written, example's number) → as the metrics want it
     predict_metrics: Sequence[Metric]
     options: Sequence[Sequence[Sequence[int]]]  # ids of each example's options; empty: it has none
+    option_texts: Sequence[Sequence[str]]  # the same as text
     labels: Sequence[int]  # the right option's number
     score_metrics: Sequence[Metric]
 
@@ -85,11 +86,11 @@ def evaluate(
         filled = _filled(rows, batch_size)
         answers += run.generate(filled, max_new_tokens=new_tokens, eos_id=tokenizer.eos_id, **shared)[: len(rows)]
         if examples.options:
-            options = [examples.options[i] for i in batch]
+            options, texts = [examples.options[i] for i in batch], [examples.option_texts[i] for i in batch]
             log_p = run.score(filled, _filled(options, batch_size), option_length=option_length, **shared)
             scores += [
-                [OptionScore(p, len(o)) for p, o in zip(*row, strict=True)]
-                for row in zip(log_p[: len(rows)], options, strict=True)
+                [OptionScore(p, len(o), len(text.strip())) for p, o, text in zip(*row, strict=True)]
+                for row in zip(log_p[: len(rows)], options, texts, strict=True)
             ]
         done(len(rows))
     written = [tokenizer.decode(ids) for ids in answers]

@@ -6,7 +6,7 @@ tells the two kinds by that name) and holds an `OptionScore` for each option; th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 
@@ -15,6 +15,7 @@ class OptionScore(NamedTuple):
 
     log_p: float  # nats, of all its tokens
     num_tokens: int
+    num_characters: int  # of its text, white space at the ends aside
 
 
 def accuracy(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
@@ -27,16 +28,47 @@ def accuracy(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, fl
     return {"accuracy": 100.0 * right / len(targets)}
 
 
+def label_accuracy(targets: Sequence[str], predictions: Sequence[Collection[str]]) -> dict[str, float]:
+    """Percentage of predictions that match their target, a label; and of those that match no label at all.
+
+    Args:
+      predictions: the labels of all choices that what was written matches.
+
+    >>> label_accuracy(["A", "B", "C", "D"], [["A"], ["A", "B"], ["D"], []])
+    {'accuracy': 50.0, 'no_choice': 25.0}
+    """
+    right = sum(target in matched for target, matched in zip(targets, predictions, strict=True))
+    none = sum(not matched for matched in predictions)
+    return {"accuracy": 100.0 * right / len(targets), "no_choice": 100.0 * none / len(targets)}
+
+
 def option_accuracy(targets: Sequence[int], scores: Sequence[Sequence[OptionScore]]) -> dict[str, float]:
     """Percentage of examples whose right option has the highest log p; and the same with log p a token.
 
-    >>> unsure, long = OptionScore(-2.0, 1), OptionScore(-4.0, 4)
-    >>> option_accuracy([0, 1], [[OptionScore(-1.0, 1), unsure], [unsure, long]])
+    >>> unsure, long = OptionScore(-2.0, 1, 1), OptionScore(-4.0, 4, 9)
+    >>> option_accuracy([0, 1], [[OptionScore(-1.0, 1, 1), unsure], [unsure, long]])
     {'option_accuracy': 50.0, 'option_accuracy_per_token': 100.0}
     """
-    raw = [max(range(len(options)), key=lambda k: options[k].log_p) for options in scores]
-    per_token = [max(range(len(o)), key=lambda k: o[k].log_p / o[k].num_tokens) for o in scores]
     return {
-        name: 100.0 * sum(a == b for a, b in zip(targets, chosen, strict=True)) / len(targets)
-        for name, chosen in (("option_accuracy", raw), ("option_accuracy_per_token", per_token))
+        "option_accuracy": _percentage_highest(targets, scores, lambda option: option.log_p),
+        "option_accuracy_per_token": _percentage_highest(targets, scores, lambda o: o.log_p / o.num_tokens),
     }
+
+
+def option_accuracy_per_character(targets: Sequence[int], scores: Sequence[Sequence[OptionScore]]) -> dict[str, float]:
+    """Percentage of examples whose right option has the highest log p a character: `acc_norm` of lm-evaluation-harness.
+
+    An option's length is then the same for every tokenizer.
+
+    >>> option_accuracy_per_character([1], [[OptionScore(-2.0, 1, 2), OptionScore(-3.0, 1, 4)]])
+    {'option_accuracy_per_character': 100.0}
+    """
+    return {"option_accuracy_per_character": _percentage_highest(targets, scores, lambda o: o.log_p / o.num_characters)}
+
+
+def _percentage_highest(
+    targets: Sequence[int], scores: Sequence[Sequence[OptionScore]], value: Callable[[OptionScore], float]
+) -> float:
+    """Of examples whose target is the option of the highest value; of equal ones the first counts as the highest."""
+    chosen = [max(range(len(options)), key=lambda k: value(options[k])) for options in scores]
+    return 100.0 * sum(a == b for a, b in zip(targets, chosen, strict=True)) / len(targets)

@@ -54,6 +54,7 @@ def examples_of(postprocess=lambda text, i: text):
         name="t", split="test", texts=PROMPTS, prompts=[WORDS.encode(p) for p in PROMPTS], references=said,
         targets=said, postprocess=postprocess, predict_metrics=[metrics.accuracy],
         options=[[WORDS.encode(o) for o in ("a", "bb", "c")[: 2 + i % 2]] for i in range(NUM)],
+        option_texts=[("a", "bb", "c")[: 2 + i % 2] for i in range(NUM)],
         labels=[i % 2 for i in range(NUM)], score_metrics=[metrics.option_accuracy],
     )  # fmt: skip
 
@@ -150,3 +151,15 @@ def test_pretrained_runs_read_the_whole_prompt_causally():
     ids = run.generate([WORDS.encode(p) for p in PROMPTS], m_inf=1, max_new_tokens=32, eos_id=WORDS.eos_id)
     assert [p["prediction"] for p in got.predictions] == [WORDS.decode(one) for one in ids]
     assert pauses.bidirectional_length("causal", 3, 1) == 0
+
+
+def test_options_come_with_the_lengths_of_their_ids_and_texts():
+    seen = []
+    texts = [(" a", "bbb ", "cc")[: 2 + i % 2] for i in range(NUM)]
+    examples = dataclasses.replace(
+        examples_of(), option_texts=texts, score_metrics=[lambda targets, scores: seen.extend(scores) or {}]
+    )
+    evaluate(run_of(), examples, 2, tokenizer=WORDS, batch_size=7)
+    assert [[(o.num_tokens, o.num_characters) for o in mine] for mine in seen] == [
+        [(1, 1), (2, 3), (1, 2)][: 2 + i % 2] for i in range(NUM)
+    ]

@@ -21,6 +21,10 @@ _MODULES = (
     "coqa",
     "webquestions",
     "nq_open",
+    "commonsenseqa",
+    "lambada",
+    "piqa",
+    "hellaswag",
 )
 for _module in _MODULES:  # each registers its tasks
     importlib.import_module(f"{__name__}.{_module}")

@@ -32,14 +32,14 @@ def read(problems: Text) -> Iterator[Example]:
     for number, record in problems.json_lines():
         with problems.at(f"line {number}"):
             solution = re.sub(r"<<[^>]*>>", "", record["answer"])
-            final = solution.rpartition("####")[2].strip()
-            if not final:
+            final = re.search(r"#### (-?[0-9.,]+)$", solution)
+            if final is None:
                 raise ValueError("the answer has no number behind ####")
             yield Example(
                 id=f"{problems.path.name.split('.')[0]}-{number}",
                 prompt=f"Question: {record['question'].strip()}\nAnswer:",
                 target=f" {solution}",
-                answers=(final,),
+                answers=(final[1],),
                 group=record["question"],
             )
 

@@ -75,7 +75,7 @@ def test_the_seqio_task():
 @pytest.mark.parametrize(
     "name, sentence",
     [
-        ("gsm9k", r"there is no task 'gsm9k'; known are count_parity_N \(N bits\), recall_N .*addition_N"),
+        ("gsm9k", r"there is no task 'gsm9k'; known are gsm8k, .*count_parity_N \(N bits\), recall_N .*addition_N"),
         ("count_parity", "there is no task 'count_parity'"),
         ("python_stdlib", "there is no task 'python_stdlib'"),  # a corpus
         ("recall_27", "task 'recall_27' cannot be: recall_N has N pairs, up to 26"),
