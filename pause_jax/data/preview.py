@@ -119,13 +119,18 @@ def show_examples(
 
 def cuts(examples: Examples, finetune: FinetuneConfig) -> str:
     """How many examples lose something to the lengths of `finetune`."""
-    prompts_N, targets_N = (np.diff(ragged.starts) for ragged in (examples.prompts, examples.targets))
-    long_prompts, long_targets = prompts_N > finetune.prefix_length, targets_N > finetune.target_length
+    prompts, targets = cut_shares(examples, finetune)
     return (
-        f"{len(examples):,} examples: {100 * long_prompts.mean():.2f} % of prompts are longer than "
-        f"{finetune.prefix_length} tokens and lose their beginning, {100 * long_targets.mean():.2f} % of targets are "
-        f"longer than {finetune.target_length} with their end and lose it"
+        f"{len(examples):,} examples: {100 * prompts:.2f} % of prompts are longer than {finetune.prefix_length} tokens "
+        f"and lose their beginning, {100 * targets:.2f} % of targets are longer than {finetune.target_length}, their "
+        "end counted, and lose it"
     )
+
+
+def cut_shares(examples: Examples, finetune: FinetuneConfig) -> tuple[float, float]:
+    """The shares of prompts and of targets that are longer than the lengths of `finetune`: 0 to 1 each."""
+    prompts_N, targets_N = (np.diff(ragged.starts) for ragged in (examples.prompts, examples.targets))
+    return float(np.mean(prompts_N > finetune.prefix_length)), float(np.mean(targets_N > finetune.target_length))
 
 
 def _parts(row: Batch, finetune: FinetuneConfig, vocab_size: int) -> str:
