@@ -32,7 +32,7 @@ CASES = {
     "a list": {"m_ft": (0, 1, 3)},
     "a list, prefix_only": {"m_ft": (0, 1, 3), "attention": "prefix_only"},
     "a list, prepend": {"m_ft": (0, 1, 3), "placement": "prepend"},
-    "no pauses": {"m_ft": (0,)},
+    "no pauses, long prompts": {"m_ft": (0,), "prefix_length": P + 3},  # rows as long as the others: one compilation
 }
 
 
@@ -63,8 +63,8 @@ class Masked(Reference):
 def losses_by_hand(model, config, example):
     """−log p of each token of the example's target."""
     m = draw_m_ft(config.m_ft, seed=SEED, epoch=0, example=example)
-    prompt = [(token, "prompt") for token in PROMPTS[example][-P:]]
-    target = [(token, "target") for token in TARGETS[example][:A]]
+    prompt = [(token, "prompt") for token in PROMPTS[example][-config.prefix_length :]]
+    target = [(token, "target") for token in TARGETS[example][: config.target_length]]
     pauses = [(FILLER if config.placement == "filler" else V + j % N_PAUSES, "pause") for j in range(m)]
     row = [*pauses, *prompt, *target] if config.placement == "prepend" else [*prompt, *pauses, *target]
     last_prompt = max(i for i, (_, part) in enumerate(row) if part == "prompt")
