@@ -105,7 +105,7 @@ def download(names: Sequence[str], data_dir: str | None) -> int:
         from pause_jax.data import tasks
 
     known = list(tasks.official.known())
-    if unknown := [name for name in names if name not in [*known, "all"]]:
+    if unknown := [name for name in names or [""] if name not in [*known, "all"]]:
         raise UserError(
             f"--download={unknown[0]}: there is no such task with official files; known are {', '.join(known)}, or all"
         )

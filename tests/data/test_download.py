@@ -300,5 +300,7 @@ def test_the_program(server, task, tmp_path, capsys):
         UserError, match=r"--download=gsm9k: there is no such task with official files; known are gsm8k"
     ):
         prepare.download(["gsm9k"], str(tmp_path))
+    with pytest.raises(UserError, match=r"--download=: there is no such task"):
+        prepare.download([], str(tmp_path))
     with pytest.raises(UserError, match=r"--data_dir is missing"):
         prepare.download(["gsm8k"], None)
