@@ -9,7 +9,11 @@ Of the config, only config.data is read. The work is cut into ranges of text, ea
 command again goes on where it stopped, however it was stopped. docs/data.md has C4, Wikipedia, books, and Apache Beam.
 With --train_sentencepiece=32000, --out is the .model file of a tokenizer to be trained on the corpus instead; with
 --verify, the shards in --out are compared with their checksums; with --show=3, blocks of training are printed, before
-and after pauses are inserted, and nothing is written.
+and after pauses are inserted, or the prompts, pauses and targets of a finetuning config, and nothing is written.
+
+    python -m launch.prepare --download=gsm8k,squad_v1 --data_dir=data
+
+fetches the official files of downstream tasks (or of `all`) and checks them; docs/tasks.md says which.
 Exit codes: 0 done, 2 a mistake in the command or the text, 75 stopped by a signal, what was finished is kept.
 """
 
@@ -49,6 +53,8 @@ R = TypeVar("R")
 
 
 def main(argv: list[str]) -> int:
+    if FLAGS["download"].present:
+        return download(FLAGS.download, FLAGS.data_dir)
     if FLAGS.show is not None:
         return show(FLAGS.show)
     if not FLAGS.out:
@@ -75,14 +81,37 @@ def main(argv: list[str]) -> int:
 
 
 def show(count: int) -> int:
-    """Print training blocks of the config."""
+    """Print training blocks of the config, or of a finetuning config its examples."""
     if count < 1:
         raise UserError(f"--show={count} shows nothing: give a number of blocks, such as 3")
     config = train.resolve(cli.load_config())
     with cli.native_messages_hidden():
-        from pause_jax.data import pretraining, preview
+        from pause_jax.data import downstream, pretraining, preview
 
-    preview.show_blocks(config, pretraining.open_corpus(config.data).train, count=count)
+    if config.finetune.task:
+        task = downstream.open_task(config.data, config.finetune)
+        preview.show_examples(config, task.train, task.filler_id, count=count)
+    else:
+        preview.show_blocks(config, pretraining.open_corpus(config.data).train, count=count)
+    return cli.EXIT_DONE
+
+
+def download(names: Sequence[str], data_dir: str | None) -> int:
+    """Fetch the official files of tasks, or of `all`."""
+    if not data_dir:
+        raise UserError("--data_dir is missing: give the folder for the files of tasks, such as --data_dir=data")
+    with cli.native_messages_hidden():
+        from pause_jax.data import download as downloads
+        from pause_jax.data import tasks
+
+    known = list(tasks.official.known())
+    if unknown := [name for name in names or [""] if name not in [*known, "all"]]:
+        raise UserError(
+            f"--download={unknown[0]}: there is no such task with official files; known are {', '.join(known)}, or all"
+        )
+    wanted = known if "all" in names else list(dict.fromkeys(names))
+    fetched = downloads.fetch_tasks(wanted, Path(data_dir))
+    print(f"{len(fetched)} files fetched; the files of {', '.join(wanted)} are whole and as published: {data_dir}")
     return cli.EXIT_DONE
 
 
@@ -255,4 +284,8 @@ if __name__ == "__main__":
     flags.DEFINE_integer("train_sentencepiece", None, "pieces of a tokenizer to train; nothing is prepared then")
     flags.DEFINE_bool("verify", False, "compare the shards in --out with their checksums, and do nothing else")
     flags.DEFINE_integer("show", None, "print so many training blocks, before and after pauses are inserted, no more")
+    flags.DEFINE_list(
+        "download", None, "fetch the official files of tasks, such as gsm8k,squad_v1 or all, and do nothing else"
+    )
+    flags.DEFINE_string("data_dir", None, "with --download: the folder that the files go to")
     cli.run(main)

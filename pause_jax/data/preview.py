@@ -1,4 +1,4 @@
-"""Blocks to look at: the text of a training block, then its row with pauses, segments and loss made visible.
+"""Rows to look at: a block of text without and with pauses, or a prompt, its pauses and its target; loss made visible.
 
 Every mark is made of characters, so that it survives in a file; colours come on top on a terminal.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,9 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from pause_jax import pauses
-from pause_jax.config import Config, PauseConfig
-from pause_jax.data import vocabularies
+from pause_jax.config import Config, FinetuneConfig, PauseConfig
+from pause_jax.data import downstream, vocabularies
 from pause_jax.data.blocks import Mixture
+from pause_jax.data.downstream import Examples
 from pause_jax.data.pretraining import Batch, train_batches
 
 _PAUSE, _SEGMENT, _NO_LOSS = "bold black on yellow", "bold cyan", "dim italic"  # styles
@@ -86,12 +88,76 @@ def show_blocks(config: Config, mixture: Mixture, *, count: int, console: Consol
             _print(console, Text(title, "bold"), row_text(row, shown, vocab_size))
 
 
-def legend(n_pauses: int) -> Text:
+def show_examples(
+    config: Config, examples: Examples, filler_id: int, *, count: int, console: Console | None = None
+) -> None:
+    """Prints the first `count` rows that finetuning reads, from step 0 on: prompt, pauses and target as they are cut.
+
+    Args:
+      config: resolved, with a finetuning task.
+      examples, filler_id: of `downstream.open_task`.
+      console: where to; standard output, if None.
+
+    Raises:
+      UserError: see `downstream.train_batches`.
+    """
+    console = console or Console()
+    finetune, vocab_size, n_pauses = config.finetune, config.model.vocab_size, config.pauses.n_pauses
+    shown = shown_tokens(config.data.vocabulary, vocab_size, n_pauses)
+    batch = next(
+        downstream.train_batches(
+            examples, finetune=finetune, filler_id=filler_id, seed=config.seed, vocab_size=vocab_size,
+            n_pauses=n_pauses, batch_size=count, rows=range(count),
+        )
+    )  # fmt: skip
+    _print(console, legend(n_pauses, finetuning=True), Text(cuts(examples, finetune)))
+    for number in range(count):
+        row = {name: feature[number] for name, feature in batch.items()}
+        title = f"\n=== example {number + 1} of {count}, {finetune.task}: {_parts(row, finetune, vocab_size)}\n"
+        _print(console, Text(title, "bold"), example_text(row, shown, vocab_size))
+
+
+def cuts(examples: Examples, finetune: FinetuneConfig) -> str:
+    """How many examples lose something to the lengths of `finetune`."""
+    prompts, targets = cut_shares(examples, finetune)
+    return (
+        f"{len(examples):,} examples: {100 * prompts:.2f} % of prompts are longer than {finetune.prefix_length} tokens "
+        f"and lose their beginning, {100 * targets:.2f} % of targets are longer than {finetune.target_length}, their "
+        "end counted, and lose it"
+    )
+
+
+def cut_shares(examples: Examples, finetune: FinetuneConfig) -> tuple[float, float]:
+    """The shares of prompts and of targets that are longer than the lengths of `finetune`: 0 to 1 each."""
+    prompts_N, targets_N = (np.diff(ragged.starts) for ragged in (examples.prompts, examples.targets))
+    return float(np.mean(prompts_N > finetune.prefix_length)), float(np.mean(targets_N > finetune.target_length))
+
+
+def _parts(row: Batch, finetune: FinetuneConfig, vocab_size: int) -> str:
+    """What a row of finetuning holds, and who sees whom."""
+    is_real_L = row["segment_ids"] > 0
+    is_pause_L = is_real_L & (row["inputs"] >= vocab_size)
+    context = int(is_real_L[: finetune.context_length].sum())
+    padding = finetune.context_length - context
+    prompt = "prompt and fillers" if finetune.placement == "filler" else "prompt"
+    both_ways = max(int(row["prefix_length"]) - padding, 0)
+    return (
+        f"{prompt} {context - is_pause_L.sum()}, pauses {is_pause_L.sum()}, target {int(row['loss_weights'].sum())} "
+        f"(as many positions with loss); {both_ways} positions see each other both ways"
+    )
+
+
+def legend(n_pauses: int, *, finetuning: bool = False) -> Text:
     """What the marks mean, each in its colours."""
-    marks = [
+    where = [
         ("⟦x⟧", _NO_LOSS, "no loss where x is read: a pause, another segment, padding or nothing follows"),
         ("¶ segment 2", _SEGMENT, "a document starts that is a segment of its own"),
-        ("‹end› ‹id 2›", "", "the end of a document; another id without text"),
+    ]
+    if finetuning:
+        where = [("⟦…⟧", _NO_LOSS, "no loss where this is read: no token of the target follows")]
+    marks = [
+        *where,
+        ("‹end› ‹id 2›", "", "the end of a document or target; another id without text"),
         ("↵ \\t \\xe2", "", "a newline; characters, or bytes, that cannot be shown by themselves"),
         ("‹next›x", _SEGMENT, "the look-ahead, which is only a target: the last position's"),
         ("shades", _SHADES[1], "change where tokens meet"),
@@ -137,6 +203,37 @@ def row_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
         text.append("‹next›", _SEGMENT).append(shown[int(row["targets"][-1])], next(shades))
     if padding := len(row["segment_ids"]) - length:
         text.append(f"‹padding × {padding}›", _NO_LOSS)
+    return text
+
+
+def example_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
+    """One row of finetuning (its features, [L] each) for people to read.
+
+    >>> row = {"inputs": [0, 5, 6, 9, 9, 7, 1], "targets": [5, 6, 9, 9, 7, 1, 0],
+    ...        "loss_weights": [0, 0, 0, 0, 1, 1, 0], "segment_ids": [0, 1, 1, 1, 1, 1, 1]}
+    >>> shown = ["", "‹end›", "", "", "", "a", " b", "c", "d", "‹pause›"]
+    >>> print(example_text({name: np.array(feature) for name, feature in row.items()}, shown, vocab_size=9))
+    ‹padding × 1›⟦a b‹pause›⟧‹pause›c⟦‹end›⟧
+
+    Args:
+      shown: of each id, pauses too (`shown_tokens`).
+    """
+    text, shades = Text(), itertools.cycle(_SHADES)
+    kinds = zip(
+        (row["segment_ids"] > 0).tolist(), (row["loss_weights"] > 0).tolist(), row["inputs"].tolist(), strict=True
+    )
+    for (is_real, has_loss), run in itertools.groupby(kinds, key=operator.itemgetter(0, 1)):
+        ids = [token for _, _, token in run]
+        if not is_real:
+            text.append(f"‹padding × {len(ids)}›", _NO_LOSS)
+            continue
+        text.append("" if has_loss else "⟦", _NO_LOSS)
+        for token in ids:
+            style = _PAUSE if token >= vocab_size else next(shades)
+            text.append(shown[token], style if has_loss else f"{style} {_NO_LOSS}")
+        text.append("" if has_loss else "⟧", _NO_LOSS)
+    if row["loss_weights"][-1] > 0:
+        text.append("‹next›", _SEGMENT).append(shown[int(row["targets"][-1])], next(shades))
     return text
 
 

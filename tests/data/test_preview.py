@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pause_jax.config import Config, DataConfig, PauseConfig
-from pause_jax.data import preview, vocabularies
+from pause_jax.config import Config, DataConfig, FinetuneConfig, PauseConfig
+from pause_jax.data import downstream, preview, vocabularies
 from pause_jax.data.blocks import Mixture
 from pause_jax.data.pretraining import train_batches
 from pause_jax.model.config import ModelConfig
@@ -165,3 +165,79 @@ def test_training_is_shown_as_it_is_configured(stream):
     first, other = config_of(), config_of()
     other = dataclasses.replace(other, seed=4)
     assert printed(first, stream) == printed(first, stream) != printed(other, stream)
+
+
+# --- Finetuning
+
+PAIRS = [("What is it?", "A cup."), ("One and one and one?", "3"), ("Hm?", "Caf\u00e9 is long"), ("x", "")]
+APPENDED = "‹padding × 1›⟦What is it?‹pause›‹pause›⟧‹pause›A cup.⟦‹end›⟧"  # the first of them
+FILLER = ord(".") + 3
+
+
+def finetuning_config(**finetune):
+    fields = {"task": "pairs", "m_ft": (3,), "prefix_length": 12, "target_length": 8, **finetune}
+    return dataclasses.replace(config_of(rate=0.0), finetune=FinetuneConfig(**fields))
+
+
+def pairs():
+    vocabulary = vocabularies.load("byte")
+    ids = [[vocabulary.encode(prompt) for prompt, _ in PAIRS], [[*vocabulary.encode(t), 1] for _, t in PAIRS]]
+    return downstream.Examples(
+        *(downstream.Ragged(np.concatenate(part).astype(np.int32), np.cumsum([0, *map(len, part)])) for part in ids)
+    )
+
+
+def finetuning_shown(config):
+    file = io.StringIO()
+    preview.show_examples(config, pairs(), FILLER, count=4, console=Console(file=file, width=40))
+    return file.getvalue()
+
+
+def test_an_example_is_its_prompt_its_pauses_and_its_target():
+    """Cut to the lengths; the last pause carries loss, the end of a target is only predicted."""
+    output = finetuning_shown(finetuning_config())
+    bodies = {body for _, body in sections(output)}
+    assert bodies == {
+        APPENDED,
+        "⟦one and one?‹pause›‹pause›⟧‹pause›3⟦‹end›⟧‹padding × 5›",
+        r"‹padding × 9›⟦Hm?‹pause›‹pause›⟧‹pause›Caf\xc3\xa9 i‹next›s",
+        "‹padding × 11›⟦x‹pause›‹pause›⟧‹pause›⟦‹end›⟧‹padding × 6›",
+    }
+    titles = {body: title for title, body in sections(output)}
+    assert all(title.startswith(f"example {n} of 4, pairs: ") for n, (title, _) in enumerate(sections(output), start=1))
+    assert titles[APPENDED].endswith(
+        "prompt 11, pauses 3, target 7 (as many positions with loss); 14 positions see each other both ways"
+    )
+    assert (
+        "4 examples: 25.00 % of prompts are longer than 12 tokens and lose their beginning, 25.00 % of targets "
+        in output
+    )
+
+
+@pytest.mark.parametrize(
+    ("finetune", "body", "parts"),
+    [
+        ({"m_ft": (0,)}, "‹padding × 1›⟦What is it⟧?A cup.⟦‹end›⟧", "prompt 11, pauses 0, target 7 "),
+        (
+            {"placement": "prepend"},
+            "‹padding × 1›⟦‹pause›‹pause›‹pause›What is it⟧?A cup.⟦‹end›⟧",
+            "prompt 11, pauses 3, target 7 ",
+        ),
+        ({"placement": "filler"}, "‹padding × 1›⟦What is it?..⟧.A cup.⟦‹end›⟧", "prompt and fillers 14, pauses 0, "),
+        ({"attention": "prefix_only"}, APPENDED, "; 11 positions see"),
+        ({"attention": "causal"}, APPENDED, "; 0 positions see"),
+    ],
+)
+def test_other_ways_of_finetuning(finetune, body, parts):
+    output = finetuning_shown(finetuning_config(**finetune))
+    (title,) = [title for title, shown in sections(output) if shown == body]
+    assert parts in title
+
+
+def test_finetuning_in_colours_is_the_same_text():
+    config = finetuning_config(m_ft=(0, 2))
+    file = io.StringIO()
+    console = Console(file=file, width=40, force_terminal=True, color_system="256")
+    preview.show_examples(config, pairs(), FILLER, count=4, console=console)
+    assert "\x1b" in file.getvalue()
+    assert re.sub(r"\x1b\[[\d;]*m", "", file.getvalue()) == finetuning_shown(config)

@@ -77,6 +77,26 @@ def test_a_tokenizer_trained_here_prepares_text_that_trains(tmp_path):
     )
 
 
+@pytest.mark.slow
+def test_official_files_that_are_there_and_what_finetuning_makes_of_them(data_dir):
+    """No network is needed for either; the sentence about a missing file names a command of this program."""
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "launch.prepare", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+    done = run("--download=gsm8k", f"--data_dir={data_dir}")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout == f"0 files fetched; the files of gsm8k are whole and as published: {data_dir}\n"
+    config = "--config=experiments/finetune/gsm8k.py:toy,m_ft=3"
+    done = run(config, "--show=2", f"--config.data.data_dir={data_dir}")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout.count("=== example") == 2 and done.stdout.count("Answer:‹pause›‹pause›⟧‹pause› ") == 2
+    assert "7,119 examples: " in done.stdout
+    done = run(config, "--show=2", "--config.data.data_dir=none")
+    assert_mistake(done, "`python -m launch.prepare --download=gsm8k --data_dir=none` fetches it")
+
+
 @pytest.fixture
 def many_shards(tmp_path):
     """Files of 40 MB, which have a range of their own each, and so a shard of either split."""

@@ -38,6 +38,7 @@ class File:
     sha256: str = ""  # of its bytes, unzipped; "": not known
     records: int = 0  # examples in it; 0: not checked
     instead: File | None = None  # what is read where this one is absent
+    member: str = ""  # of the archive at the address; "": the address is the file's own
 
 
 class Example(NamedTuple):
@@ -184,7 +185,7 @@ def _read_all(name: str, split: str, data_dir: str) -> tuple[Example, ...]:
 
 def _find(source: Source, split: str, file: File, data_dir: str) -> tuple[Path, File]:
     """Where an official file lies, and which one it is."""
-    get = f"python -m launch.prepare --download={source.name} --config.data.data_dir={data_dir or 'data'}"
+    get = f"python -m launch.prepare --download={source.name} --data_dir={data_dir or 'data'}"
     if not data_dir:
         raise UserError(
             f"task {source.name!r} reads official files, but no data directory is given: set --config.data.data_dir "
