@@ -23,15 +23,21 @@ from typing import Any
 from pause_jax.data.tasks.official import Example, File, Text, register
 from pause_jax.evaluation import metrics
 
-_ARCHIVE = "https://zenodo.org/records/2630551/files/lambada-dataset.tar.gz"  # '#': the member's name
+_ARCHIVE = "https://zenodo.org/records/2630551/files/lambada-dataset.tar.gz"
 _OPENAI_URL = "https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl"
 _OPENAI_SHA256 = "4aa8d02cd17c719165fc8a7887fddd641f43fcafa4b1c806ca8abc31fabdb226"
 
 
 def _member(part: str, records: int) -> File:
     """A text of the authors' archive, under its published name or with `original` in it."""
-    name, url = f"lambada/lambada_{part}_plain_text", f"{_ARCHIVE}#lambada_{part}_plain_text.txt"
-    return File(f"{name}.txt", url, records=records, instead=File(f"{name}.original.txt", url, records=records))
+    name = f"lambada_{part}_plain_text"
+    return File(
+        f"lambada/{name}.txt",
+        _ARCHIVE,
+        records=records,
+        member=f"{name}.txt",
+        instead=File(f"lambada/{name}.original.txt", url="", records=records),
+    )
 
 
 TRAIN = _member("development", 4869)
