@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from pause_jax import pauses
 from pause_jax.evaluation.batches import Batch, batches, filled
@@ -72,7 +71,6 @@ def evaluate(
       UserError: an M_inf is negative, or positive where the model has no pauses; more positions than it has learned.
     """
     kept = kept or {m_inf: Predictions() for m_inf in m_infs}
-    check(run, examples, m_infs)
     # Prompts that hold earlier answers differ from M_inf to M_inf.
     shared = run.shares_prompts and examples.render is None
     rounds = examples.rounds or [range(len(examples.ids))]
@@ -81,10 +79,16 @@ def evaluate(
         for numbers in rounds:
             said = {i: r["prediction"] for i, e in enumerate(examples.ids) if (r := kept[together[0]].records.get(e))}
             prompts = {i: _prompt(run, examples, i, said, tokenizer) for i in numbers}
+            for i, prompt in prompts.items():
+                _check_positions(run, examples, i, len(prompt.ids), max(m_infs))
             for batch in batches({i: len(prompt.ids) for i, prompt in prompts.items()}, size):
-                missing = [m for m in together if any(examples.ids[i] not in kept[m].records for i in batch.examples)]
-                answers = _answers(run, examples, prompts, batch, missing, size, tokenizer, filler)
-                for m_inf, records in zip(missing, answers, strict=True):
+                ids = [examples.ids[i] for i in batch.examples]
+                wanted = [m for m in together if any(i not in kept[m].records for i in ids)]
+                if not wanted:
+                    continue
+                for m_inf, records in _answers(
+                    run, examples, prompts, batch, together, wanted, size, tokenizer, filler
+                ):
                     new = [record for record in records if record["id"] not in kept[m_inf].records]
                     kept[m_inf].add(new)
                     done(m_inf, len(new))
@@ -95,19 +99,21 @@ def evaluate(
 
 def check(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[int]) -> None:
     """Raises UserError where a prompt, its pauses and the answer are more positions than the model has learned."""
-    new_tokens = new_tokens_at_most(run) if examples.predict_metrics else 1
-    for number, prompt in enumerate(examples.prompts):
-        ids = prompt[-run.config.finetune.prefix_length :] if run.config.finetune.task else prompt
-        options = examples.options[number] if examples.options else ()
-        check_positions(
-            len(ids), max(m_infs), max(new_tokens, *map(len, options)) if options else new_tokens, run.config.model,
-            f"task {examples.name!r}, example {examples.ids[number]}: a prompt",
-        )  # fmt: skip
+    at_most = run.config.finetune.prefix_length if run.config.finetune.task else None
+    for number, ids in enumerate(examples.prompts):
+        _check_positions(run, examples, number, len(ids[:at_most]), max(m_infs))
 
 
 def new_tokens_at_most(run: RestoredRun) -> int:
     """Tokens that an answer has at most."""
     return run.config.finetune.target_length if run.config.finetune.task else PRETRAINED_NEW_TOKENS
+
+
+def _check_positions(run: RestoredRun, examples: TaskExamples, number: int, prompt_length: int, m_inf: int) -> None:
+    answers = [len(option) for option in examples.options[number]] if examples.options else []
+    answers += [new_tokens_at_most(run)] if examples.predict_metrics else []
+    where = f"task {examples.name!r}, example {examples.ids[number]}: a prompt"
+    check_positions(prompt_length, m_inf, max(answers), run.config.model, where)
 
 
 def _prompt(
@@ -127,17 +133,23 @@ def _answers(
     prompts: Mapping[int, _Prompt],
     batch: Batch,
     m_infs: Sequence[int],
+    wanted: Sequence[int],
     size: int,
     tokenizer: Tokenizer,
     filler: int,
-) -> Iterator[list[Record]]:
-    """The records of a batch's examples, for one M_inf after the other."""
+) -> Iterator[tuple[int, list[Record]]]:
+    """The records of a batch's examples for one M_inf after the other, of which those not `wanted` are only read.
+
+    So an evaluation that goes on computes what it would have computed, to the last bit.
+    """
     options = [examples.options[i] for i in batch.examples] if examples.options else []
     option_length = max((len(option) for mine in examples.options for option in mine), default=1)
     new_tokens = new_tokens_at_most(run) if examples.predict_metrics else 1
     rows = filled([prompts[i].ids for i in batch.examples], size)
     room = max(new_tokens, option_length) - 1
     for m_inf, reading in zip(m_infs, _read(run, rows, m_infs, batch.length, room, filler), strict=True):
+        if m_inf not in wanted:
+            continue
         log_p: list[list[float]] = []
         if options:
             log_p = run.score(reading, filled(options, size), option_length=option_length)
@@ -147,10 +159,13 @@ def _answers(
         else:
             best = [mine[p.index(max(p))] for mine, p in zip(options, log_p, strict=False)]
             written = [(tokenizer.decode(mine), len(mine)) for mine in best]
-        yield [
-            _record(examples, i, m_inf, prompts[i], text, count, log_p[row] if log_p else None)
-            for row, (i, (text, count)) in enumerate(zip(batch.examples, written, strict=True))
-        ]
+        yield (
+            m_inf,
+            [
+                _record(examples, i, m_inf, prompts[i], text, count, log_p[row] if log_p else None)
+                for row, (i, (text, count)) in enumerate(zip(batch.examples, written, strict=True))
+            ],
+        )
 
 
 def _read(
