@@ -189,9 +189,9 @@ def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[i
         "history": "predicted" if examples.render else "gold",
         "max_new_tokens": evaluator.new_tokens_at_most(run),
     }
-    folder = run.folder.path / "predictions" / str(run.step)
+    folder, code = run.folder.path / "predictions" / str(run.step), cli.code_version()
     files = {
-        m: PredictionFile(folder / f"{examples.label}.m{m}.jsonl", {**about, "m_inf": m}, code=cli.code_version(),
+        m: PredictionFile(folder / f"{examples.label}.m{m}.jsonl", {**about, "m_inf": m}, code=code,
                           writes=jax.process_index() == 0)
         for m in m_inf
     }  # fmt: skip

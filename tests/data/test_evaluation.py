@@ -56,7 +56,7 @@ def test_an_official_task_has_its_own_ids(data_dir):
 
 def test_ids():
     assert evaluation._ids([{"id": b"a"}, {"id": b"b/1"}], "split") == ["a", "b/1"]
-    with pytest.raises(UserError, match="^split 'x' has the id 'a' twice"):
+    with pytest.raises(UserError, match=r"^split 'x' has the id 'a' twice"):
         evaluation._ids([{"id": b"a"}, {"id": b"b"}, {"id": b"a"}], "split 'x'")
 
 

@@ -156,7 +156,7 @@ def test_all_tasks_are_those_whose_files_are_there(run, data_dir, tmp_path, caps
     got = evaluate.evaluate(str(run.path), ["all"], [2], limit=8, batch_size=8, data_dir=str(tmp_path / "data"))
     assert {row.task for row in got.results} == {"gsm8k"}
     assert re.search(r"not evaluated, as their files for split 'test' are not in .*absent", capsys.readouterr().out)
-    with pytest.raises(UserError, match="--tasks=all finds no official file for split 'test' in .*empty"):
+    with pytest.raises(UserError, match=r"--tasks=all finds no official file for split 'test' in .*empty"):
         evaluate.evaluate(str(run.path), ["all"], [2], data_dir=str(tmp_path / "empty"))
 
 
