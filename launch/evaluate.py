@@ -124,10 +124,7 @@ def evaluate(
 
     run = RestoredRun.restore(run_or_checkpoint, mesh)
     config = run.config
-    if max(m_inf) and not config.pauses.n_pauses and config.finetune.placement != "filler":
-        raise UserError(
-            f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
-        )
+    check_m_inf(run, m_inf)
     vocabulary = config.data.vocabulary
     data_dir = config.data.data_dir if data_dir is None else data_dir
     sets = [
@@ -138,9 +135,6 @@ def evaluate(
     for examples in sets:
         evaluator.check(run, examples, m_inf)
     files = [prediction_files(run, examples, m_inf) for examples in sets]
-    if len(m_inf) > 1 and not run.shares_prompts:
-        print(f"prompts are read anew for each M_inf: with attention {run.attention}, placement "
-              f"{config.finetune.placement}, what a prompt is read as depends on its pauses")  # fmt: skip
     filler = downstream.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
     model = model or tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
     results: list[Result] = []
@@ -155,6 +149,18 @@ def evaluate(
                 results += rows(run, examples, m, outcome, model)
                 truncated[examples.name, m] = outcome.truncated
     return Evaluation(results, truncated)
+
+
+def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
+    """Says where prompts are read for each of several M_inf anew. Raises UserError where the model has no pauses."""
+    finetune = run.config.finetune
+    if max(m_inf) and not run.config.pauses.n_pauses and finetune.placement != "filler":
+        raise UserError(
+            f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
+        )
+    if len(m_inf) > 1 and not run.shares_prompts:
+        print(f"prompts are read anew for each M_inf: with attention {run.attention}, placement {finetune.placement}, "
+              "what a prompt is read as depends on its pauses")  # fmt: skip
 
 
 def official_tasks(split: str, data_dir: str) -> list[str]:

@@ -62,8 +62,8 @@ class PredictionFile(Predictions):
         elif path.is_file():
             header = _parse(self._about.read_bytes(), self._about, 1) if self._about.is_file() else {}
             if self._is_mine(header, path):
-                lines = path.read_bytes().splitlines()
-                super().add([_parse(line, path, number) for number, line in enumerate(lines, start=1)])
+                content = path.read_bytes()
+                super().add([_parse(line, path, number) for number, line in enumerate(content.splitlines(), start=1)])
 
     def add(self, records: Sequence[Record]) -> None:
         super().add(records)
