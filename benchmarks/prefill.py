@@ -14,8 +14,8 @@ import torch
 from benchmarks.measure import Pair
 from benchmarks.peers import assert_agree, make_twins
 from benchmarks.shapes import Shape
-from pause_jax.inference.prefill import next_token_logits
-from pause_jax.inference.rows import BUCKET, context_rows, round_up
+from pause_jax.inference.prefill import read
+from pause_jax.inference.rows import context_rows
 from pause_jax.model.config import Execution
 
 
@@ -30,14 +30,13 @@ def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> 
     prompts_BxP = np.random.default_rng(0).integers(0, shape.vocab_size, (batch_size, prompt_length))
     rows = context_rows(prompts_BxP.tolist(), m_inf, vocab_size=shape.vocab_size, n_pauses=twins.n_pauses)
     ids_BxC = torch.tensor(rows.ids_BxC, dtype=torch.long)
-    cache_length = round_up(ids_BxC.shape[1], BUCKET)
 
     def ours() -> jax.Array:
-        logits_BxV, _ = jax.block_until_ready(next_token_logits(
-            twins.params, twins.config, Execution(), twins.n_pauses, rows,
-            attention="causal", cache_length=cache_length,
-        ))  # fmt: skip
-        return logits_BxV
+        (reading,) = read(
+            twins.params, twins.config, Execution(), twins.n_pauses, prompts_BxP.tolist(), [m_inf],
+            attention="causal", room=0,
+        )  # fmt: skip
+        return jax.block_until_ready((reading.logits_BxV, reading.cache))[0]
 
     def peer() -> torch.Tensor:
         with torch.inference_mode():

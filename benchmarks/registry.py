@@ -63,6 +63,12 @@ def _decode() -> Pair:
     return decode.make_pair(shapes.LLAMA_55M, batch_size=4, prompt_length=32, new_tokens=32)
 
 
+def _six_m_inf() -> Pair:
+    from benchmarks import evaluate
+
+    return evaluate.make_pair()
+
+
 def _batch(step: int) -> Pair:
     with cli.native_messages_hidden():
         from benchmarks import batches
@@ -84,6 +90,7 @@ ENTRIES = (
     Entry("train_step/llama", "s/step", 1.0, partial(_train_step, shapes.LLAMA_7M), TORCH),
     Entry("prefill/10_pauses", "s/prefill", 1.0, partial(_prefill, 10), TORCH),
     Entry("decode/greedy", "s/token", 1.0, _decode, TORCH),
+    Entry("evaluate/six_m_inf", "s/prompt", 1.3, _six_m_inf),
     Entry("batch/step_1000000", "s/first batch", 1.2, partial(_batch, 1_000_000)),
     Entry("pipeline/step_1000000", "s/batch", 1.2, partial(_pipeline, 1_000_000)),
     Entry("pipeline/positions", "s/million positions", 1.0, partial(_pipeline, None)),

@@ -3,32 +3,47 @@
     python -m launch.evaluate --run=runs/mine --tasks=count_parity_24 --m_inf=0,2,5,10 --out=results.csv
 
 Every M_inf is evaluated from one restored checkpoint. Answers are decoded greedily; where a task has options they are
-scored by likelihood too. Rows are added to the CSV (the same ones are replaced); each answer is written to
-RUN/predictions/STEP/. Choose what you choose (checkpoint, M) on --split=validation, a part of the training data.
+scored by likelihood too. Rows are added to the CSV (the same ones are replaced); each answer is kept in
+RUN/predictions/STEP/ as it comes, and the same command, started again, goes on from there. --tasks=all are the official
+ones whose files are in the data directory. Choose what you choose (checkpoint, M) on --split=validation, a part of the
+training data.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
 from launch import cli
-from pause_jax.config import Config
+from pause_jax import config as configs
+from pause_jax.config import Config, MeshConfig
 from pause_jax.errors import UserError
 from pause_jax.reporting import tables
 from pause_jax.reporting.progress import Progress
 from pause_jax.reporting.results import Result, add_results, read_results
 from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder, write_atomically
+from pause_jax.runs import RunFolder
 
 if TYPE_CHECKING:  # JAX is imported after the flags
-    from pause_jax.evaluation.evaluator import Outcome, TaskExamples
+    from pause_jax.data.evaluation import History
+    from pause_jax.evaluation.evaluator import Outcome
+    from pause_jax.evaluation.examples import TaskExamples
+    from pause_jax.evaluation.predictions import PredictionFile
     from pause_jax.inference.restored import RestoredRun
 
+ALL = ["all"]
+MESH_AXES = ("data", "fsdp", "tensor")  # rows are not cut along their positions: an answer is one at a time
 FLAGS = flags.FLAGS
+
+
+class Evaluation(NamedTuple):
+    """What all tasks and M_inf gave."""
+
+    results: list[Result]
+    truncated: Mapping[tuple[str, int], int]  # (task, M_inf) → prompts that lost their beginning
 
 
 def main(argv: list[str]) -> int:
@@ -39,17 +54,20 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--batch_size={FLAGS.batch_size} is too small: give 1 or more")
     if FLAGS.limit is not None and FLAGS.limit < 1:
         raise UserError(f"--limit={FLAGS.limit} leaves nothing to evaluate: give 1 or more")
-    m_inf, out = parse_m_inf(FLAGS.m_inf), Path(FLAGS.out)
+    m_inf, mesh, out = parse_m_inf(FLAGS.m_inf), parse_mesh(FLAGS.mesh), Path(FLAGS.out)
     if out.exists():
         read_results(out)  # before the work: rows could not be added to a file of other columns
+    import jax
+
     from pause_jax import checkpoints
 
     run = f"{FLAGS.run.rstrip('/')}/checkpoints/{FLAGS.step}" if FLAGS.step is not None else FLAGS.run
-    results = evaluate(run, FLAGS.tasks, m_inf, split=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit,
-                       data_dir=FLAGS.data_dir)  # fmt: skip
-    add_results(out, results)
-    show(results)
-    print(f"rows: {out}\nanswers: {checkpoints.locate(run)[0].path / 'predictions'}")
+    evaluation = evaluate(run, FLAGS.tasks, m_inf, split=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit,
+                          data_dir=FLAGS.data_dir, history=FLAGS.history, mesh=mesh)  # fmt: skip
+    if jax.process_index() == 0:
+        add_results(out, evaluation.results)
+        show(evaluation)
+        print(f"rows: {out}\nanswers: {checkpoints.locate(run)[0].path / 'predictions'}")
     return cli.EXIT_DONE
 
 
@@ -63,6 +81,14 @@ def parse_m_inf(text: str) -> list[int]:
     return list(dict.fromkeys(map(int, parts)))
 
 
+def parse_mesh(text: str) -> MeshConfig:
+    """`fsdp=4,tensor=2` as sizes of axes; what is left of the devices goes to `data`. Raises UserError."""
+    sizes = dict(part.strip().partition("=")[::2] for part in text.split(",")) if text else {}
+    if not all(axis in MESH_AXES and size.isdecimal() and int(size) > 0 for axis, size in sizes.items()):
+        raise UserError(f"--mesh={text} gives no sizes of {', '.join(MESH_AXES)}: give such as fsdp=4,tensor=2")
+    return MeshConfig(**{axis: int(size) for axis, size in sizes.items()})
+
+
 def evaluate(
     run_or_checkpoint: str,
     tasks: list[str],
@@ -73,15 +99,21 @@ def evaluate(
     limit: int | None = None,
     data_dir: str | None = None,
     model: str = "",
-) -> list[Result]:
-    """Rows for every task, M_inf and metric; writes the answers beside the run.
+    history: History = "gold",
+    mesh: MeshConfig | None = None,
+) -> Evaluation:
+    """Rows for every task, M_inf and metric; keeps the answers beside the run, and goes on from those that are there.
 
     Args:
+      tasks: their names; ["all"] for the official ones whose files are there.
       data_dir: where official files lie; None: where the run's config says.
       model: the rows' `model`; the number of parameters where it is empty.
+      history: whose answers the later prompts of a conversation hold: the data set's, or the run's own ("predicted").
+      mesh: of `RestoredRun.restore`.
 
     Raises:
-      UserError: no such run, task or split, or M_inf without pauses in the model; found before anything is evaluated.
+      UserError: no such run, task or split, M_inf without pauses in the model, a prompt beyond the model's positions,
+        or answers of another evaluation in their place; found before anything is evaluated.
     """
     with cli.native_messages_hidden():
         from pause_jax.data import downstream, evaluation, vocabularies
@@ -90,42 +122,105 @@ def evaluate(
     from pause_jax.inference.restored import RestoredRun
     from pause_jax.model import counts
 
-    run = RestoredRun.restore(run_or_checkpoint)
+    run = RestoredRun.restore(run_or_checkpoint, mesh)
     config = run.config
-    if max(m_inf) and not config.pauses.n_pauses and config.finetune.placement != "filler":
-        raise UserError(
-            f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
-        )
+    check_m_inf(run, m_inf)
     vocabulary = config.data.vocabulary
     data_dir = config.data.data_dir if data_dir is None else data_dir
     sets = [
-        evaluation.read_examples(name, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=limit)
-        for name in tasks
-    ]
+        evaluation.read_examples(name, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=limit,
+                                 history=history)
+        for name in (official_tasks(split, data_dir) if tasks == ALL else tasks)
+    ]  # fmt: skip
+    for examples in sets:
+        evaluator.check(run, examples, m_inf)
+    files = [prediction_files(run, examples, m_inf) for examples in sets]
     filler = downstream.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
     model = model or tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
-    results, done, total = [], 0, len(m_inf) * sum(len(examples.prompts) for examples in sets)
-    with Progress(f"evaluate {run.folder.path.name}", total, unit="examples") as progress:
-        for examples in sets:
-            for m in m_inf:
-
-                def show_done(count: int, what: str = f"{examples.name}, M_inf {m}") -> None:
-                    nonlocal done
-                    done += count
-                    progress.update(done, {"task": what})
-
-                outcome = evaluator.evaluate(run, examples, m, tokenizer=tokenizer.load(vocabulary), filler=filler,
-                                             batch_size=batch_size, done=show_done)  # fmt: skip
-                write_predictions(run, examples, m, outcome)
+    results: list[Result] = []
+    truncated: dict[tuple[str, int], int] = {}
+    with Progress(f"evaluate {run.folder.path.name}", len(m_inf) * sum(len(examples.ids) for examples in sets),
+                  unit="examples") as progress:  # fmt: skip
+        done = counter(progress, sum(len(file.records) for kept in files for file in kept.values()))
+        for examples, kept in zip(sets, files, strict=True):
+            outcomes = evaluator.evaluate(run, examples, m_inf, tokenizer=tokenizer.load(vocabulary), filler=filler,
+                                          batch_size=batch_size, kept=kept, done=done(examples.name))  # fmt: skip
+            for m, outcome in zip(m_inf, outcomes, strict=True):
                 results += rows(run, examples, m, outcome, model)
-    return results
+                truncated[examples.name, m] = outcome.truncated
+    return Evaluation(results, truncated)
 
 
-def write_predictions(run: RestoredRun, examples: TaskExamples, m_inf: int, outcome: Outcome) -> None:
-    """One JSON object a line for each example, in order."""
-    path = run.folder.path / "predictions" / str(run.step) / f"{examples.name}.{examples.split}.m{m_inf}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(json.dumps(prediction) + "\n" for prediction in outcome.predictions))
+def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
+    """Says where prompts are read for each of several M_inf anew. Raises UserError where the model has no pauses."""
+    finetune = run.config.finetune
+    if max(m_inf) and not run.config.pauses.n_pauses and finetune.placement != "filler":
+        raise UserError(
+            f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
+        )
+    if len(m_inf) > 1 and not run.shares_prompts:
+        print(f"prompts are read anew for each M_inf: with attention {run.attention}, placement {finetune.placement}, "
+              "what a prompt is read as depends on its pauses")  # fmt: skip
+
+
+def official_tasks(split: str, data_dir: str) -> list[str]:
+    """Those whose files are there; says which are not. Raises UserError where none is."""
+    from pause_jax.data import evaluation
+
+    there, missing = evaluation.at_hand(split, data_dir)
+    if not there:
+        raise UserError(
+            f"--tasks=all finds no official file for split {split!r} in {data_dir or 'no data directory'}: set "
+            "--data_dir to the folder that has them, or name tasks that need none"
+        )
+    if missing:
+        print(f"not evaluated, as their files for split {split!r} are not in {data_dir}: {', '.join(missing)}")
+    return there
+
+
+def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[int]) -> dict[int, PredictionFile]:
+    """For each M_inf, where its answers are kept, with those that are there already."""
+    import jax
+    from jax.experimental import multihost_utils
+
+    from pause_jax.evaluation import evaluator
+    from pause_jax.evaluation.predictions import PredictionFile
+
+    about = {
+        "run": configs.identity(run.config, run.folder.manifest()),
+        "step": run.step,
+        "task": examples.name,
+        "split": examples.split,
+        "data": examples.fingerprint(),
+        "history": "predicted" if examples.render else "gold",
+        "max_new_tokens": evaluator.new_tokens_at_most(run),
+    }
+    folder, code = run.folder.path / "predictions" / str(run.step), cli.code_version()
+    files = {
+        m: PredictionFile(folder / f"{examples.label}.m{m}.jsonl", {**about, "m_inf": m}, code=code,
+                          writes=jax.process_index() == 0)
+        for m in m_inf
+    }  # fmt: skip
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("predictions are read, and may be written")
+    return files
+
+
+def counter(progress: Progress, found: int) -> Callable[[str], Callable[[int, int], None]]:
+    """For a task's name what counts its answers in the progress line, which begins with those that were found."""
+    count = found
+    if found:
+        progress.update(found, {"from before": f"{found:,}"})
+
+    def of_task(name: str) -> Callable[[int, int], None]:
+        def done(m_inf: int, answered: int) -> None:
+            nonlocal count
+            count += answered
+            progress.update(count, {"task": f"{name}, M_inf {m_inf}"})
+
+        return done
+
+    return of_task
 
 
 def rows(run: RestoredRun, examples: TaskExamples, m_inf: int, outcome: Outcome, model: str) -> list[Result]:
@@ -148,14 +243,15 @@ def rows(run: RestoredRun, examples: TaskExamples, m_inf: int, outcome: Outcome,
         "model_flops": model_flops,
         "checkpoint": f"{run.folder.path.name}/checkpoints/{run.step}",
         "split": examples.split,
-        "n_examples": len(examples.prompts),
+        "n_examples": len(examples.ids),
         "inference_flops": outcome.inference_flops,
         "policy": pretraining.pauses.label if pretraining and pretraining.pauses.mean_rate else "none",
         "n_pauses": config.pauses.n_pauses,
         "attention": run.attention,
         "steps": run.step,
     }
-    return [Result(metric=name, value=float(value), **common) for name, value in outcome.metrics.items()]
+    suffix = "_predicted_history" if examples.render else ""
+    return [Result(metric=name + suffix, value=float(value), **common) for name, value in outcome.metrics.items()]
 
 
 def history(folder: RunFolder, step: int) -> tuple[Config | None, int, float]:
@@ -175,33 +271,36 @@ def history(folder: RunFolder, step: int) -> tuple[Config | None, int, float]:
     return pretraining, text_tokens + record["text_tokens"], model_flops + record["model_flops"]
 
 
-def show(results: list[Result]) -> None:
+def show(evaluation: Evaluation) -> None:
     """A line for each task, M_inf and metric."""
-    columns = ["task", "split", "M_ft", "M_inf", "metric", "value", "examples", "FLOPs an example"]
+    columns = ["task", "split", "M_ft", "M_inf", "metric", "value", "examples", "cut prompts", "FLOPs an example"]
+    results = evaluation.results
     lines = [
-        [
-            r.task,
-            r.split,
-            r.m_ft,
-            str(r.m_inf),
-            r.metric,
-            f"{r.value:.2f}",
-            str(r.n_examples),
-            f"{r.inference_flops:.3g}",
-        ]
+        [r.task, r.split, r.m_ft, str(r.m_inf), r.metric, f"{r.value:.2f}", str(r.n_examples),
+         str(evaluation.truncated[r.task, r.m_inf]), f"{r.inference_flops:.3g}"]
         for r in results
-    ]
+    ]  # fmt: skip
     tables.print_table(f"{results[0].checkpoint}, {results[0].model} parameters", columns, lines)
+    if any(evaluation.truncated.values()):
+        print("cut prompts were longer than the run's config.finetune.prefix_length and lost their beginning")
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
     flags.DEFINE_integer("step", None, "another checkpoint of the run than its newest")
-    flags.DEFINE_list("tasks", None, "names of tasks, such as count_parity_24,recall_8,addition_3")
+    flags.DEFINE_list("tasks", None, "names of tasks, such as count_parity_24,recall_8,gsm8k; or all")
     flags.DEFINE_string("m_inf", "0", "numbers of pauses after the prompt, such as 0,2,5,10")
     flags.DEFINE_string("out", None, "the CSV file to add rows to, such as results.csv")
     flags.DEFINE_string("split", "test", "of the task: train, validation (a part of the training data) or test")
-    flags.DEFINE_integer("batch_size", 64, "examples at a time; the numbers do not depend on it")
+    flags.DEFINE_integer("batch_size", 64, "examples at a time; the numbers do not depend on it, but for rounding")
+    flags.DEFINE_string(
+        "mesh",
+        "",
+        "how the devices are used, such as fsdp=4,tensor=2; without it each has all parameters, its own rows",
+    )
+    flags.DEFINE_enum(
+        "history", "gold", ["gold", "predicted"], "whose earlier answers the prompts of a conversation hold"
+    )
     flags.DEFINE_string(
         "data_dir", None, "where tasks find their official files; without it where the run's config says"
     )

@@ -158,7 +158,7 @@ def run_job(task: tuple[Job, str]) -> workers.Outcome:
     rows = evaluate.evaluate(
         str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), split=asked.split,
         batch_size=asked.batch_size, limit=asked.limit or None,
-    )  # fmt: skip
+    ).results  # fmt: skip
     write_results(results_of(workdir, job), rows)
     return "done"
 

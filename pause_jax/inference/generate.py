@@ -13,11 +13,13 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from pause_jax import pauses
 from pause_jax.errors import UserError
-from pause_jax.inference.prefill import next_token_logits
-from pause_jax.inference.rows import BUCKET, check_positions, context_rows, round_up
+from pause_jax.inference import sharded
+from pause_jax.inference.prefill import Reading, read
+from pause_jax.inference.rows import BUCKET, check_positions
 from pause_jax.inference.sampling import Sampling, sample
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
@@ -42,6 +44,7 @@ def generate(
     first_row: int = 0,
     bucket: int = BUCKET,
     filler: int | None = None,
+    mesh: Mesh | None = None,
 ) -> list[list[int]]:
     """What the model answers to each prompt: up to `max_new_tokens` ids, ended by EOS, which is not returned.
 
@@ -55,6 +58,7 @@ def generate(
       first_row: number of the first row: where a data set is answered batch by batch, how many came before.
       bucket: prompts are padded to a multiple of it; each length is a compilation.
       filler: an ordinary token that takes the pauses' place.
+      mesh: where the rows are to lie; None: wherever the parameters are.
 
     Raises:
       UserError: settings out of range, an empty prompt, more positions than the model has learned.
@@ -64,19 +68,43 @@ def generate(
         raise UserError(f"max_new_tokens is {max_new_tokens}, but must be at least 1")
     if not prompts:
         return []
-    rows = context_rows(prompts, m_inf, vocab_size=config.vocab_size, n_pauses=n_pauses, bucket=bucket, filler=filler)
-    check_positions(rows, max_new_tokens, config)
-    # Rounded up, so that the decoding of all M_inf up to the next multiple is one compilation.
-    cache_length = round_up(rows.ids_BxC.shape[1] + max_new_tokens - 1, BUCKET)
-    logits_BxV, cache = next_token_logits(
-        params, config, execution, n_pauses, rows, attention=attention, cache_length=cache_length
-    )
-    row_numbers_B = np.arange(first_row, first_row + len(prompts), dtype=np.uint32)
-    ids_BxN, _ = _decode(
-        params, cache, logits_BxV, rows.next_positions_B, row_numbers_B, seed, eos_id,
-        config=config, execution=execution, n_pauses=n_pauses, max_new_tokens=max_new_tokens, sampling=sampling,
+    check_positions(max(map(len, prompts)), m_inf, max_new_tokens, config)
+    (reading,) = read(
+        params, config, execution, n_pauses, prompts, [m_inf],
+        attention=attention, room=max_new_tokens - 1, bucket=bucket, filler=filler, mesh=mesh,
     )  # fmt: skip
-    return [_until(eos_id, ids) for ids in np.asarray(ids_BxN).tolist()]
+    return write(
+        params, config, execution, n_pauses, reading, max_new_tokens=max_new_tokens, eos_id=eos_id,
+        sampling=sampling, seed=seed, first_row=first_row, mesh=mesh,
+    )  # fmt: skip
+
+
+def write(
+    params: dict[str, Any],
+    config: ModelConfig,
+    execution: Execution,
+    n_pauses: int,
+    reading: Reading,
+    *,
+    max_new_tokens: int,
+    eos_id: int,
+    sampling: Sampling = GREEDY,
+    seed: int = 0,
+    first_row: int = 0,
+    mesh: Mesh | None = None,
+) -> list[list[int]]:
+    """The answers to prompts that have been read. Arguments as of `generate`.
+
+    It is the last use of a reading that is not shared: the answers are written into its cache.
+    """
+    row_numbers_B = np.arange(first_row, first_row + len(reading.next_positions_B), dtype=np.uint32)
+    decode = _decode_in_copy if reading.shared else _decode_in_place
+    ids_BxN, _ = decode(
+        params, reading.cache, reading.logits_BxV, reading.next_positions_B, row_numbers_B, seed, eos_id,
+        config=config, execution=execution, n_pauses=n_pauses, max_new_tokens=max_new_tokens, sampling=sampling,
+        mesh=mesh,
+    )  # fmt: skip
+    return [_until(eos_id, ids) for ids in sharded.fetch(ids_BxN).tolist()[: reading.num_rows]]
 
 
 @jax.tree_util.register_dataclass
@@ -90,10 +118,6 @@ class _Answers:
     cache: Cache
 
 
-_STATIC = ("config", "execution", "n_pauses", "max_new_tokens", "sampling")
-
-
-@functools.partial(jax.jit, static_argnames=_STATIC, donate_argnames="cache")
 def _decode(
     params: dict[str, Any],
     cache: Cache,
@@ -108,8 +132,9 @@ def _decode(
     n_pauses: int,
     max_new_tokens: int,
     sampling: Sampling,
+    mesh: Mesh | None,
 ) -> tuple[jax.Array, Cache]:
-    """New ids [B, N], EOS from a row's end on; and the cache, so that the donated one's memory serves throughout.
+    """New ids [B, N], EOS from a row's end on; and the cache, so that a donated one's memory serves throughout.
 
     Args:
       logits_BxV: of the first new token.
@@ -119,25 +144,31 @@ def _decode(
     row_keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_numbers_B)
     batch = len(logits_BxV)
 
-    def write(answers: _Answers, logits_BxV: jax.Array, cache: Cache) -> _Answers:
+    def choose(answers: _Answers, logits_BxV: jax.Array, cache: Cache) -> _Answers:
         keys_B = jax.vmap(jax.random.fold_in, (0, None))(row_keys_B, answers.count)
         ids_B = jnp.where(answers.ended_B, eos_id, sample(logits_BxV, keys_B, sampling))
         ids_BxN = answers.ids_BxN.at[:, answers.count].set(ids_B)
         return _Answers(ids_BxN, answers.ended_B | (ids_B == eos_id), answers.count + 1, cache)
 
-    def read_and_write(answers: _Answers) -> _Answers:
+    def read_and_choose(answers: _Answers) -> _Answers:
         last = answers.count - 1
         ids_Bx1, positions_Bx1 = answers.ids_BxN[:, last][:, None], (positions_B + last)[:, None]
         hidden_Bx1xD, cache = model(ids_Bx1, positions_Bx1, jnp.ones_like(ids_Bx1), cache=answers.cache)
-        return write(answers, model.logits(hidden_Bx1xD)[:, 0], cast(Cache, cache))
+        return choose(answers, model.logits(hidden_Bx1xD)[:, 0], cast(Cache, cache))
 
     def unfinished(answers: _Answers) -> jax.Array:
         return (answers.count < max_new_tokens) & ~jnp.all(answers.ended_B)
 
     ids_BxN = jnp.full((batch, max_new_tokens), eos_id, jnp.int32)
     nothing = _Answers(ids_BxN, jnp.zeros(batch, bool), jnp.zeros((), jnp.int32), cache)
-    answers = jax.lax.while_loop(unfinished, read_and_write, write(nothing, logits_BxV, cache))
+    with sharded.on(mesh):
+        answers = jax.lax.while_loop(unfinished, read_and_choose, choose(nothing, logits_BxV, cache))
     return answers.ids_BxN, answers.cache
+
+
+_STATIC = ("config", "execution", "n_pauses", "max_new_tokens", "sampling", "mesh")
+_decode_in_copy = functools.partial(jax.jit, static_argnames=_STATIC)(_decode)
+_decode_in_place = functools.partial(jax.jit, static_argnames=_STATIC, donate_argnames="cache")(_decode)
 
 
 def _until(end: int, ids: list[int]) -> list[int]:

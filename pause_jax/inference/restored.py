@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from jax.sharding import Mesh
 
 from pause_jax import checkpoints, tokenizer
 from pause_jax.config import Config, MeshConfig
-from pause_jax.distributed import mesh
-from pause_jax.inference.generate import GREEDY, generate
+from pause_jax.distributed.mesh import make_mesh
+from pause_jax.inference import generate, prefill, score
+from pause_jax.inference.generate import GREEDY
+from pause_jax.inference.prefill import Reading
 from pause_jax.inference.rows import BUCKET
 from pause_jax.inference.sampling import Sampling
-from pause_jax.inference.score import score
 from pause_jax.pauses import PrefixAttention
 from pause_jax.runs import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
 class RestoredRun:
-    """Parameters of one checkpoint, and the config that they were trained with."""
+    """Parameters of one checkpoint on a mesh, and the config that they were trained with."""
 
     folder: RunFolder
     step: int
     config: Config
     params: Any
+    mesh: Mesh
 
     @classmethod
-    def restore(cls, run_or_checkpoint: str) -> RestoredRun:
+    def restore(cls, run_or_checkpoint: str, mesh: MeshConfig | None = None) -> RestoredRun:
         """The newest checkpoint of a run's folder, or the one given as RUN/checkpoints/STEP.
 
+        Args:
+          mesh: how all devices are used; None: each has all parameters and its own rows. It need not
+            be the mesh of training.
+
         Raises:
-          UserError: there is no run or checkpoint, it cannot be read, or the run's tokenizer has changed since.
+          UserError: there is no run or checkpoint, it cannot be read, the run's tokenizer has changed since, or the
+            mesh does not fit devices or parameters.
         """
         folder, step = checkpoints.locate(run_or_checkpoint)
         config = folder.config()
         tokenizer.check_fingerprint(
             config.data.vocabulary, folder.manifest()["vocabulary"], f"the run in {folder.path}"
         )
-        params = checkpoints.restore_params(folder.checkpoints, step, config, mesh.make_mesh(MeshConfig()))
-        return cls(folder, step, config, params)
+        made = make_mesh(mesh or MeshConfig())
+        return cls(folder, step, config, checkpoints.restore_params(folder.checkpoints, step, config, made), made)
 
     @property
     def attention(self) -> PrefixAttention:
         """Over prompt and pauses, as the run was trained."""
         return self.config.finetune.attention if self.config.finetune.task else "causal"
+
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether several M_inf can go on from one reading of the prompts."""
+        return prefill.can_share(self.attention, self.config.finetune.placement)
 
     def generate(
         self,
@@ -59,43 +73,42 @@ class RestoredRun:
         filler: int | None = None,
     ) -> list[list[int]]:
         """What the run writes after each prompt and `m_inf` pauses, as `inference.generate.generate` has it."""
-        return generate(
-            self.params,
-            self.config.model,
-            self.config.run.execution,
-            self.config.pauses.n_pauses,
-            prompts,
-            m_inf=m_inf,
-            attention=self.attention,
-            max_new_tokens=max_new_tokens,
-            eos_id=eos_id,
-            sampling=sampling,
-            seed=seed,
-            bucket=bucket,
-            filler=filler,
-        )
+        return generate.generate(
+            **self._network, prompts=prompts, m_inf=m_inf, attention=self.attention, max_new_tokens=max_new_tokens,
+            eos_id=eos_id, sampling=sampling, seed=seed, bucket=bucket, filler=filler,
+        )  # fmt: skip
 
-    def score(
+    def read(
         self,
         prompts: Sequence[Sequence[int]],
-        options: Sequence[Sequence[Sequence[int]]],
+        m_infs: Sequence[int],
         *,
-        m_inf: int,
-        option_length: int,
+        room: int,
         bucket: int = BUCKET,
         filler: int | None = None,
-    ) -> list[list[float]]:
-        """log p of each option after its prompt and `m_inf` pauses, as `inference.score.score` has it."""
-        return score(
-            self.params,
-            self.config.model,
-            self.config.run.execution,
-            self.config.pauses.n_pauses,
-            prompts,
-            options,
-            m_inf=m_inf,
-            attention=self.attention,
-            option_length=option_length,
-            bucket=bucket,
+    ) -> Iterator[Reading]:
+        """The prompts, read with each number of pauses after them, as `inference.prefill.read` has it."""
+        return prefill.read(
+            **self._network, prompts=prompts, m_infs=m_infs, attention=self.attention, room=room, bucket=bucket,
             filler=filler,
-        )
+        )  # fmt: skip
+
+    def score(
+        self, reading: Reading, options: Sequence[Sequence[Sequence[int]]], *, option_length: int
+    ) -> list[list[float]]:
+        """log p of each row's options after what has been read, as `inference.score.score_read` has it."""
+        return score.score_read(**self._network, reading=reading, options=options, option_length=option_length)
+
+    def write(self, reading: Reading, *, max_new_tokens: int, eos_id: int) -> list[list[int]]:
+        """Greedy answers after what has been read, as `inference.generate.write` has it."""
+        return generate.write(**self._network, reading=reading, max_new_tokens=max_new_tokens, eos_id=eos_id)
+
+    @property
+    def _network(self) -> dict[str, Any]:
+        return {
+            "params": self.params,
+            "config": self.config.model,
+            "execution": self.config.run.execution,
+            "n_pauses": self.config.pauses.n_pauses,
+            "mesh": self.mesh,
+        }

@@ -72,19 +72,23 @@ def context_rows(
     return ContextRows(ids_BxC, pauses.positions(segments_BxC), segments_BxC, prompt_length, m_inf)
 
 
-def check_positions(rows: ContextRows, max_new_tokens: int, config: ModelConfig) -> None:
+def check_positions(
+    prompt_length: int, num_pauses: int, max_new_tokens: int, config: ModelConfig, prompt: str = "a prompt"
+) -> None:
     """Raises UserError where the answer runs out of learned positions; rotary ones have no end.
 
     All but the last new token are read back, so a row needs prompt + pauses + new tokens - 1 positions. Padding
     needs none.
+
+    Args:
+      prompt: what it is called in the sentence.
     """
-    longest = int(rows.next_positions_B.max())
-    needed = longest + max_new_tokens - 1
+    needed = prompt_length + num_pauses + max_new_tokens - 1
     if config.positions == "learned" and needed > config.max_positions:
         raise UserError(
-            f"a prompt of {longest - rows.num_pauses} tokens, {rows.num_pauses} pauses and {max_new_tokens} new tokens "
-            f"need {needed} positions, but the model has learned {config.max_positions} (config.model.max_positions): "
-            "shorten the prompt, or ask for fewer pauses or new tokens"
+            f"{prompt} of {prompt_length} tokens, {num_pauses} pauses and {max_new_tokens} new tokens need {needed} "
+            f"positions, but the model has learned {config.max_positions} (config.model.max_positions): shorten the "
+            "prompt, or ask for fewer pauses or new tokens"
         )
 
 

@@ -14,11 +14,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from pause_jax import pauses
 from pause_jax.errors import UserError
-from pause_jax.inference.prefill import next_token_logits
-from pause_jax.inference.rows import BUCKET, check_positions, context_rows, round_up
+from pause_jax.inference import sharded
+from pause_jax.inference.prefill import Reading, read
+from pause_jax.inference.rows import BUCKET, check_positions
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
@@ -37,6 +39,7 @@ def score(
     option_length: int,
     bucket: int = BUCKET,
     filler: int | None = None,
+    mesh: Mesh | None = None,
 ) -> list[list[float]]:
     """log p(option | prompt, pauses) in nats, of each row's options: the sum over an option's tokens.
 
@@ -44,23 +47,52 @@ def score(
       prompts: ids, one sequence a row; the rows are one batch.
       options: of each row as many as it has: ids, all below the vocabulary's size; EOS counts where it is given.
       option_length: positions for an option, so that batches of one setting are one compilation.
-      bucket, filler: as of `generate`.
+      bucket, filler, mesh: as of `generate`.
 
     Raises:
       UserError: as `generate`; an option is empty or longer than `option_length`.
     """
     if not prompts:
         return []
-    ids_BxOxA, is_token_BxOxA = _as_arrays(options, option_length)
-    rows = context_rows(prompts, m_inf, vocab_size=config.vocab_size, n_pauses=n_pauses, bucket=bucket, filler=filler)
-    check_positions(rows, int(is_token_BxOxA.sum(axis=-1).max()), config)
-    cache_length = round_up(rows.ids_BxC.shape[1] + option_length - 1, BUCKET)  # as `generate`: shared compilations
-    logits_BxV, cache = next_token_logits(
-        params, config, execution, n_pauses, rows, attention=attention, cache_length=cache_length
-    )
-    sums_BxO = _score(params, cache, logits_BxV, rows.next_positions_B, ids_BxOxA, is_token_BxOxA,
-                      config=config, execution=execution, n_pauses=n_pauses)  # fmt: skip
-    return [row[: len(mine)] for row, mine in zip(np.asarray(sums_BxO).tolist(), options, strict=True)]
+    _check_lengths(options, option_length)
+    longest = max(len(option) for mine in options for option in mine)
+    check_positions(max(map(len, prompts)), m_inf, longest, config)
+    (reading,) = read(
+        params, config, execution, n_pauses, prompts, [m_inf],
+        attention=attention, room=option_length - 1, bucket=bucket, filler=filler, mesh=mesh,
+    )  # fmt: skip
+    return score_read(params, config, execution, n_pauses, reading, options, option_length=option_length, mesh=mesh)
+
+
+def score_read(
+    params: dict[str, Any],
+    config: ModelConfig,
+    execution: Execution,
+    n_pauses: int,
+    reading: Reading,
+    options: Sequence[Sequence[Sequence[int]]],
+    *,
+    option_length: int,
+    mesh: Mesh | None = None,
+) -> list[list[float]]:
+    """log p of options after prompts that have been read; the reading stays as it is. Arguments as of `score`."""
+    _check_lengths(options, option_length)
+    padding = [options[0]] * (len(reading.next_positions_B) - len(options))
+    ids_BxOxA, is_token_BxOxA = _as_arrays([*options, *padding], option_length)
+    sums_BxO = _score(
+        params, reading.cache, reading.logits_BxV, reading.next_positions_B, ids_BxOxA, is_token_BxOxA,
+        config=config, execution=execution, n_pauses=n_pauses, mesh=mesh,
+    )  # fmt: skip
+    return [row[: len(mine)] for row, mine in zip(sharded.fetch(sums_BxO).tolist(), options, strict=False)]
+
+
+def _check_lengths(options: Sequence[Sequence[Sequence[int]]], option_length: int) -> None:
+    for row, mine in enumerate(options):
+        for number, option in enumerate(mine):
+            if not 1 <= len(option) <= option_length:
+                raise UserError(
+                    f"option {number} of row {row} has {len(option)} tokens, but must have 1 to {option_length}"
+                )
 
 
 def _as_arrays(options: Sequence[Sequence[Sequence[int]]], option_length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -69,16 +101,12 @@ def _as_arrays(options: Sequence[Sequence[Sequence[int]]], option_length: int) -
     ids_BxOxA, is_token_BxOxA = np.zeros(shape, np.int32), np.zeros(shape, bool)
     for row, mine in enumerate(options):
         for number, option in enumerate(mine):
-            if not 1 <= len(option) <= option_length:
-                raise UserError(
-                    f"option {number} of row {row} has {len(option)} tokens, but must have 1 to {option_length}"
-                )
             ids_BxOxA[row, number, : len(option)] = option
             is_token_BxOxA[row, number, : len(option)] = True
     return ids_BxOxA, is_token_BxOxA
 
 
-@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses"))
+@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh"))
 def _score(
     params: dict[str, Any],
     cache: Cache,
@@ -90,6 +118,7 @@ def _score(
     config: ModelConfig,
     execution: Execution,
     n_pauses: int,
+    mesh: Mesh | None,
 ) -> jax.Array:
     """Sums of log p, [B, O].
 
@@ -112,4 +141,5 @@ def _score(
         return jnp.sum(jnp.where(is_token_BxA, log_p_BxA, 0.0), axis=-1)
 
     by_option = (jnp.moveaxis(ids_BxOxA, 1, 0), jnp.moveaxis(is_token_BxOxA, 1, 0))
-    return jax.lax.map(of_option, by_option).T  # one after the other: the memory of one
+    with sharded.on(mesh):
+        return jax.lax.map(of_option, by_option).T  # one after the other: the memory of one

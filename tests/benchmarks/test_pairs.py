@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from benchmarks import batches, decode, peers, prefill, train_step
+from benchmarks import batches, decode, evaluate, peers, prefill, train_step
 from benchmarks.shapes import Shape
 
 GPT2 = Shape("gpt2", 96, num_layers=2, d_model=32, num_heads=4, num_kv_heads=4, d_ff=64, max_positions=64)
@@ -65,3 +65,17 @@ def test_batches_are_those_of_their_steps():
     ours, peer = pair.ours(), pair.peer()
     assert ours.shape == peer.shape == (batches.BATCH_SIZE, batches.DATA.length)
     np.testing.assert_array_equal(ours, batches.make_pair(step=7, num_tokens=20_000).ours())
+
+
+def test_several_m_inf_give_the_answers_of_one_after_the_other(monkeypatch):
+    small = dataclasses.replace(evaluate.MODEL, vocab_size=96, num_layers=1, d_model=32, num_heads=4, d_ff=64)
+    settings = {"num_prompts": 6, "batch_size": 4, "model": small, "lengths": (5, 30)}
+    assert evaluate.make_pair(**settings).work == 6
+    read = evaluate.read
+
+    def one_pause_less(*arguments, m_infs, **keywords):
+        return read(*arguments, m_infs=[max(m - (len(m_infs) > 1), 0) for m in m_infs], **keywords)
+
+    monkeypatch.setattr(evaluate, "read", one_pause_less)
+    with pytest.raises(AssertionError, match="answers after 2 pauses differ"):
+        evaluate.make_pair(**settings)

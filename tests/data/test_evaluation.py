@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pause_jax.data import evaluation
+from pause_jax.data.tasks import official
 from pause_jax.errors import UserError
 
 
@@ -20,6 +21,10 @@ def test_a_task_with_options():
     assert got.predict_metrics[0](got.targets, got.targets) == {"accuracy": 100.0}
     assert len(got.score_metrics) == 1
     assert got.postprocess("x", 0) == "x"
+    assert got.ids == list(range(50)) and got.label == "count_parity_6.test.first50"
+    again = evaluation.read_examples("count_parity_6", vocabulary="byte", split="test", limit=50)
+    fewer = evaluation.read_examples("count_parity_6", vocabulary="byte", split="test", limit=49)
+    assert got.fingerprint() == again.fingerprint() != fewer.fingerprint()
 
 
 def test_a_task_without_options():
@@ -37,3 +42,66 @@ def test_a_task_without_options():
 def test_mistakes(name, split, sentence):
     with pytest.raises(UserError, match=sentence):
         evaluation.read_examples(name, vocabulary="byte", split=split)
+
+
+def test_an_official_task_has_its_own_ids(data_dir):
+    got = evaluation.read_examples("gsm8k", vocabulary="byte", split="test", data_dir=str(data_dir), limit=3)
+    assert got.ids == ["test-1", "test-2", "test-3"] and got.label == "gsm8k.test.first3"
+    assert got.targets[0]["answers"] == ["18"]
+    with pytest.raises(UserError, match="'gsm8k' has no conversations"):
+        evaluation.read_examples(
+            "gsm8k", vocabulary="byte", split="test", data_dir=str(data_dir), limit=3, history="predicted"
+        )
+
+
+def test_ids():
+    assert evaluation._ids([{"id": b"a"}, {"id": b"b/1"}], "split") == ["a", "b/1"]
+    with pytest.raises(UserError, match=r"^split 'x' has the id 'a' twice"):
+        evaluation._ids([{"id": b"a"}, {"id": b"b"}, {"id": b"a"}], "split 'x'")
+
+
+def test_which_official_tasks_are_at_hand(tmp_path, monkeypatch):
+    """Unzipped, zipped, another file in its place, one of two files, none, and a task without such a split."""
+
+    def file(name, instead=None):
+        return official.File(name, "https://example.org", instead=instead)
+
+    sources = {
+        "plain": {"test": (file("a"),), "train": (file("none"),)},
+        "zipped": {"test": (file("b"),)},
+        "instead": {"test": (file("none", file("a")),)},
+        "half": {"test": (file("a"), file("none"))},
+        "absent": {"test": (file("none"),)},
+        "no_test": {"train": (file("a"),)},
+    }
+    known = {name: official.Source(name, files, lambda text: iter(())) for name, files in sources.items()}
+    monkeypatch.setattr(official, "_SOURCES", known)
+    (tmp_path / "a").touch()
+    (tmp_path / "b.gz").touch()
+    there, missing = evaluation.at_hand("test", str(tmp_path))
+    assert there == ["plain", "zipped", "instead"] and missing == ["half", "absent", "no_test"]
+    assert evaluation.at_hand("validation", str(tmp_path))[0] == ["no_test"]
+    assert evaluation.at_hand("test", "")[0] == []
+
+
+TURNS = {
+    "a/1": "Snow.\n\nQ: Cold?\nA:",
+    "b/7": "Rain.\n\nQ: Wet?\nA:",
+    "a/2": "Snow.\n\nQ: Cold?\nA: very\nQ: White?\nA:",
+    "a/3": "Snow.\n\nQ: Cold?\nA: very\nQ: White?\nA: yes, it is\nQ: Why?\nA:",
+}
+
+
+def test_conversations_with_predicted_answers():
+    made = evaluation._conversations("talk", list(TURNS), list(TURNS.values()))
+    assert made["rounds"] == [[0, 1], [2], [3]]
+    assert [made["render"](i, {0: "very", 2: " yes, it is "}) for i in range(4)] == list(TURNS.values())
+    assert made["render"](3, {0: " no\nnot at all", 2: ""}) == (
+        "Snow.\n\nQ: Cold?\nA: no not at all\nQ: White?\nA: \nQ: Why?\nA:"
+    )
+
+
+@pytest.mark.parametrize("texts", [["Q: 1?", "Q: 2?"], ["Q: 1?", "Q: 1? no"], ["Q: 1?", "Q: 1?no\nQ"]])
+def test_no_conversation(texts):
+    with pytest.raises(UserError, match="task 'plain' has no conversations"):
+        evaluation._conversations("plain", ["a/1", "a/2"], texts)

@@ -11,19 +11,23 @@ import numpy as np
 import pytest
 
 from pause_jax import pauses, tokenizer, trees
-from pause_jax.config import Config, FinetuneConfig, PauseConfig
+from pause_jax.config import Config, FinetuneConfig, MeshConfig, PauseConfig
 from pause_jax.distributed import mesh as meshes
 from pause_jax.distributed import sharding
+from pause_jax.errors import UserError
 from pause_jax.evaluation import metrics
-from pause_jax.evaluation.evaluator import TaskExamples, evaluate
+from pause_jax.evaluation.evaluator import check, evaluate
+from pause_jax.evaluation.examples import TaskExamples
+from pause_jax.evaluation.predictions import Predictions
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.model import counts, decoder
 from pause_jax.model.config import ModelConfig
 from pause_jax.runs import RunFolder
 
 WORDS = tokenizer.load("byte")
-MODEL = ModelConfig(vocab_size=WORDS.size, num_layers=1, d_model=16, num_heads=2, d_ff=16, positions="rope")
+MODEL = ModelConfig(vocab_size=WORDS.size + 1, num_layers=1, d_model=16, num_heads=2, d_ff=16, positions="rope")
 NUM = 23
+ONE = MeshConfig(data=1)
 PROMPTS = [f"{'x' * (i % 7)}{i}=" for i in range(NUM)]
 
 
@@ -38,33 +42,39 @@ def params():
     return trees.map_with_path(draw, decoder.abstract_params(MODEL, 1))
 
 
-def run_of(devices=1, **finetune):
-    """A run as restored onto so many devices."""
+def run_of(mesh=ONE, model=MODEL, **finetune):
+    """A run as restored onto the first devices, as many as the mesh has."""
     settings = {"task": "t", "attention": "causal", "prefix_length": 8, "target_length": 3, **finetune}
-    config = Config(model=MODEL, pauses=PauseConfig(n_pauses=1), finetune=FinetuneConfig(**settings))
-    mesh = meshes.make_mesh(config.run.mesh, jax.devices()[:devices])
-    placed = jax.device_put(params(), sharding.param_shardings(MODEL, 1, mesh))
-    return RestoredRun(RunFolder(Path("nowhere")), 1, config, placed)
+    config = Config(model=model, pauses=PauseConfig(n_pauses=1), finetune=FinetuneConfig(**settings))
+    made = meshes.make_mesh(mesh, jax.devices()[: mesh.data * mesh.fsdp * mesh.tensor])
+    placed = jax.device_put(params(), sharding.param_shardings(MODEL, 1, made))
+    return RestoredRun(RunFolder(Path("nowhere")), 1, config, placed, made)
 
 
-def examples_of(postprocess=lambda text, i: text):
+def examples_of(postprocess=lambda text, i: text, **changes):
     """Targets are chosen so that about a third is right: what the model says to every third prompt."""
     said = [RUN_SAYS(i) if i % 3 == 0 else "?" for i in range(NUM)]
-    return TaskExamples(
-        name="t", split="test", texts=PROMPTS, prompts=[WORDS.encode(p) for p in PROMPTS], references=said,
+    made = TaskExamples(
+        name="t", split="test", ids=[f"id-{i}" for i in range(NUM)], texts=PROMPTS,
+        prompts=[WORDS.encode(p) for p in PROMPTS], references=said,
         targets=said, postprocess=postprocess, predict_metrics=[metrics.accuracy],
         options=[[WORDS.encode(o) for o in ("a", "bb", "c")[: 2 + i % 2]] for i in range(NUM)],
         option_texts=[("a", "bb", "c")[: 2 + i % 2] for i in range(NUM)],
         labels=[i % 2 for i in range(NUM)], score_metrics=[metrics.option_accuracy],
     )  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+def ask(run, prompt, m_inf, max_new_tokens=3):
+    """What a run writes after one prompt, alone."""
+    ids = run.generate([prompt], m_inf=m_inf, max_new_tokens=max_new_tokens, eos_id=WORDS.eos_id)[0]
+    return WORDS.decode(ids)
 
 
 @functools.cache
 def answers(m_inf):
     """One prompt at a time."""
-    run = run_of()
-    ids = [run.generate([WORDS.encode(p)[-8:]], m_inf=m_inf, max_new_tokens=3, eos_id=WORDS.eos_id)[0] for p in PROMPTS]
-    return [WORDS.decode(one) for one in ids]
+    return [ask(run_of(), WORDS.encode(p)[-8:], m_inf) for p in PROMPTS]
 
 
 def RUN_SAYS(i):
@@ -72,39 +82,116 @@ def RUN_SAYS(i):
 
 
 @functools.cache
-def outcome(batch_size=7, devices=1, m_inf=2):
-    return evaluate(run_of(devices), examples_of(), m_inf, tokenizer=WORDS, batch_size=batch_size)
+def outcome(batch_size=7, mesh=ONE, m_inf=2):
+    return evaluate(run_of(mesh), examples_of(), [m_inf], tokenizer=WORDS, batch_size=batch_size)[0]
+
+
+def assert_same(one, other):
+    """Answers and metrics; scores to rounding."""
+    assert one.metrics == other.metrics
+    for a, b in zip(one.predictions, other.predictions, strict=True):
+        assert {**a, "option_log_p": None} == {**b, "option_log_p": None}
+        np.testing.assert_allclose(a["option_log_p"], b["option_log_p"], rtol=0, atol=1e-4)
 
 
 def test_every_example_is_answered_once_and_in_order():
     got = outcome()
-    assert [p["index"] for p in got.predictions] == list(range(NUM))
+    assert [p["id"] for p in got.predictions] == [f"id-{i}" for i in range(NUM)]
     assert [p["prompt"] for p in got.predictions] == PROMPTS
     assert [p["prediction"] for p in got.predictions] == answers(2)
     said = answers(2)
-    right = sum(i % 3 == 0 or said[i].strip() == "?" for i in range(NUM))
-    assert got.metrics["accuracy"] == pytest.approx(100 * right / NUM)
+    right = [i % 3 == 0 or said[i].strip() == "?" for i in range(NUM)]
+    assert got.metrics["accuracy"] == pytest.approx(100 * sum(right) / NUM)
+    assert [p["score"] for p in got.predictions] == [100.0 * r for r in right]
+    assert [p["m_inf"] for p in got.predictions] == [2] * NUM
     assert [len(p["option_log_p"]) for p in got.predictions] == [2 + i % 2 for i in range(NUM)]
+    lengths = [len(p) for p in PROMPTS]
+    assert [p["truncated"] for p in got.predictions] == [n > 8 for n in lengths]
+    assert [p["prompt_tokens"] for p in got.predictions] == [min(n, 8) for n in lengths]
+    assert got.truncated == sum(n > 8 for n in lengths) > 0
 
 
-@pytest.mark.parametrize(("batch_size", "devices"), [(1, 1), (64, 1), (7, 8), (64, 8)])
-def test_numbers_do_not_depend_on_batch_and_devices(batch_size, devices):
-    one, other = outcome(), outcome(batch_size, devices)
-    assert one.metrics == other.metrics
-    for a, b in zip(one.predictions, other.predictions, strict=True):
-        assert a["prediction"] == b["prediction"]
-        np.testing.assert_allclose(a["option_log_p"], b["option_log_p"], rtol=1e-4)
+MESHES = [MeshConfig(data=8), MeshConfig(data=1, fsdp=4, tensor=2)]
+
+
+@pytest.mark.parametrize(("batch_size", "mesh"), [(1, ONE), (64, ONE), *((7, m) for m in MESHES)], ids=str)
+def test_answers_do_not_depend_on_batch_and_mesh(batch_size, mesh):
+    """7 rows on 8 devices, and on 4 times 2: rows of padding fill them."""
+    assert_same(outcome(), outcome(batch_size, mesh))
+
+
+@pytest.mark.parametrize("attention", ["causal", "prefix_only", "prefix_and_pauses"])
+@pytest.mark.parametrize("placement", ["append", "prepend", "filler"])
+def test_several_m_inf_at_once_are_each_as_alone(attention, placement):
+    run = run_of(attention=attention, placement=placement)
+    assert run.shares_prompts == (attention != "prefix_and_pauses" and placement != "prepend")
+    settings = {"tokenizer": WORDS, "filler": 46, "batch_size": 7}
+    together = evaluate(run, examples_of(), [0, 5, 2], **settings)
+    for m_inf, got in zip([0, 5, 2], together, strict=True):
+        assert_same(got, evaluate(run, examples_of(), [m_inf], **settings)[0])
+    assert len({tuple(p["prediction"] for p in got.predictions) for got in together}) == 3
+
+
+def test_scores_equal_those_of_one_row_alone():
+    """Options of the batched, sharded scorer against one prompt and one option at a time on one device."""
+    got, one = outcome(7, MESHES[1]), run_of()
+    for i, prediction in enumerate(got.predictions):
+        for k, option in enumerate(examples_of().options[i]):
+            (reading,) = one.read([WORDS.encode(PROMPTS[i])[-8:]], [2], room=len(option), bucket=1)
+            ((alone,),) = one.score(reading, [[option]], option_length=len(option))
+            assert prediction["option_log_p"][k] == pytest.approx(alone, abs=1e-4)
+
+
+def test_what_is_kept_is_not_answered_again():
+    """Of three M_inf, one with no answer yet, one with all and one with some, wherever they come from."""
+    settings = {"tokenizer": WORDS, "batch_size": 7}
+    whole = evaluate(run_of(), examples_of(), [0, 2, 4], **settings)
+    kept = {m: Predictions() for m in (0, 2, 4)}
+    kept[2].add(whole[1].predictions)
+    kept[4].add(whole[2].predictions[5:20])
+    counted = []
+    again = evaluate(run_of(), examples_of(), [0, 2, 4], kept=kept, done=lambda *c: counted.append(c), **settings)
+    assert again == whole
+    assert {m: sum(count for of, count in counted if of == m) for m in (0, 2, 4)} == {0: NUM, 2: 0, 4: NUM - 15}
+
+
+def test_conversations_go_on_from_what_was_said():
+    """Prompts of odd examples hold the answer to the one before them, after each M_inf its own."""
+
+    def render(i, said):
+        return PROMPTS[i] if i % 2 == 0 else f"{said[i - 1]}{i}="
+
+    rounds = [list(range(0, NUM, 2)), list(range(1, NUM, 2))]
+    examples = examples_of(rounds=rounds, render=render)
+    for m_inf, got in zip((0, 2), evaluate(run_of(), examples, [0, 2], tokenizer=WORDS, batch_size=64), strict=True):
+        first = answers(m_inf)
+        for i, prediction in enumerate(got.predictions):
+            prompt = render(i, {i - 1: first[i - 1]})
+            assert prediction["prompt"] == prompt
+            assert prediction["prediction"] == ask(run_of(), WORDS.encode(prompt)[-8:], m_inf)
+
+
+def test_a_prompt_beyond_the_learned_positions_is_named():
+    """The longest are of 8 tokens, 9 when read whole; the last new token is not read back."""
+    learned = {"model": dataclasses.replace(MODEL, positions="learned", max_positions=29)}
+    check(run_of(**learned), examples_of(), [19])
+    with pytest.raises(UserError, match=r"^task 't', example id-4: a prompt of 6.* 28 .*learned 27"):
+        check(run_of(model=dataclasses.replace(learned["model"], max_positions=27)), examples_of(), [20])
+    check(run_of(**learned), examples_of(predict_metrics=[]), [20])  # options have two tokens at most
+    whole = run_of(task="", model=dataclasses.replace(learned["model"], max_positions=39))
+    with pytest.raises(UserError, match=r"a prompt of 9 tokens, 0 pauses and 32 new tokens need 40"):
+        check(whole, examples_of(), [0])
 
 
 def test_progress_counts_each_example_once():
     seen = []
-    evaluate(run_of(), examples_of(), 0, tokenizer=WORDS, batch_size=10, done=seen.append)
-    assert seen == [10, 10, 3]
+    evaluate(run_of(), examples_of(), [0], tokenizer=WORDS, batch_size=10, done=lambda *count: seen.append(count))
+    assert seen == [(0, 10), (0, 10), (0, 3)]
 
 
 def test_postprocessing_gets_the_examples_number():
-    got = evaluate(run_of(), examples_of(lambda text, i: RUN_SAYS(i) if i % 3 == 0 else "no"), 0,
-                   tokenizer=WORDS, batch_size=64)  # fmt: skip
+    got = evaluate(run_of(), examples_of(lambda text, i: RUN_SAYS(i) if i % 3 == 0 else "no"), [0],
+                   tokenizer=WORDS, batch_size=64)[0]  # fmt: skip
     assert got.metrics["accuracy"] == pytest.approx(100 * 8 / 23)
 
 
@@ -120,7 +207,7 @@ def test_placements_see_what_finetuning_saw():
     texts = {}
     for placement, contexts in wanted.items():
         run = run_of(placement=placement)
-        got = evaluate(run, examples_of(), 4, tokenizer=WORDS, filler=46, batch_size=64)
+        (got,) = evaluate(run, examples_of(), [4], tokenizer=WORDS, filler=46, batch_size=64)
         ids = run_of().generate(contexts, m_inf=0, max_new_tokens=3, eos_id=WORDS.eos_id)
         texts[placement] = [p["prediction"] for p in got.predictions]
         assert texts[placement] == [WORDS.decode(one) for one in ids]
@@ -134,22 +221,35 @@ def test_flops_are_those_of_prompt_pauses_and_answer():
         ids = run_of().generate([WORDS.encode(prompt)[-8:]], m_inf=2, max_new_tokens=3, eos_id=WORDS.eos_id)[0]
         assert WORDS.decode(ids) == said["prediction"]
         length = len(WORDS.encode(prompt)[-8:]) + 2 + len(ids)
+        assert (len(ids), len(WORDS.encode(prompt)[-8:])) == (said["answer_tokens"], said["prompt_tokens"])
         total += counts.forward_flops(MODEL, length, head_positions=len(ids) + 1)
     assert got.inference_flops == pytest.approx(total / NUM)
 
 
 def test_a_task_without_options_has_no_scores():
-    bare = dataclasses.replace(examples_of(), options=[], labels=[])
-    got = evaluate(run_of(), bare, 0, tokenizer=WORDS, batch_size=64)
+    bare = examples_of(options=[], labels=[])
+    (got,) = evaluate(run_of(), bare, [0], tokenizer=WORDS, batch_size=64)
     assert set(got.metrics) == {"accuracy"} and "option_log_p" not in got.predictions[0]
+
+
+def test_a_task_that_is_only_scored_predicts_the_likeliest_option():
+    (got,) = evaluate(run_of(), examples_of(predict_metrics=[]), [2], tokenizer=WORDS, batch_size=7)
+    assert set(got.metrics) == {"option_accuracy", "option_accuracy_per_token"}
+    for i, (mine, both) in enumerate(zip(got.predictions, outcome().predictions, strict=True)):
+        np.testing.assert_allclose(mine["option_log_p"], both["option_log_p"], rtol=0, atol=1e-4)
+        best = int(np.argmax(mine["option_log_p"]))
+        assert mine["prediction"] == ("a", "bb", "c")[best] and mine["score"] == 100.0 * (best == i % 2)
+        assert mine["answer_tokens"] == len(mine["prediction"])
+    assert np.mean([p["score"] for p in got.predictions]) == pytest.approx(got.metrics["option_accuracy"])
 
 
 def test_pretrained_runs_read_the_whole_prompt_causally():
     run = run_of(task="", target_length=1, attention="prefix_and_pauses")
     assert run.attention == "causal"
-    got = evaluate(run, examples_of(), 1, tokenizer=WORDS, batch_size=64)
+    (got,) = evaluate(run, examples_of(), [1], tokenizer=WORDS, batch_size=64)
     ids = run.generate([WORDS.encode(p) for p in PROMPTS], m_inf=1, max_new_tokens=32, eos_id=WORDS.eos_id)
     assert [p["prediction"] for p in got.predictions] == [WORDS.decode(one) for one in ids]
+    assert got.truncated == 0
     assert pauses.bidirectional_length("causal", 3, 1) == 0
 
 

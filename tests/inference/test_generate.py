@@ -12,8 +12,7 @@ import pytest
 from pause_jax import pauses, trees
 from pause_jax.errors import UserError
 from pause_jax.inference.generate import generate
-from pause_jax.inference.prefill import next_token_logits
-from pause_jax.inference.rows import context_rows
+from pause_jax.inference.prefill import read
 from pause_jax.inference.sampling import Sampling
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
@@ -77,15 +76,22 @@ def read_one(params, cache, ids_Bx1, positions_Bx1, *, family, execution):
 
 def cached(family, m_inf, attention, answers, execution):
     """Logits of each token of the answers, [B, N, V]: prompts read at once, then a token at a time."""
-    rows = context_rows(PROMPTS, m_inf, vocab_size=V, n_pauses=N_PAUSES, bucket=4)
-    params, length = params_of(family), rows.ids_BxC.shape[1]
-    logits, cache = next_token_logits(
-        params, FAMILIES[family], execution, N_PAUSES, rows, attention=attention, cache_length=length + NEW + 3
+    params = params_of(family)
+    (reading,) = read(
+        params, FAMILIES[family], execution, N_PAUSES, PROMPTS, [m_inf], attention=attention, room=NEW + 3, bucket=4
     )
+    return logits_of(family, reading, answers, execution)
+
+
+def logits_of(family, reading, answers, execution=Execution()):
+    """Logits of each token of the answers, [B, N, V], after what has been read."""
+    logits, cache = reading.logits_BxV, reading.cache
     steps = [logits]
     for n in range(NEW - 1):
-        positions = (rows.next_positions_B + n)[:, None]
-        logits, cache = read_one(params, cache, answers[:, n : n + 1], positions, family=family, execution=execution)
+        positions = (reading.next_positions_B + n)[:, None]
+        logits, cache = read_one(
+            params_of(family), cache, answers[:, n : n + 1], positions, family=family, execution=execution
+        )
         steps.append(logits)
     return np.stack(steps, axis=1)
 

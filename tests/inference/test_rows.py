@@ -72,8 +72,7 @@ def test_a_standard_model_has_no_pauses_to_append():
 
 def test_learned_positions_end_rotary_ones_do_not():
     """3 tokens, 2 pauses, 4 new tokens of which the last is not read back: 8 positions."""
-    rows = context_rows([[1], [1, 2, 3]], 2, vocab_size=10, n_pauses=1)
-    check_positions(rows, 4, ModelConfig(vocab_size=10, max_positions=8))
-    check_positions(rows, 4, ModelConfig(vocab_size=10, max_positions=7, positions="rope"))
-    with pytest.raises(UserError, match=r"3 tokens, 2 pauses and 4 new tokens need 8 positions.* learned 7"):
-        check_positions(rows, 4, ModelConfig(vocab_size=10, max_positions=7))
+    check_positions(3, 2, 4, ModelConfig(vocab_size=10, max_positions=8))
+    check_positions(3, 2, 4, ModelConfig(vocab_size=10, max_positions=7, positions="rope"))
+    with pytest.raises(UserError, match=r"^a prompt of 3 tokens, 2 pauses and 4 new tokens need 8 .* learned 7"):
+        check_positions(3, 2, 4, ModelConfig(vocab_size=10, max_positions=7))

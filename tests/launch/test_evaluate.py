@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from launch import evaluate
+from launch import evaluate, train
+from pause_jax import tokenizer
+from pause_jax.config import Config, DataConfig, FinetuneConfig, MeshConfig, PauseConfig
+from pause_jax.data.tasks import official
+from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
+from pause_jax.evaluation.predictions import PredictionFile
 from pause_jax.reporting.results import read_results
-from tests.launch.test_train import OVERRIDES, assert_one_sentence, program
+from pause_jax.runs import RunFolder
+from tests.launch.test_train import OVERRIDES, TINY, assert_one_sentence, program
 
 
 @pytest.mark.parametrize(
@@ -24,6 +35,7 @@ from tests.launch.test_train import OVERRIDES, assert_one_sentence, program
         (["--run=nowhere", "--tasks=recall_2", "--out={tmp}/other.csv"], "other columns .*: without model,"),
         (["--run=nowhere", "--tasks=recall_2", "--out={tmp}/r.csv", "--limit=0"], "--limit=0 leaves nothing"),
         (["--run=nowhere", "--tasks=recall_2", "--out={tmp}/r.csv", "--batch_size=0"], "--batch_size=0 is too small"),
+        (["--run=nowhere", "--tasks=recall_2", "--out={tmp}/r.csv", "--mesh=fsdp"], "--mesh=fsdp gives no sizes"),
     ],
 )
 def test_mistakes(tmp_path, arguments, sentence):
@@ -37,6 +49,115 @@ def test_numbers_of_pauses():
     for text in ("", "1.5", "2,,3", "ten"):
         with pytest.raises(UserError, match="no list of whole numbers"):
             evaluate.parse_m_inf(text)
+
+
+def test_meshes():
+    assert evaluate.parse_mesh("") == MeshConfig()
+    assert evaluate.parse_mesh("fsdp=4, tensor=2") == MeshConfig(fsdp=4, tensor=2)
+    for text in ("fsdp", "fsdp=0", "tensor=-1", "sequence=2", "fsdp=4,,"):
+        with pytest.raises(UserError, match="gives no sizes of data, fsdp, tensor"):
+            evaluate.parse_mesh(text)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of one step's parameters, never trained, with the official GSM8K prompts cut to 16 tokens."""
+    from pause_jax.checkpoints import Checkpoints
+    from pause_jax.training import initialize
+    from pause_jax.training.optimizer import make_optimizer
+
+    finetune = FinetuneConfig(task="gsm8k", m_ft=(2,), attention="causal", prefix_length=16, target_length=4)
+    config = train.resolve(
+        Config(model=TINY, data=DataConfig(length=32), pauses=PauseConfig(n_pauses=1, rate=0.0), finetune=finetune)
+    )
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(config, {"vocabulary": tokenizer.fingerprint("byte")})
+    state = initialize.initial_state(config, make_optimizer(config.optimizer), make_mesh(MeshConfig()))
+    checkpoints = Checkpoints(folder.checkpoints, keep=1)
+    checkpoints.save(state, 1, {})
+    checkpoints.close()
+    record = {"step": 1, "text_tokens": 0, "model_flops": 0.0, "loss": 0.0}
+    folder.metrics.write_text(json.dumps(record) + "\n")
+    return folder
+
+
+M_INF = [0, 2, 5]
+
+
+def files_of(run):
+    return {f.name: f.read_bytes() for f in sorted((run.path / "predictions" / "1").iterdir())}
+
+
+KILLED = """
+import os, signal, sys
+from launch import evaluate
+from pause_jax.evaluation.predictions import PredictionFile
+
+add, added = PredictionFile.add, []
+
+def add_and_die(self, records):
+    add(self, records)
+    added.append(len(records))
+    if len(added) == 5:
+        with self._partial.open("ab") as file:
+            file.write(b'{"id": "torn')
+        os.kill(os.getpid(), signal.SIGKILL)
+
+PredictionFile.add = add_and_die
+run, data_dir = sys.argv[1:]
+evaluate.evaluate(run, ["gsm8k"], [0, 2, 5], batch_size=16, limit=40, data_dir=data_dir)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_goes_on_and_gives_the_same(run, data_dir, monkeypatch, capsys):
+    """Killed between the second batch of M_inf 2 and that of 5: nothing is answered twice, the files are the same."""
+    settings = {"batch_size": 16, "limit": 40, "data_dir": str(data_dir)}
+    whole = evaluate.evaluate(str(run.path), ["gsm8k"], M_INF, **settings)
+    wanted = files_of(run)
+    assert set(wanted) == {f"gsm8k.test.first40.m{m}.{end}" for m in M_INF for end in ("jsonl", "about.json")}
+    assert whole.truncated == {("gsm8k", m): 40 for m in M_INF}
+    lines = [json.loads(line) for line in wanted["gsm8k.test.first40.m2.jsonl"].splitlines()]
+    assert [line["id"] for line in lines] == [f"test-{i}" for i in range(1, 41)]
+    assert {"prompt", "prediction", "target", "score"} < set(lines[0]) and lines[0]["truncated"] is True
+
+    shutil.rmtree(run.path / "predictions")
+    command = [sys.executable, "-c", KILLED, str(run.path), str(data_dir)]
+    assert subprocess.run(command, capture_output=True, timeout=300).returncode == -signal.SIGKILL
+    left = files_of(run)
+    assert {name: content.count(b"\n") - 1 for name, content in left.items()} == {
+        f"gsm8k.test.first40.m{m}.jsonl.partial": count for m, count in zip(M_INF, (32, 32, 16), strict=True)
+    }
+    answered = []
+    kept = PredictionFile.add
+    monkeypatch.setattr(PredictionFile, "add", lambda self, r: answered.append(len(r)) or kept(self, r))
+    again = evaluate.evaluate(str(run.path), ["gsm8k"], M_INF, **settings)
+    assert again == whole and files_of(run) == wanted
+    assert sum(answered) == 3 * 40 - (32 + 32 + 16)
+    capsys.readouterr()
+    answered.clear()
+    assert evaluate.evaluate(str(run.path), ["gsm8k"], M_INF, **settings) == whole and not answered
+    assert "120/120  100 %" in capsys.readouterr().out
+    evaluate.show(whole)
+    assert re.search(r"cut prompts.*\n(.*\n)*.*gsm8k .* 40 .* 40 ", capsys.readouterr().out)
+
+    about = run.path / "predictions" / "1" / "gsm8k.test.first40.m2.about.json"
+    about.write_text(about.read_text().replace(json.loads(about.read_text())["data"], "other"))
+    with pytest.raises(UserError, match=r"m2\.jsonl holds the answers of another evaluation.*differs in data"):
+        evaluate.evaluate(str(run.path), ["gsm8k"], M_INF, **settings)
+
+
+@pytest.mark.slow
+def test_all_tasks_are_those_whose_files_are_there(run, data_dir, tmp_path, capsys, monkeypatch):
+    (tmp_path / "data" / "gsm8k").mkdir(parents=True)
+    source = next(path for path in (data_dir / "gsm8k").iterdir() if path.name.startswith("test"))
+    (tmp_path / "data" / "gsm8k" / source.name).symlink_to(source)
+    monkeypatch.setitem(official._SOURCES, "absent", official.Source("absent", {}, lambda text: iter(())))
+    got = evaluate.evaluate(str(run.path), ["all"], [2], limit=8, batch_size=8, data_dir=str(tmp_path / "data"))
+    assert {row.task for row in got.results} == {"gsm8k"}
+    assert re.search(r"not evaluated, as their files for split 'test' are not in .*absent", capsys.readouterr().out)
+    with pytest.raises(UserError, match=r"--tasks=all finds no official file for split 'test' in .*empty"):
+        evaluate.evaluate(str(run.path), ["all"], [2], data_dir=str(tmp_path / "empty"))
 
 
 @pytest.mark.slow
@@ -53,9 +174,9 @@ def test_standard_pretraining_pause_finetuning_evaluation(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     tasks = ["--tasks=recall_2,addition_1", f"--out={out}", "--limit=40"]
-    result = program("evaluate", f"--run={tuned}", *tasks, "--m_inf=0,3")
-    assert result.returncode == 0, result.stderr
-    assert "recall_2" in result.stdout and "160/160  100 %" in result.stdout
+    evaluated = program("evaluate", f"--run={tuned}", *tasks, "--m_inf=0,3")
+    assert evaluated.returncode == 0, evaluated.stderr
+    assert "recall_2" in evaluated.stdout and "160/160  100 %" in evaluated.stdout
     assert program("evaluate", f"--run={base}", *tasks).returncode == 0
 
     rows = read_results(out)
@@ -73,6 +194,7 @@ def test_standard_pretraining_pause_finetuning_evaluation(tmp_path):
     assert zero_shot[0].text_tokens == 3 * 8 * 32
     assert mine[0].text_tokens == zero_shot[0].text_tokens + 4 * 8 * (8 + 1)  # the EOS is only a target
     assert mine[0].model_flops > zero_shot[0].model_flops
-    predictions = (tuned / "predictions" / "4" / "recall_2.test.m3.jsonl").read_text().splitlines()
-    assert [json.loads(line)["index"] for line in predictions] == list(range(40))
+    predictions = (tuned / "predictions" / "4" / "recall_2.test.first40.m3.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in predictions] == list(range(40))
+    assert "prompts are read anew for each M_inf: with attention prefix_and_pauses" in evaluated.stdout
     assert_one_sentence(program("evaluate", f"--run={base}", *tasks, "--m_inf=2"), "--m_inf=2 gives pauses to a model")
