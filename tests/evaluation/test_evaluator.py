@@ -259,7 +259,7 @@ def test_options_come_with_the_lengths_of_their_ids_and_texts():
     examples = dataclasses.replace(
         examples_of(), option_texts=texts, score_metrics=[lambda targets, scores: seen.extend(scores) or {}]
     )
-    evaluate(run_of(), examples, 2, tokenizer=WORDS, batch_size=7)
+    evaluate(run_of(), examples, [2], tokenizer=WORDS, batch_size=7)
     assert [[(o.num_tokens, o.num_characters) for o in mine] for mine in seen] == [
         [(1, 1), (2, 3), (1, 2)][: 2 + i % 2] for i in range(NUM)
     ]
