@@ -77,5 +77,5 @@ def test_several_m_inf_give_the_answers_of_one_after_the_other(monkeypatch):
         return read(*arguments, m_infs=[max(m - (len(m_infs) > 1), 0) for m in m_infs], **keywords)
 
     monkeypatch.setattr(evaluate, "read", one_pause_less)
-    with pytest.raises(AssertionError, match="answers after 2 pauses differ"):
+    with pytest.raises(AssertionError, match=r"answers after \d+ pauses differ"):
         evaluate.make_pair(**settings)
