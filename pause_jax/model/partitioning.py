@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -26,6 +27,7 @@ class Layout(Protocol):
     def on_each_part(self, function: Function, axes: tuple[Axes, ...]) -> Function: ...
 
 
+@dataclasses.dataclass(frozen=True)
 class _OneDevice:
     def constrain(self, x: jax.Array, axes: Axes) -> jax.Array:
         return x
@@ -34,7 +36,8 @@ class _OneDevice:
         return function
 
 
-_layout: contextvars.ContextVar[Layout] = contextvars.ContextVar("layout", default=_OneDevice())
+_ONE_DEVICE = _OneDevice()
+_layout: contextvars.ContextVar[Layout] = contextvars.ContextVar("layout", default=_ONE_DEVICE)
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:

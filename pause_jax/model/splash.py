@@ -1,4 +1,4 @@
-"""Attention on TPUs by JAX's splash kernel: scores never leave the chip, blocks that the mask excludes are not computed.
+"""Attention on TPUs by JAX's splash kernel: scores stay on the chip, blocks that the mask excludes are not computed.
 
 Letters: B rows, T positions, H query heads, K key/value heads, E head size.
 """
@@ -6,6 +6,7 @@ Letters: B rows, T positions, H query heads, K key/value heads, E head size.
 from __future__ import annotations
 
 import dataclasses
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ def attend(q_BxTxHxE: jax.Array, k_BxTxKxE: jax.Array, v_BxTxKxE: jax.Array, mas
         q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q * q.shape[-1] ** -0.5, k, v))
         # A padding position attends to itself, as segments are compared: no query is without a key.
         out_BxHxTxE = jax.vmap(kernel)(q, k, v, kernels.SegmentIds(segments_BxT, segments_BxT))
-        return jnp.swapaxes(out_BxHxTxE, 1, 2)
+        return jnp.swapaxes(cast(jax.Array, out_BxHxTxE), 1, 2)
 
     heads = ("batch", None, "row_heads", "head")
     on_parts = on_each_part(attend_part, heads, heads, heads, ("batch", None))

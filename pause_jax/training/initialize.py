@@ -26,8 +26,8 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
     """Everything that can be wrong with the state, found from shapes and names before anything is computed or written.
 
     Raises:
-      UserError: a parameter cannot be cut over the mesh, the mesh cannot run the attention kernel, or `config.init_from` is not there, does not fit or had
-        another tokenizer.
+      UserError: a parameter cannot be cut over the mesh, the mesh cannot run the attention kernel, or
+        `config.init_from` is not there, does not fit or had another tokenizer.
     """
     sharding.param_shardings(config.model, config.pauses.n_pauses, mesh)
     kernels.check(config, mesh)

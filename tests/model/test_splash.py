@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -97,7 +98,7 @@ def test_the_masks_are_those_of_plain_attention_and_differ():
         wanted = np.asarray(Mask(ones, ones, bidirectional=both_ways).may_attend_BxTxS())[0]
         np.testing.assert_array_equal(splash._PrefixMask(200, both_ways)[slice(0, 200), slice(0, 200)], wanted)
         drawn.append(wanted)
-    assert [int((a != b).sum()) for a, b in zip(drawn, drawn[1:], strict=False)] == [150 * 149 // 2, 10 * 150 + 45]
+    assert [int((a != b).sum()) for a, b in itertools.pairwise(drawn)] == [150 * 149 // 2, 10 * 150 + 45]
 
 
 @pytest.mark.parametrize(("length", "block"), [(1, 128), (128, 128), (129, 256), (2048, 512), (2058, 384), (1234, 256)])
