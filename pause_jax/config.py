@@ -173,6 +173,11 @@ class FinetuneConfig:
         """Positions of prompt and pauses."""
         return self.prefix_length + max(self.m_ft)
 
+    def bidirectional(self, num_pauses: pauses.Number) -> pauses.Number:
+        """How many positions at the start of a row with so many pauses see each other both ways; arrays of rows too."""
+        after_prompt = num_pauses * (self.placement != "prepend")
+        return pauses.bidirectional_length(self.attention, self.context_length - after_prompt, after_prompt)
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
@@ -301,6 +306,23 @@ class Config:
                 f"config.train.batch_size = {self.train.batch_size} is not divisible by config.run.accumulation = "
                 f"{self.run.accumulation}"
             )
+        self._validate_attention()
+
+    def _validate_attention(self) -> None:
+        """What the attention kernels cannot serve, as far as a config tells."""
+        kernel, dtype = self.run.execution.attention, self.model.dtype
+        if kernel == "splash" and self.bidirectional is None:
+            raise UserError(
+                f"config.finetune.m_ft = {self.finetune.m_ft} with config.finetune.attention = "
+                f"{self.finetune.attention!r} gives each row a mask of its own, but config.run.execution.attention = "
+                "'splash' compiles one for all: set --config.run.execution.attention=xla, or one number of pauses"
+            )
+        if kernel == "cudnn" and (dtype != "bfloat16" or self.model.head_size % 8):
+            raise UserError(
+                f"config.run.execution.attention = 'cudnn' serves bfloat16 and heads of a multiple of 8, but "
+                f"config.model.dtype = {dtype!r} and a head has size {self.model.head_size}: set "
+                "--config.run.execution.attention=xla"
+            )
 
     @property
     def length(self) -> int:
@@ -313,6 +335,12 @@ class Config:
     def first_loss(self) -> int:
         """The first position of a row that may carry loss: in finetuning the last of prompt and pauses."""
         return self.finetune.context_length - 1 if self.finetune.task else 0
+
+    @property
+    def bidirectional(self) -> int | None:
+        """How many positions at a row's start see each other both ways; None where rows differ in it."""
+        lengths = {self.finetune.bidirectional(m) for m in self.finetune.m_ft} if self.finetune.task else {0}
+        return lengths.pop() if len(lengths) == 1 else None
 
 
 def default_config() -> Any:

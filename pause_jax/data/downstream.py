@@ -214,17 +214,13 @@ def features(
         context_length=finetune.context_length, placement=finetune.placement, vocab_size=vocab_size, n_pauses=n_pauses,
         filler=filler_id,
     )  # fmt: skip
-    after_prompt_B = num_pauses_B * (finetune.placement != "prepend")
-    both_ways_B = pauses.bidirectional_length(
-        finetune.attention, finetune.context_length - after_prompt_B, after_prompt_B
-    )
     return {
         "inputs": made.ids_BxT[:, :-1],
         "targets": made.ids_BxT[:, 1:],
         "loss_weights": made.loss_weights_BxL,
         "positions": pauses.positions(made.segments_BxT[:, :-1]),
         "segment_ids": made.segments_BxT[:, :-1],
-        "prefix_length": (both_ways_B * exists_B).astype(np.int32),
+        "prefix_length": (finetune.bidirectional(num_pauses_B) * exists_B).astype(np.int32),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from typing import Any
 
@@ -13,7 +14,7 @@ from pause_jax import trees
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.model.config import ModelConfig
-from pause_jax.model.partitioning import Axes, constraining
+from pause_jax.model.partitioning import Axes, Function, laid_out
 
 # Rows are cut over "fsdp" too: it is data parallelism whose parameters are cut as well.
 RULES: dict[str, str | tuple[str, ...] | None] = {
@@ -23,6 +24,7 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "vocab": "tensor",
     "heads": "tensor",
     "kv_heads": "tensor",
+    "row_heads": ("tensor", "sequence"),  # kernels that want whole rows: positions are exchanged for heads and back
     "mlp": "tensor",
     "head": None,
     "layers": None,
@@ -77,9 +79,27 @@ def batch_sharding(mesh: Mesh, ndim: int = 2) -> NamedSharding:
 
 def activation_constraints(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
     """Trace the network within this, and its activations lie on `mesh` as the rules say."""
+    return laid_out(_OnMesh(mesh))
 
-    def constrain(x: jax.Array, axes: Axes) -> jax.Array:
-        spec = partition_spec("activation", x.shape, axes, mesh)
-        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
-    return constraining(constrain)
+@dataclasses.dataclass(frozen=True)
+class _OnMesh:
+    mesh: Mesh
+
+    def constrain(self, x: jax.Array, axes: Axes) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, self._spec(x, axes)))
+
+    def on_each_part(self, function: Function, axes: tuple[Axes, ...]) -> Function:
+        def on_parts(*args: jax.Array) -> jax.Array:
+            specs = tuple(map(self._spec, args, axes))
+            # check_vma: kernels do not say over which mesh axes their results vary
+            parts = jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=specs[0], check_vma=False)
+            return parts(*args)
+
+        return on_parts
+
+    def _spec(self, x: jax.Array, axes: Axes) -> PartitionSpec:
+        # a length that does not divide stays whole: a chunk of the loss, an answer's next token
+        parts = self.mesh.shape["sequence"]
+        axes = tuple(None if axis == "length" and n % parts else axis for n, axis in zip(x.shape, axes, strict=True))
+        return partition_spec("an activation", x.shape, axes, self.mesh)

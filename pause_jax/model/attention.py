@@ -10,6 +10,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from pause_jax.errors import UserError
+from pause_jax.model.partitioning import constrain
+
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
@@ -37,11 +40,25 @@ class Mask:
 def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, backend: str) -> jax.Array:
     """Softmax attention, scaled by 1/sqrt(E), as [B, T, H, E] in the dtype of `q`; softmax in float32.
 
+    All back ends (`Execution.attention`) give the same but for rounding, and but for padding queries, whose output is
+    some finite numbers.
+
     Raises:
-      NotImplementedError: a back end that does not exist or cannot serve the mask.
+      UserError: the back end cannot serve the mask, the shapes or the dtype; there is none that is used instead.
+      NotImplementedError: there is no such back end.
     """
-    if backend != "xla":
-        raise NotImplementedError(f"attention back end {backend!r}: only 'xla' exists")
+    if backend == "xla":
+        return _attend_xla(q_BxTxHxE, k_BxSxKxE, v_BxSxKxE, mask)
+    if backend == "cudnn":
+        return _attend_cudnn(q_BxTxHxE, k_BxSxKxE, v_BxSxKxE, mask)
+    if backend == "splash":
+        from pause_jax.model import splash  # Pallas takes a second to import
+
+        return splash.attend(q_BxTxHxE, k_BxSxKxE, v_BxSxKxE, mask)
+    raise NotImplementedError(f"attention back end {backend!r}: there are 'xla', 'splash' and 'cudnn'")
+
+
+def _attend_xla(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask) -> jax.Array:
     batch, length, heads, size = q_BxTxHxE.shape
     kv_heads = k_BxSxKxE.shape[2]
     q_BxTxKxGxE = q_BxTxHxE.reshape(batch, length, kv_heads, heads // kv_heads, size)
@@ -52,3 +69,25 @@ def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mas
     weights = jax.nn.softmax(scores_BxKxGxTxS, axis=-1).astype(v_BxSxKxE.dtype)
     out = jnp.einsum("bkgts,bske->btkge", weights, v_BxSxKxE, preferred_element_type=jnp.float32)
     return out.reshape(batch, length, heads, size).astype(q_BxTxHxE.dtype)
+
+
+def _attend_cudnn(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask) -> jax.Array:
+    """cuDNN's kernel, with the whole mask in memory. Unverified until it has run on a GPU."""
+    length = q_BxTxHxE.shape[1]
+    # a padding query may attend to everything, lest it attend to nothing
+    mask_BxTxS = mask.may_attend_BxTxS() | (mask.q_segments_BxT == 0)[:, :, None]
+    odd_t, odd_s = (n % 2 for n in mask_BxTxS.shape[1:])  # its backward pass wants even lengths
+    mask_Bx1xTxS = jnp.pad(mask_BxTxS, [(0, 0), (0, odd_t), (0, odd_s)])[:, None]
+    q, k, v = (
+        constrain(jnp.pad(x, [(0, 0), (0, odd), (0, 0), (0, 0)]), "batch", None, "row_heads", "head")
+        for x, odd in ((q_BxTxHxE, odd_t), (k_BxSxKxE, odd_s), (v_BxSxKxE, odd_s))
+    )
+    try:
+        out = jax.nn.dot_product_attention(q, k, v, mask=mask_Bx1xTxS, implementation="cudnn")
+    except (NotImplementedError, RuntimeError) as error:
+        shapes = f"queries {q_BxTxHxE.shape} and keys {k_BxSxKxE.shape} in {q_BxTxHxE.dtype}"
+        raise UserError(
+            f"config.run.execution.attention = 'cudnn' cannot serve {shapes}: {error} "
+            "Set --config.run.execution.attention=xla"
+        ) from error
+    return out[:, :length]

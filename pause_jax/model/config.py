@@ -76,4 +76,6 @@ class Execution:
 
     scan_layers: bool = False  # one compiled layer looped over (accelerators); False unrolls (faster on CPU)
     remat: Literal["none", "dots", "full"] = "none"  # what the backward pass recomputes: nothing, all but matmuls, all
-    attention: Literal["xla"] = "xla"  # the kernel
+    # The kernel of whole rows: "splash" is for TPUs, "cudnn" for GPUs. Where keys and values come from a cache
+    # (inference) it is always "xla": splash compiles its mask, and a cache is filled to another place at each call.
+    attention: Literal["xla", "splash", "cudnn"] = "xla"

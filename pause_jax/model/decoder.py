@@ -112,14 +112,17 @@ class Decoder(nnx.Module):
     def _embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
         vocab_size = self.config.vocab_size
         is_pause_BxT = ids_BxT >= vocab_size
-        # gathered over fsdp, as every weight at its use
+        # Tables are gathered over fsdp, as every weight at its use: what is looked up in one that is cut along D would
+        # first be whole, all rows of it, on every device.
         table_VxD = constrain(self.token.embedding[...], "vocab", None)
         x = jnp.take(table_VxD, jnp.where(is_pause_BxT, 0, ids_BxT), axis=0, mode="clip")
         if self.pause is not None:
-            pauses = jnp.take(self.pause.embedding[...], jnp.maximum(ids_BxT - vocab_size, 0), axis=0, mode="clip")
+            table_PxD = constrain(self.pause.embedding[...], "pauses", None)
+            pauses = jnp.take(table_PxD, jnp.maximum(ids_BxT - vocab_size, 0), axis=0, mode="clip")
             x = jnp.where(is_pause_BxT[..., None], pauses, x)
         if self.positions is not None:
-            x = x + jnp.take(self.positions.embedding[...], positions_BxT, axis=0, mode="clip")
+            table = constrain(self.positions.embedding[...], "positions", None)
+            x = x + jnp.take(table, positions_BxT, axis=0, mode="clip")
         return constrain(x.astype(self.config.dtype), "batch", "length", None)
 
     def _run_layers(self, x: jax.Array, context: Context, cache: Cache | None) -> tuple[jax.Array, Cache | None]:

@@ -118,6 +118,7 @@ class Attention(nnx.Module):
         if cache is not None:
             cache = _write(cache, k, v, layer)
             k, v = cache.k_NxBxSxKxE[layer].astype(q.dtype), cache.v_NxBxSxKxE[layer].astype(q.dtype)
+            backend = "xla"  # the others are for whole rows (Execution.attention)
         out = constrain(attend(q, k, v, context.mask, backend), "batch", "length", "heads", "head")
         return self.out(out), cache
 

@@ -12,7 +12,7 @@ from absl import logging
 
 from pause_jax import checkpoints, tokenizer, trees
 from pause_jax.config import Config
-from pause_jax.distributed import sharding
+from pause_jax.distributed import kernels, sharding
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.runs import RunFolder
@@ -26,10 +26,11 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
     """Everything that can be wrong with the state, found from shapes and names before anything is computed or written.
 
     Raises:
-      UserError: a parameter cannot be cut over the mesh, or `config.init_from` is not there, does not fit or had
-        another tokenizer.
+      UserError: a parameter cannot be cut over the mesh, the mesh cannot run the attention kernel, or
+        `config.init_from` is not there, does not fit or had another tokenizer.
     """
     sharding.param_shardings(config.model, config.pauses.n_pauses, mesh)
+    kernels.check(config, mesh)
     if config.init_from:
         _locate_source(config)
 

@@ -99,8 +99,8 @@ def _compile(job: Job) -> _Compiled:
     optimizer = make_optimizer(config.optimizer)
     step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps),
                            accumulation=config.run.accumulation, loss_chunk=config.run.loss_chunk,
-                           first_loss=config.first_loss)  # fmt: skip
-    validation = make_validation_step(network, config.run.loss_chunk, config.first_loss)
+                           first_loss=config.first_loss, bidirectional=config.bidirectional)  # fmt: skip
+    validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.bidirectional)
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
     everywhere = sharding.replicated(mesh)

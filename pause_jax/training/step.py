@@ -7,6 +7,7 @@ The state is a plain dict: `params`, `opt_state`, `step`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,26 +30,30 @@ def new_state(params: Params, optimizer: optax.GradientTransformation) -> State:
     return {"params": params, "opt_state": optimizer.init(params), "step": jnp.zeros((), jnp.int32)}
 
 
-def batch_loss_sum(params: Params, batch: Batch, network: Network, loss_chunk: int, first_loss: int = 0) -> jax.Array:
+def batch_loss_sum(params: Params, batch: Batch, network: Network, loss_chunk: int, first_loss: int = 0,
+                   bidirectional: int | None = None) -> jax.Array:  # fmt: skip
     """Weighted sum of the batch's losses, in nats; to be divided by the weights' sum.
 
     Args:
       first_loss: no position before it carries loss in any row: their logits are not computed.
+      bidirectional: what `prefix_length` is in every row, for kernels that compile their mask; None: as the batch says.
     """
     model = network(params)
-    both_ways = batch.get("prefix_length", 0)
+    both_ways = batch.get("prefix_length", 0) if bidirectional is None else bidirectional
     hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"], bidirectional=both_ways)
     targets_BxT, weights_BxT = batch["targets"][:, first_loss:], batch["loss_weights"][:, first_loss:]
     return cross_entropy_sum(hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, loss_chunk)
 
 
 def make_train_step(network: Network, optimizer: optax.GradientTransformation, schedule: optax.Schedule, *,
-                    accumulation: int, loss_chunk: int,
-                    first_loss: int = 0) -> Callable[[State, Batch], tuple[State, Metrics]]:  # fmt: skip
+                    accumulation: int, loss_chunk: int, first_loss: int = 0,
+                    bidirectional: int | None = None) -> Callable[[State, Batch], tuple[State, Metrics]]:  # fmt: skip
     """The step. Where loss or gradient is not finite, parameters and optimizer stay as they were; `step` goes on."""
+    loss_sum = functools.partial(batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss,
+                                 bidirectional=bidirectional)  # fmt: skip
 
     def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        loss, grads = _mean_gradient(state["params"], batch, network, accumulation, loss_chunk, first_loss)
+        loss, grads = _mean_gradient(state["params"], batch, loss_sum, accumulation)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
@@ -64,18 +69,20 @@ def make_train_step(network: Network, optimizer: optax.GradientTransformation, s
 
 
 def make_validation_step(
-    network: Network, loss_chunk: int, first_loss: int = 0
+    network: Network, loss_chunk: int, first_loss: int = 0, bidirectional: int | None = None
 ) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array]]:
     """(params, batch) → (sum of losses in nats, number of positions with a loss)."""
 
     def validation_step(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        return batch_loss_sum(params, batch, network, loss_chunk, first_loss), jnp.sum(batch["loss_weights"])
+        loss = batch_loss_sum(params, batch, network, loss_chunk, first_loss, bidirectional)
+        return loss, jnp.sum(batch["loss_weights"])
 
     return validation_step
 
 
-def _mean_gradient(params: Params, batch: Batch, network: Network, accumulation: int, loss_chunk: int,
-                   first_loss: int) -> tuple[jax.Array, Params]:  # fmt: skip
+def _mean_gradient(
+    params: Params, batch: Batch, loss_sum: Callable[[Params, Batch], jax.Array], accumulation: int
+) -> tuple[jax.Array, Params]:
     """Loss and gradient of the mean over *all* positions with a loss, summed microbatch by microbatch.
 
     Pauses make the number of such positions differ between microbatches: a mean of their means would be another
@@ -84,7 +91,7 @@ def _mean_gradient(params: Params, batch: Batch, network: Network, accumulation:
     count = jnp.maximum(jnp.sum(batch["loss_weights"]), 1.0)
 
     def loss_part(params: Params, micro: Batch) -> jax.Array:
-        return batch_loss_sum(params, micro, network, loss_chunk, first_loss) / count
+        return loss_sum(params, micro) / count
 
     if accumulation == 1:
         return jax.value_and_grad(loss_part)(params, batch)

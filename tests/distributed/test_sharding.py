@@ -6,12 +6,15 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from pause_jax import trees
-from pause_jax.config import MeshConfig
-from pause_jax.distributed import batches, sharding
+from pause_jax.config import Config, MeshConfig, PauseConfig, RunConfig
+from pause_jax.distributed import batches, kernels, sharding
 from pause_jax.distributed.mesh import make_mesh, mesh_shape
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.model.config import ModelConfig
+from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.partitioning import constrain
+from pause_jax.training import initialize
+from pause_jax.training.optimizer import make_optimizer
 
 MODEL = ModelConfig(vocab_size=264, num_layers=2, d_model=64, num_heads=4, num_kv_heads=2, d_ff=128, max_positions=32)
 
@@ -38,10 +41,6 @@ def test_every_parameter_lies_as_the_table_says():
 
 
 def test_optimizer_state_lies_as_its_parameters():
-    from pause_jax.config import Config, PauseConfig
-    from pause_jax.training import initialize
-    from pause_jax.training.optimizer import make_optimizer
-
     mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
     config = Config(model=MODEL, pauses=PauseConfig(n_pauses=1))
     shardings = initialize.state_shardings(config, make_optimizer(config.optimizer), mesh)
@@ -67,6 +66,35 @@ def test_collisions_and_unknown_axes_are_defects():
         sharding.partition_spec("x", (8, 8), ("heads", "mlp"), mesh)
     with pytest.raises(ValueError, match="'nonsense' of dimension 1 has no rule"):
         sharding.partition_spec("x", (8, 8), ("embed", "nonsense"), mesh)
+
+
+@pytest.mark.parametrize(("kernel", "device"), [("splash", "tpu"), ("cudnn", "gpu")])
+def test_a_kernel_for_other_devices_is_refused(kernel, device):
+    config = Config(model=MODEL, run=RunConfig(execution=Execution(attention=kernel)))
+    with pytest.raises(UserError, match=rf"'{kernel}' is a kernel for devices of kind '{device}', but .* 'cpu': set"):
+        initialize.check(config, make_mesh(MeshConfig()))
+
+
+def test_heads_that_a_kernel_cannot_cut_are_refused(monkeypatch):
+    """Whole rows on each device: along `sequence` the heads are cut too."""
+    monkeypatch.setitem(kernels._PLATFORM, "splash", "cpu")
+    config = Config(model=MODEL, run=RunConfig(execution=Execution(attention="splash")))
+    kernels.check(config, make_mesh(MeshConfig(data=4, sequence=2)))
+    with pytest.raises(UserError, match=r"num_kv_heads under the kernel 'splash'.* = 2 is not divisible by .* = 4"):
+        kernels.check(config, make_mesh(MeshConfig(data=2, sequence=2, tensor=2)))
+
+
+def test_a_length_that_does_not_divide_stays_whole_and_rows_must_divide():
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, sequence=2))
+
+    def spec(*shape):
+        with sharding.activation_constraints(mesh):
+            return jax.jit(lambda x: constrain(x, "batch", "length", None))(np.zeros(shape)).sharding.spec
+
+    assert spec(4, 6, 2) == PartitionSpec(("data", "fsdp"), "sequence")
+    assert spec(4, 5, 2) == PartitionSpec(("data", "fsdp"))
+    with pytest.raises(UserError, match=r"an activation, of shape \(3, 6, 2\), cannot be cut: its batch = 3"):
+        spec(3, 6, 2)
 
 
 def test_every_axis_the_network_names_has_a_rule():

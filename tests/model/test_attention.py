@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pause_jax.errors import UserError
 from pause_jax.model.attention import Mask, attend
 
 
@@ -102,3 +104,31 @@ def test_unknown_back_end_is_named():
     x = jnp.zeros((1, 1, 1, 2))
     with pytest.raises(NotImplementedError, match="'flash'"):
         attend(x, x, x, Mask(segments(1), segments(1)), "flash")
+
+
+def test_cudnn_is_refused_where_there_is_none():
+    if jax.default_backend() == "gpu":
+        pytest.skip("there is one")
+    x = jnp.zeros((1, 3, 2, 8), jnp.bfloat16)
+    with pytest.raises(UserError, match=r"'cudnn' cannot serve queries \(1, 3, 2, 8\) .* in bfloat16: .*attention=xla"):
+        attend(x, x, x, Mask(segments(1, 1, 1), segments(1, 1, 1)), "cudnn")
+
+
+@pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN needs a GPU")
+@pytest.mark.parametrize(("length", "kv_heads", "both_ways"), [(64, 4, 0), (63, 2, 40), (130, 1, 0)])
+def test_cudnn_equals_plain_attention(length, kv_heads, both_ways):
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.normal(size=(2, length, h, 64)), jnp.bfloat16) for h in (4, kv_heads, kv_heads))
+    ids = jnp.asarray(np.repeat([[0] * 5 + [1] * (length - 5), [1] * 30 + [2] * (length - 30)], 1, axis=0), jnp.int32)
+    mask = Mask(ids, ids, bidirectional=both_ways)
+
+    def outputs_and_gradients(backend):
+        def total(q, k, v):
+            out = jnp.where((ids > 0)[:, :, None, None], attend(q, k, v, mask, backend), 0)
+            return jnp.sum(jnp.sin(out.astype(jnp.float32))), out
+
+        gradients, out = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(q, k, v)
+        return [np.asarray(x, np.float32) for x in (out, *gradients)]
+
+    for ours, theirs in zip(outputs_and_gradients("cudnn"), outputs_and_gradients("xla"), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=3e-2, atol=3e-2 * np.abs(theirs).max())

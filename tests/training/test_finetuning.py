@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from pause_jax import pauses, trees
-from pause_jax.config import FinetuneConfig, OptimizerConfig
+from pause_jax.config import Config, FinetuneConfig, OptimizerConfig, PauseConfig, RunConfig
 from pause_jax.data.downstream import Examples, Ragged, draw_m_ft, features
+from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.training.optimizer import make_optimizer, make_schedule
@@ -98,6 +100,34 @@ def test_loss_equals_the_one_by_hand(family, attention, placement, m_ft):
     if placement != "filler":
         drawn = sum(draw_m_ft(m_ft, seed=0, epoch=0, example=i) for i in range(4))
         assert int(metrics["pause_tokens"]) == drawn
+
+
+@pytest.mark.parametrize("attention", ["prefix_and_pauses", "prefix_only", "causal"])
+@pytest.mark.parametrize("placement", ["append", "prepend", "filler"])
+@pytest.mark.parametrize("m_ft", [(3,), (0, 1, 3)])
+def test_the_number_of_bidirectional_positions_is_known_beforehand_where_rows_do_not_differ(attention, placement, m_ft):
+    """For kernels that compile their mask: the config's number is that of the data, or there is none."""
+    finetune = FinetuneConfig(task="t", m_ft=m_ft, placement=placement, attention=attention, prefix_length=P,
+                              target_length=T)  # fmt: skip
+    batch = features(Examples(ragged(PROMPTS), ragged(TARGETS)), np.zeros(4, int), np.arange(4), finetune=finetune,
+                     filler_id=FILLER, seed=0, vocab_size=V, n_pauses=2)  # fmt: skip
+    splash = RunConfig(execution=Execution(attention="splash"))
+    config = Config(pauses=PauseConfig(n_pauses=2), finetune=finetune, run=splash)
+    if attention == "prefix_only" and placement != "prepend" and len(m_ft) > 1:
+        assert config.bidirectional is None and len(set(batch["prefix_length"].tolist())) > 1
+        with pytest.raises(UserError, match=r"m_ft = \(0, 1, 3\) .* a mask of its own, but .*'splash' compiles one"):
+            config.validate()
+    else:
+        config.validate()
+        assert {config.bidirectional} == set(batch["prefix_length"].tolist())
+        assert Config().bidirectional == 0
+
+
+def test_cudnn_wants_bfloat16():
+    config = Config(run=RunConfig(execution=Execution(attention="cudnn")))
+    with pytest.raises(UserError, match=r"'cudnn' serves bfloat16 and heads of a multiple of 8.*dtype = 'float32'"):
+        config.validate()
+    dataclasses.replace(config, model=ModelConfig(dtype="bfloat16")).validate()
 
 
 def test_the_kinds_differ():

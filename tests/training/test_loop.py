@@ -32,8 +32,6 @@ from pause_jax.training import initialize, loop
 
 V, B, L = 40, 16, 16
 GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, max_positions=L)
-LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
-                            mlp_bias=False, tie_embeddings=False)  # fmt: skip
 ONE_DEVICE = MeshConfig(data=1)
 
 
@@ -155,27 +153,6 @@ def test_loss_falls_and_counters_are_sums(tmp_path):
     assert metrics[-1]["loss_tokens"] == sum(int(make_batch(t, 1)["loss_weights"].sum()) for t in range(20))
     assert metrics[-1]["model_flops"] == 2 * metrics[9]["model_flops"]
     assert metrics[0]["validation/loss"] if "validation/loss" in metrics[0] else metrics[2]["validation/loss"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", [GPT, LLAMA], ids=["gpt", "llama"])
-def test_any_mesh_gives_the_losses_of_one_device(tmp_path, model):
-    def losses(name, mesh, **fields):
-        _, folder = run(tmp_path / name, make_config(20, model=model, mesh=mesh, validate_every=0, **fields))
-        return np.array([r["loss"] for r in records(folder)])
-
-    reference = losses("one", ONE_DEVICE)
-    assert reference[-1] < 0.8 * reference[0]
-    for name, mesh, fields in [
-        ("data", MeshConfig(data=8), {}),
-        ("fsdp", MeshConfig(data=1, fsdp=8), {}),
-        ("tensor", MeshConfig(data=1, fsdp=4, tensor=2), {}),
-        ("all", MeshConfig(data=2, fsdp=2, tensor=2), {"loss_chunk": 4}),
-        ("accumulated", MeshConfig(data=2, fsdp=2, tensor=2), {"accumulation": 4}),
-    ]:
-        ratio = losses(name, mesh, **fields) / reference
-        assert abs(ratio[0] - 1) < 1e-6, name
-        assert abs(ratio[-1] - 1) < 1e-4, name
 
 
 def test_a_checkpoint_goes_on_on_another_mesh(tmp_path):
