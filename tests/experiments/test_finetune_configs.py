@@ -77,10 +77,7 @@ def test_the_lengths_cut_at_most_one_in_a_hundred_and_the_docs_show_it(data_dir,
     """Of the training part, or where its file is not at hand of the test; and no length is far more than that takes."""
     from docs import write_tasks
     from pause_jax.data import preview
-    from pause_jax.data.tasks import official
 
-    if task not in official.known():
-        pytest.skip(f"there is no task {task} yet")
     config = write_tasks.config_of(task, str(data_dir), str(data_dir / "tokenizers" / "t5.spiece.model"))
     examples, part = write_tasks.examples_of(config)
     assert max(preview.cut_shares(examples, config.finetune)) <= 0.01
@@ -93,10 +90,11 @@ def test_the_lengths_cut_at_most_one_in_a_hundred_and_the_docs_show_it(data_dir,
 
 
 @pytest.mark.slow
-def test_finetune_without_and_with_pauses_then_evaluate(data_dir, tmp_path):
+@pytest.mark.parametrize(("task", "metrics"), [("gsm8k", ("accuracy", "rouge1")), ("squad_v1", ("em", "f1"))])
+def test_finetune_without_and_with_pauses_then_evaluate(data_dir, tmp_path, task, metrics):
     """docs/tasks.md's commands with fewer steps and examples: every M_ft, M_inf and metric has its row."""
     for m_ft in (0, 10):
-        config = loaded("gsm8k", f"toy,m_ft={m_ft}")
+        config = loaded(task, f"toy,m_ft={m_ft}")
         config = dataclasses.replace(
             config,
             data=dataclasses.replace(config.data, data_dir=str(data_dir)),
@@ -106,8 +104,7 @@ def test_finetune_without_and_with_pauses_then_evaluate(data_dir, tmp_path):
         )
         run = tmp_path / f"m{m_ft}"
         assert train.run(train.resolve(config), run) == "finished"
-        results = evaluate.evaluate(str(run), ["gsm8k"], [0, 2, 5, 10, 25, 50], batch_size=4, limit=4)
-        add_results(tmp_path / "results.csv", results)
+        evaluation = evaluate.evaluate(str(run), [task], [0, 2, 5, 10, 25, 50], batch_size=4, limit=4)
+        add_results(tmp_path / "results.csv", evaluation.results)
     rows = {(row.m_ft, row.m_inf, row.metric) for row in read_results(tmp_path / "results.csv")}
-    metrics = ("accuracy", "rouge1")
     assert rows == {(ft, m, name) for ft in ("0", "10") for m in (0, 2, 5, 10, 25, 50) for name in metrics}
