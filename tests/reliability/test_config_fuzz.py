@@ -296,6 +296,8 @@ COMMANDS = [
     ["--config={tmp}/deep.py"],
     ["--config={tmp}/number.py"],
     ["--config={tmp}/infinite.py"],
+    ["--config=" + "x" * 5000],
+    ["--config=\udcff.py"],
     ["--config=experiments/quickstart.py:pau\nse"],
     ["--config=experiments/quickstart.py:pause:x"],
     ["--config.train.steps=3"],
@@ -306,7 +308,7 @@ COMMANDS = [
     [GOOD, "--config.train.steps=-1"],
     [GOOD, "--config.train.steps=3.5"],
     [GOOD, "--config.train.steps=1e3"],
-    [GOOD, "--config.train.steps=0x10"],
+    [GOOD, "--config.train.steps=0o8"],
     [GOOD, "--config.train.steps=" + "9" * 30],
     [GOOD, "--config.train.steps=" + "9" * 5000],
     [GOOD, "--config.train.steps=None"],
@@ -325,7 +327,7 @@ COMMANDS = [
     [GOOD, "--config.finetune.m_ft=1.5"],
     [GOOD, "--config.finetune.m_ft=('a',)"],
     [GOOD, "--config.finetune.m_ft=__import__('os').system('touch {tmp}/pwned')"],
-    [GOOD, "--config.data.vocabulary=\ud800"],
+    [GOOD, "--config.data.vocabulary=\udcff"],
     [GOOD, "--config.data.vocabulary={tmp}"],
     [GOOD, "--config.data.vocabulary={tmp}/garbage.model"],
     [GOOD, "--config.data.vocabulary=" + "x" * 5000],
@@ -334,10 +336,8 @@ COMMANDS = [
     [GOOD, "--workdri=x"],
     [GOOD, "stray"],
     [GOOD, "--config.run.mesh.data=3"],
-    [GOOD, "--config.data.files={tmp}/nothing-*.txt"],
     [GOOD, "--config.data.files={tmp}/truncated.jsonl.gz"],
     [GOOD, "--config.data.prepared={tmp}"],
-    [GOOD, "--config.finetune.task=no such task"],
     [GOOD, "--config.init_from={tmp}"],
 ]
 
@@ -357,17 +357,17 @@ def folder(tmp_path_factory):
     return folder
 
 
-def launch_train(folder: Path, number: int) -> None:
+def trouble_with(folder: Path, number: int) -> str | None:
+    """What a command did but say one sentence and exit with code 2."""
     workdir = folder / f"run{number}"
     arguments = [argument.replace("{tmp}", str(folder)) for argument in COMMANDS[number]]
-    command = [sys.executable, "-m", "launch.train", *(os.fsencode(a) for a in arguments), f"--workdir={workdir}"]
+    command = [sys.executable, "-m", "launch.train", *map(os.fsencode, arguments), f"--workdir={workdir}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)
-    error = done.stderr.decode()
-    assert done.returncode == 2, (arguments, error)
-    assert error.startswith("error: ") and error.endswith("\n") and error[:-1].isprintable(), (arguments, error)
-    assert len(error) < 1500, (arguments, error)
-    assert "Error:" not in error.removeprefix("error: ")[:20], (arguments, error)
-    assert not workdir.exists(), arguments
+    error = re.sub(r"(?m)^[EWI]\d{4} .*\n", "", done.stderr.decode())  # C++ libraries on what this machine lacks
+    one_sentence = re.fullmatch(r"error: .{10,1100}\n", error) and error[:-1].isprintable()
+    if done.returncode == 2 and one_sentence and not workdir.exists():
+        return None
+    return f"{arguments} exited with {done.returncode}, folder made: {workdir.exists()}: {error[-500:]}"
 
 
 @pytest.mark.slow
@@ -375,5 +375,6 @@ def test_command_lines_with_mistakes_end_in_one_sentence_and_leave_nothing(folde
     assert len(COMMANDS) >= 40
     before = sorted(folder.iterdir())
     with ThreadPoolExecutor(max_workers=2) as threads:
-        list(threads.map(functools.partial(launch_train, folder), range(len(COMMANDS))))
+        troubles = threads.map(functools.partial(trouble_with, folder), range(len(COMMANDS)))
+    assert not [trouble for trouble in troubles if trouble]
     assert sorted(folder.iterdir()) == before
