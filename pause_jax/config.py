@@ -328,8 +328,8 @@ def from_config_dict(config_dict: Any) -> Config:
     Raises:
       UserError: unknown or missing field, wrong type, value outside its range; the field is named.
     """
-    values = config_dict if isinstance(config_dict, Mapping) else config_dict.to_dict()
-    config = _build(Config, values, "config")
+    values = config_dict.to_dict() if hasattr(config_dict, "to_dict") else config_dict
+    config = _convert(Config, values, "config")
     config.validate()
     return config
 
@@ -375,9 +375,11 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _merge(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    sections = {k: _merge(defaults[k], v) for k, v in values.items() if isinstance(v, Mapping) and k in defaults}
-    return {**defaults, **values, **sections}
+def _merge(defaults: Any, values: Any) -> Any:
+    """`values`, with what their sections lack of `defaults`."""
+    if not isinstance(defaults, Mapping) or not isinstance(values, Mapping):
+        return values
+    return {**defaults, **{name: _merge(defaults.get(name), value) for name, value in values.items()}}
 
 
 def _identity_fields(config: Config) -> dict[str, Any]:
