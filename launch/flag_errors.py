@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import re
 import traceback
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,7 @@ def parse(argv: list[str]) -> None:
         rest = FLAGS(argv)
         if config is not None and "config" in FLAGS:
             getattr(FLAGS.config, "keys", None)  # ml_collections keeps an OSError of the file until it is looked at
-    except Exception as error:  # what is raised here is about the command line or the user's file, of whatever class
+    except (Exception, SystemExit) as error:  # it is about the command line or the user's file, of whatever class
         raise UserError(_sentence(error, argv, config)) from error
     finally:
         logging.disable(logging.NOTSET)
@@ -65,15 +66,15 @@ def _config_argument(argv: list[str]) -> str | None:
 
 def _check_file(config: str) -> None:
     file = Path(config.split(":", 1)[0])
-    if file.is_file():
+    if os.path.isfile(file):  # unlike Path.is_file, it takes any name
         return
-    there = [f.stem for f in file.parent.glob("*.py") if f.name != "__init__.py"]
+    there = [f.stem for f in file.parent.glob("*.py") if f.name != "__init__.py" and f.is_file()]
     close = [str(file.parent / f"{stem}.py") for stem in difflib.get_close_matches(file.stem, there, n=3)]
     hint = f"did you mean {' or '.join(close)}?" if close else "give a Python file with get_config()"
     raise UserError(f"--config={config}: there is no such file: {hint}")
 
 
-def _sentence(error: Exception, argv: list[str], config: str | None) -> str:
+def _sentence(error: BaseException, argv: list[str], config: str | None) -> str:
     """What went wrong, in one line."""
     causes = list(_causes(error))
     if own := [cause for cause in causes if isinstance(cause, UserError)]:
@@ -101,8 +102,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _failure_of_file(causes: list[BaseException], file: str) -> str | None:
     """What was raised in the config file itself, and where."""
     for cause in causes:
-        if isinstance(cause, SyntaxError) and cause.filename and Path(cause.filename).is_file():
-            return f"{cause.filename}, line {cause.lineno}, is not valid Python: {cause.msg}"
+        if isinstance(cause, SyntaxError) and Path(cause.filename or file).is_file():  # of a NUL byte, none is given
+            line = f", line {cause.lineno}," if cause.lineno else ""
+            return f"{cause.filename or file}{line} is not valid Python: {cause.msg}"
         if isinstance(cause, AttributeError) and "has no attribute 'get_config'" in str(cause):
             return f"{file} has no function get_config(): a config file needs one that returns the config"
         lines = [f.lineno for f in traceback.extract_tb(cause.__traceback__) if Path(f.filename) == Path(file)]

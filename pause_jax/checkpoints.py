@@ -39,11 +39,22 @@ class Checkpoints:
     """The checkpoints of one run."""
 
     def __init__(self, folder: Path, *, keep: int, keep_every: int = 0):
-        """Keeps the newest `keep`, and for good those at multiples of `keep_every` steps (0: none)."""
+        """Keeps the newest `keep`, and for good those at multiples of `keep_every` steps (0: none).
+
+        Raises:
+          UserError: the folder cannot be made, or what Orbax notes of a checkpoint is damaged.
+        """
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
         self._folder = folder.absolute()
         self._options = options
-        self._manager = ocp.CheckpointManager(self._folder, options=options, item_names=_ITEMS)
+        try:
+            self._manager = ocp.CheckpointManager(self._folder, options=options, item_names=_ITEMS)
+        except Exception as error:  # whatever a damaged _CHECKPOINT_METADATA makes it raise
+            reason = str(error).split("\n")[0][:200]
+            raise UserError(
+                f"the checkpoints in {self._folder} cannot be listed ({reason}): move the one whose "
+                "_CHECKPOINT_METADATA is damaged away, or give another --workdir"
+            ) from error
 
     def save(self, state: State, step: int, meta: dict[str, Any]) -> None:
         """Start writing `state`; returns when it is copied, so that training can go on."""

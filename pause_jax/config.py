@@ -9,15 +9,18 @@ Nothing here imports ml_collections until a ConfigDict is asked for.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pause_jax import pauses, policies
+from pause_jax import bounds, pauses, policies
 from pause_jax.errors import UserError
 from pause_jax.model.config import Execution, ModelConfig
+
+LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: 3.4028234e38}  # of 32 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +36,9 @@ class PauseConfig:
     burst: int = 0  # policy "burst": pauses in a run
 
     def validate(self) -> None:
-        if self.n_pauses < 0:
-            raise UserError(f"config.pauses.n_pauses is {self.n_pauses}, but must not be negative")
+        bounds.check(self, "config.pauses", "not be negative", "n_pauses")
+        bounds.check(self, "config.pauses", "be in [0, 1]", "rate", "max_rate")
         for name in ("rate", "max_rate"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"config.pauses.{name} is {getattr(self, name)}, but must be a number, 0 or more")
             if getattr(self, name) > 0 and self.n_pauses == 0:
                 raise UserError(
                     f"config.pauses.{name} = {getattr(self, name)} inserts pauses, but config.pauses.n_pauses = 0 "
@@ -160,9 +161,7 @@ class FinetuneConfig:
     target_length: int = 32  # positions for the target and its EOS; a longer target loses its end
 
     def validate(self) -> None:
-        for name in ("prefix_length", "target_length"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config.finetune.{name} is {getattr(self, name)}, but must be at least 1")
+        bounds.check(self, "config.finetune", "be at least 1", "prefix_length", "target_length")
         if not self.m_ft or min(self.m_ft) < 0:
             raise UserError(f"config.finetune.m_ft is {self.m_ft}, but must be numbers of pauses, 0 or more each")
         if self.m_ft != (0,) and not self.task:
@@ -195,14 +194,11 @@ class OptimizerConfig:
     clip_norm: float = 1.0  # global gradient norm; 0: no clipping
 
     def validate(self) -> None:
-        for name in ("learning_rate", "warmup_steps", "final_fraction", "weight_decay", "clip_norm"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"config.optimizer.{name} is {getattr(self, name)}, but must not be negative")
-        for name in ("b1", "b2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"config.optimizer.{name} is {getattr(self, name)}, but must be in [0, 1)")
-        if not 0 <= self.decay_from <= 1:
-            raise UserError(f"config.optimizer.decay_from is {self.decay_from}, but must be in [0, 1]")
+        bounds.check(self, "config.optimizer", "not be negative",
+                     "learning_rate", "warmup_steps", "final_fraction", "weight_decay", "clip_norm")  # fmt: skip
+        bounds.check(self, "config.optimizer", "be in [0, 1)", "b1", "b2")
+        bounds.check(self, "config.optimizer", "be in [0, 1]", "decay_from")
+        bounds.check(self, "config.optimizer", "be more than 0", "eps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,9 +209,7 @@ class TrainConfig:
     batch_size: int = 32  # rows of the global batch, all devices and microbatches together
 
     def validate(self) -> None:
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config.train.{name} is {getattr(self, name)}, but must be at least 1")
+        bounds.check(self, "config.train", "be at least 1", "steps", "batch_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,13 +248,9 @@ class RunConfig:
     tensorboard: bool = True
 
     def validate(self) -> None:
-        for name in ("accumulation", "log_every", "validation_batches", "checkpoint_every", "keep_checkpoints",
-                     "max_skipped_steps"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise UserError(f"config.run.{name} is {getattr(self, name)}, but must be at least 1")
-        for name in ("loss_chunk", "validate_every", "keep_every"):
-            if getattr(self, name) < 0:
-                raise UserError(f"config.run.{name} is {getattr(self, name)}, but must not be negative")
+        bounds.check(self, "config.run", "be at least 1", "accumulation", "log_every", "validation_batches",
+                     "checkpoint_every", "keep_checkpoints", "max_skipped_steps")  # fmt: skip
+        bounds.check(self, "config.run", "not be negative", "loss_chunk", "validate_every", "keep_every")
         self.mesh.validate()
 
 
@@ -305,6 +295,11 @@ class Config:
             raise UserError(
                 f"config.train.batch_size = {self.train.batch_size} is not divisible by config.run.accumulation = "
                 f"{self.run.accumulation}"
+            )
+        if self.train.batch_size * self.length > LARGEST[int]:  # a step counts them in int32
+            raise UserError(
+                f"config.train.batch_size = {self.train.batch_size} rows of {self.length} positions are more than the "
+                f"{LARGEST[int]} that a batch may have: lower one of them"
             )
         self._validate_attention()
 
@@ -361,8 +356,8 @@ def from_config_dict(config_dict: Any) -> Config:
     Raises:
       UserError: unknown or missing field, wrong type, value outside its range; the field is named.
     """
-    values = config_dict if isinstance(config_dict, Mapping) else config_dict.to_dict()
-    config = _build(Config, values, "config")
+    values = config_dict.to_dict() if hasattr(config_dict, "to_dict") else config_dict
+    config = _convert(Config, values, "config")
     config.validate()
     return config
 
@@ -408,9 +403,11 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _merge(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    sections = {k: _merge(defaults[k], v) for k, v in values.items() if isinstance(v, Mapping) and k in defaults}
-    return {**defaults, **values, **sections}
+def _merge(defaults: Any, values: Any) -> Any:
+    """`values`, with what their sections lack of `defaults`."""
+    if not isinstance(defaults, Mapping) or not isinstance(values, Mapping):
+        return values
+    return {**defaults, **{name: _merge(defaults.get(name), value) for name, value in values.items()}}
 
 
 def _identity_fields(config: Config) -> dict[str, Any]:
@@ -421,11 +418,15 @@ def _identity_fields(config: Config) -> dict[str, Any]:
     return fields
 
 
+_hints = functools.cache(typing.get_type_hints)  # it parses each annotation
+
+
 def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
     """An instance of the dataclass `cls`, every field given and of its type."""
-    hints = typing.get_type_hints(cls)
-    if unknown := sorted(set(values) - set(hints)):
-        raise UserError(f"{path}.{unknown[0]} is no field of the config; {path} has {', '.join(sorted(hints))}")
+    hints = _hints(cls)
+    for name in values:
+        if name not in hints:
+            raise UserError(f"{path}.{name} is no field of the config; {path} has {', '.join(sorted(hints))}")
     if missing := sorted(set(hints) - set(values)):
         raise UserError(f"{path}.{missing[0]} is missing")
     return cls(**{name: _convert(hints[name], values[name], f"{path}.{name}") for name in hints})
@@ -434,18 +435,31 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
 def _convert(hint: Any, value: Any, path: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise UserError(f"{path} is {value!r}, but is a section with fields of its own")
+            raise UserError(f"{path} is {_shown(value)}, but is a section with fields of its own")
         return _build(typing.cast(type, hint), value, path)
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
         if value not in choices:
-            raise UserError(f"{path} is {value!r}, but must be one of {', '.join(map(repr, choices))}")
+            raise UserError(f"{path} is {_shown(value)}, but must be one of {', '.join(map(repr, choices))}")
         return value
     if typing.get_origin(hint) is tuple:
         items = value if isinstance(value, (list, tuple)) else [value]
         return tuple(_convert(typing.get_args(hint)[0], item, f"{path}[{i}]") for i, item in enumerate(items))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UserError(f"{path} is {value!r}, but must be of type {hint.__name__}")
-    return value
+    wanted = (int, float) if hint is float else hint
+    if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
+        raise UserError(f"{path} is {_shown(value)}, but must be of type {hint.__name__}")
+    return _number(hint, value, path) if hint in LARGEST else value
+
+
+def _number(hint: type, value: Any, path: str) -> int | float:
+    """`value` as the type `hint`. Raises UserError where 32 bits, of which all arrays are, do not hold it."""
+    if not abs(value) <= LARGEST[hint]:
+        raise UserError(f"{path} is {_shown(value)}, but must be a number of at most {LARGEST[hint]}")
+    return hint(value) + 0  # -0.0 becomes 0.0, which JSON tells apart
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # of whole numbers of thousands of digits, Python shows none
+        return f"of type {type(value).__name__} and too long to be shown"

@@ -1,5 +1,7 @@
 """The one exception that stands for a mistake of the user's."""
 
+_LONGEST = 1000  # characters of a sentence: a path may be as long as the user likes
+
 
 class UserError(ValueError):
     """A user's mistake, in one sentence: what is wrong, where, the value found, what to do.
@@ -7,6 +9,13 @@ class UserError(ValueError):
     Programs under `launch/` print the sentence and exit with code 2; everything else that is raised is
     a defect of ours and keeps its traceback.
     """
+
+    def __str__(self) -> str:
+        """The sentence on one line: of what it quotes, characters that do not print are escaped, and a lot is cut."""
+        text = super().__str__()
+        if len(text) > _LONGEST:
+            text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class RunStopped(RuntimeError):

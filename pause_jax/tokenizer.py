@@ -46,11 +46,17 @@ def fingerprint(vocabulary: str) -> str:
     """
     if vocabulary == "byte":
         return "byte-259"
+    return hashlib.sha256(read_model(vocabulary)).hexdigest()
+
+
+def read_model(path: str) -> bytes:
+    """The content of a SentencePiece model's file. Raises UserError where it cannot be read."""
     try:
-        return hashlib.sha256(Path(vocabulary).read_bytes()).hexdigest()
-    except OSError as error:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # the latter of a path with a NUL or half a surrogate pair in it
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(
-            f"config.data.vocabulary = {vocabulary!r} cannot be read ({error.strerror}): give 'byte' or the path of a "
+            f"config.data.vocabulary = {path!r} cannot be read ({reason}): give 'byte' or the path of a "
             "SentencePiece model"
         ) from error
 
@@ -76,11 +82,13 @@ def _ids_to_text(ids: Sequence[int]) -> str:
 def _sentencepiece(path: str) -> Tokenizer:
     import sentencepiece  # only where a run uses one
 
-    if not Path(path).is_file():
-        raise UserError(f"config.data.vocabulary = {path!r} is neither 'byte' nor a SentencePiece model file")
+    content = read_model(path)
+    model = sentencepiece.SentencePieceProcessor()
     try:
-        model = sentencepiece.SentencePieceProcessor(model_file=path)
-    except RuntimeError:
+        model.load_from_serialized_proto(content)
+        for i in range(model.vocab_size()):
+            model.id_to_piece(i)  # UTF-8
+    except (RuntimeError, UnicodeDecodeError):
         raise UserError(
             f"config.data.vocabulary = {path!r} is not a SentencePiece model: it cannot be parsed"
         ) from None

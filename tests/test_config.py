@@ -48,8 +48,11 @@ def test_a_whole_number_is_a_float_but_not_the_other_way_round():
             {"pauses__rate": 1.0, "pauses__n_pauses": 1, "data__length": 32},
             r"rate = 1\.0 puts 32 pauses into config\.data\.length = 32 positions",
         ),
-        ({"pauses__rate": float("inf"), "pauses__n_pauses": 1}, r"config\.pauses\.rate is inf, but must be a number"),
-        ({"pauses__max_rate": -0.1}, r"config\.pauses\.max_rate is -0\.1, but must be a number, 0 or more"),
+        (
+            {"pauses__rate": float("inf"), "pauses__n_pauses": 1},
+            r"config\.pauses\.rate is inf, but must be a number of at most 3\.4",
+        ),
+        ({"pauses__max_rate": -0.1}, r"config\.pauses\.max_rate is -0\.1, but must be in \[0, 1\]"),
         (
             {"pauses__max_rate": 0.1},
             r"config\.pauses\.max_rate = 0\.1 inserts pauses, but config\.pauses\.n_pauses = 0",

@@ -52,7 +52,9 @@ def test_ids_that_are_no_text():
     assert words.decode(words.encode("é")[:1]) == "\ufffd"
 
 
-@pytest.mark.parametrize("content, sentence", [(None, "neither 'byte' nor"), (b"no model", "is not a SentencePiece")])
+@pytest.mark.parametrize(
+    "content, sentence", [(None, "cannot be read"), (b"no model", "is not a SentencePiece"), (b"", "is not a Sent")]
+)
 def test_mistakes(tmp_path, content, sentence):
     path = tmp_path / "words.model"
     if content is not None:

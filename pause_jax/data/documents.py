@@ -179,10 +179,9 @@ def _field(line: str, text_field: str, name: str, *, where: str) -> bytes:
     """The text in one JSON line, as UTF-8."""
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise BadText(
-            f"{where}: broken JSON ({error.msg} at column {error.colno}): each line must be one JSON object", name
-        ) from error
+    except (ValueError, RecursionError) as error:  # the latter of lists in lists in lists, hundreds deep
+        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise BadText(f"{where}: broken JSON ({reason}): each line must be one JSON object", name) from error
     if not isinstance(record, dict):
         raise UserError(f"{where}: not a JSON object but of type {type(record).__name__}")
     if text_field not in record:

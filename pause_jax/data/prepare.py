@@ -105,7 +105,7 @@ def begin(
             raise UserError(f"--out={folder} is not empty and holds no preparation: give an empty or a new folder")
         plan = {"request": request, **_cut(data, source, scan_files, files, skip_bad=skip_bad)}
     plan |= {"token_type": source.token_type, "data": {name: getattr(data, name) for name in _FIELDS}}
-    shards.write_record(folder / "plan.json", plan)
+    shards.write_record(folder / "plan.json", {**plan, "checksum": _checksum(plan)})
     return [
         Unit(str(folder.absolute()), split, index) for split in SPLITS for index in range(plan["num_shards"][split])
     ]
@@ -203,7 +203,17 @@ def _state(path: str) -> list[Any]:
 
 
 def _load_plan(folder: str) -> dict[str, Any]:
-    return json.loads(Path(folder, "plan.json").read_text())
+    """The plan as it was written. Raises UserError where it was changed or damaged since."""
+    file = Path(folder, "plan.json")
+    with shards.reading(file, f"delete {folder} and prepare it anew, or give another --out"):
+        plan = json.loads(file.read_text())
+        if plan.pop("checksum") != _checksum(plan):
+            raise ValueError("its content does not agree with its checksum")
+        return plan
+
+
+def _checksum(plan: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
 def _cut(

@@ -71,6 +71,11 @@ class Shard:
     bad: int = 0  # documents left out
     long: Sequence[str] = ()  # documents of more than 10 MB, by name
 
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # it may come from JSON that was changed
+            if not isinstance(getattr(self, field.name), {"int": int, "str": str}.get(str(field.type), (list, tuple))):
+                raise TypeError(f"{field.name} is {getattr(self, field.name)!r}")
+
     @property
     def num_records(self) -> int:
         return -(-self.text_tokens // RECORD_TOKENS)
@@ -86,7 +91,7 @@ def find_shard(file: Path) -> Shard | None:
     try:
         shard = Shard(**json.loads(file.with_suffix(".json").read_text()))
         return shard if file.stat().st_size == shard.file_bytes else None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -185,14 +190,15 @@ class PreparedStream:
         Raises:
           UserError: a shard is missing or is not of its size, or the counts do not agree.
         """
-        of_split = manifest["splits"][split]
-        shards = [Shard(**shard) for shard in of_split["shards"]]
+        with reading(folder / "manifest.json"):
+            of_split = manifest["splits"][split]
+            shards = [Shard(**shard) for shard in of_split["shards"]]
+            self._manifest = {name: of_split[name] for name in ("documents", "text_tokens", "text_bytes", "sha256")}
+            if self._manifest != summary(shards):
+                raise ValueError(f"it contradicts itself: {split} is not the sum of its shards")
+            self._shards, self._dtype = shards, _little_endian(TOKEN_TYPES[manifest["token_type"]])
         self._files = [shard_file(folder, split, index) for index in range(len(shards))]
         _check_sizes(folder / split, self._files, shards)
-        self._manifest = {name: of_split[name] for name in ("documents", "text_tokens", "text_bytes", "sha256")}
-        if self._manifest != summary(shards):
-            raise UserError(f"{folder / 'manifest.json'} contradicts itself: {split} is not the sum of its shards")
-        self._shards, self._dtype = shards, _little_endian(TOKEN_TYPES[manifest["token_type"]])
         self._ends = list(itertools.accumulate(shard.text_tokens for shard in shards))
         self._open = functools.lru_cache(maxsize=OPEN_SHARDS)(self._open_shard)
 
@@ -256,10 +262,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a prepared folder. Raises UserError where there is none."""
     file = folder / "manifest.json"
     try:
-        manifest = json.loads(file.read_text())
-        if (manifest.get("format"), manifest.get("record_tokens")) != (FORMAT, RECORD_TOKENS):
-            raise ValueError(f"its format is not {FORMAT}, of {RECORD_TOKENS} tokens a record")
-        return manifest
+        with reading(file):
+            manifest = json.loads(file.read_text())
+            if (manifest.get("format"), manifest.get("record_tokens")) != (FORMAT, RECORD_TOKENS):
+                raise ValueError(f"its format is not {FORMAT}, of {RECORD_TOKENS} tokens a record")
+            for name in ("task", "vocabulary"):
+                if not isinstance(manifest[name], str):
+                    raise TypeError(f"its {name} is {manifest[name]!r}")
+            return manifest
     except OSError as error:
         begun = (folder / "plan.json").is_file()
         raise UserError(
@@ -267,10 +277,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             + ("its preparation was not finished, run the same launch.prepare again" if begun
                else "it has no manifest.json, make it with python -m launch.prepare")
         ) from error  # fmt: skip
-    except ValueError as error:
-        raise UserError(
-            f"{file} cannot be used ({error}): run the same launch.prepare again, which writes it anew"
-        ) from error
+
+
+@contextlib.contextmanager
+def reading(file: Path, do: str = "run the same launch.prepare again, which writes it anew") -> Iterator[None]:
+    """Whatever JSON that is broken, or was changed, makes the code within raise becomes one sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"{file} cannot be used ({reason}): {do}") from error
 
 
 def summary(shards: Sequence[Shard]) -> dict[str, Any]:

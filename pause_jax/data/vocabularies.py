@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import operator
-import pathlib
 import string
 
 import numpy as np
@@ -12,7 +11,7 @@ import sentencepiece
 import seqio
 from google.protobuf.message import DecodeError
 
-from pause_jax import policies
+from pause_jax import policies, tokenizer
 from pause_jax.errors import UserError
 
 BYTE = "byte"
@@ -30,7 +29,7 @@ def load(spec: str) -> seqio.Vocabulary:
     """
     if spec == BYTE:
         return seqio.ByteVocabulary(extra_ids=0)
-    _read(spec)  # so that a missing file is a sentence
+    tokenizer.load(spec)  # SeqIO crashes on some files that are none
     vocabulary = seqio.SentencePieceVocabulary(spec, extra_ids=0)
     try:
         vocabulary.load_model()
@@ -95,13 +94,3 @@ def _traits(text: str) -> policies.Trait:
         policies.Trait.ONLY_CLOSES: bool(text) and not stripped and not text.isspace(),
     }
     return functools.reduce(operator.or_, (trait for trait, has in traits.items() if has), policies.Trait(0))
-
-
-def _read(path: str) -> bytes:
-    try:
-        return pathlib.Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"config.data.vocabulary = {path!r} cannot be read ({error.strerror}): give 'byte' or the path of a "
-            "SentencePiece model"
-        ) from error

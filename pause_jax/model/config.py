@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from pause_jax import bounds
 from pause_jax.errors import UserError
 
 
@@ -50,12 +51,11 @@ class ModelConfig:
 
     def validate(self) -> None:
         """Raises UserError for sizes that do not fit together."""
-        for name in ("num_layers", "d_model", "num_heads", "d_ff", "max_positions"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config.model.{name} is {getattr(self, name)}, but must be at least 1")
-        for name in ("vocab_size", "num_kv_heads", "head_dim"):
-            if getattr(self, name) < 0:
-                raise UserError(f"config.model.{name} is {getattr(self, name)}, but must not be negative")
+        bounds.check(self, "config.model", "be at least 1", "num_layers", "d_model", "num_heads", "d_ff",
+                     "max_positions", "rope_theta", "rope_factor", "rope_original_max_positions")  # fmt: skip
+        bounds.check(self, "config.model", "not be negative", "vocab_size", "num_kv_heads", "head_dim", "init_std")
+        bounds.check(self, "config.model", "be more than 0", "norm_eps", "rope_low_freq_factor",
+                     "rope_high_freq_factor")  # fmt: skip
         if not self.head_dim and self.d_model % self.num_heads:
             raise UserError(
                 f"config.model.d_model = {self.d_model} is not divisible by config.model.num_heads = "
@@ -68,6 +68,11 @@ class ModelConfig:
             )
         if self.positions == "rope" and self.head_size % 2:
             raise UserError(f"config.model.positions = 'rope' needs an even head size, but it is {self.head_size}")
+        if self.rope_scaling == "llama3" and self.rope_low_freq_factor >= self.rope_high_freq_factor:
+            raise UserError(
+                f"config.model.rope_low_freq_factor = {self.rope_low_freq_factor} is not less than config.model."
+                f"rope_high_freq_factor = {self.rope_high_freq_factor}: frequencies between them are blended"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,13 +24,13 @@ def plot_seeds(panel: Panel, out: Path) -> None:
         color = COLORS[i % len(COLORS)]
         axes.scatter(cell.values, [i + 0.16] * len(cell.values), color=color, alpha=0.35, s=28, linewidths=0)
         axes.errorbar([cell.estimate.mean], [i], xerr=_half_width([cell]), **_mark(i), capsize=4, markersize=7)
-        axes.annotate(panel.label(cell), (0, i), (0, 9), xycoords=("axes fraction", "data"),
+        axes.annotate(_plain(panel.label(cell)), (0, i), (0, 9), xycoords=("axes fraction", "data"),
                       textcoords="offset points", fontsize=9)  # fmt: skip
     axes.set_ylim(len(cells) - 0.5, -0.75)
     axes.set_xlim(_percentages(cells, axes.get_xlim()))
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(f"{panel.metric}, {panel.task}")
+    axes.set_xlabel(_plain(f"{panel.metric}, {panel.task}"))
     _save(figure, out)
 
 
@@ -48,7 +48,7 @@ def plot_m_inf(panel: Panel, out: Path) -> None:
     axes.set_xticks(range(len(values)), [str(value) for value in values])
     axes.set_ylim(_percentages(panel.cells, axes.get_ylim()))
     axes.set_xlabel("pauses at inference")
-    axes.set_ylabel(panel.metric)
+    axes.set_ylabel(_plain(panel.metric))
     _legend(figure)
     _save(figure, out)
 
@@ -63,7 +63,7 @@ def plot_flops(panel: Panel, out: Path) -> None:
     axes.set_xlim(left=0, right=1.1 * max(cell.training_flops for cell in cells))
     axes.set_ylim(_percentages(cells, axes.get_ylim()))
     axes.set_xlabel("model FLOPs of training, all stages")
-    axes.set_ylabel(panel.metric)
+    axes.set_ylabel(_plain(panel.metric))
     _legend(figure)
     _save(figure, out)
 
@@ -100,7 +100,11 @@ def _percentages(cells: Sequence[Cell], limits: tuple[float, float]) -> tuple[fl
 
 
 def _fold(label: str) -> str:
-    return textwrap.fill(label, LABEL_CHARACTERS).replace("$", r"\$")  # a dollar would begin mathematics
+    return _plain(textwrap.fill(label, LABEL_CHARACTERS))
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # a dollar would begin mathematics
 
 
 def _legend(figure: Any) -> None:

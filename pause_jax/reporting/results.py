@@ -64,7 +64,7 @@ def read_results(path: Path) -> list[Result]:
     try:
         with path.open(newline="") as file:
             lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"results file {path} cannot be read ({error}): give a CSV of launch.evaluate") from None
     if not lines or lines[0] != COLUMNS:
         raise UserError(f"results file {path} has other columns than launch.evaluate writes: {_other_columns(lines)}")

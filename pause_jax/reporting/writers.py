@@ -178,7 +178,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     """The JSON object of a line; None where it is torn or something else."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
@@ -195,7 +195,7 @@ def _end_of_step(path: Path, step: int) -> int:
         while end > 0:
             start = content.rfind(b"\n", 0, end - 1) + 1
             record = _parse(content[start:end])
-            if record is not None and record.get("step", math.inf) <= step:
+            if record is not None and isinstance(record.get("step"), int) and record["step"] <= step:
                 return end
             end = start
     return 0

@@ -122,7 +122,9 @@ def test_another_shard_of_the_same_size(tmp_path):
 def test_counts_that_disagree(tmp_path):
     manifest, _ = write_folder(tmp_path, [[100]])
     manifest["splits"]["train"]["text_tokens"] += 1
-    with pytest.raises(UserError, match=r"manifest\.json contradicts itself: train is not the sum of its shards"):
+    with pytest.raises(
+        UserError, match=r"manifest\.json cannot be used \(it contradicts itself: train is not the sum of its shards"
+    ):
         PreparedStream(tmp_path, "train", manifest)
 
 

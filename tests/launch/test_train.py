@@ -90,7 +90,7 @@ def test_train_then_again_then_generate(tmp_path, texts):
         (["--config.model.num_heads=3"], r"d_model = 128 is not divisible by config\.model\.num_heads = 3"),
         (
             ["--config.data.vocabulary=nothing.model"],
-            r"'nothing\.model' is neither 'byte' nor a SentencePiece model file",
+            r"'nothing\.model' cannot be read \(No such file or directory\)",
         ),
         (["--config.pauses.rate=1"], r"rate = 1\.0 puts 256 pauses into config\.data\.length = 256 positions"),
         (["--config.model.vocab_size=100"], r"vocab_size = 100 is less than the 259 ids of config\.data\.vocabulary"),
