@@ -1,6 +1,6 @@
 """How the shipped configs are cut over accelerators. Nothing here changes what is learned, only where and how fast.
 
-A name says the maker's type, as Google's of slices: v4-128 and v5p-64 count TensorCores, two a chip.
+Names of slices are Google's: v4-128 and v5p-64 count TensorCores, two a chip, v5e-256 chips; h100-8 counts GPUs.
 """
 
 from __future__ import annotations

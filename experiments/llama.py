@@ -1,4 +1,21 @@
-"""docstring"""
+"""Continued pretraining with pauses of a model of Llama 3 8B's shape.
+
+    python -m launch.train --config=experiments/llama.py:8b,v5e-256 --workdir=WORKDIR --config.init_from=RUN
+    python -m launch.train --config=experiments/llama.py:8b,v4-128 --workdir=WORKDIR --config.init_from=RUN
+    python -m launch.train --config=experiments/llama.py:8b,v5p-64 --workdir=WORKDIR --config.init_from=RUN
+    python -m launch.train --config=experiments/llama.py:8b,h100-8 --workdir=WORKDIR --config.init_from=RUN
+    python -m launch.train --config=experiments/llama.py:8b,h100-64 --workdir=WORKDIR --config.init_from=RUN
+    python -m launch.compile --config=experiments/llama.py:8b,v5e-256 --topology=v5e:16x16
+
+The same command on every host; WORKDIR where all of them see it. RUN is the folder of a run with the standard weights:
+the pause vector, which they lack, is drawn from the seed. Not run by us. Compiled for its TPU slices, by formula for
+GPUs: experiments/compiled. 10,000 steps of 512 rows of 2048 positions, 10 % pauses as in the paper's pretraining;
+learning rate 2e-5 with cosine to a tenth. None of that is from a paper.
+
+Not here: a program that makes RUN of the published weights (pause_jax/interop/huggingface.py reads them), and Llama 3's
+own tokenizer, which is no SentencePiece model. Until then a tokenizer of at most 128,256 ids of your own goes with
+weights of your own, or none (leave out --config.init_from).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +35,7 @@ LAYOUTS = {
 
 
 def get_config(arg: str = "8b,v5e-256") -> Any:
-    """`8b`, and behind a comma the chips (`LAYOUTS`)."""
+    """`8b`, and behind a comma the chips: a key of `LAYOUTS`."""
     size, _, chips = arg.partition(",")
     if size != "8b" or chips not in LAYOUTS:
         names = " or ".join(f":8b,{name}" for name in LAYOUTS)

@@ -5,6 +5,13 @@
     python -m launch.train --config=experiments/paper.py:130m,standard --workdir=runs/130m_standard
     python -m launch.train --config=experiments/paper.py:1b --workdir=runs/1b_pause
 
+Laid out for certain chips (`,v4-128`, `,v5e-256`, `,v5p-64`, `,h100-8`, `,h100-64`; the same command on every host, and
+WORKDIR where all of them see it), and compiled for them without any:
+
+    python -m launch.train --config=experiments/paper.py:130m,v5e-256 --workdir=WORKDIR
+    python -m launch.train --config=experiments/paper.py:1b,standard,h100-64 --workdir=WORKDIR
+    python -m launch.compile --config=experiments/paper.py:1b,v5e-256 --topology=v5e:16x16
+
 Not run by us: these are pod-sized. Both arms read 200B positions, pauses among them. At the 40 % of peak that is usual
 for such models, 32 TPU v4 chips (275 TFLOP/s each) would need about 15 hours for a 130M run and six days for a 1B run,
 by FLOPs alone (200B times the FLOPs per token of `launch.describe`).
@@ -33,8 +40,8 @@ SIZES = {
     "1b": {"num_layers": 24, "num_heads": 32, "d_model": 2048, "d_ff": 8192},
 }
 LEARNING_RATES = {"130m": 6e-4, "1b": 2e-4}
-
-
+# By experience with launch.compile: FSDP over 16 and copies beyond that send half the bytes of FSDP over 256, whose
+# shards are thinner than a TPU's tiles; a chunk of the loss costs an all-reduce of the head's gradient.
 LAYOUTS = {
     "130m": {
         "v4-128": Layout(data=4, fsdp=16),

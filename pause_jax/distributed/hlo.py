@@ -51,7 +51,8 @@ def collectives(text: str) -> list[Collective]:
     """All exchanges of the module's entry, those within loops with the number of times that they run.
 
     Raises:
-      ValueError: a loop with a collective in it whose number of iterations the text does not tell.
+      ValueError: a loop with a collective in it whose number of iterations the text does not tell, or groups of devices
+        in a form that is not known.
     """
     computations, entry = _parse(text)
     num_devices = int(match[1]) if (match := re.search(r"\bnum_partitions=(\d+)", text)) else 1
@@ -133,9 +134,14 @@ def _group(attributes: str, num_devices: int) -> tuple[int, ...]:
     if match := re.search(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", attributes):
         size = int(match[1].split(",")[-1])
         return tuple(_iota([int(x) for x in match[2].split(",")], match[3])[:size])
-    if match := re.search(r"replica_groups=mesh\[([^\]]*)\](?:\([^)]*\))? ?\{([^}]*)\}", attributes):
-        return _mesh_group(match[1], match[2])
-    return tuple(range(num_devices))
+    mesh = r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))? \{([^}]*)\}"
+    if match := re.search(mesh, attributes):
+        places = _mesh_group(match[1], match[4])
+        devices = _iota([int(x) for x in match[2].split(",")], match[3]) if match[2] else None
+        return tuple(devices[place] for place in places) if devices else places
+    if "replica_groups={}" in attributes:
+        return tuple(range(num_devices))
+    raise ValueError(f"groups of devices in a form that is not known: {attributes[:200]}")
 
 
 def _iota(dims: list[int], transposed: str | None) -> list[int]:
@@ -149,7 +155,7 @@ def _iota(dims: list[int], transposed: str | None) -> list[int]:
 
 
 def _mesh_group(mesh: str, axes: str) -> tuple[int, ...]:
-    """Devices along `axes`, as in `'a','b':(1)2`, of the mesh `'a'=4,'b'=8`, from its first device on."""
+    """Places along `axes`, as in `'a','b':(1)2`, of the mesh `'a'=4,'b'=8`, from the first on."""
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", mesh)}
     names = list(sizes)
     numbers = [0]

@@ -10,13 +10,16 @@ from typing import Any
 import jax
 
 from pause_jax.config import Config
-from pause_jax.distributed import batches, hlo, roofline, topologies
+from pause_jax.distributed import batches, estimates, hlo, roofline, topologies
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.distributed.topologies import Topology
 from pause_jax.errors import UserError
 from pause_jax.model import counts
 from pause_jax.training import initialize, loop
 from pause_jax.training.optimizer import make_optimizer
+
+# In the place of GPUs, virtual devices of the CPU show that the step can be partitioned, not what it takes.
+_PARTITION_ONLY = {"xla_backend_optimization_level": "0"}
 
 
 def judge(config: Config, topology: Topology) -> dict[str, Any]:
@@ -27,17 +30,25 @@ def judge(config: Config, topology: Topology) -> dict[str, Any]:
       UserError: mesh, batch or a parameter cannot be cut over the topology's devices.
     """
     mesh = _mesh(config, topology)
+    if not topology.is_tpu and mesh.shape["sequence"] > 1:
+        raise UserError(
+            "no formula here tells what sequence parallelism sends: make config.run.mesh.sequence 1 for GPUs"
+        )
     batches.process_rows(config.train.batch_size, config.length, mesh, config.run.accumulation)  # or it raises
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), mesh)
-    share = roofline.Share.of(config, dict(mesh.shape))
+    share = estimates.Share.of(config, dict(mesh.shape))
     flops = loop.flops_per_step(config)
-    held, program = _compile(config, mesh, state)
-    if not topology.is_tpu:
-        held = roofline.formula_bytes(config, share, _bytes(state), _bytes(state["params"])) | {"by": "formula"}
-    found = line = None
-    if program is not None:
-        found = hlo.collectives(program)
-        line = roofline.roofline(flops, roofline.hbm_traffic(config, share, _bytes(state)), found, topology)
+    found: list[hlo.Collective] | None
+    if topology.is_tpu:
+        held, program = _compile(config, mesh, state)
+        found = None if program is None else hlo.collectives(program)
+    else:
+        _lower(config, mesh, state).compile(_PARTITION_ONLY)
+        held = estimates.formula_bytes(config, share, _bytes(state), _bytes(state["params"])) | {"by": "formula"}
+        found = estimates.formula_collectives(config, share, _along_axes(mesh))
+    line = None
+    if found is not None:
+        line = roofline.roofline(flops, estimates.hbm_traffic(config, share, _bytes(state)), found, topology)
     return {
         "topology": topology.name,
         "devices": topology.devices,
@@ -46,7 +57,7 @@ def judge(config: Config, topology: Topology) -> dict[str, Any]:
         "hbm_bytes": topology.chip.hbm_bytes,
         "fits": held["total"] <= topology.chip.hbm_bytes,
         "flops_per_step": flops,
-        "collective_bytes_per_step": found and hlo.bytes_by_kind(found),
+        "collective_bytes_per_step": None if found is None else hlo.bytes_by_kind(found),
         "roofline_step_seconds": line and line.seconds,
         "bound_by": line and line.bound_by(topology),
     }
@@ -62,13 +73,24 @@ def _mesh(config: Config, topology: Topology) -> jax.sharding.Mesh:
         ) from error
 
 
+def _along_axes(mesh: jax.sharding.Mesh) -> dict[str, tuple[int, ...]]:
+    """For each axis of the mesh, the devices along it that device 0 is among; "rows": along data and fsdp."""
+    ids = mesh.device_ids
+    axes = {"data": ids[:, 0, 0, 0], "fsdp": ids[0, :, 0, 0], "tensor": ids[0, 0, :, 0], "rows": ids[:, :, 0, 0]}
+    return {axis: tuple(along.ravel().tolist()) for axis, along in axes.items()}
+
+
+def _lower(config: Config, mesh: jax.sharding.Mesh, state: Any) -> jax.stages.Lowered:
+    train_step, _ = loop.jit_steps(config, mesh)
+    return train_step.lower(
+        state, batches.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), mesh)
+    )
+
+
 def _compile(config: Config, mesh: jax.sharding.Mesh, state: Any) -> tuple[dict[str, Any], str | None]:
     """(bytes of one device, the program's HLO), without a program where the chip's memory does not hold it."""
-    train_step, _ = loop.jit_steps(config, mesh)
-    batch = batches.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), mesh)
-    lowered = train_step.lower(state, batch)
     try:
-        compiled = lowered.compile()
+        compiled = _lower(config, mesh, state).compile()
     except jax.errors.JaxRuntimeError as error:
         return {"total": _wanted(error), "by": "compiled"}, None
     memory = compiled.memory_analysis()

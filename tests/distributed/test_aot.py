@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pause_jax.config import Config, MeshConfig, PauseConfig, RunConfig, TrainConfig
 from pause_jax.distributed import hlo, roofline, topologies
 from pause_jax.distributed.hlo import Collective
 from pause_jax.errors import UserError
-from pause_jax.model.config import Execution, ModelConfig
 
 # As TPUs' compiler prints it. The outer loop runs 5 times by XLA's note; the inner one from 1 in steps of 2 while
 # i < 8, so 4 times; the gather with channel 3 is spread over two fusions, and the fusion named so is a reduce-scatter.
@@ -51,6 +49,8 @@ def test_a_loop_of_unknown_length_is_refused_where_it_matters():
     ("replica_groups=mesh['a'=2,'b'=2,'c'=2] {'a','c'}", (0, 1, 4, 5)),
     ("replica_groups=mesh['a'=8] {'a':(1)2}", (0, 4)),
     ("replica_groups=mesh['a'=8] {'a':(2)4}", (0, 1, 2, 3)),
+    ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}, x=1", (0, 1, 2, 3)),
+    ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}, x=1", (0, 4)),
     ("source_target_pairs={{0,1},{1,2}}", (0, 1)),
     ("replica_groups={}", tuple(range(8))),
 ])  # fmt: skip
@@ -97,36 +97,3 @@ def test_bandwidth_across_nodes_is_that_of_the_adapters():
     assert roofline.bandwidth((0, 1, 8, 9), cluster) == 100e9
     assert roofline.bandwidth(tuple(range(64)), cluster) == 400e9
     assert roofline.bandwidth((0, 8), topologies.parse("v5e:4x4")) == 200e9
-
-
-MODEL = ModelConfig(vocab_size=64, num_layers=2, d_model=8, num_heads=2, d_ff=16, dtype="bfloat16")
-
-
-def config(**run):
-    base = Config(model=MODEL, pauses=PauseConfig(n_pauses=1), train=TrainConfig(batch_size=16))
-    data = dataclasses.replace(base.data, length=32)
-    return dataclasses.replace(base, data=data, run=RunConfig(mesh=MeshConfig(data=2, fsdp=2), **run))
-
-
-def test_bytes_by_formula():
-    """Two rows of 32 positions a microbatch: 64 positions, width 8, q k v and attention 4 x 8, MLP 2 x 16."""
-    run = config(accumulation=2, loss_chunk=16, execution=Execution(remat="full"))
-    share = roofline.Share.of(run, {"data": 2, "fsdp": 2, "tensor": 1, "sequence": 1})
-    assert share == roofline.Share(2, 32, 2, 1)
-    held = roofline.formula_bytes(run, share, state_bytes=3000, params_bytes=1000)
-    kept = 2 * 64 * 8 * 2  # each layer's input
-    working = 64 * (8 * 2 + (2 * 8 + 32 + 32) * (4 + 2))
-    scores = 2 * 2 * 32 * 32 * (4 + 4 + 2)
-    weights = 2 * (4 * 8 * 8 + 2 * 8 * 16) * 2
-    embedding, logits = 64 * 8 * (4 + 2), 2 * (2 * 16) * 64 * 4
-    assert held["temporaries"] == 2 * 1000 + kept + working + scores + weights + embedding + logits
-    assert held["arguments"] == 3000 and held["total"] == 3000 + held["temporaries"]
-
-
-def test_hbm_traffic_by_formula():
-    run = config(accumulation=2, loss_chunk=16, execution=Execution(remat="full"))
-    share = roofline.Share(2, 32, 2, 1)
-    layers = 2 * (4 * 8 * 8 + 2 * 8 * 16) * 2 + 64 * 2 * (3 * 8 + 32 + 32) * 2
-    scores = 2 * (2 * 2 * 32 * 32) * 2 * (4 + 2)
-    loss = 3 * (2 * 64 * 8 * 2 + 64 * (64 * 4 + 8 * 2))
-    assert roofline.hbm_traffic(run, share, state_bytes=3000) == 2 * (4 * (layers + scores) + loss) + 6000
