@@ -57,11 +57,10 @@ def formula_bytes(config: Config, share: Share, state_bytes: float, params_bytes
     """
     model, width = config.model, _WIDTH[config.model.dtype]
     positions = share.rows * share.positions
-    kept = model.d_model * width
-    matmul_results = _matmul_elements(config, share.tensor) - model.d_model
+    kept: float = model.d_model * width
     if config.run.execution.remat != "full":
-        kept += matmul_results * 4
-    working = positions * (model.d_model * width + matmul_results * (4 + width))
+        kept += _matmul_results(config, share.tensor) * 4
+    working = positions * _matmul_elements(config, share.tensor) * (4 + width)
     scores = _score_elements(config, share)
     if config.run.execution.remat == "none":
         kept += scores / positions * (4 + width)
@@ -125,6 +124,14 @@ def _matmul_elements(config: Config, tensor: int) -> float:
     heads = (2 * model.num_heads + 2 * model.kv_heads) * model.head_size / tensor
     inner = (3 if model.mlp == "swiglu" else 2) * model.d_ff / tensor
     return 3 * model.d_model + heads + inner
+
+
+def _matmul_results(config: Config, tensor: int) -> float:
+    """Elements a position that a layer's products with weights give, float32 as they are kept."""
+    model = config.model
+    heads = (model.num_heads + 2 * model.kv_heads) * model.head_size / tensor
+    inner = (2 if model.mlp == "swiglu" else 1) * model.d_ff / tensor
+    return 2 * model.d_model + heads + inner
 
 
 def _score_elements(config: Config, share: Share) -> float:

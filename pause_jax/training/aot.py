@@ -19,7 +19,7 @@ from pause_jax.training import initialize, loop
 from pause_jax.training.optimizer import make_optimizer
 
 # In the place of GPUs, virtual devices of the CPU show that the step can be partitioned, not what it takes.
-_PARTITION_ONLY = {"xla_backend_optimization_level": "0"}
+_PARTITION_ONLY: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
 
 
 def judge(config: Config, topology: Topology) -> dict[str, Any]:
@@ -94,6 +94,7 @@ def _compile(config: Config, mesh: jax.sharding.Mesh, state: Any) -> tuple[dict[
     except jax.errors.JaxRuntimeError as error:
         return {"total": _wanted(error), "by": "compiled"}, None
     memory = compiled.memory_analysis()
+    assert memory is not None  # of CPUs' and TPUs' compilers it never is
     held = {
         "arguments": memory.argument_size_in_bytes,
         "temporaries": memory.temp_size_in_bytes,

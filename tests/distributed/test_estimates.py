@@ -25,11 +25,15 @@ def test_bytes_by_formula():
     assert share == estimates.Share(2, 32, 2, 1)
     held = estimates.formula_bytes(run, share, state_bytes=3000, params_bytes=1000)
     kept = 2 * 64 * 8 * 2  # each layer's input
-    working = 64 * (8 * 2 + (2 * 8 + 32 + 32) * (4 + 2))
+    working = 64 * (3 * 8 + 32 + 32) * (4 + 2)
     scores = 2 * 2 * 32 * 32 * (4 + 4 + 2)
     weights = 2 * (4 * 8 * 8 + 2 * 8 * 16) * 2
     embedding, logits = 64 * 8 * (4 + 2), 2 * (2 * 16) * 64 * 4
     assert held["temporaries"] == 2 * 1000 + kept + working + scores + weights + embedding + logits
+    dots = estimates.formula_bytes(
+        config(accumulation=2, loss_chunk=16, execution=Execution(remat="dots")), share, 3000, 1000
+    )
+    assert dots["temporaries"] - held["temporaries"] == 2 * 64 * (24 + 2 * 8 + 16) * 4  # q k v, two outputs, MLP
     assert held["arguments"] == 3000 and held["total"] == 3000 + held["temporaries"]
 
 

@@ -127,7 +127,7 @@ def test_mistakes_are_one_sentence(tiny, arguments, message):
 
 def test_without_libtpu_the_sentence_has_the_command(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"libtpu is not installed: python -m pip install libtpu==0\.0\.52$"):
+    with pytest.raises(UserError, match=r"libtpu is not installed: python -m pip install libtpu==0\.0\.42\.1$"):
         topologies.prepare_environment([topologies.parse("v5e:2x2")])
     assert f"\n{topologies.LIBTPU} " in (ROOT / "requirements-tpu.txt").read_text()
 
@@ -155,7 +155,7 @@ def test_gpus_are_judged_by_formula(tiny, tmp_path):
 )
 def test_tpu_steps_are_compiled(tiny, tmp_path):
     out = tmp_path / "out.json"
-    result = compile_(tiny, "--topology=v5e:2x2,v4:2x2x1,v5p:2x2x1,v6e:2x2", f"--out={out}")
+    result = compile_(tiny, "--topology=v5e:2x2,v4:2x2x1", f"--out={out}")
     assert result.returncode == 0, result.stderr
     for judged in json.loads(out.read_text()):
         held = judged["bytes_per_device"]
