@@ -18,7 +18,7 @@ from launch import compile as launch_compile
 from launch import train
 from launch.describe import describe
 from pause_jax.config import from_config_dict
-from pause_jax.distributed import topologies
+from pause_jax.distributed import estimates, hlo, mesh, topologies
 from pause_jax.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +88,23 @@ def test_what_was_judged_fits_and_is_what_is_shipped(file, result):
     assert result["fits"] and result["bytes_per_device"]["total"] <= 0.9 * result["hbm_bytes"], "too little room"
     assert result["bytes_per_device"]["by"] == ("compiled" if topology.is_tpu else "formula")
     assert result["roofline_step_seconds"] >= result["flops_per_step"] / (topology.devices * topology.chip.flops)
+
+
+@pytest.mark.parametrize("result", [r for _, r in RESULTS if r["bytes_per_device"]["by"] == "compiled"],
+                         ids=lambda r: f"{r['config']}-{r['topology']}")  # fmt: skip
+def test_formulas_are_near_what_was_compiled(result):
+    """So GPUs, of which nothing is compiled, are judged by what has been compared."""
+    config = config_of(result["config"])
+    sizes = dict(zip(mesh.AXES, mesh.mesh_shape(config.run.mesh, result["devices"]), strict=True))
+    along = {axis: tuple(range(size)) for axis, size in sizes.items()}
+    along["rows"] = tuple(range(sizes["data"] * sizes["fsdp"]))
+    share = estimates.Share.of(config, sizes)
+    sent = estimates.formula_collectives(config, share, along)
+    by_formula = sum(hlo.bytes_by_kind(sent).values())
+    assert by_formula == pytest.approx(sum(result["collective_bytes_per_step"].values()), rel=0.15)
+    params = 4 * result["parameters"] / (sizes["fsdp"] * sizes["tensor"])
+    held = estimates.formula_bytes(config, share, 3 * params, params)["total"]
+    assert 0.9 < held / result["bytes_per_device"]["total"] < 2  # rather too much than too little
 
 
 def test_every_shipped_config_was_judged_for_its_chips():
