@@ -5,6 +5,13 @@
     python -m launch.train --config=experiments/paper.py:130m,standard --workdir=runs/130m_standard
     python -m launch.train --config=experiments/paper.py:1b --workdir=runs/1b_pause
 
+Laid out for certain chips (`,v4-128`, `,v5e-256`, `,v5p-64`, `,h100-8`, `,h100-64`; the same command on every host, and
+WORKDIR where all of them see it), and compiled for them without any:
+
+    python -m launch.train --config=experiments/paper.py:130m,v5e-256 --workdir=WORKDIR
+    python -m launch.train --config=experiments/paper.py:1b,standard,h100-64 --workdir=WORKDIR
+    python -m launch.compile --config=experiments/paper.py:1b,v5e-256 --topology=v5e:16x16
+
 Not run by us: these are pod-sized. Both arms read 200B positions, pauses among them. At the 40 % of peak that is usual
 for such models, 32 TPU v4 chips (275 TFLOP/s each) would need about 15 hours for a 130M run and six days for a 1B run,
 by FLOPs alone (200B times the FLOPs per token of `launch.describe`).
@@ -24,6 +31,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from experiments.accelerators import TOPOLOGIES, Layout
 from pause_jax.config import default_config
 from pause_jax.errors import UserError
 
@@ -32,18 +40,39 @@ SIZES = {
     "1b": {"num_layers": 24, "num_heads": 32, "d_model": 2048, "d_ff": 8192},
 }
 LEARNING_RATES = {"130m": 6e-4, "1b": 2e-4}
+# By experience with launch.compile: FSDP over 16 and copies beyond that send half the bytes of FSDP over 256, whose
+# shards are thinner than a TPU's tiles; a chunk of the loss costs an all-reduce of the head's gradient.
+LAYOUTS = {
+    "130m": {
+        "v4-128": Layout(data=4, fsdp=16),
+        "v5e-256": Layout(data=16, fsdp=16),
+        "v5p-64": Layout(data=2, fsdp=16, loss_chunk=0),
+        "h100-8": Layout(data=1, fsdp=8, accumulation=4),
+        "h100-64": Layout(data=8, fsdp=8),
+    },
+    "1b": {
+        "v4-128": Layout(data=4, fsdp=16, remat="full"),
+        "v5e-256": Layout(data=16, fsdp=16),
+        "v5p-64": Layout(data=2, fsdp=16, remat="full"),
+        "h100-8": Layout(data=1, fsdp=8, accumulation=8),
+        "h100-64": Layout(data=8, fsdp=8),
+    },
+}
 
 
 def get_config(arg: str = "130m") -> Any:
-    """`130m` or `1b`, with pauses; `,standard` behind it gives the arm without."""
-    size, _, arm = arg.partition(",")
-    if size not in SIZES or arg not in (size, f"{size},standard"):
+    """`130m` or `1b`, with pauses; behind it `,standard` gives the arm without, then `,v5e-256` and such the chips."""
+    size, *more = arg.split(",")
+    standard = more[:1] == ["standard"]
+    chips = more[1:] if standard else more
+    if size not in SIZES or len(chips) > 1 or any(name not in LAYOUTS[size] for name in chips):
         raise UserError(
-            f"experiments/paper.py:{arg} does not exist: choose :130m or :1b, with ,standard behind it for no pauses"
+            f"experiments/paper.py:{arg} does not exist: choose :130m or :1b, with ,standard behind it for no pauses, "
+            f"and behind that, for a layout other than FSDP over all devices, one of {', '.join(TOPOLOGIES)}"
         )
     config = default_config()
     _model(config, size)
-    if arm != "standard":
+    if not standard:
         config.pauses.n_pauses = 1
         config.pauses.rate = 0.1
         config.pauses.mode = "trim"
@@ -53,6 +82,8 @@ def get_config(arg: str = "130m") -> Any:
     config.optimizer.learning_rate = LEARNING_RATES[size]
     config.optimizer.warmup_steps = 2000
     _run(config)
+    for name in chips:
+        LAYOUTS[size][name].apply(config)
     return config
 
 

@@ -66,3 +66,22 @@ def to_global(local: Mapping[str, np.ndarray], rows: list[int], batch_size: int,
         return jax.make_array_from_callback(shape, batch_sharding(mesh, array.ndim), part)
 
     return {name: put(array) for name, array in local.items()}
+
+
+def abstract_batch(batch_size: int, length: int, finetuning: bool, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes, dtypes and shardings of a global batch (training/step.py has its features)."""
+    names = (
+        "inputs",
+        "targets",
+        "loss_weights",
+        "positions",
+        "segment_ids",
+        *(("prefix_length",) if finetuning else ()),
+    )
+
+    def feature(name: str) -> jax.ShapeDtypeStruct:
+        shape = (batch_size,) if name == "prefix_length" else (batch_size, length)
+        dtype = np.float32 if name == "loss_weights" else np.int32
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh, len(shape)))
+
+    return {name: feature(name) for name in names}

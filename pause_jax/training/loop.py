@@ -59,7 +59,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(Progress(job.label, steps, start))
         stop = exits.enter_context(StopSignals())
-        log = StepLog(every_step, at_flush, progress, counters, _flops_per_step(config), _peak_flops(job.mesh),
+        log = StepLog(every_step, at_flush, progress, counters, flops_per_step(config), _peak_flops(job.mesh),
                       run.max_skipped_steps)  # fmt: skip
         batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
         for step in range(start + 1, steps + 1):
@@ -93,7 +93,16 @@ class _Compiled:
 
 def _compile(job: Job) -> _Compiled:
     """The jitted steps on the job's mesh. They compile at their first call."""
-    config, mesh = job.config, job.mesh
+    train_step, validation_step = jit_steps(job.config, job.mesh)
+    return _Compiled(
+        train_step=train_step,
+        validation_step=validation_step,
+        put=lambda local: global_batches.to_global(local, job.rows, job.config.train.batch_size, job.mesh),
+    )
+
+
+def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any]:
+    """(training step, validation step) with their shardings on `mesh`; they can be lowered without its devices."""
     network = functools.partial(decoder.bind, config=config.model, execution=config.run.execution,
                                 n_pauses=config.pauses.n_pauses)  # fmt: skip
     optimizer = make_optimizer(config.optimizer)
@@ -104,12 +113,9 @@ def _compile(job: Job) -> _Compiled:
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
     everywhere = sharding.replicated(mesh)
-    return _Compiled(
-        train_step=jax.jit(
-            _on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0
-        ),
-        validation_step=jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
-        put=lambda local: global_batches.to_global(local, job.rows, config.train.batch_size, mesh),
+    return (
+        jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
+        jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
     )
 
 
@@ -149,7 +155,8 @@ def _validate(job: Job, compiled: _Compiled, state: State) -> dict[str, float]:
     return losses
 
 
-def _flops_per_step(config: Config) -> float:
+def flops_per_step(config: Config) -> float:
+    """Model FLOPs of a training step, all devices together (pause_jax/model/counts.py)."""
     return config.train.batch_size * counts.train_flops(config.model, config.length, config.length - config.first_loss)
 
 
