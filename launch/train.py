@@ -6,7 +6,7 @@
 
 Every setting is a config field (`--config.a.b=value`); pause_jax/config.py lists them with their meaning.
 Of several processes each runs this same command, and the workdir lies where all of them see it. SLURM, TPU VMs and
-JobSets on TPUs tell the processes of each other (launch/slurm, launch/tpu_vm, launch/gke); elsewhere, for process I of N:
+JobSets on TPUs tell the processes of each other (launch/slurm, launch/tpu_vm, launch/gke); elsewhere process I of N is:
 
     python -m launch.train ... --coordinator=HOST:PORT --num_processes=N --process_id=I
 

@@ -152,7 +152,7 @@ def agree(facts: Mapping[str, Any]) -> None:
 
 
 def _verdict(ours: Mapping[str, str], theirs: Mapping[int, Mapping[str, str]]) -> str:
-    """"" where all agree; else a sentence on the first process that differs, and how many more do."""
+    """ "" where all agree; else a sentence on the first process that differs, and how many more do."""
     differing = {k: [f for f in sorted(ours | facts) if ours.get(f) != facts.get(f)] for k, facts in theirs.items()}
     differing = {k: names for k, names in differing.items() if names}
     if not differing:
@@ -181,7 +181,9 @@ def _await(key: str, who: int, seconds: float) -> str:
             return value
         for failed, why in _group.client.key_value_dir_get("failed/"):
             raise UserError(f"process {failed.removeprefix('failed/')}: {why}")
-    raise UserError(f"process {who} did not come to where all processes agree within {AGREEMENT_SECONDS} s: see its log")
+    raise UserError(
+        f"process {who} did not come to where all processes agree within {AGREEMENT_SECONDS} s: see its log"
+    )
 
 
 def _detected(timeout: int) -> Address | None:

@@ -34,11 +34,11 @@ GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, 
 LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
                             mlp_bias=False, tie_embeddings=False)  # fmt: skip
 MODELS = {"gpt": GPT, "llama": LLAMA}
-MESHES = {"gpt": MeshConfig(data=2, fsdp=2, tensor=2), "llama": MeshConfig(data=1, fsdp=8)}
+MESHES = {"gpt": MeshConfig(data=2, tensor=2), "llama": MeshConfig(data=1, fsdp=4)}
 
 
 def make_config(family: str, steps: int) -> Config:
-    """Eight devices, accumulation, pauses."""
+    """Four devices, accumulation, pauses."""
     return Config(
         model=MODELS[family],
         pauses=PauseConfig(n_pauses=1, rate=0.1),
