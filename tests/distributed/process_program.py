@@ -4,7 +4,7 @@
 
 The JSON is a list of actions, done one after the other in one start of the processes:
   {"train": FOLDER, "steps": N, "family": "gpt" or "llama", "signal": [process, step, number of a signal]}
-  {"copy": FOLDER, "to": FOLDER}                by process 0
+  {"move": FOLDER, "to": FOLDER}                a copy without its last checkpoint, by process 0
   {"agree": [facts of process 0, of process 1, …]}
   {"fail": [what process 0 raises or null, …]}
   {"time": number of steps at which to ask for a stop}
@@ -46,7 +46,7 @@ def make_config(family: str, steps: int) -> Config:
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),
         run=RunConfig(mesh=MESHES[family], execution=Execution(scan_layers=True), accumulation=2, log_every=2,
-                      validate_every=5, checkpoint_every=100, tensorboard=True),
+                      validate_every=5, checkpoint_every=10, keep_checkpoints=9, tensorboard=family == "llama"),
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def train(folder: Path, family: str, steps: int, signal: list[int] | None = None
             if signal and signal[:2] == [processes.index(), t + 1]:
                 os.kill(os.getpid(), signal[2])
             if signal and t + 1 > signal[1]:
-                time.sleep(0.1)  # for JAX looks for signals once a second
+                time.sleep(0.3)  # for JAX looks for signals once a second
             yield {name: array[rows] for name, array in make_batch(t).items()}
             t += 1
 
@@ -112,10 +112,10 @@ def do(action: dict) -> None:
     if "train" in action:
         outcome = train(Path(action["train"]), action["family"], action["steps"], action.get("signal"))
         print(f"process {me}: {outcome}")
-    if "copy" in action:
-        processes.agree({})
+    if "move" in action:
         if me == 0:
-            shutil.copytree(action["copy"], action["to"])
+            shutil.copytree(action["move"], action["to"])
+            shutil.rmtree(Path(action["to"]) / "checkpoints" / "20")
         processes.agree({})
     if "agree" in action:
         processes.agree(action["agree"][me])
