@@ -27,6 +27,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -175,9 +176,22 @@ def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
     if any(argument in ("-h", "-help", "--help") for argument in sys.argv[1:]):
         print(_help())
         return EXIT_DONE
-    flag_errors.parse(sys.argv)
+    try:
+        flag_errors.parse(sys.argv)
+    except UserError:
+        if "coordinator" not in FLAGS:
+            raise
+        with processes.joined(_address_in(sys.argv), FLAGS["start_timeout"].default):  # so that the others are told
+            raise
     _log_to_stderr()
     return main(sys.argv[:1]) or EXIT_DONE
+
+
+def _address_in(argv: list[str]) -> processes.Address | None:
+    """As `address`, of a command line that cannot be parsed."""
+    pattern = r"--?(?:(coordinator)=(.+)|(num_processes|process_id)=(\d+))"
+    found = {m[1] or m[3]: m[2] or int(m[4]) for argument in argv if (m := re.fullmatch(pattern, argument))}
+    return processes.Address(**found) if len(found) == 3 else None  # type: ignore[arg-type]
 
 
 def _log_to_stderr() -> None:
