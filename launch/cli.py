@@ -52,6 +52,8 @@ EXIT_PEER_LOST = processes.EXIT_PEER_LOST
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_INTERRUPTED = 130
 
+START_TIMEOUT = 300  # seconds
+
 COMPILATION_CACHE = Path.home() / ".cache" / "pause_jax" / "xla"  # where JAX_COMPILATION_CACHE_DIR names no other
 
 FLAGS = flags.FLAGS
@@ -104,7 +106,7 @@ def process_flags() -> None:
                         "under SLURM, on TPU VMs and in JobSets on TPUs")  # fmt: skip
     flags.DEFINE_integer("num_processes", None, "how many processes the run has; with --coordinator")
     flags.DEFINE_integer("process_id", None, "which of them this is, from 0; with --coordinator")
-    flags.DEFINE_integer("start_timeout", 300, "seconds for all processes to meet", lower_bound=1)
+    flags.DEFINE_integer("start_timeout", START_TIMEOUT, "seconds for all processes to meet", lower_bound=1)
 
 
 def address() -> processes.Address | None:
@@ -113,7 +115,7 @@ def address() -> processes.Address | None:
     Raises:
       UserError: some are missing, or do not go together.
     """
-    values = {name: FLAGS[name].value for name in ("coordinator", "num_processes", "process_id")}
+    values: dict[str, Any] = {name: FLAGS[name].value for name in ("coordinator", "num_processes", "process_id")}
     if missing := [name for name, value in values.items() if value is None]:
         if len(missing) == len(values):
             return None
@@ -181,7 +183,7 @@ def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
     except UserError:
         if "coordinator" not in FLAGS:
             raise
-        with processes.joined(_address_in(sys.argv), FLAGS["start_timeout"].default):  # so that the others are told
+        with processes.joined(_address_in(sys.argv), START_TIMEOUT):  # so that the others are told
             raise
     _log_to_stderr()
     return main(sys.argv[:1]) or EXIT_DONE
@@ -190,8 +192,10 @@ def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
 def _address_in(argv: list[str]) -> processes.Address | None:
     """As `address`, of a command line that cannot be parsed."""
     pattern = r"--?(?:(coordinator)=(.+)|(num_processes|process_id)=(\d+))"
-    found = {m[1] or m[3]: m[2] or int(m[4]) for argument in argv if (m := re.fullmatch(pattern, argument))}
-    return processes.Address(**found) if len(found) == 3 else None  # type: ignore[arg-type]
+    found: dict[str, Any] = {
+        m[1] or m[3]: m[2] or int(m[4]) for argument in argv if (m := re.fullmatch(pattern, argument))
+    }
+    return processes.Address(**found) if len(found) == 3 else None
 
 
 def _log_to_stderr() -> None:

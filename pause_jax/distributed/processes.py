@@ -153,7 +153,7 @@ def agree(facts: Mapping[str, Any]) -> None:
 
 def _verdict(ours: Mapping[str, str], theirs: Mapping[int, Mapping[str, str]]) -> str:
     """ "" where all agree; else a sentence on the first process that differs, and how many more do."""
-    differing = {k: [f for f in sorted(ours | facts) if ours.get(f) != facts.get(f)] for k, facts in theirs.items()}
+    differing = {k: [f for f in sorted({*ours, *facts}) if ours.get(f) != facts.get(f)] for k, facts in theirs.items()}
     differing = {k: names for k, names in differing.items() if names}
     if not differing:
         return ""

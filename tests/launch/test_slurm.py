@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,13 +29,14 @@ ARGUMENTS = [
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory):
+def slurm():
     """The environment in which SLURM's commands find the one that is started here."""
     if not LOCAL_SLURM.is_file():
         pytest.skip(f"no {LOCAL_SLURM}, which starts a SLURM on this machine: set PAUSE_JAX_LOCAL_SLURM")
     if os.getuid() != 0 or not (shutil.which("slurmctld") or shutil.which("apt-get")):
         pytest.skip("to install and start SLURM takes root and apt-get")
-    folder = tmp_path_factory.mktemp("slurm")
+    folder = Path(tempfile.mkdtemp(prefix="slurm"))  # munged, another user, is to reach it: pytest's folders are closed
+    folder.chmod(0o755)
     started = subprocess.run(["bash", LOCAL_SLURM, "start", folder], capture_output=True, text=True)
     if not shutil.which("slurmctld"):
         pytest.skip(f"SLURM cannot be installed: {(folder / 'install.log').read_text()[-300:]}")
@@ -44,6 +46,7 @@ def slurm(tmp_path_factory):
         yield os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "XLA_FLAGS": flags}
     finally:
         subprocess.run(["bash", LOCAL_SLURM, "stop", folder], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Job:
