@@ -94,7 +94,7 @@ def formula_collectives(config: Config, share: Share, mesh: dict[str, tuple[int,
     layer = _layer_weights(config, share.tensor)
     table = model.vocab_size * model.d_model / share.tensor
     tables = 1 if model.tie_embeddings else 2
-    activations = share.rows * share.positions * model.d_model * width
+    activations = share.rows * share.positions * model.d_model * 4  # summed before they are rounded
     passes = 3 if config.run.execution.remat == "full" else 2
     found = [
         Collective("all-gather", 2 * layer * width * (f - 1) / f, mesh["fsdp"], micro * model.num_layers),
