@@ -101,8 +101,7 @@ def test_unknown_suffix(tmp_path):
         read(tmp_path / "*")
 
 
-# The header holds the time: fixed, so that all workers of pytest-xdist collect the same test.
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"x" * 10_000, mtime=0)[:-20]])
+@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"x" * 10_000)[:-20]])
 def test_broken_gzip(tmp_path, content):
     (tmp_path / "a.txt.gz").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.txt\.gz cannot be read \(.*\): is it whole\?"):
