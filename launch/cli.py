@@ -16,6 +16,8 @@ Exit codes:
   1    a defect of ours, with its traceback
   2    a mistake in the command: `error: ` and one sentence on stderr
   3    the run stopped itself, everything saved (loss not finite); one sentence on stderr
+  4    another process of the run was lost (killed, or silent for 30 s); one sentence on stderr, and the same command
+       goes on from the last checkpoint
   75   stopped by a signal before the end, everything saved: the same command goes on
   130  interrupted from the keyboard while nothing was there to save
 """
@@ -25,8 +27,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,11 +41,14 @@ from absl import logging as absl_logging
 from launch import flag_errors
 from pause_jax import __version__
 from pause_jax.config import Config, from_config_dict
-from pause_jax.errors import RunStopped, UserError
+from pause_jax.distributed import processes
+from pause_jax.errors import PeerLost, RunStopped, UserError
 
 EXIT_DONE = 0
+EXIT_DEFECT = 1
 EXIT_USER_ERROR = 2
 EXIT_STOPPED_ITSELF = 3
+EXIT_PEER_LOST = processes.EXIT_PEER_LOST
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h
 EXIT_INTERRUPTED = 130
 
@@ -64,10 +71,16 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     except RunStopped as error:
         print(f"error: {error}", file=sys.stderr)
         code = EXIT_STOPPED_ITSELF
+    except PeerLost as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = EXIT_PEER_LOST
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
-    sys.exit(code)
+    except Exception:
+        traceback.print_exc()
+        code = EXIT_DEFECT
+    processes.leave(code)
 
 
 def config_flag() -> None:
@@ -83,6 +96,29 @@ def config_flag() -> None:
 def workdir_flag() -> None:
     """Define `--workdir`."""
     flags.DEFINE_string("workdir", None, "the run's folder: made where it is missing, gone on from where it is not")
+
+
+def process_flags() -> None:
+    """Define the flags that make this process one of several (`address`)."""
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where the processes of one run meet; not needed "
+                        "under SLURM, on TPU VMs and in JobSets on TPUs")  # fmt: skip
+    flags.DEFINE_integer("num_processes", None, "how many processes the run has; with --coordinator")
+    flags.DEFINE_integer("process_id", None, "which of them this is, from 0; with --coordinator")
+    flags.DEFINE_integer("start_timeout", 300, "seconds for all processes to meet", lower_bound=1)
+
+
+def address() -> processes.Address | None:
+    """What `--coordinator`, `--num_processes` and `--process_id` say; None where none is given.
+
+    Raises:
+      UserError: some are missing, or do not go together.
+    """
+    values = {name: FLAGS[name].value for name in ("coordinator", "num_processes", "process_id")}
+    if missing := [name for name, value in values.items() if value is None]:
+        if len(missing) == len(values):
+            return None
+        raise UserError(f"--{missing[0]} is missing: --coordinator, --num_processes and --process_id go together")
+    return processes.Address(**values)
 
 
 def load_config() -> Config:
@@ -140,9 +176,22 @@ def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
     if any(argument in ("-h", "-help", "--help") for argument in sys.argv[1:]):
         print(_help())
         return EXIT_DONE
-    flag_errors.parse(sys.argv)
+    try:
+        flag_errors.parse(sys.argv)
+    except UserError:
+        if "coordinator" not in FLAGS:
+            raise
+        with processes.joined(_address_in(sys.argv), FLAGS["start_timeout"].default):  # so that the others are told
+            raise
     _log_to_stderr()
     return main(sys.argv[:1]) or EXIT_DONE
+
+
+def _address_in(argv: list[str]) -> processes.Address | None:
+    """As `address`, of a command line that cannot be parsed."""
+    pattern = r"--?(?:(coordinator)=(.+)|(num_processes|process_id)=(\d+))"
+    found = {m[1] or m[3]: m[2] or int(m[4]) for argument in argv if (m := re.fullmatch(pattern, argument))}
+    return processes.Address(**found) if len(found) == 3 else None  # type: ignore[arg-type]
 
 
 def _log_to_stderr() -> None:

@@ -5,8 +5,13 @@
         --config.data.files='texts/*.txt' --config.train.steps=2000
 
 Every setting is a config field (`--config.a.b=value`); pause_jax/config.py lists them with their meaning.
-Exit codes: 0 done, 2 a mistake in the command, 3 stopped by itself (loss not finite), 75 stopped by a signal
-with everything saved.
+Of several processes each runs this same command, and the workdir lies where all of them see it. SLURM, TPU VMs and
+JobSets on TPUs tell the processes of each other (launch/slurm, launch/tpu_vm, launch/gke); elsewhere process I of N is:
+
+    python -m launch.train ... --coordinator=HOST:PORT --num_processes=N --process_id=I
+
+Exit codes: 0 done, 2 a mistake in the command, 3 stopped by itself (loss not finite), 4 another process of the run was
+lost, 75 stopped by a signal with everything saved.
 """
 
 from __future__ import annotations
@@ -14,24 +19,36 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from launch import cli
-from pause_jax.config import Config
+from pause_jax.config import Config, flatten, to_dict
+from pause_jax.distributed import processes
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
 
 
 def main(argv: list[str]) -> int:
-    workdir = Path(cli.workdir())
-    config = resolve(cli.load_config())
-    outcome = run(config, workdir)
-    if outcome == "stopped":
-        print(f"stopped by a signal; run the same command again to go on from {workdir}")
-        return cli.EXIT_STOPPED
-    print(f"trained to step {config.train.steps}: {workdir}")
-    return cli.EXIT_DONE
+    with processes.joined(cli.address(), cli.FLAGS.start_timeout):
+        workdir = Path(cli.workdir())
+        config = resolve(cli.load_config())
+        processes.agree({**flatten(_shared_fields(config)), "the code's version": cli.code_version(),
+                         "JAX's version": metadata.version("jax")})  # fmt: skip
+        outcome = run(config, workdir)
+    done = f"trained to step {config.train.steps}: {workdir}"
+    stopped = f"stopped by a signal; run the same command again to go on from {workdir}"
+    if processes.index() == 0:
+        print(done if outcome == "finished" else stopped)
+    return cli.EXIT_DONE if outcome == "finished" else cli.EXIT_STOPPED
+
+
+def _shared_fields(config: Config) -> dict[str, Any]:
+    """What all processes must be started with: everything but where each finds the data."""
+    fields = to_dict(config)
+    del fields["data"]["data_dir"]
+    return {"config": fields}
 
 
 def resolve(config: Config) -> Config:
@@ -60,7 +77,9 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
       RunStopped: loss or gradient was not finite for too long.
     """
     folder = RunFolder(workdir)
-    if folder.is_finished(config):
+    finished = folder.is_finished(config)
+    processes.agree({f"the steps saved in --workdir={workdir}": folder.saved_steps()})
+    if finished:
         return "finished"
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
     from pause_jax.distributed import batches, mesh
@@ -70,6 +89,7 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
     devices = mesh.make_mesh(config.run.mesh)
     rows = batches.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check(config, devices)
+    processes.agree(flatten({"data": data.manifest}))
     folder.claim(config, data.manifest)
     return loop.train(
         loop.Job(
@@ -123,4 +143,5 @@ def _open_finetuning(config: Config) -> _Data:
 if __name__ == "__main__":
     cli.config_flag()
     cli.workdir_flag()
+    cli.process_flags()
     cli.run(main)

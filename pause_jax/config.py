@@ -226,14 +226,24 @@ class MeshConfig:
     fsdp: int = 1  # rows too, and parameters cut along d_model
     tensor: int = 1  # heads, MLP width and vocabulary
     sequence: int = 1  # positions
+    dcn_data: int = 1  # TPU slices; a divisor of `data`, whose outer part crosses the network between them
 
     def validate(self) -> None:
-        sizes = dataclasses.asdict(self)
+        if self.dcn_data < 1:
+            raise UserError(f"config.run.mesh.dcn_data is {self.dcn_data}, but must be at least 1: how many TPU slices")
+        sizes = self.sizes
         for name, size in sizes.items():
             if size < 1 and size != -1:
                 raise UserError(f"config.run.mesh.{name} is {size}, but must be at least 1, or -1 for what is left")
         if sum(size == -1 for size in sizes.values()) > 1:
             raise UserError(f"config.run.mesh = {sizes} has more than one -1: only one axis can take what is left")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Devices along each axis by the axis's name, as configured."""
+        sizes = dataclasses.asdict(self)
+        del sizes["dcn_data"]
+        return sizes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,3 +11,7 @@ class UserError(ValueError):
 
 class RunStopped(RuntimeError):
     """A run ended itself to save what it has; one sentence says at which step and why."""
+
+
+class PeerLost(RuntimeError):
+    """Another process of this run is gone, so this one cannot go on; one sentence says what is known of it."""

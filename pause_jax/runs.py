@@ -12,12 +12,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pause_jax import config as configs
 from pause_jax.config import Config
+from pause_jax.distributed import processes
 from pause_jax.errors import UserError
 
 
@@ -55,10 +57,10 @@ class RunFolder:
         return self._read("data.json")
 
     def claim(self, config: Config, manifest: Mapping[str, Any]) -> None:
-        """Make the folder this run's, or check that it is.
+        """Make the folder this run's, or check that it is. Of several processes the first one writes.
 
         Raises:
-          UserError: it holds another run; the first differences are named.
+          UserError: it holds another run; the first differences are named. Or another process writes elsewhere.
         """
         if self.exists():
             self.check_config(config)
@@ -67,9 +69,17 @@ class RunFolder:
                     f"the data under the run in {self.path} has changed since it began (compare "
                     f"{self.path / 'data.json'}): restore the data, or give another --workdir"
                 )
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path / "data.json", json.dumps(dict(manifest), indent=1))
-        write_atomically(self.path / "config.json", json.dumps(configs.to_dict(config), indent=1))
+        processes.agree({})  # or one would find what another has written already
+        if processes.index() == 0:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "data.json", json.dumps(dict(manifest), indent=1))
+            write_atomically(self.path / "config.json", json.dumps(configs.to_dict(config), indent=1))
+        processes.agree({})
+        if not self._appears():
+            raise UserError(
+                f"--workdir={self.path} is another folder here than in process 0, which has written to it: give one "
+                "on a file system that all processes share"
+            )
 
     def check_config(self, config: Config) -> None:
         """Raises UserError unless `config` prolongs or repeats the recorded run."""
@@ -103,6 +113,13 @@ class RunFolder:
             return []
         folders = [f for f in self.checkpoints.iterdir() if f.name.isdigit()]
         return sorted(int(f.name) for f in folders if (f / "commit_success.txt").exists())  # Orbax's mark
+
+    def _appears(self, seconds: float = 60.0) -> bool:
+        """Whether process 0's record is here; network file systems may show it late."""
+        deadline = time.monotonic() + seconds
+        while not self.exists() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return self.exists()
 
     def _read(self, name: str) -> dict[str, Any]:
         file = self.path / name

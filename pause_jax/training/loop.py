@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import numpy as np
 from pause_jax.checkpoints import Checkpoints
 from pause_jax.config import Config
 from pause_jax.distributed import batches as global_batches
-from pause_jax.distributed import chips, sharding
+from pause_jax.distributed import chips, processes, sharding
 from pause_jax.model import counts, decoder
 from pause_jax.reporting.progress import Progress
 from pause_jax.reporting.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
@@ -56,8 +57,9 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
         state, counters = _restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
+        processes.agree({"the step to go on from": start})
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
-        progress = exits.enter_context(Progress(job.label, steps, start))
+        progress = exits.enter_context(_open_progress(job, start))
         stop = exits.enter_context(StopSignals())
         log = StepLog(every_step, at_flush, progress, counters, _flops_per_step(config), _peak_flops(job.mesh),
                       run.max_skipped_steps)  # fmt: skip
@@ -67,7 +69,8 @@ def train(job: Job) -> Literal["finished", "stopped"]:
                 batch = next(batches)
             state, metrics = compiled.train_step(state, batch)
             log.add(step, metrics)
-            last = step == steps or stop.requested is not None
+            stopping = stop.agreed(step)
+            last = step == steps or stopping
             validated: dict[str, float] = {}
             if run.validate_every and (step % run.validate_every == 0 or step == steps):
                 jax.block_until_ready(metrics)  # or the time of the steps under way would count as validation's
@@ -79,7 +82,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
             if save:
                 with log.timed("checkpoint"):
                     checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})
-            if stop.requested is not None:
+            if stopping:
                 break
     return "finished" if int(state["step"]) >= steps else "stopped"
 
@@ -137,6 +140,16 @@ def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
         return NullWriter(), NullWriter()
     tensorboard = TensorBoardWriter(job.folder.tensorboard, start) if job.config.run.tensorboard else NullWriter()
     return JsonLinesWriter(job.folder.metrics, start), tensorboard
+
+
+@contextlib.contextmanager
+def _open_progress(job: Job, start: int) -> Iterator[Progress]:
+    """The progress line: process 0 shows it, the others do not."""
+    with (
+        open(os.devnull, "w") as nowhere,
+        Progress(job.label, job.config.train.steps, start, stream=nowhere if jax.process_index() else None) as progress,
+    ):
+        yield progress
 
 
 def _validate(job: Job, compiled: _Compiled, state: State) -> dict[str, float]:

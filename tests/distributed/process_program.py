@@ -1,0 +1,144 @@
+"""One process of a run of several, on batches made here: no TensorFlow to import. Started by test_processes.py.
+
+    python process_program.py HOST:PORT NUM_PROCESSES PROCESS_ID JSON
+
+The JSON is a list of actions, done one after the other in one start of the processes:
+  {"train": FOLDER, "steps": N, "family": "gpt" or "llama", "signal": [process, step, number of a signal]}
+  {"move": FOLDER, "to": FOLDER}                a copy without its last checkpoint, by process 0
+  {"agree": [facts of process 0, of process 1, …]}
+  {"fail": [what process 0 raises or null, …]}
+  {"time": number of steps at which to ask for a stop}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from launch import cli
+from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
+from pause_jax.distributed import processes
+from pause_jax.errors import UserError
+from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.runs import RunFolder
+
+V, B, L = 40, 16, 16
+GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, max_positions=L)
+LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
+                            mlp_bias=False, tie_embeddings=False)  # fmt: skip
+MODELS = {"gpt": GPT, "llama": LLAMA}
+MESHES = {"gpt": MeshConfig(data=2, tensor=2), "llama": MeshConfig(data=1, fsdp=4)}
+
+
+def make_config(family: str, steps: int) -> Config:
+    """Four devices, accumulation, pauses."""
+    return Config(
+        model=MODELS[family],
+        pauses=PauseConfig(n_pauses=1, rate=0.1),
+        data=DataConfig(length=L),
+        optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
+        train=TrainConfig(steps=steps, batch_size=B),
+        run=RunConfig(mesh=MESHES[family], execution=Execution(scan_layers=True), accumulation=2, log_every=2,
+                      validate_every=5, checkpoint_every=10, keep_checkpoints=9, tensorboard=family == "llama"),
+    )  # fmt: skip
+
+
+def make_batch(t: int) -> dict[str, np.ndarray]:
+    """Text that can be learned (each token is followed by its double), two documents a row, pauses in between."""
+    rng = np.random.default_rng(t)
+    z = np.empty((B, L + 1), np.int64)
+    z[:, 0] = rng.integers(1, V, B)
+    for k in range(L):
+        z[:, k + 1] = z[:, k] * 2 % (V - 1) + 1
+    z[rng.random(z.shape) < np.linspace(0, 0.4, B)[:, None]] = V
+    segments = np.where(np.arange(L + 1) < rng.integers(2, L, B)[:, None], 1, 2)
+    starts = np.argmax(segments == 2, axis=1)
+    positions = np.arange(L + 1) - np.where(segments == 2, starts[:, None], 0)
+    weights = (z[:, 1:] < V) & (segments[:, 1:] == segments[:, :-1])
+    return {
+        "inputs": z[:, :-1].astype(np.int32),
+        "targets": z[:, 1:].astype(np.int32),
+        "loss_weights": weights.astype(np.float32),
+        "positions": positions[:, :-1].astype(np.int32),
+        "segment_ids": segments[:, :-1].astype(np.int32),
+    }
+
+
+def train(folder: Path, family: str, steps: int, signal: list[int] | None = None) -> str:
+    """Train in `folder`; `signal` is sent by the process to itself when it makes the batch of that step."""
+    from pause_jax.distributed import batches
+    from pause_jax.distributed.mesh import make_mesh
+    from pause_jax.training import loop
+
+    config = make_config(family, steps)
+    run_folder = RunFolder(folder)
+    run_folder.claim(config, {"vocabulary": "byte-259"})
+    mesh = make_mesh(config.run.mesh)
+    rows = batches.process_rows(B, L, mesh, config.run.accumulation)
+
+    def open_batches(start: int):
+        t = start
+        while True:
+            if signal and signal[:2] == [processes.index(), t + 1]:
+                os.kill(os.getpid(), signal[2])
+            if signal and t + 1 > signal[1]:
+                time.sleep(0.3)  # for JAX looks for signals once a second
+            yield {name: array[rows] for name, array in make_batch(t).items()}
+            t += 1
+
+    return loop.train(
+        loop.Job(
+            config=config,
+            mesh=mesh,
+            rows=rows,
+            open_batches=open_batches,
+            validation={"loss": lambda: ({k: v[rows] for k, v in make_batch(10**6 + i).items()} for i in range(2))},
+            folder=run_folder,
+            label=folder.name,
+            made_with={"code": "test", "vocabulary": "byte-259"},
+        )
+    )
+
+
+def do(action: dict) -> None:
+    me = processes.index()
+    if "train" in action:
+        outcome = train(Path(action["train"]), action["family"], action["steps"], action.get("signal"))
+        print(f"process {me}: {outcome}")
+    if "move" in action:
+        if me == 0:
+            shutil.copytree(action["move"], action["to"])
+            shutil.rmtree(Path(action["to"]) / "checkpoints" / "20")
+        processes.agree({})
+    if "agree" in action:
+        processes.agree(action["agree"][me])
+    if "fail" in action and action["fail"][me] is not None:
+        raise UserError(action["fail"][me])
+    if "time" in action:
+        from pause_jax.training.signals import StopSignals
+
+        with StopSignals() as stop:
+            begun = time.perf_counter()
+            assert not any(stop.agreed(step) for step in range(1, action["time"] + 1))
+            print(f"microseconds {1e6 * (time.perf_counter() - begun) / action['time']:.1f}")
+
+
+def main(argv: list[str]) -> None:
+    coordinator, size, me, actions = ARGUMENTS
+    address = processes.Address(coordinator, int(size), int(me)) if int(size) > 1 else None
+    with processes.joined(address, start_timeout=int(os.environ.get("START_TIMEOUT", 60))):
+        for action in json.loads(actions):
+            do(action)
+
+
+if __name__ == "__main__":
+    ARGUMENTS, sys.argv[1:] = sys.argv[1:], []
+    processes.HEARTBEAT_SECONDS = int(os.environ.get("HEARTBEAT_SECONDS", processes.HEARTBEAT_SECONDS))
+    cli.run(main)

@@ -1,0 +1,278 @@
+"""Several real processes as one run: start-up, agreement, losses, checkpoints, stops, and ends that are bad."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pause_jax.config import MeshConfig
+from pause_jax.distributed import processes
+from pause_jax.distributed.mesh import make_mesh, mesh_shape
+from pause_jax.errors import UserError
+from pause_jax.reporting.writers import read_jsonl
+from pause_jax.runs import RunFolder
+from tests.distributed.process_groups import SIGKILL, SIGSTOP, SIGTERM, free_port, run_all, run_group
+
+
+def assert_all_end_with(ended, code, sentence, within=60):
+    for one in ended:
+        assert one.code == code, one.stderr
+        assert re.search(sentence, one.sentence) and one.sentence.startswith("error: "), one.stderr
+        assert "Traceback" not in one.stderr and one.seconds < within
+
+
+def test_the_sentence_names_who_differs_and_in_what():
+    ours = {"a": "1", "b": "2", "c": "3", "d": "4"}
+    assert processes._verdict(ours, {1: ours, 2: dict(ours)}) == ""
+    assert processes._verdict(ours, {1: ours, 2: ours | {"b": "7"}}).startswith(
+        "process 2 differs from process 0 in b (7 there, 2 here): start all"
+    )
+    four = {name: "9" for name in ours}
+    assert processes._verdict(ours, {1: four, 2: ours, 3: four, 4: {}}).startswith(
+        "process 1 differs from process 0 in a (9 there, 1 here), b (9 there, 2 here), c (9 there, 3 here) and 1 more, "
+        "and so do 2 more processes: "
+    )
+    assert "in e (5 there, nothing here)" in processes._verdict(ours, {1: ours | {"e": "5"}})
+
+
+STEP = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "node[12-13]", "SLURM_NTASKS": "2", "SLURM_PROCID": "1",
+        "SLURM_LOCALID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "variables, found",
+    [
+        ({}, None),
+        (STEP, ("node12", 2, 1, ())),
+        (STEP | {"SLURM_STEP_NUM_TASKS": "1"}, None),  # srun --pty bash in an allocation for two
+        ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0"}, None),  # the batch script itself
+        (STEP | {"SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_LOCALID": "1"}, ("node12", 2, 1, (1,))),
+    ],
+)
+def test_slurm_is_detected_by_the_step(monkeypatch, variables, found):
+    for name in STEP:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    address = processes._detected(timeout=1)
+    if found is None:
+        assert address is None
+    else:
+        assert address.coordinator.split(":")[0] == found[0]
+        assert (address.num_processes, address.process_id, address.local_device_ids) == found[1:]
+
+
+def test_tpu_hosts_are_detected_by_what_gke_tells_them(monkeypatch):
+    """Two slices of two hosts, as GKE's variables describe them to the second host of the second slice."""
+    from jax._src.clusters import cloud_tpu_cluster
+
+    monkeypatch.setenv("JAX_PLATFORMS", "")
+    monkeypatch.setattr(cloud_tpu_cluster, "running_in_cloud_tpu_vm", True)
+    monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: name == "libtpu")
+    told = {"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "1", "MEGASCALE_NUM_SLICES": "2", "MEGASCALE_SLICE_ID": "1",
+            "MEGASCALE_COORDINATOR_ADDRESS": "localhost:8080"}  # fmt: skip
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert processes._detected(timeout=1) == processes.Address("localhost:8482", num_processes=4, process_id=3)
+    monkeypatch.setenv("MEGASCALE_NUM_SLICES", "1")
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "a")
+    assert processes._detected(timeout=1) is None
+
+
+@pytest.mark.parametrize(
+    "fields, sentence",
+    [
+        (("node1", 2, 0), r"--coordinator=node1 is no HOST:PORT"),
+        (("node1:1", 2, 2), r"--process_id=2 does not go with --num_processes=2"),
+        (("node1:1", 0, 0), r"does not go with --num_processes=0"),
+    ],
+)
+def test_an_address_that_cannot_be(fields, sentence):
+    with pytest.raises(UserError, match=sentence):
+        processes.Address(*fields)
+
+
+class FakeTpu:
+    """Enough of a device for a mesh: chip `number` of a slice of 2 x 4."""
+
+    platform, device_kind, core_on_chip, client = "tpu", "TPU v5 lite", 0, None
+
+    def __init__(self, number, slice_index):
+        self.id, self.slice_index = 8 * slice_index + number, slice_index
+        self.coords, self.process_index = (number % 2, number // 2, 0), self.id // 4
+
+    def __repr__(self):
+        return f"chip {self.id}"
+
+
+SLICES = [FakeTpu(number, slice_index) for number in range(8) for slice_index in range(4)]
+
+
+def test_only_the_data_axis_goes_from_slice_to_slice():
+    for config in (MeshConfig(data=4, fsdp=8, dcn_data=4), MeshConfig(data=-1, fsdp=2, tensor=2, dcn_data=4)):
+        mesh = make_mesh(config, SLICES)
+        assert dict(mesh.shape) == dict(zip(mesh.axis_names, mesh_shape(config, 32), strict=True))
+        assert len(set(mesh.devices.flat)) == 32
+        slices = np.vectorize(lambda device: device.slice_index)(mesh.devices)
+        per_slice = mesh.shape["data"] // 4
+        for row in range(mesh.shape["data"]):
+            assert (slices[row] == row // per_slice).all()
+
+
+@pytest.mark.parametrize(
+    "config, sentence",
+    [
+        (MeshConfig(), r"dcn_data = 1, but the 32 devices are those of 4 TPU slices: set --config.run.mesh.dcn_data=4"),
+        (MeshConfig(dcn_data=2), r"dcn_data = 2, but the 32 devices are those of 4 TPU slices"),
+        (MeshConfig(data=2, fsdp=16, dcn_data=4), r"data = 2 is not divisible by config\.run\.mesh\.dcn_data = 4"),
+        (MeshConfig(data=3), r"does not fit 32 devices"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_the_slices(config, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make_mesh(config, SLICES)
+
+
+def test_one_process_has_one_slice():
+    with pytest.raises(UserError, match=r"dcn_data = 2, but the 8 devices are those of 1 TPU slice: set .*dcn_data=1"):
+        make_mesh(MeshConfig(dcn_data=2))
+    with pytest.raises(UserError, match=r"dcn_data is 0, but must be at least 1"):
+        MeshConfig(dcn_data=0).validate()
+
+
+def train(folder, family="gpt", steps=20, **more):
+    return {"train": str(folder), "family": family, "steps": steps, **more}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """Folders of runs of 20 steps: gpt_N and llama_N on N processes, N_on_M moved at step 10, "stopped" and gone on."""
+    root = tmp_path_factory.mktemp("runs")
+
+    def start(size, *actions):
+        ended = run_group(size, *actions)
+        for one in ended:
+            assert one.code == 0, one.stderr
+        writers = [k for k, one in enumerate(ended) if re.search("^gpt_|^llama_|_on_", one.stdout, re.MULTILINE)]
+        assert writers == [0]  # the progress line
+
+    def straight(size):
+        return train(root / f"gpt_{size}"), train(root / f"llama_{size}", "llama")
+
+    def moved(size, to):
+        folder = root / f"{size}_on_{to}"
+        return {"move": str(root / f"gpt_{size}"), "to": str(folder)}, train(folder)
+
+    start(2, *straight(2), train(root / "stopped", signal=[1, 6, SIGTERM]))
+    stopped_at = RunFolder(root / "stopped").saved_steps()[-1]
+    assert 6 <= stopped_at < 20
+    start(1, *straight(1), *moved(2, to=1))
+    start(4, *straight(4), *moved(2, to=4))
+    start(2, *moved(1, to=2), *moved(4, to=2), train(root / "stopped"))
+    return root
+
+
+def losses(folder):
+    records = read_jsonl(folder / "metrics.jsonl")
+    assert [record["step"] for record in records] == list(range(1, 21))  # each written once, by one process
+    return np.array([record["loss"] for record in records])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["gpt", "llama"])
+def test_one_two_and_four_processes_train_alike(runs, family):
+    reference = losses(runs / f"{family}_1")
+    assert reference[-1] < 0.8 * reference[0]
+    for size in (2, 4):
+        ratio = losses(runs / f"{family}_{size}") / reference
+        assert abs(ratio[0] - 1) < 1e-6 and np.abs(ratio - 1).max() < 1e-4, (size, ratio)
+        if family == "llama":
+            assert len(list((runs / f"llama_{size}" / "tensorboard").iterdir())) == 1  # written by one process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["2_on_1", "2_on_4", "1_on_2", "4_on_2"])
+def test_a_checkpoint_goes_on_on_another_number_of_processes(runs, name):
+    ratio = losses(runs / name) / losses(runs / "gpt_1")
+    assert np.abs(ratio - 1).max() < 1e-4
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_at_one_step(runs):
+    np.testing.assert_array_equal(losses(runs / "stopped"), losses(runs / "gpt_2"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost, number", [(1, SIGKILL), (0, SIGKILL), (1, SIGSTOP)], ids=["kill1", "kill0", "stop1"])
+def test_when_a_process_is_lost_the_others_end(tmp_path, lost, number):
+    ended = run_group(2, train(tmp_path / "run", signal=[lost, 6, number]), HEARTBEAT_SECONDS="10")
+    assert ended[lost].code == -SIGKILL  # the one that was stopped, by the test
+    assert_all_end_with(
+        [ended[1 - lost]], processes.EXIT_PEER_LOST, r"another process of this run was lost", within=150
+    )
+
+
+@pytest.mark.slow
+def test_what_differs_is_told_by_all(tmp_path):
+    same, other = {"config.seed": 1, "data.checksum": "ab"}, {"config.seed": 1, "data.checksum": "cd"}
+    ended = run_group(4, {"agree": [same] * 4}, {"agree": [same, same, other, same]})
+    assert_all_end_with(ended, 2, r'process 2 differs from process 0 in data\.checksum \("cd" there, "ab" here\)')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_mistake_in_one_process_ends_all(who):
+    fail = [None, None]
+    fail[who] = "there is no file on this machine"
+    ended = run_group(2, {"fail": fail}, {"agree": [{}, {}]})
+    assert_all_end_with(ended, 2, r"there is no file on this machine")
+    assert ended[1 - who].sentence == f"error: process {who}: {fail[who]}"
+
+
+def train_commands(folder, *of_second, size=2, module=("-m", "launch.train")):
+    common = ["--config=experiments/quickstart.py:pause", f"--workdir={folder}", f"--num_processes={size}",
+              f"--coordinator=localhost:{free_port()}"]  # fmt: skip
+    return [["-m", "launch.train", *common, "--process_id=0"], [*module, *common, "--process_id=1", *of_second]]
+
+
+OTHER_CODE = """
+import runpy, sys
+from launch import cli
+cli.code_version = lambda: "another"
+runpy.run_module("launch.train", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "more, module, sentence",
+    [
+        (["--config.train.batch_size=16", "--config.run.accumulation=2"], ("-m", "launch.train"),
+         r"process 1 differs from process 0 in config\.run\.accumulation \(2 there, 1 here\), "
+         r"config\.train\.batch_size \(16 there, 8 here\): start all"),
+        ([], ("-c", OTHER_CODE), r'process 1 differs from process 0 in the code\'s version \("another" there'),
+        (["--config.train.stepz=1"], ("-m", "launch.train"), r"config\.train\.stepz: the config has no such field"),
+    ],
+    ids=["config", "code", "mistake"],
+)  # fmt: skip
+def test_the_program_started_differently(tmp_path, more, module, sentence):
+    ended = run_all(train_commands(tmp_path / "run", *more, module=module))
+    assert_all_end_with(ended, 2, sentence)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_nobody_answers_at(tmp_path):
+    both = [[*command, "--start_timeout=5"] for command in train_commands(tmp_path / "run")]
+    other_port = [a if "coordinator" not in a else f"--coordinator=localhost:{free_port()}" for a in both[1]]
+    first, second = run_all([both[0], other_port])
+    assert_all_end_with([first], 2, r"not all 2 processes met at localhost:\d+ within 5 s")
+    assert_all_end_with([second], 2, r"nothing answers at the coordinator's address localhost:\d+ \(.*\) after 5 s")
+    assert not (tmp_path / "run").exists()
+
+
+def test_flags_that_go_together(tmp_path):
+    command = ["-m", "launch.train", "--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}"]
+    ended = run_all([[*command, "--coordinator=localhost:1"]])
+    assert_all_end_with(ended, 2, r"--num_processes is missing: --coordinator, --num_processes and --process_id go")
