@@ -90,19 +90,20 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
     rows = batches.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check(config, devices)
     processes.agree(flatten({"data": data.manifest}))
-    folder.claim(config, data.manifest)
-    return loop.train(
-        loop.Job(
-            config=config,
-            mesh=devices,
-            rows=rows,
-            open_batches=lambda start: data.train(rows=rows, start_step=start),
-            validation={name: functools.partial(open_, rows=rows) for name, open_ in data.validation.items()},
-            folder=folder,
-            label=workdir.name,
-            made_with={"code": cli.code_version(), "vocabulary": data.manifest["vocabulary"]},
+    with folder.held():
+        folder.claim(config, data.manifest)
+        return loop.train(
+            loop.Job(
+                config=config,
+                mesh=devices,
+                rows=rows,
+                open_batches=lambda start: data.train(rows=rows, start_step=start),
+                validation={name: functools.partial(open_, rows=rows) for name, open_ in data.validation.items()},
+                folder=folder,
+                label=workdir.name,
+                made_with={"code": cli.code_version(), "vocabulary": data.manifest["vocabulary"]},
+            )
         )
-    )
 
 
 @dataclasses.dataclass(frozen=True)
