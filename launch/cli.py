@@ -18,8 +18,8 @@ Exit codes:
   3    the run stopped itself, everything saved (loss not finite); one sentence on stderr
   4    another process of the run was lost (killed, or silent for 30 s); one sentence on stderr, and the same command
        goes on from the last checkpoint
-  75   stopped by a signal before the end, everything saved: the same command goes on
-  130  interrupted from the keyboard while nothing was there to save
+  75   stopped by a signal, or by the time given, before the end, everything saved: the same command goes on
+  130  interrupted from the keyboard while nothing was there to save, or a second time: at once
 """
 
 from __future__ import annotations

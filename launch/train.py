@@ -11,7 +11,7 @@ JobSets on TPUs tell the processes of each other (launch/slurm, launch/tpu_vm, l
     python -m launch.train ... --coordinator=HOST:PORT --num_processes=N --process_id=I
 
 Exit codes: 0 done, 2 a mistake in the command, 3 stopped by itself (loss not finite), 4 another process of the run was
-lost, 75 stopped by a signal with everything saved.
+lost, 75 stopped by a signal or by --config.run.max_seconds with everything saved.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
                          "JAX's version": metadata.version("jax")})  # fmt: skip
         outcome = run(config, workdir)
     done = f"trained to step {config.train.steps}: {workdir}"
-    stopped = f"stopped by a signal; run the same command again to go on from {workdir}"
+    stopped = f"stopped before the end, everything saved; run the same command again to go on from {workdir}"
     if processes.index() == 0:
         print(done if outcome == "finished" else stopped)
     return cli.EXIT_DONE if outcome == "finished" else cli.EXIT_STOPPED

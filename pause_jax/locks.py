@@ -1,4 +1,7 @@
-"""A lock on a folder: one process writes to it at a time. The kernel releases it when its holder ends, however it ends."""
+"""A lock on a folder: one process writes to it at a time.
+
+When its holder ends, however it ends, the kernel releases it.
+"""
 
 from __future__ import annotations
 

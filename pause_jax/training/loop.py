@@ -44,7 +44,7 @@ class Job:
 
 
 def train(job: Job) -> Literal["finished", "stopped"]:
-    """Train to `config.train.steps`; "stopped" where a signal asked for it, everything saved.
+    """Train to `config.train.steps`; "stopped" where a signal or `config.run.max_seconds` asked for it, everything saved.
 
     Raises:
       RunStopped: too many steps in a row without a finite loss and gradient.
@@ -60,7 +60,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         processes.agree({"the step to go on from": start})
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(_open_progress(job, start))
-        stop = exits.enter_context(StopSignals())
+        stop = exits.enter_context(StopSignals(run.max_seconds))
         log = StepLog(every_step, at_flush, progress, counters, _flops_per_step(config), _peak_flops(job.mesh),
                       run.max_skipped_steps)  # fmt: skip
         batches = global_batches.one_ahead(job.open_batches(start), compiled.put)

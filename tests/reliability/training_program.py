@@ -3,6 +3,7 @@
     python training_program.py HOST:PORT NUM_PROCESSES PROCESS_ID JSON
 
 The JSON: {"folder": …, "steps": …, "run": {fields of config.run}, "seconds": that each batch takes to be made,
+"slow": [a batch, seconds that it takes],
 "poison": [batches that make the loss infinite], "signal": [process, step, number of the signal it sends to itself]}.
 """
 
@@ -54,6 +55,8 @@ def train(task: dict) -> str:
             if task.get("signal", [])[:2] == [processes.index(), t + 1]:
                 os.kill(os.getpid(), task["signal"][2])
             time.sleep(task.get("seconds", 0))
+            if t == task.get("slow", [-1])[0]:
+                time.sleep(task["slow"][1])
             batch = make_batch(t)
             if t in task.get("poison", []):
                 batch["loss_weights"][3, 5] = float("inf")
