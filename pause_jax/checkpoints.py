@@ -61,14 +61,16 @@ class Checkpoints:
             ),
         )
 
-    def restore_newest(self, abstract: State) -> Restored | None:
+    def restore_newest(self, abstract: State, up_to: int | None = None) -> Restored | None:
         """The newest readable checkpoint, laid out as `abstract` (shapes, dtypes, shardings); None when there is none.
+
+        Those beyond step `up_to` are left alone.
 
         Raises:
           UserError: there are checkpoints, now or when the run was last started, and none of them can be read.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for step in steps:
+        steps = [step for step in self._manager.all_steps() if up_to is None or step <= up_to]
+        for step in sorted(steps, reverse=True):
             try:
                 return self._restore(step, abstract)
             except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise

@@ -38,10 +38,10 @@ def make_config(steps: int, **run) -> Config:
     )
 
 
-def train(task: dict) -> str:
+def job_of(task: dict):
     from pause_jax.distributed import batches
     from pause_jax.distributed.mesh import make_mesh
-    from pause_jax.training import loop
+    from pause_jax.training.loop import Job
 
     config = make_config(task["steps"], **task.get("run", {}))
     config.validate()
@@ -63,9 +63,16 @@ def train(task: dict) -> str:
             yield {name: array[rows] for name, array in batch.items()}
             t += 1
 
-    with folder.held():
-        folder.claim(config, {"vocabulary": "byte-259"})
-        return loop.train(loop.Job(config, mesh, rows, open_batches, {}, folder, folder.path.name, {}))
+    return Job(config, mesh, rows, open_batches, {}, folder, folder.path.name, {})
+
+
+def train(task: dict) -> str:
+    from pause_jax.training import loop
+
+    job = job_of(task)
+    with job.folder.held():
+        job.folder.claim(job.config, {"vocabulary": "byte-259"})
+        return loop.train(job)
 
 
 def main(argv: list[str]) -> int:
