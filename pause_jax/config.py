@@ -261,13 +261,14 @@ class RunConfig:
     keep_checkpoints: int = 2
     keep_every: int = 0  # steps; checkpoints at its multiples are kept for good; 0: none
     max_skipped_steps: int = 10  # non-finite steps in a row after which the run stops
+    max_failed_saves: int = 3  # checkpoints in a row that cannot be written, after which the run stops
     replay_step: int = 0  # a step to look at instead of training: what it computes from which rows; 0: train
     max_seconds: int = 0  # of training, compilation included, after which it saves and stops; 0: no limit
     tensorboard: bool = True
 
     def validate(self) -> None:
         for name in ("accumulation", "log_every", "validation_batches", "checkpoint_every", "keep_checkpoints",
-                     "max_skipped_steps"):  # fmt: skip
+                     "max_skipped_steps", "max_failed_saves"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UserError(f"config.run.{name} is {getattr(self, name)}, but must be at least 1")
         for name in ("loss_chunk", "validate_every", "keep_every", "max_seconds", "replay_step"):

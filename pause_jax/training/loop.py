@@ -47,13 +47,14 @@ def train(job: Job) -> Literal["finished", "stopped"]:
     """Train to `config.train.steps`; "stopped" where a signal or the time given asked for it, everything saved.
 
     Raises:
-      RunStopped: too many steps in a row without a finite loss and gradient.
+      RunStopped: too many steps in a row without a finite loss and gradient, or too many failed saves.
       UserError: the checkpoint to go on or start from is not there or does not fit.
     """
     config, run = job.config, job.config.run
     compiled = compile_steps(job)
     with contextlib.ExitStack() as exits:
-        checkpoints = Checkpoints(job.folder.checkpoints, keep=run.keep_checkpoints, keep_every=run.keep_every)
+        checkpoints = Checkpoints(job.folder.checkpoints, keep=run.keep_checkpoints, keep_every=run.keep_every,
+                                  max_failed_saves=run.max_failed_saves)  # fmt: skip
         exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
         state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
@@ -84,6 +85,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
                     checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})
             if stopping:
                 break
+        checkpoints.finish()
     return "finished" if int(state["step"]) >= steps else "stopped"
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from pause_jax.runs import RunFolder
 from tests.distributed.process_groups import ROOT, free_port
 
 PROGRAM = Path(__file__).with_name("training_program.py")
-FULL = bool(os.environ.get("PAUSE_JAX_RELIABILITY"))  # `make reliability`: every fault as often as promised
+FULL = "PAUSE_JAX_RELIABILITY" in os.environ  # the file of the table: every fault as often as promised
 
 
 class Group:
@@ -29,10 +30,11 @@ class Group:
         flags = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0"
         env = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "HEARTBEAT_SECONDS": "10"}
         self.folder = RunFolder(folder)
+        self._errors = [tempfile.TemporaryFile("w+") for _ in range(size)]  # noqa: SIM115 - until they are collected
         self.processes = [
             subprocess.Popen([sys.executable, str(PROGRAM), address, str(size), str(k), text], env=env, cwd=ROOT,
-                             text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-            for k in range(size)
+                             stdout=subprocess.DEVNULL, stderr=errors)
+            for k, errors in enumerate(self._errors)
         ]  # fmt: skip
 
     def __enter__(self) -> Group:
@@ -41,7 +43,7 @@ class Group:
     def __exit__(self, *error: object) -> None:
         for process in self.processes:
             process.kill()
-            process.communicate()
+            process.wait()
 
     def until(self, condition: Callable[[], bool], timeout: float = 300, every: float = 0.02) -> bool:
         """Wait for it while all run; whether it came."""
@@ -55,14 +57,24 @@ class Group:
 
     def ended(self, k: int = 0, timeout: float = 300) -> tuple[int, str]:
         """(exit code, stderr) of process k, waited for."""
-        _, err = self.processes[k].communicate(timeout=timeout)
-        return self.processes[k].returncode, err
+        return self.processes[k].wait(timeout), self.stderr(k)
+
+    def stderr(self, k: int = 0) -> str:
+        """What process k has written there up to now."""
+        return os.pread(self._errors[k].fileno(), 1 << 20, 0).decode()
 
 
 def run(folder: Path, steps: int, size: int = 1, **task: Any) -> list[tuple[int, str]]:
     """(exit code, stderr) of each process of a run that is left alone."""
     with Group(folder, steps, size, **task) as group:
         return [group.ended(k) for k in range(size)]
+
+
+def note(fault: str, tried: int, survived: int, lost: str) -> None:
+    """A line of the table of `make reliability`."""
+    if FULL:
+        with Path(os.environ["PAUSE_JAX_RELIABILITY"]).open("a") as table:
+            table.write(f"| {fault} | {tried} | {survived} | {lost} |\n")
 
 
 def last_step(folder: RunFolder) -> int:
