@@ -264,6 +264,7 @@ class RunConfig:
     max_failed_saves: int = 3  # checkpoints in a row that cannot be written, after which the run stops
     replay_step: int = 0  # a step to look at instead of training: what it computes from which rows; 0: train
     max_seconds: int = 0  # of training, compilation included, after which it saves and stops; 0: no limit
+    stall_seconds: int = 60  # without progress, and 20 times the usual, after which stacks are shown; 0: never
     tensorboard: bool = True
 
     def validate(self) -> None:
@@ -271,7 +272,8 @@ class RunConfig:
                      "max_skipped_steps", "max_failed_saves"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UserError(f"config.run.{name} is {getattr(self, name)}, but must be at least 1")
-        for name in ("loss_chunk", "validate_every", "keep_every", "max_seconds", "replay_step"):
+        for name in ("loss_chunk", "validate_every", "keep_every", "max_seconds", "replay_step",
+                     "stall_seconds"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise UserError(f"config.run.{name} is {getattr(self, name)}, but must not be negative")
         self.mesh.validate()

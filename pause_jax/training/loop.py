@@ -24,6 +24,7 @@ from pause_jax.training import initialize
 from pause_jax.training.log import Counters, StepLog
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.signals import StopSignals
+from pause_jax.training.stalls import StallWatch
 from pause_jax.training.step import State, make_examination, make_train_step, make_validation_step
 
 LocalBatch = dict[str, np.ndarray]  # the rows of this process
@@ -62,6 +63,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(_open_progress(job, start))
         stop = exits.enter_context(StopSignals(run.max_seconds))
+        watch = exits.enter_context(StallWatch(run.stall_seconds))
         log = StepLog(every_step, at_flush, progress, counters, _flops_per_step(config), _peak_flops(job.mesh),
                       run.max_skipped_steps)  # fmt: skip
         batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
@@ -80,6 +82,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
             save = last or step % run.checkpoint_every == 0
             if save or validated or step % run.log_every == 0 or step == start + 1:
                 log.flush(validated)
+                watch.beat(step)
             if save:
                 with log.timed("checkpoint"):
                     checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})

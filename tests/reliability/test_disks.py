@@ -10,7 +10,7 @@ import pytest
 
 from pause_jax.errors import RunStopped
 from pause_jax.runs import RunFolder
-from tests.reliability.programs import Group, assert_same, last_step, run
+from tests.reliability.programs import Group, assert_same, last_step, note, run
 from tests.reliability.training_program import train
 
 STEPS = 24
@@ -102,6 +102,7 @@ def test_a_full_disk_that_is_emptied_again(disk, straight):
     assert code == 0, err
     assert re.search(r"could not be saved to .* \(No space left on device\): training goes on", err)
     assert_same(group.folder, straight, range(1, STEPS + 1))  # metrics that waited included
+    note("disk full for a while (the run goes on)", 1, 1, "none")
 
 
 @pytest.mark.slow
@@ -117,6 +118,7 @@ def test_a_disk_that_stays_full_stops_the_run(disk, straight):
     ((code, err),) = run(disk / "run", STEPS)
     assert code == 0, err
     assert_same(group.folder, straight, range(1, STEPS + 1))
+    note("disk full for good (the run stops, and goes on once there is room)", 1, 1, "since the last save")
 
 
 @pytest.mark.slow
@@ -125,3 +127,4 @@ def test_a_disk_that_is_read_only_is_one_sentence(disk):
     ((code, err),) = run(disk / "run", STEPS)
     assert code == 2, err
     assert re.fullmatch(r"error: \S+ cannot be written to \(Read-only file system\): give another --workdir\n", err)
+    note("read-only disk (refused)", 1, 1, "none")

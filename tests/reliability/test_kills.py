@@ -63,4 +63,4 @@ def test_killed_again_and_again(tmp_path, size):
     assert_same(folder, RunFolder(tmp_path / "straight"), range(1, steps + 1))
     assert not is_saving(folder)  # what was half saved is cleared away
     name = "kill -9" if size == 1 else f"kill -9 of one of {size} processes"
-    note(f"{name}, {saving} of them with a save under way", KILLS[size], KILLS[size], f"{max(repeated)} steps at most")
+    note(f"{name} ({saving} with a save under way)", KILLS[size], KILLS[size], f"{max(repeated)} steps at most")

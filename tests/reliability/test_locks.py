@@ -12,7 +12,7 @@ import pytest
 from pause_jax import locks
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
-from tests.reliability.programs import Group, last_step, records, run
+from tests.reliability.programs import Group, last_step, note, records, run
 
 HOLDER = """
 import pathlib, sys, time
@@ -70,3 +70,4 @@ def test_the_second_run_is_refused_and_the_first_goes_on(tmp_path):
     ((code, err),) = run(tmp_path / "run", steps=30)
     assert code == 0, err
     assert [record["step"] for record in records(first.folder)] == list(range(1, 31))
+    note("a second run in the same folder (refused)", 1, 1, "none")

@@ -14,6 +14,7 @@ from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 from pause_jax.training import loop, replay
 from tests.distributed.process_program import V, make_batch
+from tests.reliability.programs import note
 from tests.reliability.training_program import job_of, train
 
 POISON = {"poison": [5, 6]}  # the batches of steps 6 and 7: row 3 has an infinite weight
@@ -43,6 +44,7 @@ def test_nothing_changes_but_the_counts_and_the_order_of_the_data_stays(folder):
     assert [r["skipped_in_a_row"] for r in metrics] == [0, 0, 0, 0, 0, 1, 2, 0, 0, 0]
     pauses = [int((make_batch(t)["inputs"] == V).sum()) for t in range(10)]
     assert [r["pause_tokens"] for r in metrics] == np.cumsum(pauses).tolist()
+    note("loss and gradient not finite (updates skipped)", 2, 2, "those updates")
 
 
 def test_too_many_in_a_row_stop_the_run_and_the_sentence_says_where_to_look(tmp_path):
@@ -53,6 +55,7 @@ def test_too_many_in_a_row_stop_the_run_and_the_sentence_says_where_to_look(tmp_
         ):
             train(task)
         assert RunFolder(tmp_path / "run").saved_steps()[-1] == 8  # the last one that is good
+    note("not finite for good (the run stops, good checkpoints stay)", 2, 2, "since the last save")
 
 
 def replayed(folder, step):

@@ -9,7 +9,7 @@ from pause_jax.config import RunConfig
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
 from pause_jax.training.signals import StopSignals
-from tests.reliability.programs import Group, assert_same, last_step, run
+from tests.reliability.programs import Group, assert_same, last_step, note, run
 
 STEPS = 24
 WITHIN = 60  # seconds, on a busy machine: finish the step, save, end
@@ -58,6 +58,7 @@ def test_the_first_signal_saves(tmp_path, straight, number):
     (saved,) = group.folder.saved_steps()
     assert saved == last_step(group.folder) < STEPS  # no step is lost
     finish_and_compare(group.folder, straight)
+    note(number.name, 1, 1, "none")
 
 
 @pytest.mark.slow
@@ -73,6 +74,7 @@ def test_the_second_interrupt_ends_it_at_once(tmp_path, straight):
         code, _ = group.ended(timeout=WITHIN)
     assert code == -signal.SIGINT and time.monotonic() - sent < 5  # a shell calls it 130
     finish_and_compare(group.folder, straight)
+    note("a second SIGINT (ends at once)", 1, 1, "up to the save before")
 
 
 @pytest.mark.slow
@@ -83,3 +85,4 @@ def test_the_time_given(tmp_path, straight):
         attempts += 1
     assert code == 0 and attempts > 1, err
     assert_same(RunFolder(folder), RunFolder(straight), range(1, STEPS + 1))
+    note("the time given is up (run.max_seconds)", attempts - 1, attempts - 1, "none")
