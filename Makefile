@@ -5,7 +5,7 @@ RUNTIME = .venv/.installed
 DEV = .venv/.installed-dev
 BENCH = .venv/.installed-bench
 
-.PHONY: help venv quickstart bench test slow lint types coverage clean
+.PHONY: help venv quickstart bench test slow reliability lint types coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -24,6 +24,11 @@ test: $(DEV) ## run the fast tests
 
 slow: $(DEV) ## run the slow tests: several processes, kills and resumes, whole programs
 	$(PYTHON) -m pytest -m slow -n 2 --dist=worksteal
+
+reliability: $(DEV) ## break runs in every way that they must survive, and print how that went (a quarter of an hour)
+	@table=$$(mktemp); code=0; \
+	PAUSE_JAX_RELIABILITY=$$table $(PYTHON) -m pytest tests/reliability -n 2 --dist=worksteal || code=$$?; \
+	printf '| fault | tried | survived | lost work |\n|---|---|---|---|\n'; sort $$table; rm $$table; exit $$code
 
 lint: $(DEV) ## check style and formatting
 	$(PYTHON) -m ruff check .

@@ -18,8 +18,8 @@ Exit codes:
   3    the run stopped itself, everything saved (loss not finite); one sentence on stderr
   4    another process of the run was lost (killed, or silent for 30 s); one sentence on stderr, and the same command
        goes on from the last checkpoint
-  75   stopped by a signal before the end, everything saved: the same command goes on
-  130  interrupted from the keyboard while nothing was there to save
+  75   stopped by a signal, or by the time given, before the end, everything saved: the same command goes on
+  130  interrupted from the keyboard while nothing was there to save, or a second time: at once
 """
 
 from __future__ import annotations
@@ -201,7 +201,10 @@ def _address_in(argv: list[str]) -> processes.Address | None:
 def _log_to_stderr() -> None:
     """Warnings and worse of all libraries, one line each; `--verbosity=0` shows more."""
     absl_logging.use_absl_handler()
-    absl_logging.get_absl_handler().setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    formatter.formatException = lambda error: ""  # type: ignore[method-assign]  # Orbax logs what it also raises
+    absl_logging.get_absl_handler().setFormatter(formatter)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of a failed save it tells once for each array
 
 
 def _help() -> str:

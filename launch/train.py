@@ -10,8 +10,10 @@ JobSets on TPUs tell the processes of each other (launch/slurm, launch/tpu_vm, l
 
     python -m launch.train ... --coordinator=HOST:PORT --num_processes=N --process_id=I
 
+--config.run.replay_step=K trains nothing: it shows what step K of the run in --workdir computes, row by row.
+
 Exit codes: 0 done, 2 a mistake in the command, 3 stopped by itself (loss not finite), 4 another process of the run was
-lost, 75 stopped by a signal with everything saved.
+lost, 75 stopped by a signal or by --config.run.max_seconds with everything saved.
 """
 
 from __future__ import annotations
@@ -37,8 +39,10 @@ def main(argv: list[str]) -> int:
         processes.agree({**flatten(_shared_fields(config)), "the code's version": cli.code_version(),
                          "JAX's version": metadata.version("jax")})  # fmt: skip
         outcome = run(config, workdir)
+    if outcome == "replayed":
+        return cli.EXIT_DONE
     done = f"trained to step {config.train.steps}: {workdir}"
-    stopped = f"stopped by a signal; run the same command again to go on from {workdir}"
+    stopped = f"stopped before the end, everything saved; run the same command again to go on from {workdir}"
     if processes.index() == 0:
         print(done if outcome == "finished" else stopped)
     return cli.EXIT_DONE if outcome == "finished" else cli.EXIT_STOPPED
@@ -69,40 +73,48 @@ def resolve(config: Config) -> Config:
     return dataclasses.replace(config, model=model)
 
 
-def run(config: Config, workdir: Path) -> Literal["finished", "stopped"]:
-    """Train a resolved config in its folder, from wherever it stands.
+def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replayed"]:
+    """Train a resolved config in its folder, from wherever it stands; or print what its `run.replay_step` computes.
 
     Raises:
       UserError: the folder holds another run, or config, data or mesh do not fit; nothing was written then.
       RunStopped: loss or gradient was not finite for too long.
     """
     folder = RunFolder(workdir)
-    finished = folder.is_finished(config)
+    replaying = config.run.replay_step > 0
+    if replaying:
+        folder.check_config(config)
+    finished = folder.is_finished(config) and not replaying
     processes.agree({f"the steps saved in --workdir={workdir}": folder.saved_steps()})
     if finished:
         return "finished"
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
     from pause_jax.distributed import batches, mesh
-    from pause_jax.training import initialize, loop
+    from pause_jax.training import initialize, loop, replay
 
     data = _open_finetuning(config) if config.finetune.task else _open_pretraining(config)
     devices = mesh.make_mesh(config.run.mesh)
     rows = batches.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check(config, devices)
     processes.agree(flatten({"data": data.manifest}))
-    folder.claim(config, data.manifest)
-    return loop.train(
-        loop.Job(
-            config=config,
-            mesh=devices,
-            rows=rows,
-            open_batches=lambda start: data.train(rows=rows, start_step=start),
-            validation={name: functools.partial(open_, rows=rows) for name, open_ in data.validation.items()},
-            folder=folder,
-            label=workdir.name,
-            made_with={"code": cli.code_version(), "vocabulary": data.manifest["vocabulary"]},
-        )
+    job = loop.Job(
+        config=config,
+        mesh=devices,
+        rows=rows,
+        open_batches=lambda start: data.train(rows=rows, start_step=start),
+        validation={name: functools.partial(open_, rows=rows) for name, open_ in data.validation.items()},
+        folder=folder,
+        label=workdir.name,
+        made_with={"code": cli.code_version(), "vocabulary": data.manifest["vocabulary"]},
     )
+    with folder.held():
+        folder.claim(config, data.manifest)
+        if not replaying:
+            return loop.train(job)
+        text = replay.replay(job)
+        if processes.index() == 0:
+            print(text)
+        return "replayed"
 
 
 @dataclasses.dataclass(frozen=True)

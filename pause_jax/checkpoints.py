@@ -2,13 +2,16 @@
 
 A step's folder holds three items: `params` and `optimizer` (arrays) and `meta` (JSON, the arrays' checksums among it).
 A folder without its commit mark was not written to the end and is not seen; one that cannot be read, or whose arrays
-are not what was saved, is set aside with a warning, and the one before it is used.
+are not what was saved, is set aside with a warning, and the one before it is used. A save that fails, as on a full
+disk, is told and survived, until too many in a row do.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,15 @@ from absl import logging
 
 from pause_jax import checksums
 from pause_jax.config import Config
-from pause_jax.distributed import sharding
-from pause_jax.errors import UserError
+from pause_jax.distributed import processes, sharding
+from pause_jax.errors import RunStopped, UserError
 from pause_jax.model import decoder
 from pause_jax.runs import RunFolder
 from pause_jax.training.step import State
 
 _ITEMS = ("params", "optimizer", "meta")
+_DISK_ERRORS = "No space left on device|Read-only file system|Disk quota exceeded|Input/output error|Stale file handle"
+_AFTER_FAILURE = "make room or repair the disk; the same command goes on from the last checkpoint"
 
 
 @dataclasses.dataclass
@@ -38,17 +43,22 @@ class Restored:
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, folder: Path, *, keep: int, keep_every: int = 0):
+    def __init__(self, folder: Path, *, keep: int, keep_every: int = 0, max_failed_saves: int = 1):
         """Keeps the newest `keep`, and for good those at multiples of `keep_every` steps (0: none).
+
+        The last of `max_failed_saves` saves that fail in a row ends the run.
 
         Raises:
           UserError: the folder cannot be made, or what Orbax notes of a checkpoint is damaged.
         """
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True)
         self._folder = folder.absolute()
-        self._options = options
+        self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True,
+                                                     cleanup_tmp_directories=True)  # fmt: skip
+        self._max_failed = max_failed_saves
+        self._failed = 0  # saves in a row
+        self._under_way: int | None = None  # the step being written
         try:
-            self._manager = ocp.CheckpointManager(self._folder, options=options, item_names=_ITEMS)
+            self._manager = self._open()
         except Exception as error:  # whatever a damaged _CHECKPOINT_METADATA makes it raise
             reason = str(error).split("\n")[0][:200]
             raise UserError(
@@ -57,29 +67,46 @@ class Checkpoints:
             ) from error
 
     def save(self, state: State, step: int, meta: dict[str, Any]) -> None:
-        """Start writing `state`; returns when it is copied, so that training can go on."""
+        """Start writing `state`; returns when it is copied, so that training can go on.
+
+        Raises:
+          RunStopped: this save, or the one before, is known to have failed, and too many did in a row.
+          UserError: as that, of several processes: there the first failed save ends the run.
+        """
+        self._finish()
         if step in self._manager.all_steps():
             return
         optimizer = {"opt_state": state["opt_state"], "step": state["step"]}
         meta = meta | {"checksums": {"params": checksums.of_arrays(state["params"]),
                                      "optimizer": checksums.of_arrays(optimizer)}}  # fmt: skip
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(state["params"]),
-                optimizer=ocp.args.StandardSave(optimizer),
-                meta=ocp.args.JsonSave(meta),
-            ),
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state["params"]),
+            optimizer=ocp.args.StandardSave(optimizer),
+            meta=ocp.args.JsonSave(meta),
         )
+        try:
+            self._manager.save(step, args=items)
+            self._under_way = step
+        except Exception as error:  # whatever a full or vanished disk makes Orbax or TensorStore raise
+            self._tell_failed(step, error)
 
-    def restore_newest(self, abstract: State) -> Restored | None:
+    def finish(self) -> None:
+        """Wait for what is being written. Raises as `save`, where the last save failed even if it is the only one."""
+        self._max_failed = 1
+        self._finish()
+        if self._failed:
+            raise RunStopped(f"the last save to {self._folder} failed, see above: {_AFTER_FAILURE}")
+
+    def restore_newest(self, abstract: State, up_to: int | None = None) -> Restored | None:
         """The newest readable checkpoint, laid out as `abstract` (shapes, dtypes, shardings); None when there is none.
+
+        Those beyond step `up_to` are left alone.
 
         Raises:
           UserError: there are checkpoints, now or when the run was last started, and none of them can be read.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for step in steps:
+        steps = [step for step in self._manager.all_steps() if up_to is None or step <= up_to]
+        for step in sorted(steps, reverse=True):
             try:
                 return self._restore(step, abstract)
             except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
@@ -94,9 +121,37 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Wait for what is being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Wait for what is being written, and tell where that fails."""
+        with contextlib.suppress(RunStopped, UserError):
+            self._finish()
+        with contextlib.suppress(Exception):  # it raises again what has been told
+            self._manager.close()
+
+    def _open(self) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(self._folder, options=self._options, item_names=_ITEMS)
+
+    def _finish(self) -> None:
+        if self._under_way is None:
+            return
+        step, self._under_way = self._under_way, None
+        try:
+            self._manager.wait_until_finished()
+            self._failed = 0
+        except Exception as error:  # as in `save`
+            self._tell_failed(step, error)
+
+    def _tell_failed(self, step: int, error: Exception) -> None:
+        self._failed += 1
+        known = re.search(_DISK_ERRORS, str(error))  # at the end of long lines of TensorStore's
+        reason = known[0] if known else " ".join(str(error).split())[:300]
+        what = f"the checkpoint of step {step} could not be saved to {self._folder} ({reason})"
+        if processes.several():  # the others wait for this one's part of it
+            raise UserError(f"{what}: {_AFTER_FAILURE}") from error
+        if self._failed >= self._max_failed:
+            count = f", and so could none of the {self._failed - 1} before it" if self._failed > 1 else ""
+            raise RunStopped(f"{what}{count}: {_AFTER_FAILURE}") from error
+        logging.warning("%s: training goes on, until %d saves in a row have failed", what, self._max_failed)
+        self._manager = self._open()  # the old one may still count the step, and half of it may fill the disk
 
     def _restore(self, step: int, abstract: State) -> Restored:
         optimizer = {"opt_state": abstract["opt_state"], "step": abstract["step"]}

@@ -255,12 +255,17 @@ class RunConfig:
     keep_checkpoints: int = 2
     keep_every: int = 0  # steps; checkpoints at its multiples are kept for good; 0: none
     max_skipped_steps: int = 10  # non-finite steps in a row after which the run stops
+    max_failed_saves: int = 3  # checkpoints in a row that cannot be written, after which the run stops
+    replay_step: int = 0  # a step to look at instead of training: what it computes from which rows; 0: train
+    max_seconds: int = 0  # of training, compilation included, after which it saves and stops; 0: no limit
+    stall_seconds: int = 60  # without progress, and 20 times the usual, after which stacks are shown; 0: never
     tensorboard: bool = True
 
     def validate(self) -> None:
         bounds.check(self, "config.run", "be at least 1", "accumulation", "log_every", "validation_batches",
-                     "checkpoint_every", "keep_checkpoints", "max_skipped_steps")  # fmt: skip
-        bounds.check(self, "config.run", "not be negative", "loss_chunk", "validate_every", "keep_every")
+                     "checkpoint_every", "keep_checkpoints", "max_skipped_steps", "max_failed_saves")  # fmt: skip
+        bounds.check(self, "config.run", "not be negative", "loss_chunk", "validate_every", "keep_every", "max_seconds",
+                     "replay_step", "stall_seconds")  # fmt: skip
         self.mesh.validate()
 
 

@@ -5,19 +5,22 @@ data.json      the data's manifest: tokenizer fingerprint, counts, checksums
 metrics.jsonl  one object a line, each with `step`
 tensorboard/   the same for TensorBoard
 checkpoints/   one folder a saved step (checkpoints.py)
+lock           held while a process trains in the folder (locks.py)
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pause_jax import config as configs
+from pause_jax import locks
 from pause_jax.config import Config
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
@@ -55,6 +58,16 @@ class RunFolder:
     def manifest(self) -> dict[str, Any]:
         """The recorded data manifest. Raises as `config`."""
         return self._read("data.json")
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """While entered, no other run can enter. Of several processes the first one holds the folder.
+
+        Raises:
+          UserError: another run is in it, or it cannot be written to.
+        """
+        with locks.held(self.path / "lock") if processes.index() == 0 else contextlib.nullcontext():
+            yield
 
     def claim(self, config: Config, manifest: Mapping[str, Any]) -> None:
         """Make the folder this run's, or check that it is. Of several processes the first one writes.

@@ -81,7 +81,7 @@ def _along_axes(mesh: jax.sharding.Mesh) -> dict[str, tuple[int, ...]]:
 
 
 def _lower(config: Config, mesh: jax.sharding.Mesh, state: Any) -> jax.stages.Lowered:
-    train_step, _ = loop.jit_steps(config, mesh)
+    train_step, _, _ = loop.jit_steps(config, mesh)
     return train_step.lower(
         state, batches.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), mesh)
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+from absl import logging
 
 from pause_jax.cores import available_cores
 from pause_jax.errors import RunStopped
@@ -72,6 +73,7 @@ class StepLog:
         if not self._pending:
             return
         before = dataclasses.replace(self.counters)
+        skipped = [step for step, metrics in self._pending if metrics["skipped"]]
         records = [(step, self._record(step, jax.device_get(metrics))) for step, metrics in self._pending]
         step, record = records[-1]
         record.update(extra, **self._rates(before, len(records)))
@@ -80,11 +82,22 @@ class StepLog:
         self.at_flush.write(step, record)
         self.progress.update(step, self._progress_fields(record))
         self._pending, self._seconds, self._since = [], {}, time.monotonic()
-        if self.counters.skipped_in_a_row >= self.max_skipped_steps:
+        if skipped:
+            self._tell_skipped(skipped, step)
+
+    def _tell_skipped(self, skipped: list[int], step: int) -> None:
+        """Warn of steps that were not finite. Raises RunStopped where too many, up to `step`, were so in a row."""
+        logging.warning("loss or gradient was not finite, and no update was made, in step%s %s",
+                        "s" * (len(skipped) > 1), ", ".join(map(str, skipped)))  # fmt: skip
+        in_a_row = self.counters.skipped_in_a_row
+        if in_a_row >= self.max_skipped_steps:
+            first = step - in_a_row + 1
             raise RunStopped(
-                f"loss or gradient was not finite in {self.counters.skipped_in_a_row} steps in a row, up to step "
-                f"{step}; no update was made in them and the checkpoints are as they were: lower "
-                "config.optimizer.learning_rate, or look at the batches of those steps"
+                f"loss or gradient was not finite in {in_a_row} steps in a row, {first} to {step}, which are those of "
+                f"batches {first - 1} to {step - 1}; no update was made in them and the checkpoints are as they were: "
+                f"--config.run.replay_step={first} shows what the first one computes from which rows; a lower "
+                "config.optimizer.learning_rate needs another --workdir, and may start from a checkpoint of this one "
+                "(config.init_from)"
             )
 
     def _record(self, step: int, metrics: dict[str, Any]) -> dict[str, float]:

@@ -24,7 +24,8 @@ from pause_jax.training import initialize
 from pause_jax.training.log import Counters, StepLog
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.signals import StopSignals
-from pause_jax.training.step import State, make_train_step, make_validation_step
+from pause_jax.training.stalls import StallWatch
+from pause_jax.training.step import State, make_examination, make_train_step, make_validation_step
 
 LocalBatch = dict[str, np.ndarray]  # the rows of this process
 
@@ -44,23 +45,25 @@ class Job:
 
 
 def train(job: Job) -> Literal["finished", "stopped"]:
-    """Train to `config.train.steps`; "stopped" where a signal asked for it, everything saved.
+    """Train to `config.train.steps`; "stopped" where a signal or the time given asked for it, everything saved.
 
     Raises:
-      RunStopped: too many steps in a row without a finite loss and gradient.
+      RunStopped: too many steps in a row without a finite loss and gradient, or too many failed saves.
       UserError: the checkpoint to go on or start from is not there or does not fit.
     """
     config, run = job.config, job.config.run
-    compiled = _compile(job)
+    compiled = compile_steps(job)
     with contextlib.ExitStack() as exits:
-        checkpoints = Checkpoints(job.folder.checkpoints, keep=run.keep_checkpoints, keep_every=run.keep_every)
+        checkpoints = Checkpoints(job.folder.checkpoints, keep=run.keep_checkpoints, keep_every=run.keep_every,
+                                  max_failed_saves=run.max_failed_saves)  # fmt: skip
         exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
-        state, counters = _restore_or_start(job, checkpoints)
+        state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
         processes.agree({"the step to go on from": start})
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(_open_progress(job, start))
-        stop = exits.enter_context(StopSignals())
+        stop = exits.enter_context(StopSignals(run.max_seconds))
+        watch = exits.enter_context(StallWatch(run.stall_seconds))
         log = StepLog(every_step, at_flush, progress, counters, flops_per_step(config), _peak_flops(job.mesh),
                       run.max_skipped_steps)  # fmt: skip
         batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
@@ -79,39 +82,44 @@ def train(job: Job) -> Literal["finished", "stopped"]:
             save = last or step % run.checkpoint_every == 0
             if save or validated or step % run.log_every == 0 or step == start + 1:
                 log.flush(validated)
+                watch.beat(step)
             if save:
                 with log.timed("checkpoint"):
                     checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})
             if stopping:
                 break
+        checkpoints.finish()
     return "finished" if int(state["step"]) >= steps else "stopped"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Compiled:
+class Compiled:
     train_step: Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
     validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]
+    examination: Callable[[Any, Any], dict[str, Any]]  # step.make_examination
     put: Callable[[LocalBatch], dict[str, jax.Array]]  # host to devices
 
 
-def _compile(job: Job) -> _Compiled:
+def compile_steps(job: Job) -> Compiled:
     """The jitted steps on the job's mesh. They compile at their first call."""
-    train_step, validation_step = jit_steps(job.config, job.mesh)
-    return _Compiled(
+    train_step, validation_step, examination = jit_steps(job.config, job.mesh)
+    return Compiled(
         train_step=train_step,
         validation_step=validation_step,
+        examination=examination,
         put=lambda local: global_batches.to_global(local, job.rows, job.config.train.batch_size, job.mesh),
     )
 
 
-def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any]:
-    """(training step, validation step) with their shardings on `mesh`; they can be lowered without its devices."""
+def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
+    """(training step, validation step, examination), sharded over `mesh`; they can be lowered without its devices."""
     network = functools.partial(decoder.bind, config=config.model, execution=config.run.execution,
                                 n_pauses=config.pauses.n_pauses)  # fmt: skip
     optimizer = make_optimizer(config.optimizer)
-    step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps),
-                           accumulation=config.run.accumulation, loss_chunk=config.run.loss_chunk,
-                           first_loss=config.first_loss, bidirectional=config.bidirectional)  # fmt: skip
+    how: dict[str, Any] = {"accumulation": config.run.accumulation, "loss_chunk": config.run.loss_chunk,
+                           "first_loss": config.first_loss, "bidirectional": config.bidirectional}  # fmt: skip
+    step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps), **how)
+    examination = make_examination(network, **how)
     validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.bidirectional)
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
@@ -119,6 +127,7 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any]:
     return (
         jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
         jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
+        jax.jit(_on(mesh, examination), in_shardings=(state["params"], batch), out_shardings=everywhere),
     )
 
 
@@ -132,9 +141,10 @@ def _on(mesh: jax.sharding.Mesh, function: Callable[..., Any]) -> Callable[..., 
     return on_mesh
 
 
-def _restore_or_start(job: Job, checkpoints: Checkpoints) -> tuple[State, Counters]:
+def restore_or_start(job: Job, checkpoints: Checkpoints, up_to: int | None = None) -> tuple[State, Counters]:
+    """The newest state that was saved, not beyond step `up_to`; where there is none, the one to start from."""
     optimizer = make_optimizer(job.config.optimizer)
-    restored = checkpoints.restore_newest(initialize.abstract_state(job.config, optimizer, job.mesh))
+    restored = checkpoints.restore_newest(initialize.abstract_state(job.config, optimizer, job.mesh), up_to)
     if restored is not None:
         return restored.state, Counters(**restored.meta["counters"])
     return initialize.initial_state(job.config, optimizer, job.mesh), Counters()
@@ -158,7 +168,7 @@ def _open_progress(job: Job, start: int) -> Iterator[Progress]:
         yield progress
 
 
-def _validate(job: Job, compiled: _Compiled, state: State) -> dict[str, float]:
+def _validate(job: Job, compiled: Compiled, state: State) -> dict[str, float]:
     """Mean loss in nats per text token predicted, of each validation text."""
     losses = {}
     for name, open_batches in job.validation.items():

@@ -1,9 +1,10 @@
-"""SIGTERM and SIGINT ask for a clean stop; a second one ends the process at once."""
+"""SIGTERM, SIGINT or the end of the time given ask for a clean stop; a second signal ends the process at once."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -11,18 +12,26 @@ from pause_jax.distributed import processes
 
 
 class StopSignals:
-    """While entered, the first SIGTERM or SIGINT only sets `requested`, and the handlers of before are put back.
+    """While entered, the first SIGTERM or SIGINT only sets `requested`; the handlers of before are put back at the end.
+
+    The second one finds what was there before: in a program that nothing else handles signals in, its end, at once,
+    whatever native code is waited for. That damages nothing, as a kill does not.
 
     Of several processes one that is asked stops all of them, at the same step. There SIGTERM is JAX's: from C++, within
     a second, it agrees with the others on a step that none of them has finished yet.
     """
 
-    def __init__(self) -> None:
-        self.requested: str | None = None  # the signal's name, where it came to this process
+    def __init__(self, max_seconds: float = 0) -> None:
+        """`max_seconds` from now on a stop is asked for as by a signal; 0: never."""
+        self.requested: str | None = None  # the signal's name, or "max_seconds", where it came to this process
+        self._deadline = time.monotonic() + max_seconds if max_seconds else None
         self._before: dict[signal.Signals, Any] = {}
 
     def agreed(self, step: int) -> bool:
         """Whether to stop after this step, the same in all processes; each must ask at every step."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            self._deadline = None
+            self._ask("max_seconds")
         if processes.several():
             from jax.experimental import multihost_utils
 
@@ -37,15 +46,19 @@ class StopSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = signal.Signals(number).name
-        self._restore()
-        if processes.several():
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def _restore(self) -> None:
         while self._before:
             number, handler = self._before.popitem()
             signal.signal(number, handler)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        for one, handler in self._before.items():
+            # Python's own would raise KeyboardInterrupt only after native code, and then wait for what is being saved.
+            signal.signal(one, signal.SIG_DFL if handler is signal.default_int_handler else handler)
+        name = signal.Signals(number).name
+        os.write(2, f"\n{name}: stopping cleanly; a second one ends this process at once\n".encode())
+        self._ask(name)
+
+    def _ask(self, why: str) -> None:
+        self.requested = why
+        if processes.several():
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -80,6 +80,29 @@ def make_validation_step(
     return validation_step
 
 
+def make_examination(
+    network: Network, *, accumulation: int, loss_chunk: int, first_loss: int = 0, bidirectional: int | None = None
+) -> Callable[[Params, Batch], dict[str, Any]]:
+    """(params, batch) → what a training step computes on the way, float32.
+
+    `loss` and `grad_norm` as the step has them; `row_losses` [B], each row's mean over its positions with a loss, and
+    `grad_norms`, a tree like the parameters.
+    """
+    loss_sum = functools.partial(batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss,
+                                 bidirectional=bidirectional)  # fmt: skip
+
+    def examination(params: Params, batch: Batch) -> dict[str, Any]:
+        loss, grads = _mean_gradient(params, batch, loss_sum, accumulation)
+        weights_BxT = batch["loss_weights"]
+        # The sum over weight · loss is linear in the weights: its derivative is the loss of each position.
+        losses_BxT = jax.grad(lambda weights: loss_sum(params, {**batch, "loss_weights": weights}))(weights_BxT)
+        row_losses_B = jnp.sum(losses_BxT * weights_BxT, axis=1) / jnp.maximum(jnp.sum(weights_BxT, axis=1), 1.0)
+        grad_norms = jax.tree.map(jnp.linalg.norm, grads)
+        return {"loss": loss, "grad_norm": optax.tree.norm(grads), "row_losses": row_losses_B, "grad_norms": grad_norms}
+
+    return examination
+
+
 def _mean_gradient(
     params: Params, batch: Batch, loss_sum: Callable[[Params, Batch], jax.Array], accumulation: int
 ) -> tuple[jax.Array, Params]:

@@ -63,7 +63,7 @@ def compiled_step(family, mesh):
     cut = sharding.batch_sharding(devices)
     batch = {name: jax.ShapeDtypeStruct((B, L), kind, sharding=cut) for name, kind in kinds.items()}
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), devices)
-    return loop._compile(job).train_step.lower(state, batch).compile()
+    return loop.compile_steps(job).train_step.lower(state, batch).compile()
 
 
 def collectives(hlo):

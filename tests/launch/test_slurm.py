@@ -104,7 +104,7 @@ def test_a_preempted_job_goes_on_and_ends_as_an_undisturbed_one(slurm, tmp_path,
     preempted.start_now()
     preempted.wait(lambda: preempted.state() == "COMPLETED")
     assert (
-        f"stopped by a signal; run the same command again to go on from {preempted.folder.path}"
+        f"stopped before the end, everything saved; run the same command again to go on from {preempted.folder.path}"
         in preempted.log.read_text()
     )
     straight = Job(slurm, tmp_path / "straight")

@@ -68,6 +68,10 @@ def test_train_then_again_then_generate(tmp_path, texts):
     assert list((tmp_path / "run" / "tensorboard").iterdir())
     again = program("train", *arguments)
     assert again.returncode == 0 and "trained to step 4" in again.stdout and "loss" not in again.stdout
+    look = program("train", *arguments, "--config.run.replay_step=3")
+    assert look.returncode == 0, look.stderr
+    assert look.stdout.startswith("step 3 (batch 2), from the state of step 0 on\nloss ")
+    assert read_jsonl(tmp_path / "run" / "metrics.jsonl") == metrics
     written = program("generate", f"--run={tmp_path}/run", "--m_inf=3", "--prompt=document", "--max_new_tokens=5")
     assert written.returncode == 0, written.stderr
     assert written.stdout.startswith("document")

@@ -138,7 +138,7 @@ def step_shapes(config: Config, devices: int) -> None:
     } | {"loss_weights": jax.ShapeDtypeStruct(shape, "float32")}
     if config.finetune.task:
         batch["prefix_length"] = jax.ShapeDtypeStruct(shape[:1], "int32")
-    new, metrics = jax.eval_shape(loop._compile(job).train_step, state, batch)
+    new, metrics = jax.eval_shape(loop.compile_steps(job).train_step, state, batch)
     as_before = jax.tree.map(lambda old, new: (old.shape, old.dtype) == (new.shape, new.dtype), state, new)
     assert jax.tree.all(as_before)
     assert all(metric.shape == () for metric in metrics.values())

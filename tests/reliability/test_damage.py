@@ -1,0 +1,62 @@
+"""Checkpoints that are damaged by hand, one kind after the other: each is seen, and the one before it goes on."""
+
+import random
+import re
+import shutil
+
+import pytest
+
+from pause_jax.runs import RunFolder
+from tests.reliability.programs import FULL, assert_same, note, run
+
+STEPS = 12
+
+
+def truncate(file, chance):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file, chance):
+    """A bit of its content."""
+    content = bytearray(file.read_bytes())
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    file.write_bytes(content)
+
+
+def remove(file, chance):
+    file.unlink()
+
+
+def arrays(folder, step):
+    """The files that hold the arrays, and their index."""
+    files = [file for file in (folder.checkpoints / str(step)).rglob("*") if file.is_file()]
+    return sorted(f for f in files if f.parent.name == "d" or f.name == "manifest.ocdbt")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_checkpoint_before_a_damaged_one_goes_on(tmp_path):
+    chance = random.Random(0)
+    straight = RunFolder(tmp_path / "straight")
+    ((code, err),) = run(straight.path, STEPS, run={"keep_checkpoints": 9})
+    assert code == 0, err
+    kinds = [truncate, flip, remove] * (4 if FULL else 1)
+    seen = 0
+    for number, kind in enumerate(kinds):
+        folder = RunFolder(tmp_path / str(number))
+        shutil.copytree(straight.path, folder.path)
+        files = arrays(folder, 12)
+        kind(files[chance.randrange(len(files))], chance)
+        ((code, err),) = run(folder.path, STEPS, run={"keep_checkpoints": 9})
+        assert code == 0, err
+        if told := re.search(r"checkpoint \S+/12 cannot be read \(.*\): trying the one before it", err):
+            assert (folder.checkpoints / "12.damaged").is_dir(), told
+            seen += 1
+        assert_same(folder, straight, range(1, STEPS + 1))  # damage that is not seen is where nothing is read
+    assert seen >= len(kinds) // 3
+    note(
+        f"damaged file in the newest checkpoint ({seen} set aside, the others where nothing is read)",
+        len(kinds),
+        len(kinds),
+        "4 steps at most",
+    )
