@@ -202,7 +202,7 @@ def _log_to_stderr() -> None:
     """Warnings and worse of all libraries, one line each; `--verbosity=0` shows more."""
     absl_logging.use_absl_handler()
     formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
-    formatter.formatException = lambda error: ""  # type: ignore[method-assign]  # Orbax logs what it also raises
+    formatter.formatException = lambda error: ""  # type: ignore[assignment, method-assign]  # Orbax logs what it also raises
     absl_logging.get_absl_handler().setFormatter(formatter)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of a failed save it tells once for each array
 
