@@ -201,10 +201,15 @@ def _address_in(argv: list[str]) -> processes.Address | None:
 def _log_to_stderr() -> None:
     """Warnings and worse of all libraries, one line each; `--verbosity=0` shows more."""
     absl_logging.use_absl_handler()
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
-    formatter.formatException = lambda error: ""  # type: ignore[assignment, method-assign]  # Orbax logs what it also raises
-    absl_logging.get_absl_handler().setFormatter(formatter)
+    absl_logging.get_absl_handler().setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of a failed save it tells once for each array
+
+
+class _OneLine(logging.Formatter):
+    """Without tracebacks: Orbax logs those of errors that it also raises."""
+
+    def formatException(self, ei: Any) -> str:
+        return ""
 
 
 def _help() -> str:

@@ -46,16 +46,18 @@ def test_the_checkpoint_before_a_damaged_one_goes_on(tmp_path):
         folder = RunFolder(tmp_path / str(number))
         shutil.copytree(straight.path, folder.path)
         files = arrays(folder, 12)
-        kind(files[chance.randrange(len(files))], chance)
+        # Not every file is read; which ones are is Orbax's affair.
+        for file in [chance.choice(files)] if kind is flip else files:
+            kind(file, chance)
         ((code, err),) = run(folder.path, STEPS, run={"keep_checkpoints": 9})
         assert code == 0, err
         if told := re.search(r"checkpoint \S+/12 cannot be read \(.*\): trying the one before it", err):
             assert (folder.checkpoints / "12.damaged").is_dir(), told
             seen += 1
         assert_same(folder, straight, range(1, STEPS + 1))  # damage that is not seen is where nothing is read
-    assert seen >= len(kinds) // 3
+    assert seen >= 2 * len(kinds) // 3  # all that are cut or missing
     note(
-        f"damaged file in the newest checkpoint ({seen} set aside, the others where nothing is read)",
+        f"newest checkpoint cut, removed or a bit of it flipped ({seen} set aside, the rest where nothing is read)",
         len(kinds),
         len(kinds),
         "4 steps at most",

@@ -50,10 +50,15 @@ def test_killed_again_and_again(tmp_path, size):
         how = ("step", "save", "start")[k % 3] if k else "step"
         with Group(folder.path, steps, **task) as group:
             reached = kill_once(group, how, chance)
-            codes = [group.ended(i, timeout=120)[0] for i in range(size)]
-        assert -9 in codes and set(codes) <= {-9, 4}, (codes, reached, [group.stderr(i) for i in range(size)])
+            codes = [group.ended(i, timeout=180)[0] for i in range(size)]
+        # 4: a process of the run was lost; 2: it never came.
+        assert -9 in codes and set(codes) <= ({-9, 4, 2} if how == "start" else {-9, 4}), (
+            codes,
+            reached,
+            [group.stderr(i) for i in range(size)],
+        )
         saved = max(folder.saved_steps(), default=0)
-        saving += is_saving(folder)
+        saving += how != "start" and is_saving(folder)  # there it may be what an earlier kill left
         repeated.append(max(0, reached - saved))
         assert repeated[-1] <= 2 * SAVES_EVERY + 2  # a save may be under way, and metrics come every two steps
     for code, err in run(folder.path, steps, **task):
