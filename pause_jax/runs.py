@@ -141,9 +141,12 @@ class RunFolder:
                 f"{self.path} holds no run: {file} does not exist; a run's folder is what launch.train had as --workdir"
             )
         try:
-            return json.loads(file.read_text())
-        except ValueError as error:
+            content = json.loads(file.read_text())
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{file} is not readable as JSON ({error}): restore it from a copy") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{file} holds no JSON object: restore it from a copy")
+        return content
 
 
 def write_atomically(file: Path, text: str) -> None:

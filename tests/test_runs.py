@@ -51,9 +51,13 @@ def test_another_run_is_refused_and_nothing_is_touched(folder, config, data, sen
 def test_no_run_and_a_broken_record_are_named(tmp_path, folder):
     with pytest.raises(UserError, match=r"nothing holds no run: .*config\.json does not exist"):
         RunFolder(tmp_path / "nothing").config()
-    (folder.path / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config\.json is not readable as JSON"):
-        folder.config()
+    for broken in ("{", "[" * 200_000):
+        (folder.path / "config.json").write_text(broken)
+        with pytest.raises(UserError, match=r"config\.json is not readable as JSON"):
+            folder.config()
+    (folder.path / "data.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"data\.json holds no JSON object"):
+        folder.manifest()
 
 
 def test_a_record_of_unknown_fields_is_named(folder):

@@ -45,7 +45,7 @@ class RestoredRun:
         folder, step = checkpoints.locate(run_or_checkpoint)
         config = folder.config()
         tokenizer.check_fingerprint(
-            config.data.vocabulary, folder.manifest()["vocabulary"], f"the run in {folder.path}"
+            config.data.vocabulary, str(folder.manifest().get("vocabulary")), f"the run in {folder.path}"
         )
         made = make_mesh(mesh or MeshConfig())
         return cls(folder, step, config, checkpoints.restore_params(folder.checkpoints, step, config, made), made)

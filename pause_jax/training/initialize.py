@@ -93,7 +93,7 @@ def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:
     """The run, step and config that `config.init_from` means, once they fit the model of `config`."""
     folder, step = checkpoints.locate(config.init_from)
     source = folder.config()
-    tokenizer.check_fingerprint(config.data.vocabulary, folder.manifest()["vocabulary"],
+    tokenizer.check_fingerprint(config.data.vocabulary, str(folder.manifest().get("vocabulary")),
                                 f"the checkpoint of config.init_from = {config.init_from!r}")  # fmt: skip
     ours, theirs = config.pauses.n_pauses, source.pauses.n_pauses
     if ours and theirs and ours != theirs:
