@@ -26,7 +26,7 @@ from pause_jax.config import default_config
 from pause_jax.errors import UserError
 
 LAYOUTS = {
-    "v4-128": Layout(data=1, fsdp=64, accumulation=2, remat="full", loss_chunk=512),
+    "v4-128": Layout(data=1, fsdp=64, remat="full", loss_chunk=512),
     "v5e-256": Layout(data=1, fsdp=64, tensor=4, accumulation=4, remat="full", loss_chunk=512),
     "v5p-64": Layout(data=1, fsdp=32, remat="full", loss_chunk=512),
     "h100-8": Layout(data=1, fsdp=8, accumulation=16, remat="full", loss_chunk=512),

@@ -40,8 +40,8 @@ SIZES = {
     "1b": {"num_layers": 24, "num_heads": 32, "d_model": 2048, "d_ff": 8192},
 }
 LEARNING_RATES = {"130m": 6e-4, "1b": 2e-4}
-# By experience with launch.compile: FSDP over 16 and copies beyond that send half the bytes of FSDP over 256, whose
-# shards are thinner than a TPU's tiles; a chunk of the loss costs an all-reduce of the head's gradient.
+# FSDP over 16 chips and copies beyond that: of 1B on v5e-256 a chip sends 13 GB a step, with FSDP over all of them and
+# the loss in chunks of 128 it sends 35 (experiments/compiled; docs/scale.md says why).
 LAYOUTS = {
     "130m": {
         "v4-128": Layout(data=4, fsdp=16),

@@ -84,7 +84,8 @@ def formula_collectives(config: Config, share: Share, mesh: dict[str, tuple[int,
     Each layer's weights are gathered for the forward and the backward pass in the compute dtype, their float32
     gradients scattered over fsdp and summed over data. Embedding and head are gathered once a step in float32; their
     gradients are summed over data and fsdp: the head's twice in each chunk of the loss (its logits, and the labels'
-    own), the embedding's once. Tensor parallelism sums each layer's two outputs, forward and backward.
+    own), the embedding's once. Tensor parallelism sums a layer's two outputs in float32, what is recomputed of
+    attention's, and in the backward pass what comes out of q, k, v and the MLP's first matrices, each by itself.
 
     Args:
       mesh: for each axis of the mesh the devices along it, those of device 0; of "rows" those along data and fsdp.
@@ -95,7 +96,7 @@ def formula_collectives(config: Config, share: Share, mesh: dict[str, tuple[int,
     table = model.vocab_size * model.d_model / share.tensor
     tables = 1 if model.tie_embeddings else 2
     activations = share.rows * share.positions * model.d_model * 4  # summed before they are rounded
-    passes = 3 if config.run.execution.remat == "full" else 2
+    sums = 2 + 3 + (2 if model.mlp == "swiglu" else 1) + (config.run.execution.remat == "full")
     found = [
         Collective("all-gather", 2 * layer * width * (f - 1) / f, mesh["fsdp"], micro * model.num_layers),
         Collective("all-gather", tables * table * 4 * (f - 1) / f, mesh["fsdp"], 1),
@@ -103,7 +104,7 @@ def formula_collectives(config: Config, share: Share, mesh: dict[str, tuple[int,
         Collective("all-reduce", 2 * layer * 4 / f * (d - 1) / d, mesh["data"], micro * model.num_layers),
         Collective("all-reduce", 2 * 2 * table * width * (r - 1) / r, mesh["rows"], micro * _loss_chunks(config)),
         Collective("all-reduce", 2 * table * 4 * (r - 1) / r, mesh["rows"], micro),
-        Collective("all-reduce", passes * 2 * 2 * activations * (t - 1) / t, mesh["tensor"], micro * model.num_layers),
+        Collective("all-reduce", sums * 2 * activations * (t - 1) / t, mesh["tensor"], micro * model.num_layers),
     ]
     return [collective for collective in found if collective.bytes_sent]
 

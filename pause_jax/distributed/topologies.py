@@ -79,6 +79,7 @@ def prepare_environment(topologies: list[Topology]) -> None:
     os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", TPU_ACCELERATOR_TYPE="v5litepod-16",
                       TPU_WORKER_HOSTNAMES="localhost", TPU_WORKER_ID="0",
                       ALLOW_MULTIPLE_LIBTPU_LOAD="true")  # fmt: skip
+    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # it cannot read what was compiled for devices not here
     if virtual := max((t.devices for t in topologies if not t.is_tpu), default=0):
         flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={virtual}".strip()

@@ -58,7 +58,7 @@ def test_collectives_by_formula():
         Collective("all-reduce", 2 * layer * 4 / 2 / 2, (0, 4), 2 * 2),
         Collective("all-reduce", 2 * 2 * table * 2 * 3 / 4, (0, 2, 4, 6), 2 * 2),
         Collective("all-reduce", 2 * table * 4 * 3 / 4, (0, 2, 4, 6), 2),
-        Collective("all-reduce", 2 * 2 * 2 * (2 * 32 * 8 * 4) / 2, (0, 1), 2 * 2),
+        Collective("all-reduce", 6 * 2 * (2 * 32 * 8 * 4) / 2, (0, 1), 2 * 2),
     ]
     alone = {axis: (0,) for axis in mesh}
     assert estimates.formula_collectives(run, estimates.Share(2, 32, 2, 1), alone) == []
