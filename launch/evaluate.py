@@ -6,12 +6,14 @@ Every M_inf is evaluated from one restored checkpoint. Answers are decoded greed
 scored by likelihood too. Rows are added to the CSV (the same ones are replaced); each answer is kept in
 RUN/predictions/STEP/ as it comes, and the same command, started again, goes on from there. --tasks=all are the official
 ones whose files are in the data directory. Choose what you choose (checkpoint, M) on --split=validation, a part of the
-training data.
+training data. Several processes share the work as those of launch.train do, each started with this same command.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +22,7 @@ from absl import flags
 from launch import cli
 from pause_jax import config as configs
 from pause_jax.config import Config, MeshConfig
+from pause_jax.distributed import processes
 from pause_jax.errors import UserError
 from pause_jax.reporting import tables
 from pause_jax.reporting.progress import Progress
@@ -57,18 +60,26 @@ def main(argv: list[str]) -> int:
     m_inf, mesh, out = parse_m_inf(FLAGS.m_inf), parse_mesh(FLAGS.mesh), Path(FLAGS.out)
     if out.exists():
         read_results(out)  # before the work: rows could not be added to a file of other columns
-    import jax
+    with processes.joined(cli.address(), FLAGS.start_timeout):
+        asked = ("run", "step", "tasks", "m_inf", "split", "batch_size", "limit", "history", "mesh")
+        processes.agree(
+            {**{f"--{name}": FLAGS[name].value for name in asked}, "the code's version": cli.code_version()}
+        )
+        _evaluate_and_write(m_inf, mesh, out)
+    return cli.EXIT_DONE
 
+
+def _evaluate_and_write(m_inf: list[int], mesh: MeshConfig, out: Path) -> None:
+    """What the flags ask for. Of several processes the first one writes."""
     from pause_jax import checkpoints
 
     run = f"{FLAGS.run.rstrip('/')}/checkpoints/{FLAGS.step}" if FLAGS.step is not None else FLAGS.run
     evaluation = evaluate(run, FLAGS.tasks, m_inf, split=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit,
                           data_dir=FLAGS.data_dir, history=FLAGS.history, mesh=mesh)  # fmt: skip
-    if jax.process_index() == 0:
+    if processes.index() == 0:
         add_results(out, evaluation.results)
         show(evaluation)
         print(f"rows: {out}\nanswers: {checkpoints.locate(run)[0].path / 'predictions'}")
-    return cli.EXIT_DONE
 
 
 def parse_m_inf(text: str) -> list[int]:
@@ -132,6 +143,7 @@ def evaluate(
                                  history=history)
         for name in (official_tasks(split, data_dir) if tasks == ALL else tasks)
     ]  # fmt: skip
+    processes.agree({f"the examples of {examples.name}": examples.fingerprint() for examples in sets})
     for examples in sets:
         evaluator.check(run, examples, m_inf)
     files = [prediction_files(run, examples, m_inf) for examples in sets]
@@ -139,8 +151,7 @@ def evaluate(
     model = model or tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
     results: list[Result] = []
     truncated: dict[tuple[str, int], int] = {}
-    with Progress(f"evaluate {run.folder.path.name}", len(m_inf) * sum(len(examples.ids) for examples in sets),
-                  unit="examples") as progress:  # fmt: skip
+    with open_progress(run.folder.path.name, len(m_inf) * sum(len(examples.ids) for examples in sets)) as progress:
         done = counter(progress, sum(len(file.records) for kept in files for file in kept.values()))
         for examples, kept in zip(sets, files, strict=True):
             outcomes = evaluator.evaluate(run, examples, m_inf, tokenizer=tokenizer.load(vocabulary), filler=filler,
@@ -204,6 +215,16 @@ def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[i
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("predictions are read, and may be written")
     return files
+
+
+@contextlib.contextmanager
+def open_progress(name: str, total: int) -> Iterator[Progress]:
+    """The progress line: process 0 shows it, the others do not."""
+    with (
+        open(os.devnull, "w") as nowhere,
+        Progress(f"evaluate {name}", total, unit="examples", stream=nowhere if processes.index() else None) as progress,
+    ):
+        yield progress
 
 
 def counter(progress: Progress, found: int) -> Callable[[str], Callable[[int, int], None]]:
@@ -305,4 +326,5 @@ if __name__ == "__main__":
         "data_dir", None, "where tasks find their official files; without it where the run's config says"
     )
     flags.DEFINE_integer("limit", None, "evaluate the first so many examples only")
+    cli.process_flags()
     cli.run(main)

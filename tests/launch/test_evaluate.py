@@ -20,6 +20,7 @@ from pause_jax.errors import UserError
 from pause_jax.evaluation.predictions import PredictionFile
 from pause_jax.reporting.results import read_results
 from pause_jax.runs import RunFolder
+from tests.distributed.process_groups import free_port, run_all
 from tests.launch.test_train import OVERRIDES, TINY, assert_one_sentence, program
 
 
@@ -86,6 +87,28 @@ M_INF = [0, 2, 5]
 
 def files_of(run):
     return {f.name: f.read_bytes() for f in sorted((run.path / "predictions" / "1").iterdir())}
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(run, tmp_path):
+    """Each example once: 13 of them in batches of 4 rows, two a process."""
+    settings = {"batch_size": 4, "limit": 13}
+    alone = evaluate.evaluate(str(run.path), ["recall_3"], M_INF, **settings)
+    wanted = files_of(run)
+    shutil.rmtree(run.path / "predictions")
+    command = ["-m", "launch.evaluate", f"--run={run.path}", "--tasks=recall_3", "--m_inf=0,2,5", "--limit=13"]
+    command += [f"--out={tmp_path}/results.csv", f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
+    ended = run_all([[*command, "--batch_size=4", f"--process_id={k}"] for k in range(2)])
+    assert [one.code for one in ended] == [0, 0], ended[0].stderr + ended[1].stderr
+    assert ["answers: " in one.stdout for one in ended] == [True, False]
+    assert read_results(tmp_path / "results.csv") == alone.results
+    found = files_of(run)
+    assert found.keys() == wanted.keys()
+    for name in (name for name in wanted if name.endswith(".jsonl")):
+        ours, theirs = ([json.loads(line) for line in files[name].splitlines()] for files in (found, wanted))
+        assert [(r["id"], r["prediction"]) for r in ours] == [(r["id"], r["prediction"]) for r in theirs]
+    [*_, other] = run_all([[*command, f"--batch_size={4 + k}", f"--process_id={k}"] for k in range(2)])
+    assert other.code == 2 and re.search(r"error: process 1 differs from process 0 in --batch_size", other.stderr)
 
 
 KILLED = """
