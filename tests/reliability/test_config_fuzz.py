@@ -194,7 +194,7 @@ def try_config(tree: dict, devices: int, *, trace: bool) -> str:
     try:
         step_shapes(without_what_shapes_ignore(config), devices)
     except UserError as error:
-        assert_one_sentence(error, r"config\.(run\.mesh|train\.batch_size|run\.accumulation)")
+        assert_one_sentence(error, r"config\.(run\.mesh|train\.batch_size|run\.accumulation|run\.execution\.attention)")
         return "does not fit the devices"
     return "traced"
 

@@ -13,7 +13,7 @@ from tests.reliability.programs import FULL, Group, assert_same, last_step, note
 
 STEPS = {1: 500, 2: 160} if FULL else {1: 80, 2: 40}  # of a run of so many processes
 SAVES_EVERY = 4  # steps
-KILLS = {1: 32, 2: 8} if FULL else {1: 6, 2: 2}
+KILLS = {1: 32, 2: 8} if FULL else {1: 4, 2: 1}
 
 
 def is_saving(folder: RunFolder) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -83,6 +84,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests behind itself ignores it
     ARGUMENTS, sys.argv[1:] = sys.argv[1:], []
     processes.HEARTBEAT_SECONDS = int(os.environ.get("HEARTBEAT_SECONDS", processes.HEARTBEAT_SECONDS))
     cli.run(main)
