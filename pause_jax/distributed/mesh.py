@@ -62,4 +62,4 @@ def _count_slices(devices: Sequence[jax.Device]) -> int:
     """How many TPU slices the devices are of; other devices count as of one."""
     if devices[0].platform != "tpu":  # GPUs have the attribute too: there it is the machine
         return 1
-    return len({device.slice_index for device in devices})
+    return len({getattr(device, "slice_index", 0) for device in devices})  # a topology's devices, not there, have none

@@ -120,6 +120,14 @@ def test_only_the_data_axis_goes_from_slice_to_slice():
             assert (slices[row] == row // per_slice).all()
 
 
+def test_devices_that_launch_compile_describes_are_one_slice():
+    """They are not there, and know of no slice."""
+    described = [FakeTpu(number, 0) for number in range(8)]
+    for device in described:
+        del device.slice_index
+    assert make_mesh(MeshConfig(data=2, fsdp=4), described).shape["fsdp"] == 4
+
+
 @pytest.mark.parametrize(
     "config, sentence",
     [
