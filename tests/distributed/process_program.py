@@ -12,7 +12,6 @@ The JSON is a list of actions, done one after the other in one start of the proc
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -20,27 +19,21 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from launch import cli
 from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
-from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.config import Execution
 from pause_jax.runs import RunFolder
+from tests.small_runs import FAMILIES, B, L, make_batch
 
-V, B, L = 40, 16, 16
-GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, max_positions=L)
-LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
-                            mlp_bias=False, tie_embeddings=False)  # fmt: skip
-MODELS = {"gpt": GPT, "llama": LLAMA}
 MESHES = {"gpt": MeshConfig(data=2, tensor=2), "llama": MeshConfig(data=1, fsdp=4)}
 
 
 def make_config(family: str, steps: int) -> Config:
     """Four devices, accumulation, pauses."""
     return Config(
-        model=MODELS[family],
+        model=FAMILIES[family],
         pauses=PauseConfig(n_pauses=1, rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
@@ -48,27 +41,6 @@ def make_config(family: str, steps: int) -> Config:
         run=RunConfig(mesh=MESHES[family], execution=Execution(scan_layers=True), accumulation=2, log_every=2,
                       validate_every=5, checkpoint_every=10, keep_checkpoints=9, tensorboard=family == "llama"),
     )  # fmt: skip
-
-
-def make_batch(t: int) -> dict[str, np.ndarray]:
-    """Text that can be learned (each token is followed by its double), two documents a row, pauses in between."""
-    rng = np.random.default_rng(t)
-    z = np.empty((B, L + 1), np.int64)
-    z[:, 0] = rng.integers(1, V, B)
-    for k in range(L):
-        z[:, k + 1] = z[:, k] * 2 % (V - 1) + 1
-    z[rng.random(z.shape) < np.linspace(0, 0.4, B)[:, None]] = V
-    segments = np.where(np.arange(L + 1) < rng.integers(2, L, B)[:, None], 1, 2)
-    starts = np.argmax(segments == 2, axis=1)
-    positions = np.arange(L + 1) - np.where(segments == 2, starts[:, None], 0)
-    weights = (z[:, 1:] < V) & (segments[:, 1:] == segments[:, :-1])
-    return {
-        "inputs": z[:, :-1].astype(np.int32),
-        "targets": z[:, 1:].astype(np.int32),
-        "loss_weights": weights.astype(np.float32),
-        "positions": positions[:, :-1].astype(np.int32),
-        "segment_ids": segments[:, :-1].astype(np.int32),
-    }
 
 
 def train(folder: Path, family: str, steps: int, signal: list[int] | None = None) -> str:

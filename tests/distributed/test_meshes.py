@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import shutil
 
@@ -13,16 +12,13 @@ import pytest
 from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
 from pause_jax.distributed import batches
 from pause_jax.distributed.mesh import make_mesh
-from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.config import Execution
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 from pause_jax.training import loop
+from tests.small_runs import FAMILIES, B, L, make_batch
 
-V, B, L, STEPS = 40, 16, 16, 20
-GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, max_positions=L)
-LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
-                            mlp_bias=False, tie_embeddings=False)  # fmt: skip
-FAMILIES = {"gpt": GPT, "llama": LLAMA}
+STEPS = 20
 MESHES = {
     "one device": MeshConfig(data=1),
     "data 8": MeshConfig(data=8),
@@ -31,27 +27,6 @@ MESHES = {
     "sequence 2 x data 4": MeshConfig(data=4, sequence=2),
     "data 2 x fsdp 2 x tensor 2": MeshConfig(data=2, fsdp=2, tensor=2),
 }
-
-
-def make_batch(t):
-    """Text that can be learned (each token tells the next), two documents a row, and pauses, more in later rows."""
-    rng = np.random.default_rng(t)
-    z = np.empty((B, L + 1), np.int64)
-    z[:, 0] = rng.integers(1, V, B)
-    for k in range(L):
-        z[:, k + 1] = z[:, k] * 2 % (V - 1) + 1
-    z[rng.random(z.shape) < np.linspace(0, 0.4, B)[:, None]] = V
-    second = np.arange(L + 1) >= rng.integers(2, L, B)[:, None]
-    segments = 1 + second
-    positions = np.arange(L + 1) - np.where(second, np.argmax(second, axis=1)[:, None], 0)
-    weights = (z[:, 1:] < V) & (segments[:, 1:] == segments[:, :-1])
-    return {
-        "inputs": z[:, :-1].astype(np.int32),
-        "targets": z[:, 1:].astype(np.int32),
-        "loss_weights": weights.astype(np.float32),
-        "positions": positions[:, :-1].astype(np.int32),
-        "segment_ids": segments[:, :-1].astype(np.int32),
-    }
 
 
 def make_job(path, family, mesh):

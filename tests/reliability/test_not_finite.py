@@ -13,9 +13,9 @@ from pause_jax.errors import RunStopped, UserError
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 from pause_jax.training import loop, replay
-from tests.distributed.process_program import V, make_batch
 from tests.reliability.programs import note
 from tests.reliability.training_program import job_of, train
+from tests.small_runs import V, make_batch
 
 POISON = {"poison": [5, 6]}  # the batches of steps 6 and 7: row 3 has an infinite weight
 

@@ -21,7 +21,7 @@ from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, Pa
 from pause_jax.distributed import processes
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.runs import RunFolder
-from tests.distributed.process_program import B, L, V, make_batch
+from tests.small_runs import B, L, V, make_batch
 
 MODEL = ModelConfig(vocab_size=V, num_layers=1, d_model=32, num_heads=2, d_ff=32, max_positions=L)
 

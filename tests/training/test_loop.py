@@ -25,13 +25,12 @@ from pause_jax.distributed import batches
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import RunStopped, UserError
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.config import Execution
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 from pause_jax.training import initialize, loop
+from tests.small_runs import GPT, B, L, V, make_batch
 
-V, B, L = 40, 16, 16
-GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, max_positions=L)
 ONE_DEVICE = MeshConfig(data=1)
 
 
@@ -55,28 +54,6 @@ def make_config(steps=6, model=GPT, n_pauses=1, mesh=ONE_DEVICE, **run):
             }
         ),
     )
-
-
-def make_batch(t, n_pauses):
-    """Text that can be learned (each token is followed by its double), two documents a row, pauses in between."""
-    rng = np.random.default_rng(t)
-    z = np.empty((B, L + 1), np.int64)
-    z[:, 0] = rng.integers(1, V, B)
-    for k in range(L):
-        z[:, k + 1] = z[:, k] * 2 % (V - 1) + 1
-    if n_pauses:
-        z[rng.random(z.shape) < np.linspace(0, 0.4, B)[:, None]] = V
-    segments = np.where(np.arange(L + 1) < rng.integers(2, L, B)[:, None], 1, 2)
-    starts = np.argmax(segments == 2, axis=1)
-    positions = np.arange(L + 1) - np.where(segments == 2, starts[:, None], 0)
-    weights = (z[:, 1:] < V) & (segments[:, 1:] == segments[:, :-1])
-    return {
-        "inputs": z[:, :-1].astype(np.int32),
-        "targets": z[:, 1:].astype(np.int32),
-        "loss_weights": weights.astype(np.float32),
-        "positions": positions[:, :-1].astype(np.int32),
-        "segment_ids": segments[:, :-1].astype(np.int32),
-    }
 
 
 def run(path, config, poison=()):

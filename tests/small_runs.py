@@ -1,0 +1,37 @@
+"""Networks and batches of small runs: with no data to read, the loss still falls."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from pause_jax.model.config import ModelConfig
+
+V, B, L = 40, 16, 16  # vocabulary, rows, positions
+GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, max_positions=L)
+LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
+                            mlp_bias=False, tie_embeddings=False)  # fmt: skip
+FAMILIES = {"gpt": GPT, "llama": LLAMA}
+
+
+def make_batch(t: int, n_pauses: int = 1) -> dict[str, np.ndarray]:
+    """Text that can be learned (each token is followed by its double), two documents a row, pauses in between."""
+    rng = np.random.default_rng(t)
+    z = np.empty((B, L + 1), np.int64)
+    z[:, 0] = rng.integers(1, V, B)
+    for k in range(L):
+        z[:, k + 1] = z[:, k] * 2 % (V - 1) + 1
+    if n_pauses:
+        z[rng.random(z.shape) < np.linspace(0, 0.4, B)[:, None]] = V
+    segments = np.where(np.arange(L + 1) < rng.integers(2, L, B)[:, None], 1, 2)
+    starts = np.argmax(segments == 2, axis=1)
+    positions = np.arange(L + 1) - np.where(segments == 2, starts[:, None], 0)
+    weights = (z[:, 1:] < V) & (segments[:, 1:] == segments[:, :-1])
+    return {
+        "inputs": z[:, :-1].astype(np.int32),
+        "targets": z[:, 1:].astype(np.int32),
+        "loss_weights": weights.astype(np.float32),
+        "positions": positions[:, :-1].astype(np.int32),
+        "segment_ids": segments[:, :-1].astype(np.int32),
+    }
