@@ -23,8 +23,8 @@ Ours, as the paper does not say: V = 64,512 and 2,130 positions (tied; they give
 divides by 1,024), pre-LN with GELU and biases, AdamW with cosine to 10 % after 1 % of warm-up, its learning rates
 (GPT-3's), batch 512, bfloat16 compute over float32 parameters.
 
-Not yet here: C4 itself. `data.task` is still the default (the standard library's text, by bytes), so until C4 can be
-prepared give your own `--config.data.files` and a tokenizer of at most 64,512 ids as `--config.data.vocabulary`.
+`data.task` is the default, the standard library's text by bytes: give C4, prepared or as published (docs/data.md), and
+a tokenizer of at most 64,512 ids as `--config.data.vocabulary`.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@
 
 It runs on a CPU machine. For a TPU slice (v4, v5e, v5p, v6e) the real step is compiled by the TPU's own compiler
 (pip install libtpu==0.0.42.1) with the shardings of the config's mesh. For GPUs (h100:8, h100:8x8: nodes x GPUs) XLA
-partitions the step over as many virtual devices of the CPU; what it sends is read from that, what it holds is told by
-formula (pause_jax/distributed/roofline.py), and marked so.
+partitions the step over as many virtual devices of the CPU, which shows that it can be cut; what it holds and sends is
+told by formula (pause_jax/distributed/estimates.py), and marked so.
 
 With --out the result is written as JSON, of several topologies a list of such: `config topology devices parameters
 bytes_per_device hbm_bytes fits flops_per_step collective_bytes_per_step roofline_step_seconds bound_by`. Bytes of
@@ -34,6 +34,7 @@ from absl import flags
 from launch import cli, train
 from pause_jax.config import Config
 from pause_jax.distributed import topologies
+from pause_jax.distributed.hlo import KINDS
 from pause_jax.distributed.topologies import Topology
 from pause_jax.errors import UserError
 from pause_jax.reporting import tables
@@ -105,7 +106,6 @@ def read_results(file: Path) -> list[dict[str, Any]]:
 
 def _cells(result: dict[str, Any]) -> list[str]:
     sent = result["collective_bytes_per_step"] or {}
-    kinds = ("all-gather", "reduce-scatter", "all-reduce", "collective-permute", "all-to-all")
     seconds = result["roofline_step_seconds"]
     return [
         result["config"],
@@ -116,7 +116,7 @@ def _cells(result: dict[str, Any]) -> list[str]:
         "yes" if result["fits"] else "no",
         result["bytes_per_device"]["by"],
         tables.human_flops(result["flops_per_step"]),
-        *(f"{sent[kind] / 1e9:.2f}" if sent else "-" for kind in kinds),
+        *(f"{sent[kind] / 1e9:.2f}" if sent else "-" for kind in KINDS),
         "-" if seconds is None else f"{seconds:.3f} s",
         result["bound_by"] or "-",
     ]

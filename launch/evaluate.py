@@ -11,9 +11,7 @@ training data. Several processes share the work as those of launch.train do, eac
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -151,7 +149,9 @@ def evaluate(
     model = model or tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
     results: list[Result] = []
     truncated: dict[tuple[str, int], int] = {}
-    with open_progress(run.folder.path.name, len(m_inf) * sum(len(examples.ids) for examples in sets)) as progress:
+    total = len(m_inf) * sum(len(examples.ids) for examples in sets)
+    with Progress(f"evaluate {run.folder.path.name}", total, unit="examples",
+                  shown=processes.index() == 0) as progress:  # fmt: skip
         done = counter(progress, sum(len(file.records) for kept in files for file in kept.values()))
         for examples, kept in zip(sets, files, strict=True):
             outcomes = evaluator.evaluate(run, examples, m_inf, tokenizer=tokenizer.load(vocabulary), filler=filler,
@@ -191,9 +191,6 @@ def official_tasks(split: str, data_dir: str) -> list[str]:
 
 def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[int]) -> dict[int, PredictionFile]:
     """For each M_inf, where its answers are kept, with those that are there already."""
-    import jax
-    from jax.experimental import multihost_utils
-
     from pause_jax.evaluation import evaluator
     from pause_jax.evaluation.predictions import PredictionFile
 
@@ -209,22 +206,11 @@ def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[i
     folder, code = run.folder.path / "predictions" / str(run.step), cli.code_version()
     files = {
         m: PredictionFile(folder / f"{examples.label}.m{m}.jsonl", {**about, "m_inf": m}, code=code,
-                          writes=jax.process_index() == 0)
+                          writes=processes.index() == 0)
         for m in m_inf
     }  # fmt: skip
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("predictions are read, and may be written")
+    processes.agree({})  # all have read them, and the first may write
     return files
-
-
-@contextlib.contextmanager
-def open_progress(name: str, total: int) -> Iterator[Progress]:
-    """The progress line: process 0 shows it, the others do not."""
-    with (
-        open(os.devnull, "w") as nowhere,
-        Progress(f"evaluate {name}", total, unit="examples", stream=nowhere if processes.index() else None) as progress,
-    ):
-        yield progress
 
 
 def counter(progress: Progress, found: int) -> Callable[[str], Callable[[int, int], None]]:

@@ -60,9 +60,8 @@ class Checkpoints:
         try:
             self._manager = self._open()
         except Exception as error:  # whatever a damaged _CHECKPOINT_METADATA makes it raise
-            reason = str(error).split("\n")[0][:200]
             raise UserError(
-                f"the checkpoints in {self._folder} cannot be listed ({reason}): move the one whose "
+                f"the checkpoints in {self._folder} cannot be listed ({_beginning(error)}): move the one whose "
                 "_CHECKPOINT_METADATA is damaged away, or give another --workdir"
             ) from error
 
@@ -111,7 +110,7 @@ class Checkpoints:
                 return self._restore(step, abstract)
             except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
                 logging.warning("checkpoint %s cannot be read (%s): trying the one before it",
-                                self._folder / str(step), str(error).split("\n")[0][:200])  # fmt: skip
+                                self._folder / str(step), _beginning(error))  # fmt: skip
                 self._set_aside(step)
         if damaged := sorted(folder.name for folder in self._folder.glob("*.damaged")):
             raise UserError(
@@ -209,8 +208,14 @@ def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.M
             _verify(params, meta.get("checksums", {}).get("params"))
             return params
         except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
-            reason = str(error).split("\n")[0][:200]
-            raise UserError(f"checkpoint {folder / str(step)} cannot be read ({reason}): choose another step") from None
+            raise UserError(
+                f"checkpoint {folder / str(step)} cannot be read ({_beginning(error)}): choose another step"
+            ) from None
+
+
+def _beginning(error: Exception) -> str:
+    """Of what Orbax or TensorStore say, which goes on for pages."""
+    return str(error).split("\n")[0][:200]
 
 
 def _verify(arrays: Any, recorded: dict[str, int] | None) -> None:

@@ -72,8 +72,7 @@ def fetch_tasks(names: Sequence[str], data_dir: Path, sleep: Callable[[float], N
 
 def _is_there(file: File, path: Path) -> bool:
     """Whether it lies at `path`, or gzipped beside it. Raises UserError where what lies there is another file."""
-    zipped = path.with_name(path.name + ".gz")
-    there = next((p for p in (path, zipped) if p.is_file()), None)
+    there = official.stored(path)
     if there is None:
         return False
     try:

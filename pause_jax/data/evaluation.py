@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from pause_jax.data import tasks, vocabularies
@@ -68,18 +67,11 @@ def at_hand(split: str, data_dir: str) -> tuple[list[str], list[str]]:
     """Names of the official tasks whose files for `split` lie in `data_dir`, and of the others."""
     part = "train" if split == "validation" else split
     there = {
-        name: all(_is_there(file, data_dir) for file in source.files.get(part) or [None])
+        name: bool(data_dir and source.files.get(part))
+        and all(official.locate(file, data_dir) for file in source.files[part])
         for name, source in official.known().items()
     }
     return [name for name, found in there.items() if found], [name for name, found in there.items() if not found]
-
-
-def _is_there(file: official.File | None, data_dir: str) -> bool:
-    """Whether it or what may be read in its place is; None is the file of a split that a task does not have."""
-    if file is None or not data_dir:
-        return False
-    path = Path(data_dir) / file.path
-    return path.is_file() or path.with_name(f"{path.name}.gz").is_file() or _is_there(file.instead, data_dir)
 
 
 def _ids(examples: Sequence[Mapping[str, Any]], where: str) -> list[str | int]:

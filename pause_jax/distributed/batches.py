@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from pause_jax.distributed.sharding import batch_sharding
+from pause_jax.distributed.sharding import batch_sharding, row_parts
 from pause_jax.errors import UserError
 
 
@@ -18,11 +18,11 @@ def process_rows(batch_size: int, length: int, mesh: Mesh, accumulation: int = 1
     Raises:
       UserError: rows or positions cannot be cut evenly over the mesh.
     """
-    row_parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size % (row_parts * accumulation):
+    parts = row_parts(mesh)
+    if batch_size % (parts * accumulation):
         raise UserError(
             f"config.train.batch_size = {batch_size} is not divisible by config.run.mesh.data x config.run.mesh.fsdp "
-            f"= {row_parts} devices times config.run.accumulation = {accumulation}"
+            f"= {parts} devices times config.run.accumulation = {accumulation}"
         )
     if length % mesh.shape["sequence"]:
         raise UserError(

@@ -16,9 +16,9 @@ from pause_jax.model import decoder
 from pause_jax.model.config import ModelConfig
 from pause_jax.model.partitioning import Axes, Function, laid_out
 
-# Rows are cut over "fsdp" too: it is data parallelism whose parameters are cut as well.
+ROW_AXES = ("data", "fsdp")  # the second too: it is data parallelism whose parameters are cut as well
 RULES: dict[str, str | tuple[str, ...] | None] = {
-    "batch": ("data", "fsdp"),
+    "batch": ROW_AXES,
     "length": "sequence",
     "embed": "fsdp",
     "vocab": "tensor",
@@ -70,6 +70,11 @@ def param_shardings(config: ModelConfig, n_pauses: int, mesh: Mesh) -> dict[str,
 
 def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
+
+
+def row_parts(mesh: Mesh) -> int:
+    """How many parts the rows of a batch are cut into."""
+    return math.prod(mesh.shape[axis] for axis in ROW_AXES)
 
 
 def batch_sharding(mesh: Mesh, ndim: int = 2) -> NamedSharding:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from pause_jax.inference.rows import round_up
 
 _STEP = 8
-
-Row = TypeVar("Row")
 
 
 class Batch(NamedTuple):
@@ -49,8 +47,3 @@ def rung(length: int) -> int:
             return 3 * power // 2
         power *= 2
     return power
-
-
-def filled(rows: Sequence[Row], size: int) -> list[Row]:
-    """An incomplete batch, its first row repeated to the size of the others, whose compilation then serves it."""
-    return [*rows, *[rows[0]] * (size - len(rows))]

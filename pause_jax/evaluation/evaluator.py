@@ -10,13 +10,13 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pause_jax import pauses
-from pause_jax.evaluation.batches import Batch, batches, filled
+from pause_jax.evaluation.batches import Batch, batches
 from pause_jax.evaluation.examples import TaskExamples
 from pause_jax.evaluation.metrics import OptionScore
 from pause_jax.evaluation.predictions import Predictions, Record
 from pause_jax.inference.prefill import Reading
 from pause_jax.inference.restored import RestoredRun
-from pause_jax.inference.rows import check_positions
+from pause_jax.inference.rows import check_positions, filled
 from pause_jax.model import counts
 from pause_jax.tokenizer import Tokenizer
 

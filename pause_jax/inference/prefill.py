@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 
 from pause_jax import pauses
 from pause_jax.inference import sharded
-from pause_jax.inference.rows import BUCKET, context_rows, round_up
+from pause_jax.inference.rows import BUCKET, context_rows, filled, round_up
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
@@ -71,8 +71,7 @@ def read(
     Raises:
       UserError: as `context_rows`.
     """
-    whole = round_up(len(prompts), sharded.row_parts(mesh))
-    padded = [*prompts, *[prompts[0]] * (whole - len(prompts))]
+    padded = filled(prompts, round_up(len(prompts), sharded.row_parts(mesh)))
     shared = len(m_infs) > 1 and can_share(attention, "filler" if filler is not None else "append")
     for together in [m_infs] if shared else [[m_inf] for m_inf in m_infs]:
         most = max(together)

@@ -20,7 +20,7 @@ from pause_jax import pauses
 from pause_jax.errors import UserError
 from pause_jax.inference import sharded
 from pause_jax.inference.prefill import Reading, read
-from pause_jax.inference.rows import BUCKET, check_positions
+from pause_jax.inference.rows import BUCKET, check_positions, filled
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
@@ -77,8 +77,7 @@ def score_read(
 ) -> list[list[float]]:
     """log p of options after prompts that have been read; the reading stays as it is. Arguments as of `score`."""
     _check_lengths(options, option_length)
-    padding = [options[0]] * (len(reading.next_positions_B) - len(options))
-    ids_BxOxA, is_token_BxOxA = _as_arrays([*options, *padding], option_length)
+    ids_BxOxA, is_token_BxOxA = _as_arrays(filled(options, len(reading.next_positions_B)), option_length)
     sums_BxO = _score(
         params, reading.cache, reading.logits_BxV, reading.next_positions_B, ids_BxOxA, is_token_BxOxA,
         config=config, execution=execution, n_pauses=n_pauses, mesh=mesh,

@@ -23,7 +23,7 @@ def on(mesh: Mesh | None) -> contextlib.AbstractContextManager[None]:
 
 def row_parts(mesh: Mesh | None) -> int:
     """How many parts rows are cut into: a batch has a multiple of it."""
-    return 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+    return 1 if mesh is None else sharding.row_parts(mesh)
 
 
 def fetch(array: jax.Array) -> np.ndarray:

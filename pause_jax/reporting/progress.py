@@ -30,12 +30,15 @@ class Progress:
         start_step: int = 0,
         *,
         unit: str = "steps",
+        shown: bool = True,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Where it is not `shown`, nothing is written: of several processes one shows it."""
         self._label, self._total, self._last_step, self._unit = label, total_steps, start_step, unit
         self._stream = sys.stdout if stream is None else stream
         self._clock = clock
+        self._silent = not shown
         self._in_place = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._started = clock()
         self._first: tuple[int, float] | None = None  # step and time of the first update
@@ -89,6 +92,8 @@ class Progress:
         self._shown = self._line
 
     def _write(self, text: str) -> None:
+        if self._silent:
+            return
         with contextlib.suppress(OSError):  # the terminal is gone or the disk full: no reason to stop training
             self._stream.write(text)
             self._stream.flush()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -61,7 +60,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         start, steps = int(state["step"]), config.train.steps
         processes.agree({"the step to go on from": start})
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
-        progress = exits.enter_context(_open_progress(job, start))
+        progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))
         stop = exits.enter_context(StopSignals(run.max_seconds))
         watch = exits.enter_context(StallWatch(run.stall_seconds))
         log = StepLog(every_step, at_flush, progress, counters, flops_per_step(config), _peak_flops(job.mesh),
@@ -102,11 +101,8 @@ class Compiled:
 
 def compile_steps(job: Job) -> Compiled:
     """The jitted steps on the job's mesh. They compile at their first call."""
-    train_step, validation_step, examination = jit_steps(job.config, job.mesh)
     return Compiled(
-        train_step=train_step,
-        validation_step=validation_step,
-        examination=examination,
+        *jit_steps(job.config, job.mesh),
         put=lambda local: global_batches.to_global(local, job.rows, job.config.train.batch_size, job.mesh),
     )
 
@@ -156,16 +152,6 @@ def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
         return NullWriter(), NullWriter()
     tensorboard = TensorBoardWriter(job.folder.tensorboard, start) if job.config.run.tensorboard else NullWriter()
     return JsonLinesWriter(job.folder.metrics, start), tensorboard
-
-
-@contextlib.contextmanager
-def _open_progress(job: Job, start: int) -> Iterator[Progress]:
-    """The progress line: process 0 shows it, the others do not."""
-    with (
-        open(os.devnull, "w") as nowhere,
-        Progress(job.label, job.config.train.steps, start, stream=nowhere if jax.process_index() else None) as progress,
-    ):
-        yield progress
 
 
 def _validate(job: Job, compiled: Compiled, state: State) -> dict[str, float]:

@@ -26,7 +26,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from experiments import paper
 from pause_jax import trees
 from pause_jax.config import Config, DataConfig, MeshConfig, PauseConfig, RunConfig, TrainConfig, from_config_dict
-from pause_jax.distributed import sharding
+from pause_jax.distributed import batches, sharding
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
@@ -58,10 +58,7 @@ def compiled_step(family, mesh):
     devices = make_mesh(config.run.mesh)
     job = loop.Job(config=config, mesh=devices, rows=[], open_batches=iter, validation={}, folder=None, label="",
                    made_with={})  # fmt: skip
-    kinds = {"inputs": jnp.int32, "targets": jnp.int32, "loss_weights": jnp.float32, "positions": jnp.int32,
-             "segment_ids": jnp.int32}  # fmt: skip
-    cut = sharding.batch_sharding(devices)
-    batch = {name: jax.ShapeDtypeStruct((B, L), kind, sharding=cut) for name, kind in kinds.items()}
+    batch = batches.abstract_batch(B, L, finetuning=False, mesh=devices)
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), devices)
     return loop.compile_steps(job).train_step.lower(state, batch).compile()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pause_jax.evaluation.batches import Batch, batches, filled, rung
+from pause_jax.evaluation.batches import Batch, batches, rung
+from pause_jax.inference.rows import filled
 
 
 def test_by_hand():

@@ -132,12 +132,7 @@ def step_shapes(config: Config, devices: int) -> None:
     job = loop.Job(config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="",
                    made_with={})  # fmt: skip
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), grid)
-    shape = (config.train.batch_size, config.length)
-    batch = {
-        name: jax.ShapeDtypeStruct(shape, "int32") for name in ("inputs", "targets", "positions", "segment_ids")
-    } | {"loss_weights": jax.ShapeDtypeStruct(shape, "float32")}
-    if config.finetune.task:
-        batch["prefix_length"] = jax.ShapeDtypeStruct(shape[:1], "int32")
+    batch = batches.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), grid)
     new, metrics = jax.eval_shape(loop.compile_steps(job).train_step, state, batch)
     as_before = jax.tree.map(lambda old, new: (old.shape, old.dtype) == (new.shape, new.dtype), state, new)
     assert jax.tree.all(as_before)

@@ -1,9 +1,8 @@
 """CoQA: conversations on a story, each answer free text (Reddy et al., 2019). One example is one turn.
 
 The test split is the official development file, all turns of all stories. By default the history in a prompt is gold:
-the questions with the first annotator's answers. For predicted history, go through the turns of `conversations` (of
-`official.texts`) in order and make each one's prompt with `prompt`, the model's answers in it. The question stands
-last, so that a prompt cut from the left keeps it.
+the questions with the first annotator's answers; launch.evaluate --history=predicted puts the run's own in their place.
+The question stands last, so that a prompt cut from the left keeps it.
 """
 
 from __future__ import annotations

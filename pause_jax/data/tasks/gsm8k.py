@@ -36,7 +36,7 @@ def read(problems: Text) -> Iterator[Example]:
             if final is None:
                 raise ValueError("the answer has no number behind ####")
             yield Example(
-                id=f"{problems.path.name.split('.')[0]}-{number}",
+                id=problems.id_of(number),
                 prompt=f"Question: {record['question'].strip()}\nAnswer:",
                 target=f" {solution}",
                 answers=(final[1],),

@@ -41,7 +41,7 @@ def read(contexts: Text) -> Iterator[Example]:
                 raise ValueError(f"four endings with text and a label of 0 to 3 are wanted, not label {right} and "
                                  f"{len(options)} endings")  # fmt: skip
             yield Example(
-                id=f"{contexts.path.name.split('.')[0]}-{number}",  # "ind" is not unique
+                id=contexts.id_of(number),  # "ind" is not unique
                 prompt=f"{record['activity_label'].strip()}: {context}",
                 target=options[right],
                 answers=(options[right].strip(),),

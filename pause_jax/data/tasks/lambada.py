@@ -62,7 +62,7 @@ def read(passages: Text) -> Iterator[Example]:
             if len(words) < 2:
                 raise ValueError("the passage has fewer than two words")
             yield Example(
-                id=f"{passages.path.name.split('.')[0]}-{number}",
+                id=passages.id_of(number).replace(".original", ""),
                 prompt=words[0],
                 target=f" {words[1]}",
                 answers=(words[1],),

@@ -39,7 +39,7 @@ def read(questions: Text) -> Iterator[Example]:
         with questions.at(f"line {number}"):
             answers = gold_answers(record["answer"])
             yield Example(
-                id=f"{questions.path.name.split('.jsonl')[0]}-{number}",
+                id=questions.id_of(number),
                 prompt=f"Question: {record['question'].strip()}\nAnswer:",
                 target=f" {answers[0]}",
                 answers=answers,

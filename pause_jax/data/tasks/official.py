@@ -74,6 +74,10 @@ class Text:
         lines = self.text.split("\n")
         yield from enumerate(lines[:-1] if lines[-1] == "" else lines, start=1)
 
+    def id_of(self, number: int) -> str:
+        """An id for the example of this number: the file's name without its suffix, and the number."""
+        return f"{Path(self.path.name.removesuffix('.gz')).stem}-{number}"
+
     def json_lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Number and object of each line. Raises UserError for one that is none."""
         for number, line in self.lines():
@@ -183,6 +187,18 @@ def _read_all(name: str, split: str, data_dir: str) -> tuple[Example, ...]:
     return found
 
 
+def locate(file: File, data_dir: str) -> tuple[Path, File] | None:
+    """Where an official file lies, and which one it is: itself, or what is read in its place. None: nowhere."""
+    if path := stored(Path(data_dir) / file.path):
+        return path, file
+    return locate(file.instead, data_dir) if file.instead else None
+
+
+def stored(path: Path) -> Path | None:
+    """The path, or with .gz behind it, where such a file is."""
+    return next((p for p in (path, path.with_name(f"{path.name}.gz")) if p.is_file()), None)
+
+
 def _find(source: Source, split: str, file: File, data_dir: str) -> tuple[Path, File]:
     """Where an official file lies, and which one it is."""
     get = f"python -m launch.prepare --download={source.name} --data_dir={data_dir or 'data'}"
@@ -191,12 +207,8 @@ def _find(source: Source, split: str, file: File, data_dir: str) -> tuple[Path, 
             f"task {source.name!r} reads official files, but no data directory is given: set --config.data.data_dir "
             f"(launch.evaluate: --data_dir) to the folder that has {file.path}; `{get}` fetches it"
         )
-    wanted: File | None = file
-    while wanted is not None:
-        for path in (Path(data_dir) / wanted.path, Path(data_dir) / f"{wanted.path}.gz"):
-            if path.is_file():
-                return path, wanted
-        wanted = wanted.instead
+    if located := locate(file, data_dir):
+        return located
     what = "finetuning on it" if split == "train" else "evaluating it"
     raise UserError(
         f"task {source.name!r}: {what} needs {Path(data_dir) / file.path} (or .gz), which is not there; `{get}` "

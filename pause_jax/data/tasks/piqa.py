@@ -59,7 +59,7 @@ def read(goals: Text, labels: Text) -> Iterator[Example]:
                 raise ValueError(f"the label is {label!r}, not 0 or 1")
         right = int(label)
         yield Example(
-            id=f"{goals.path.name.split('.')[0]}-{number}",
+            id=goals.id_of(number),
             prompt=f"Question: {goal}\nAnswer:",
             target=options[right],
             answers=(options[right].strip(),),

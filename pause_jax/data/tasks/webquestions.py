@@ -36,7 +36,7 @@ def read(questions: Text) -> Iterator[Example]:
         with questions.at(f"question {number}"):
             answers = gold_answers(parse(record["targetValue"]))
             yield Example(
-                id=f"{questions.path.name.split('.json')[0]}-{number}",
+                id=questions.id_of(number),
                 prompt=f"Question: {record['utterance'].strip()}\nAnswer:",
                 target=f" {answers[0]}",
                 answers=answers,
