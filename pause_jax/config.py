@@ -266,6 +266,7 @@ class RunConfig:
                      "checkpoint_every", "keep_checkpoints", "max_skipped_steps", "max_failed_saves")  # fmt: skip
         bounds.check(self, "config.run", "not be negative", "loss_chunk", "validate_every", "keep_every", "max_seconds",
                      "replay_step", "stall_seconds")  # fmt: skip
+        bounds.check(self.execution, "config.run.execution", "be at least 1", "attention_blocks")
         self.mesh.validate()
 
 

@@ -6,12 +6,15 @@ Letters: B rows, T query positions, S key positions, H query heads, K key/value 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 
 from pause_jax.errors import UserError
 from pause_jax.model.partitioning import constrain
+
+_SMALLEST_BLOCK = 64  # queries: products of less than that are no faster
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +40,22 @@ class Mask:
         return in_order & (q_BxTx1 == k_Bx1xS) & (k_Bx1xS > 0)
 
 
-def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, backend: str) -> jax.Array:
+def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, backend: str,
+           blocks: int = 1) -> jax.Array:  # fmt: skip
     """Softmax attention, scaled by 1/sqrt(E), as [B, T, H, E] in the dtype of `q`; softmax in float32.
 
     All back ends (`Execution.attention`) give the same but for rounding, and but for padding queries, whose output is
     some finite numbers.
+
+    Args:
+      blocks: of "xla": how many blocks the queries are cut into, each of which leaves out the keys that come after it.
 
     Raises:
       UserError: the back end cannot serve the mask, the shapes or the dtype; there is none that is used instead.
       NotImplementedError: there is no such back end.
     """
     if backend == "xla":
-        return _attend_xla(q_BxTxHxE, k_BxSxKxE, v_BxSxKxE, mask)
+        return _attend_xla(q_BxTxHxE, k_BxSxKxE, v_BxSxKxE, mask, blocks)
     if backend == "cudnn":
         return _attend_cudnn(q_BxTxHxE, k_BxSxKxE, v_BxSxKxE, mask)
     if backend == "splash":
@@ -58,17 +65,40 @@ def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mas
     raise NotImplementedError(f"attention back end {backend!r}: there are 'xla', 'splash' and 'cudnn'")
 
 
-def _attend_xla(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask) -> jax.Array:
+def _attend_xla(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, blocks: int) -> jax.Array:
     batch, length, heads, size = q_BxTxHxE.shape
     kv_heads = k_BxSxKxE.shape[2]
-    q_BxTxKxGxE = q_BxTxHxE.reshape(batch, length, kv_heads, heads // kv_heads, size)
-    scores_BxKxGxTxS = jnp.einsum("btkge,bske->bkgts", q_BxTxKxGxE, k_BxSxKxE, preferred_element_type=jnp.float32)
-    may_attend = mask.may_attend_BxTxS()[:, None, None]
-    # finite, so that a padding query, which may attend to nothing, gives numbers rather than NaN
-    scores_BxKxGxTxS = jnp.where(may_attend, scores_BxKxGxTxS * size**-0.5, -1e30)
-    weights = jax.nn.softmax(scores_BxKxGxTxS, axis=-1).astype(v_BxSxKxE.dtype)
-    out = jnp.einsum("bkgts,bske->btkge", weights, v_BxSxKxE, preferred_element_type=jnp.float32)
-    return out.reshape(batch, length, heads, size).astype(q_BxTxHxE.dtype)
+    # Heads first: on a CPU products of matrices that lie together are faster, transposes included.
+    q_BxKxGxTxE = q_BxTxHxE.reshape(batch, length, kv_heads, heads // kv_heads, size).transpose(0, 2, 3, 1, 4)
+    k_BxKxSxE, v_BxKxSxE = jnp.swapaxes(k_BxSxKxE, 1, 2), jnp.swapaxes(v_BxSxKxE, 1, 2)
+    may_attend_BxTxS = mask.may_attend_BxTxS()
+    outs = []
+    for start, end, keys in _blocks(length, k_BxSxKxE.shape[1], mask, blocks):
+        block = slice(start, end)
+        q_BxKxRxE = q_BxKxGxTxE[:, :, :, block].reshape(batch, kv_heads, -1, size)  # R = G · queries of the block
+        scores_BxKxRxS = jnp.einsum("bkre,bkse->bkrs", q_BxKxRxE, k_BxKxSxE[:, :, :keys],
+                                    preferred_element_type=jnp.float32)  # fmt: skip
+        scores_BxKxGxTxS = scores_BxKxRxS.reshape(*q_BxKxGxTxE.shape[:3], end - start, keys) * size**-0.5
+        # finite, so that a padding query, which may attend to nothing, gives numbers rather than NaN
+        scores_BxKxGxTxS = jnp.where(may_attend_BxTxS[:, None, None, block, :keys], scores_BxKxGxTxS, -1e30)
+        weights = jax.nn.softmax(scores_BxKxGxTxS, axis=-1).astype(v_BxSxKxE.dtype).reshape(scores_BxKxRxS.shape)
+        out_BxKxRxE = jnp.einsum("bkrs,bkse->bkre", weights, v_BxKxSxE[:, :, :keys], preferred_element_type=jnp.float32)
+        outs.append(out_BxKxRxE.reshape(*q_BxKxGxTxE.shape[:3], end - start, size))
+    out_BxKxGxTxE = jnp.concatenate(outs, axis=3)
+    return out_BxKxGxTxE.transpose(0, 3, 1, 2, 4).reshape(q_BxTxHxE.shape).astype(q_BxTxHxE.dtype)
+
+
+def _blocks(queries: int, keys: int, mask: Mask, count: int) -> Iterator[tuple[int, int, int]]:
+    """(first query, end of the queries, how many of the keys they may see) of each block, in at most `count`."""
+    if count == 1 or not isinstance(mask.first_query, int) or not isinstance(mask.bidirectional, int):
+        yield 0, queries, keys  # what can be left out is not known when this is compiled
+        return
+    size = max(_SMALLEST_BLOCK, -(-queries // count))
+    for start in range(0, queries, size):
+        end = min(start + size, queries)
+        seen = mask.first_query + end
+        both_ways = mask.bidirectional if mask.first_query + start < mask.bidirectional else 0
+        yield start, end, min(max(seen, both_ways), keys)
 
 
 def _attend_cudnn(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask) -> jax.Array:

@@ -84,3 +84,4 @@ class Execution:
     # The kernel of whole rows: "splash" is for TPUs, "cudnn" for GPUs. Where keys and values come from a cache
     # (inference) it is always "xla": splash compiles its mask, and a cache is filled to another place at each call.
     attention: Literal["xla", "splash", "cudnn"] = "xla"
+    attention_blocks: int = 4  # of queries, with "xla": later keys are left out; 1 for accelerators, nothing left out

@@ -83,20 +83,23 @@ class Decoder(nnx.Module):
         """
         first_query: jax.Array | int = 0
         k_segments = segments_BxT
+        starts_cache = cache is not None and isinstance(cache.index, int)  # as `empty_cache` has it, 0
         if cache is not None:
-            first_query = cache.index
-            k_segments = jax.lax.dynamic_update_slice(cache.segments_BxS, segments_BxT, (0, cache.index))
-            cache = dataclasses.replace(cache, segments_BxS=k_segments)
+            filled = jax.lax.dynamic_update_slice(cache.segments_BxS, segments_BxT, (0, cache.index))
+            cache = dataclasses.replace(cache, segments_BxS=filled)
+            if not starts_cache:
+                first_query, k_segments = cache.index, filled
         context = Context(
             mask=Mask(segments_BxT, k_segments, first_query, bidirectional),
             cos_sin=rope.angles(positions_BxT, self.config) if self.config.positions == "rope" else None,
+            starts_cache=starts_cache,
         )
         x = self._embed(ids_BxT, positions_BxT)
         x, cache = self._run_layers(x, context, cache)
         if self.final_norm is not None:
             x = self.final_norm(x)
         if cache is not None:
-            cache = dataclasses.replace(cache, index=cache.index + ids_BxT.shape[1])
+            cache = dataclasses.replace(cache, index=jnp.asarray(cache.index + ids_BxT.shape[1], jnp.int32))
         return x, cache
 
     def head_VxD(self) -> jax.Array:
@@ -185,7 +188,7 @@ def empty_cache(config: ModelConfig, batch: int, length: int) -> Cache:
         k_NxBxSxKxE=jnp.zeros(shape, config.dtype),
         v_NxBxSxKxE=jnp.zeros(shape, config.dtype),
         segments_BxS=jnp.zeros((batch, length), jnp.int32),
-        index=jnp.zeros((), jnp.int32),
+        index=0,
     )
 
 

@@ -27,7 +27,7 @@ class Cache:
     k_NxBxSxKxE: jax.Array
     v_NxBxSxKxE: jax.Array
     segments_BxS: jax.Array  # int32, 0 where nothing may be read
-    index: jax.Array  # int32 []: where the next position goes, for all rows
+    index: jax.Array | int  # int32 []: where the next position goes, for all rows; the number 0 in an empty one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Context:
 
     mask: Mask
     cos_sin: tuple[jax.Array, jax.Array] | None
+    starts_cache: bool = False  # nothing is in the cache yet: keys and values are this call's own
 
 
 def normal(rngs: nnx.Rngs, shape: tuple[int, ...], axes: Axes, std: float) -> nnx.Param:
@@ -107,7 +108,7 @@ class Attention(nnx.Module):
         self.k_norm = Norm(size, config, n, "head", rms=True) if config.qk_norm else None
 
     def __call__(self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int,
-                 backend: str) -> tuple[jax.Array, Cache | None]:  # fmt: skip
+                 execution: Execution) -> tuple[jax.Array, Cache | None]:  # fmt: skip
         q = constrain(self.q(x_BxTxD), "batch", "length", "heads", "head")
         k = constrain(self.k(x_BxTxD), "batch", "length", "kv_heads", "head")
         v = constrain(self.v(x_BxTxD), "batch", "length", "kv_heads", "head")
@@ -115,11 +116,14 @@ class Attention(nnx.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         if context.cos_sin is not None:
             q, k = rope.rotate(q, context.cos_sin), rope.rotate(k, context.cos_sin)
+        backend = execution.attention
         if cache is not None:
             cache = _write(cache, k, v, layer)
-            k, v = cache.k_NxBxSxKxE[layer].astype(q.dtype), cache.v_NxBxSxKxE[layer].astype(q.dtype)
-            backend = "xla"  # the others are for whole rows (Execution.attention)
-        out = constrain(attend(q, k, v, context.mask, backend), "batch", "length", "heads", "head")
+            backend = "xla"  # the others are for training (Execution.attention)
+            if not context.starts_cache:
+                k, v = cache.k_NxBxSxKxE[layer].astype(q.dtype), cache.v_NxBxSxKxE[layer].astype(q.dtype)
+        out = attend(q, k, v, context.mask, backend, execution.attention_blocks)
+        out = constrain(out, "batch", "length", "heads", "head")
         return self.out(out), cache
 
 
@@ -156,11 +160,11 @@ class Layer(nnx.Module):
                  execution: Execution) -> tuple[jax.Array, Cache | None]:  # fmt: skip
         x = x_BxTxD
         if self.post_norm:
-            attended, cache = self.attention(x, context, cache, layer, execution.attention)
+            attended, cache = self.attention(x, context, cache, layer, execution)
             x = self.attention_norm(x + attended)
             x = self.mlp_norm(x + self.mlp(x))
         else:
-            attended, cache = self.attention(self.attention_norm(x), context, cache, layer, execution.attention)
+            attended, cache = self.attention(self.attention_norm(x), context, cache, layer, execution)
             x = x + attended
             x = x + self.mlp(self.mlp_norm(x))
         return constrain(x, "batch", "length", None), cache

@@ -100,6 +100,36 @@ def test_equals_a_loop(kv_heads):
     assert np.isfinite(out).all()
 
 
+@pytest.mark.parametrize("both_ways", [0, 70, 200])
+@pytest.mark.parametrize(("length", "blocks"), [(130, 4), (200, 3), (64, 4)])
+def test_blocks_equal_the_whole(length, blocks, both_ways):
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.normal(size=(2, length, heads, 4)), jnp.float32) for heads in (4, 2, 2))
+    ids = jnp.asarray([[0] * 5 + [1] * (length - 5), [1] * 30 + [2] * (length - 30)], jnp.int32)
+    mask = Mask(ids, ids, bidirectional=both_ways)
+
+    def outputs_and_gradients(blocks):
+        def total(q, k, v):
+            out = jnp.where((ids > 0)[:, :, None, None], attend(q, k, v, mask, "xla", blocks), 0)
+            return jnp.sum(jnp.sin(out)), out
+
+        gradients, out = jax.grad(total, argnums=(0, 1, 2), has_aux=True)(q, k, v)
+        return out, *gradients
+
+    for whole, parts in zip(outputs_and_gradients(1), outputs_and_gradients(blocks), strict=True):
+        np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
+
+
+def test_blocks_leave_out_later_keys():
+    """Four blocks of queries see 1, 2, 3 and 4 quarters of the keys: 10 of 16 quarters squared."""
+    x, ids = jnp.zeros((1, 256, 1, 128)), jnp.ones((1, 256), jnp.int32)
+
+    def flops(blocks):
+        return jax.jit(lambda x: attend(x, x, x, Mask(ids, ids), "xla", blocks)).lower(x).cost_analysis()["flops"]
+
+    assert flops(4) / flops(1) == pytest.approx(10 / 16, rel=0.03)
+
+
 def test_unknown_back_end_is_named():
     x = jnp.zeros((1, 1, 1, 2))
     with pytest.raises(NotImplementedError, match="'flash'"):

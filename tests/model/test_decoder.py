@@ -415,6 +415,21 @@ def test_prefill_and_steps_equal_one_forward_pass(scan, bidirectional, name):
     assert_close(np.concatenate(pieces, axis=1)[segments > 0], np.asarray(wanted)[segments > 0])
 
 
+@pytest.mark.parametrize("scan", [False, True])
+def test_starting_a_cache_equals_writing_to_one(scan):
+    """Where it is known to be empty, keys and values are not read from it."""
+    execution = Execution(scan_layers=scan)
+    params, ids, segments = random_params(LLAMA, 1), random_ids(V + 1), np.ones((2, T), np.int32)
+    positions = np.broadcast_to(np.arange(T, dtype=np.int32), (2, T))
+    model = decoder.bind(params, LLAMA, execution, 1)
+    started, written = (
+        model(ids, positions, segments, cache=dataclasses.replace(decoder.empty_cache(LLAMA, 2, T + 3), index=index))
+        for index in (0, jnp.zeros((), jnp.int32))
+    )
+    for a, b in zip(jax.tree.leaves(started), jax.tree.leaves(written), strict=True):
+        assert_close(a, b)
+
+
 # ---------------------------------------------------------------- config
 
 
