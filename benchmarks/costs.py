@@ -1,4 +1,4 @@
-"""What a compiled program costs by the compiler's own figures, nothing run: the same on a busy machine as on a quiet one."""
+"""What a program costs by the compiler's own figures, nothing run: the same on a busy machine as on a quiet one."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_no_figure_has_grown(case):
         golden[case] = found
         GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")
     assert not grown(found, golden[case]), (
-        f"{case} costs more than {GOLDEN.name} says. Where that is meant, write it anew and read the difference: {UPDATE}"
+        f"{case} costs more than {GOLDEN.name} says. Where that is meant, write it anew and read what changed: {UPDATE}"
     )
 
 
