@@ -60,6 +60,6 @@ def lower_prefill(model: ModelConfig, batch_size: int, prompt_length: int, m_inf
 
     def prefill(params: dict[str, Any]) -> tuple[jax.Array, Any]:
         (reading,) = read(params, model, Execution(), 1, prompts, [m_inf], attention="causal", room=room)
-        return reading.logits_BxV, dataclasses.replace(reading.cache, index=None)  # known when it is compiled
+        return reading.logits_BxV, reading.cache
 
     return jax.jit(prefill).lower(decoder.abstract_params(model, 1))

@@ -19,6 +19,8 @@ def make_pair(model: ModelConfig = MODEL, batch_size: int = 8, length: int = 204
     """One step of each."""
     configs = [costs.train_config(model, batch_size, length, loss_chunk=chunk) for chunk in (CHUNK, 0)]
     compiled = [costs.lower_train_step(config).compile() for config in configs]
-    ours, peer = (costs.costs(step).peak_bytes for step in compiled)
-    facts = {"peak_bytes": ours, "peer_peak_bytes": peer, "peak_bytes_ratio": ours / peer}
-    return Pair(*(stepper(config, step) for config, step in zip(configs, compiled, strict=True)), facts=facts)
+    held, peer_held = (costs.costs(step).peak_bytes for step in compiled)
+    ours, peer = (stepper(config, step) for config, step in zip(configs, compiled, strict=True))
+    return Pair(
+        ours, peer, facts={"peak_bytes": held, "peer_peak_bytes": peer_held, "peak_bytes_ratio": held / peer_held}
+    )

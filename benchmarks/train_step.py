@@ -8,7 +8,7 @@ is quicker; its bfloat16 is autocast. Both dtypes train the same float32 weights
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -52,7 +52,7 @@ def make_pair(shape: Shape, batch_size: int, length: int) -> Pair:
             _take_the_same_steps(ours, peer)
             assert_steps_agree(ours.given, peer.given)
         else:
-            assert_agree(f"loss in {dtype}", *(np.array(side.given[before][0]) for side in (ours, peer)), ROUGH)
+            assert_agree(f"loss in {dtype}", np.array(ours.given[before][0]), np.array(peer.given[before][0]), ROUGH)
     return Pair(
         ours.step("float32"), chosen["float32"],
         others={"ours_bfloat16": ours.step("bfloat16"), "peer_bfloat16": chosen["bfloat16"]},
@@ -62,12 +62,10 @@ def make_pair(shape: Shape, batch_size: int, length: int) -> Pair:
 
 def assert_steps_agree(ours: list[Given], peer: list[Given]) -> None:
     """Raises AssertionError where losses or gradient norms of the first steps differ."""
-    losses, norms = (
-        [np.array([given[part] for given in side[:CHECKED_STEPS]]) for side in (ours, peer)] for part in (0, 1)
-    )
-    np.testing.assert_allclose(*losses, rtol=0, atol=LOSS_TOLERANCE, err_msg="losses of the first steps")
+    (losses, norms), (peer_losses, peer_norms) = (np.array(side[:CHECKED_STEPS]).T for side in (ours, peer))
+    np.testing.assert_allclose(losses, peer_losses, rtol=0, atol=LOSS_TOLERANCE, err_msg="losses of the first steps")
     # against float64, torch's norm of 2M float32 numbers was 1e-4 off, ours 2e-8
-    assert_agree("gradient norms of the first steps", *norms, tolerance=1e-3)
+    assert_agree("gradient norms of the first steps", norms, peer_norms, tolerance=1e-3)
 
 
 class _Ours:
@@ -75,7 +73,7 @@ class _Ours:
 
     def __init__(self, twins: Twins, ids_BxL: np.ndarray) -> None:
         mesh = make_mesh(MeshConfig(data=1), jax.devices()[:1])
-        self._steps = {}
+        self._steps: dict[str, Any] = {}
         for dtype in DTYPES:
             model = dataclasses.replace(twins.config, dtype=dtype)
             config = dataclasses.replace(costs.train_config(model, *ids_BxL.shape), optimizer=OPTIMIZER)
