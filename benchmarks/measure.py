@@ -6,14 +6,19 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 REPEATS = 8  # even: each side goes first as often as the other
-MIN_SECONDS = 0.5  # of the quicker side's part of a repeat: a clock's grain and a short disturbance vanish in it
+MIN_SECONDS = 0.5  # of the quickest side's part of a repeat: a clock's grain and a short disturbance vanish in it
 WARM_UP_CALLS = 2  # the first compiles; the second is timed, to choose how many calls a repeat has
 
 Call = Callable[[], object]  # does the work once and returns when it is done, nothing left running
+Side = Call | float  # a number: the seconds that a call may take, or once took
+
+
+class Seconds(float):
+    """What a call returns that has timed its work itself; the clock is not asked then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +26,16 @@ class Pair:
     """Two ways to do the same work, set up and checked to agree; or one way, and how long it may take."""
 
     ours: Call
-    peer: Call | float  # a number: the seconds that a call of ours is to take at most
+    peer: Side
     work: float = 1.0  # how many of the unit one call does: tokens of one generation, say
+    others: Mapping[str, Side] = dataclasses.field(default_factory=dict)  # more ways, timed in the same turns
+    flops: float = 0.0  # model FLOPs of one call, for the MFU; 0: not counted
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # more to tell with the result
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """All ways by name: `ours`, `peer`, and the others."""
+        return {"ours": self.ours, "peer": self.peer, **self.others}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +51,8 @@ class Measurement:
         """Our seconds over the peer's, repeat by repeat."""
         return [ours / peer for ours, peer in zip(self.ours, self.peer, strict=True)]
 
-    def result(self, *, goal: float, unit: str, work: float = 1.0) -> dict[str, Any]:
-        """What goes into the JSON file.
+    def result(self, *, goal: float | None, unit: str, work: float = 1.0) -> dict[str, Any]:
+        """What goes into the JSON file; without a goal it always holds.
 
         `ratio` is the median of the paired ratios, not the ratio of the medians: a machine that slows down for one
         repeat slows both sides of it.
@@ -56,12 +69,25 @@ class Measurement:
             "ratio": ratio,
             "goal": goal,
             "unit": unit,
-            "holds": ratio <= goal,
+            "holds": goal is None or ratio <= goal,
             "ratio_min": min(self.ratios),
             "ratio_max": max(self.ratios),
             "repeats": len(self.ours),
             "calls": self.calls,
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class Timings:
+    """Seconds a call of all sides, by name, repeat by repeat."""
+
+    seconds: Mapping[str, tuple[float, ...]]
+    calls: int
+
+    def compare(self, ours: Sequence[str] = ("ours",), peer: str = "peer") -> Measurement:
+        """One side, or the quickest of several by its median, with another."""
+        quickest = min(ours, key=lambda name: statistics.median(self.seconds[name]))
+        return Measurement(self.seconds[quickest], self.seconds[peer], self.calls)
 
 
 def measure(
@@ -71,23 +97,25 @@ def measure(
     min_seconds: float = MIN_SECONDS,
     clock: Callable[[], float] = time.perf_counter,
     after_repeat: Callable[[float], None] = lambda ratio: None,
-) -> Measurement:
-    """Warm up, then time both sides `repeats` times: ours peer, peer ours, ours peer, ...
+) -> Timings:
+    """Warm up, then time all sides `repeats` times: ours peer, peer ours, ours peer, ...
 
     Args:
-      min_seconds: a repeat calls each side as often as the quicker one needs to fill it, and at least once.
-      after_repeat: is told each repeat's ratio.
+      min_seconds: a repeat calls each side as often as the quickest one needs to fill it, and at least once. 0: once,
+        and nothing is warmed up: for what takes long, and was called when it was set up.
+      after_repeat: is told each repeat's ratio of ours to the peer.
     """
-    quicker = min(_warm_up(call, clock) for call in (pair.ours, pair.peer) if not isinstance(call, float))
-    calls = max(1, math.ceil(min_seconds / quicker)) if quicker > 0 else 1
-    ours: list[float] = []
-    peer: list[float] = []
+    calls = 1
+    if min_seconds:
+        quickest = min(_warm_up(side, clock) for side in pair.sides.values() if not isinstance(side, float))
+        calls = max(1, math.ceil(min_seconds / quickest)) if quickest > 0 else 1
+    seconds: dict[str, list[float]] = {name: [] for name in pair.sides}
     for repeat in range(repeats):
-        in_turn = [(pair.ours, ours), (pair.peer, peer)]
-        for call, seconds in in_turn if repeat % 2 == 0 else reversed(in_turn):
-            seconds.append(_seconds(call, calls, clock))
-        after_repeat(ours[-1] / peer[-1])
-    return Measurement(tuple(ours), tuple(peer), calls)
+        in_turn = list(pair.sides.items())
+        for name, side in in_turn if repeat % 2 == 0 else reversed(in_turn):
+            seconds[name].append(_seconds(side, calls, clock))
+        after_repeat(seconds["ours"][-1] / seconds["peer"][-1])
+    return Timings({name: tuple(taken) for name, taken in seconds.items()}, calls)
 
 
 def _warm_up(call: Call, clock: Callable[[], float]) -> float:
@@ -95,11 +123,11 @@ def _warm_up(call: Call, clock: Callable[[], float]) -> float:
     return [_seconds(call, 1, clock) for _ in range(WARM_UP_CALLS)][-1]
 
 
-def _seconds(call: Call | float, calls: int, clock: Callable[[], float]) -> float:
+def _seconds(side: Side, calls: int, clock: Callable[[], float]) -> float:
     """Seconds a call, over `calls` of them."""
-    if isinstance(call, float):
-        return call
+    if isinstance(side, float):
+        return side
     start = clock()
-    for _ in range(calls):
-        call()
-    return (clock() - start) / calls
+    given = [side() for _ in range(calls)]
+    told = [one for one in given if isinstance(one, Seconds)]
+    return sum(told) / calls if told else (clock() - start) / calls

@@ -1,11 +1,14 @@
-"""Peers from Hugging Face transformers (torch, eager), and our decoder with the same weights.
+"""Peers from Hugging Face transformers (torch), and our decoder with the same weights.
 
-A peer is given what is best for it: its default fused attention, all cores, no work that we do not do.
+A peer is given what is best for it: its default fused attention, all cores, no work that we do not do, and of eager and
+torch.compile the quicker (`better`). It runs on the GPU where JAX does; for TPUs torch is on the host's CPU, and only
+our own numbers mean something.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 import jax
@@ -15,9 +18,12 @@ import torch
 import transformers
 
 from benchmarks.machine import usable_cores
+from benchmarks.measure import Call, Side
 from benchmarks.shapes import Shape
 from pause_jax.interop import huggingface
 from pause_jax.model.config import ModelConfig
+
+HOPELESS = 5.0  # times our seconds: a peer that takes longer is not called again, nor compiled
 
 _TABLES = ("wte.weight", "embed_tokens.weight", "lm_head.weight")  # a row for each token, pauses included
 
@@ -33,9 +39,8 @@ class Twins:
 
 
 def make_twins(shape: Shape, n_pauses: int = 0) -> Twins:
-    """A random network of `shape`, for torch and for us; sets torch's threads to the cores that JAX takes too."""
-    torch.set_num_threads(usable_cores())
-    torch.manual_seed(0)
+    """A random network of `shape`, for torch and for us."""
+    prepare_torch()
     peer = _hf(shape, shape.vocab_size + n_pauses)
     peer.loss_type = "ForCausalLM"  # what GPT-2's falls back to, with a warning
     with torch.no_grad():
@@ -49,7 +54,49 @@ def make_twins(shape: Shape, n_pauses: int = 0) -> Twins:
     if n_pauses:
         params["pause"] = {"embedding": peer.get_input_embeddings().weight.detach().numpy()[shape.vocab_size :]}
     # copies: NumPy shares its arrays with the peer, which trains them
+    peer.to(torch_device())
     return Twins(peer, config, jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params), n_pauses)
+
+
+def prepare_torch() -> None:
+    """As many threads as JAX takes, the same random numbers, and float32 products that are float32."""
+    torch.set_num_threads(usable_cores())
+    torch.manual_seed(0)
+
+
+def torch_device() -> str:
+    """Where JAX computes, if torch can."""
+    return "cuda" if jax.default_backend() == "gpu" else "cpu"
+
+
+def torch_wait() -> None:
+    """Until torch's device has done what it was given."""
+    if torch_device() == "cuda":
+        torch.cuda.synchronize()
+
+
+def better(ours: Call, eager: Call, compiled: Call) -> tuple[Side, str]:
+    """The quicker of two ways in which torch does what `ours` does, and which that is.
+
+    `compiled` compiles at its first call. A way that is hopeless is its seconds, those of one call.
+    """
+    ours()  # compiles
+    hopeless = HOPELESS * _seconds(ours)
+    if (once := _seconds(eager)) > hopeless:
+        return once, f"torch eager, called once: more than {HOPELESS:g} times our time"
+    eager_seconds = min(_seconds(eager) for _ in range(2))
+    try:
+        compiled()
+        compiled_seconds = min(_seconds(compiled) for _ in range(2))
+    except Exception as error:  # of any kind: no C++ compiler, an operation that it does not know
+        return eager, f"torch eager; torch.compile failed: {type(error).__name__}"
+    return (compiled, "torch.compile") if compiled_seconds < eager_seconds else (eager, "torch eager")
+
+
+def _seconds(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def _hf(shape: Shape, vocab_size: int) -> Any:

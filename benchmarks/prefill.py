@@ -2,17 +2,21 @@
 
 Ours is inference/prefill.py, compiled, layers unrolled, with the cache length that generation would choose. The peer is
 transformers' model on the same positions, the pauses as an ordinary added token, computing the last position's logits
-alone.
+alone; eager or by torch.compile, whichever is quicker.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 import torch
 
 from benchmarks.measure import Pair
-from benchmarks.peers import assert_agree, make_twins
+from benchmarks.peers import assert_agree, better, make_twins, torch_device, torch_wait
 from benchmarks.shapes import Shape
 from pause_jax.inference.prefill import read
 from pause_jax.inference.rows import context_rows
@@ -29,7 +33,7 @@ def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> 
     model = twins.peer.eval()
     prompts_BxP = np.random.default_rng(0).integers(0, shape.vocab_size, (batch_size, prompt_length))
     rows = context_rows(prompts_BxP.tolist(), m_inf, vocab_size=shape.vocab_size, n_pauses=twins.n_pauses)
-    ids_BxC = torch.tensor(rows.ids_BxC, dtype=torch.long)
+    ids_BxC = torch.tensor(rows.ids_BxC, dtype=torch.long, device=torch_device())
 
     def ours() -> jax.Array:
         (reading,) = read(
@@ -38,9 +42,13 @@ def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> 
         )  # fmt: skip
         return jax.block_until_ready((reading.logits_BxV, reading.cache))[0]
 
-    def peer() -> torch.Tensor:
+    def peer(forward: Callable[..., Any]) -> torch.Tensor:
         with torch.inference_mode():
-            return model(input_ids=ids_BxC, use_cache=True, logits_to_keep=1).logits[:, -1]
+            logits_BxV = forward(input_ids=ids_BxC, use_cache=True, logits_to_keep=1).logits[:, -1]
+        torch_wait()
+        return logits_BxV
 
-    assert_agree("logits after the last pause", np.asarray(ours()), peer().numpy()[:, : shape.vocab_size])
-    return Pair(ours, peer)
+    eager, compiled = (functools.partial(peer, forward) for forward in (model, torch.compile(model)))
+    chosen, how = better(ours, eager, compiled)
+    assert_agree("logits after the last pause", np.asarray(ours()), eager().cpu().numpy()[:, : shape.vocab_size])
+    return Pair(ours, chosen, facts={"peer_is": how})

@@ -1,13 +1,14 @@
-"""Measure pause_jax against its peers on this machine's CPU, in turn within one run, and show who is how fast.
+"""Measure pause_jax against its peers on this machine, in turn within one run, and show who is how fast.
 
     python -m benchmarks.run
     python -m benchmarks.run --only=train_step --out=results.json
+    python -m benchmarks.run --device=gpu
 
-It takes some minutes, on a machine that does nothing else if the numbers are to be kept. `ratio` is our time over the
-peer's, below 1 where we are faster: the median over repeats, the extremes beside it. --out gets an object by benchmark
-with `ours`, `peer` (median seconds, by `unit`), `ratio`, `goal` (the largest ratio wanted), `unit`, `holds` and the
-spread; benchmarks/__init__.py says more. Exit code 1: a goal does not hold; all were measured, shown and written. Peers
-want `pip install -r requirements-bench.txt`.
+It takes about 20 minutes, on a machine that does nothing else if the numbers are to be kept. `ratio` is our time over
+the peer's, below 1 where we are faster: the median over repeats, the extremes beside it. --out gets an object by
+benchmark with `ours`, `peer` (median seconds, by `unit`), `ratio`, `goal` (the largest ratio wanted), `unit`, `holds`
+and the spread; benchmarks/__init__.py says more. Exit code 1: a goal does not hold; all were measured, shown and
+written. Peers want `pip install -r requirements-bench.txt`; a GPU's a torch that was built for it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import gc
 import itertools
 import json
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from absl import flags
 
 from benchmarks import registry
 from benchmarks.machine import load, machine, versions
-from benchmarks.measure import REPEATS, measure
+from benchmarks.measure import Measurement, Pair, Timings, measure
 from benchmarks.registry import Entry
 from launch import cli
 from pause_jax.errors import UserError
@@ -36,6 +38,12 @@ from pause_jax.runs import write_atomically
 EXIT_GOAL_MISSED = 1
 BUSY = 0.5  # load average from which on others take part in the measurement
 HISTORY = Path(__file__).parent / "history.jsonl"
+# Of JAX. By default accelerators round the operands of float32 products, which torch does not.
+PLATFORMS = {
+    "cpu": {"JAX_PLATFORMS": "cpu"},
+    "gpu": {"JAX_PLATFORMS": "cuda,cpu", "JAX_DEFAULT_MATMUL_PRECISION": "float32"},
+    "tpu": {"JAX_PLATFORMS": "tpu,cpu", "JAX_DEFAULT_MATMUL_PRECISION": "float32"},
+}
 FLAGS = flags.FLAGS
 
 Results = dict[str, dict[str, Any]]  # an entry's name → Measurement.result
@@ -44,7 +52,7 @@ Results = dict[str, dict[str, Any]]  # an entry's name → Measurement.result
 def main(argv: list[str]) -> int:
     entries = registry.select(registry.ENTRIES, FLAGS.only)
     out = _checked(FLAGS.out) if FLAGS.out else None
-    os.environ["JAX_PLATFORMS"] = "cpu"  # before JAX is imported: the peers run there
+    os.environ |= PLATFORMS[FLAGS.device]  # before JAX is imported
     commit = cli.code_version()  # of what is measured, whatever changes meanwhile
     load_before = load()
     results = run(entries)
@@ -60,20 +68,24 @@ def main(argv: list[str]) -> int:
 
 def run(entries: Sequence[Entry]) -> Results:
     """Measure one after the other; a progress line tells how far it is."""
-    results = {}
-    with Progress("benchmarks", len(entries) * REPEATS, unit="repeats") as progress:
-        for number, entry in enumerate(entries):
-            results[entry.name] = _run_one(entry, progress, done=number * REPEATS)
+    groups = [list(group) for _, group in itertools.groupby(entries, key=lambda entry: entry.make_pair)]
+    results: Results = {}
+    done = 0
+    with Progress("benchmarks", sum(group[0].repeats for group in groups), unit="repeats") as progress:
+        for group in groups:
+            results |= _run_together(group, progress, done)
+            done += group[0].repeats
             gc.collect()  # networks hold cycles, and would stay in memory beside the next ones
     return results
 
 
 def show(results: Results) -> None:
     """Print the results as a table."""
-    columns = ["benchmark", "ours", "peer", "unit", "ratio", "min", "max", "goal", "holds"]
+    columns = ["benchmark", "ours", "peer", "unit", "ratio", "min", "max", "goal", "MFU", "holds"]
     rows = [
         [name, f"{r['ours']:.4g}", f"{r['peer']:.4g}", r["unit"], f"{r['ratio']:.3f}", f"{r['ratio_min']:.3f}",
-         f"{r['ratio_max']:.3f}", f"<= {r['goal']:g}", "yes" if r["holds"] else "NO"]
+         f"{r['ratio_max']:.3f}", "-" if r["goal"] is None else f"<= {r['goal']:.3g}",
+         f"{r['mfu']:.0%}" if "mfu" in r else "-", "yes" if r["holds"] else "NO"]
         for name, r in results.items()
     ]  # fmt: skip
     tables.print_table("Benchmarks: ratio is our time over the peer's", columns, rows)
@@ -82,7 +94,7 @@ def show(results: Results) -> None:
 def record(results: Results, commit: str, load_before: float) -> dict[str, Any]:
     """One line of the history."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    where = machine() | {"load_before": load_before}
+    where = machine() | {"device": FLAGS.device, "load_before": load_before}
     return {"date": now, "commit": commit, "machine": where, "versions": versions(), "results": results}
 
 
@@ -92,13 +104,35 @@ def append(history: Path, line: Mapping[str, Any]) -> None:
     write_atomically(history, lines + json.dumps(line) + "\n")
 
 
-def _run_one(entry: Entry, progress: Progress, done: int) -> dict[str, Any]:
-    """Set up and measure one entry, of whose predecessors `done` repeats were made."""
-    progress.update(done, {"setting up": entry.name})
-    pair = entry.make_pair()
+def _run_together(group: Sequence[Entry], progress: Progress, done: int) -> Results:
+    """Set up and measure the entries of one pair, before which `done` repeats were made."""
+    first = group[0]
+    progress.update(done, {"setting up": first.name})
+    pair = first.make_pair()
     made = itertools.count(done + 1)
-    measurement = measure(pair, after_repeat=lambda ratio: progress.update(next(made), {entry.name: ratio}))
-    return measurement.result(goal=entry.goal, unit=entry.unit, work=pair.work)
+    timings = measure(pair, repeats=first.repeats, min_seconds=first.min_seconds,
+                      after_repeat=lambda ratio: progress.update(next(made), {first.name: ratio}))  # fmt: skip
+    return {entry.name: _result(entry, pair, timings) for entry in group}
+
+
+def _result(entry: Entry, pair: Pair, timings: Timings) -> dict[str, Any]:
+    """What is kept of an entry, its pair's facts included."""
+    measured = timings.compare(entry.ours, entry.peer)
+    result = measured.result(goal=entry.goal, unit=entry.unit, work=pair.work) | dict(pair.facts)
+    if entry.dtype:
+        result |= _utilization(entry, pair.flops, measured)
+        result["holds"] &= result["mfu"] >= entry.mfu_goal
+    return result
+
+
+def _utilization(entry: Entry, flops: float, measured: Measurement) -> dict[str, float]:
+    """Model FLOPs utilization of both sides, over the peak that is measured now."""
+    from benchmarks import peak
+
+    per_second = peak.matmul_flops_per_second(entry.dtype)
+    ours, peer = (flops / (statistics.median(seconds) * per_second) for seconds in (measured.ours, measured.peer))
+    return {"model_flops": flops, "peak_flops_per_second": per_second, "mfu": ours, "peer_mfu": peer,
+            "mfu_goal": entry.mfu_goal}  # fmt: skip
 
 
 def _checked(out: str) -> Path:
@@ -111,6 +145,7 @@ def _checked(out: str) -> Path:
 
 if __name__ == "__main__":
     flags.DEFINE_string("only", "", "measure the benchmarks whose names begin so, such as train_step; all if empty")
+    flags.DEFINE_enum("device", "cpu", list(PLATFORMS), "what JAX computes on, and torch if it can")
     flags.DEFINE_string("out", None, "a JSON file to write the results to, in a folder that exists")
     flags.DEFINE_bool(
         "append", False, "add the results, with date, commit, machine and versions, to benchmarks/history.jsonl"

@@ -24,6 +24,14 @@ class Shape:
     max_positions: int
 
 
-GPT2_5M = Shape("gpt2", 8192, num_layers=4, d_model=256, num_heads=8, num_kv_heads=8, d_ff=1024, max_positions=512)
-LLAMA_7M = Shape("llama", 8192, num_layers=4, d_model=256, num_heads=8, num_kv_heads=2, d_ff=688, max_positions=512)
+GPT2_D256 = Shape("gpt2", 8192, num_layers=8, d_model=256, num_heads=8, num_kv_heads=8, d_ff=1024, max_positions=256)
+GPT2_D768 = Shape(
+    "gpt2", 32000, num_layers=12, d_model=768, num_heads=12, num_kv_heads=12, d_ff=3072, max_positions=512
+)
+# Two of the layers that a network of 1B parameters has.
+GPT2_D2048 = Shape(
+    "gpt2", 8192, num_layers=2, d_model=2048, num_heads=16, num_kv_heads=16, d_ff=8192, max_positions=512
+)
+LLAMA_D256 = Shape("llama", 8192, num_layers=4, d_model=256, num_heads=8, num_kv_heads=2, d_ff=688, max_positions=512)
+GPT2_45M = Shape("gpt2", 32000, num_layers=8, d_model=512, num_heads=8, num_kv_heads=8, d_ff=2048, max_positions=512)
 LLAMA_55M = Shape("llama", 32000, num_layers=8, d_model=512, num_heads=8, num_kv_heads=2, d_ff=1376, max_positions=512)

@@ -258,6 +258,7 @@ class RunConfig:
     max_failed_saves: int = 3  # checkpoints in a row that cannot be written, after which the run stops
     replay_step: int = 0  # a step to look at instead of training: what it computes from which rows; 0: train
     max_seconds: int = 0  # of training, compilation included, after which it saves and stops; 0: no limit
+    profile_steps: str = ""  # FIRST:LAST, such as 10:13: steps traced into profile/ (docs/performance.md); "": none
     stall_seconds: int = 60  # without progress, and 20 times the usual, after which stacks are shown; 0: never
     tensorboard: bool = True
 
@@ -268,6 +269,20 @@ class RunConfig:
                      "replay_step", "stall_seconds")  # fmt: skip
         bounds.check(self.execution, "config.run.execution", "be at least 1", "attention_blocks")
         self.mesh.validate()
+        _ = self.profiled_steps  # or it raises
+
+    @property
+    def profiled_steps(self) -> range:
+        """The steps of `profile_steps`, both ends included. Raises UserError where it is not two numbers in order."""
+        if not self.profile_steps:
+            return range(0)
+        first, _, last = self.profile_steps.partition(":")
+        if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+            raise UserError(
+                f"config.run.profile_steps = {self.profile_steps!r} is not FIRST:LAST: give the first and the last "
+                "step to trace, from 1 on, such as 10:13"
+            )
+        return range(int(first), int(last) + 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ config.json    the resolved config
 data.json      the data's manifest: tokenizer fingerprint, counts, checksums
 metrics.jsonl  one object a line, each with `step`
 tensorboard/   the same for TensorBoard
+profile/       a trace of some steps, where config.run.profile_steps asks for one
 checkpoints/   one folder a saved step (checkpoints.py)
 lock           held while a process trains in the folder (locks.py)
 """
@@ -39,6 +40,10 @@ class RunFolder:
     @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
+
+    @property
+    def profile(self) -> Path:
+        return self.path / "profile"
 
     @property
     def checkpoints(self) -> Path:

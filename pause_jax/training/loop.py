@@ -22,6 +22,7 @@ from pause_jax.runs import RunFolder
 from pause_jax.training import initialize
 from pause_jax.training.log import Counters, StepLog
 from pause_jax.training.optimizer import make_optimizer, make_schedule
+from pause_jax.training.profile import StepProfile
 from pause_jax.training.signals import StopSignals
 from pause_jax.training.stalls import StallWatch
 from pause_jax.training.step import State, make_examination, make_train_step, make_validation_step
@@ -63,13 +64,16 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))
         stop = exits.enter_context(StopSignals(run.max_seconds))
         watch = exits.enter_context(StallWatch(run.stall_seconds))
+        profile = exits.enter_context(StepProfile(run.profiled_steps, job.folder.profile))
         log = StepLog(every_step, at_flush, progress, counters, flops_per_step(config), _peak_flops(job.mesh),
                       run.max_skipped_steps)  # fmt: skip
         batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
         for step in range(start + 1, steps + 1):
-            with log.timed("data"):
-                batch = next(batches)
-            state, metrics = compiled.train_step(state, batch)
+            with profile.step(step):
+                with log.timed("data"):
+                    batch = next(batches)
+                state, metrics = compiled.train_step(state, batch)
+            profile.end(step, metrics)
             log.add(step, metrics)
             stopping = stop.agreed(step)
             last = step == steps or stopping

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from benchmarks.measure import WARM_UP_CALLS, Measurement, Pair, measure
+from benchmarks.measure import WARM_UP_CALLS, Measurement, Pair, Seconds, measure
 
 
 class Machine:
@@ -32,7 +32,7 @@ class Machine:
 def run(ours, peer, **arguments):
     machine = Machine()
     pair = Pair(machine.call("o", *ours), machine.call("p", *peer))
-    return measure(pair, clock=machine.clock, **arguments), machine.log
+    return measure(pair, clock=machine.clock, **arguments).compare(), machine.log
 
 
 def test_sides_take_turns_and_each_goes_first_as_often():
@@ -43,7 +43,8 @@ def test_sides_take_turns_and_each_goes_first_as_often():
 
 def test_a_peer_may_be_a_number_of_seconds():
     machine = Machine()
-    measurement = measure(Pair(machine.call("o", 2.0), 8.0), clock=machine.clock, repeats=2, min_seconds=3.0)
+    pair = Pair(machine.call("o", 2.0), 8.0)
+    measurement = measure(pair, clock=machine.clock, repeats=2, min_seconds=3.0).compare()
     assert measurement == Measurement(ours=(2.0, 2.0), peer=(8.0, 8.0), calls=2) and machine.log == "oo" + "oo" * 2
 
 
@@ -58,6 +59,33 @@ def test_a_repeat_is_long_enough_for_the_quicker_side():
     measurement, log = run([10.0, 0.25], [10.0, 1.0], repeats=2, min_seconds=0.6)
     assert log == "oopp" + "ooo" + "ppp" + "ppp" + "ooo"
     assert measurement == Measurement(ours=(0.25, 0.25), peer=(1.0, 1.0), calls=3)
+
+
+def test_without_a_least_time_nothing_is_warmed_up_and_each_is_called_once_a_repeat():
+    measurement, log = run([2.0, 3.0], [4.0], repeats=3, min_seconds=0.0)
+    assert log == "op" + "po" + "op"
+    assert measurement == Measurement(ours=(2.0, 3.0, 3.0), peer=(4.0,) * 3, calls=1)
+
+
+def test_more_sides_are_timed_in_the_same_turns_and_the_quickest_of_ours_counts():
+    machine = Machine()
+    others = {"ours_bfloat16": machine.call("b", 1.0, 1.0, 9.0), "peer_bfloat16": 7.0}
+    pair = Pair(machine.call("o", 2.0), machine.call("p", 4.0), others=others)
+    timings = measure(pair, clock=machine.clock, repeats=3, min_seconds=0.0)
+    assert machine.log == "opb" + "bpo" + "opb"
+    assert timings.compare() == Measurement((2.0,) * 3, (4.0,) * 3, calls=1)
+    assert timings.compare(("ours_bfloat16",), "peer_bfloat16") == Measurement((1.0, 1.0, 9.0), (7.0,) * 3, calls=1)
+    assert timings.compare(("ours", "ours_bfloat16")).ratios == [0.25, 0.25, 2.25]
+
+
+def test_a_call_may_tell_its_own_time():
+    machine = Machine()
+    pair = Pair(lambda: Seconds(0.5), machine.call("p", 4.0))
+    assert measure(pair, clock=machine.clock, repeats=2, min_seconds=0.0).compare().ratios == [0.125, 0.125]
+
+
+def test_without_a_goal_a_result_holds():
+    assert Measurement((9.0,), (1.0,), calls=1).result(goal=None, unit="s")["holds"] is True
 
 
 def test_repeats_are_paired_as_they_were_measured():

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 from absl import flags
 
+import benchmarks
 from benchmarks import machine, measure, registry
 from benchmarks import run as program
 from benchmarks.measure import Pair
@@ -30,7 +32,7 @@ def entry(name, goal=1.0):
 def quick(monkeypatch):
     """Entries that take no time: one whose goal always holds, one whose goal never does."""
     monkeypatch.setattr(registry, "ENTRIES", (entry("good/sum", goal=1e9), entry("bad/sum", goal=0.0)))
-    monkeypatch.setattr(program, "measure", lambda pair, **k: measure.measure(pair, min_seconds=1e-4, **k))
+    monkeypatch.setattr(program, "measure", lambda pair, **k: measure.measure(pair, **k | {"min_seconds": 1e-4}))
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
 
@@ -42,6 +44,7 @@ def start(monkeypatch):
         values = flags.FlagValues()
         flags.DEFINE_string("only", only, "", flag_values=values)
         flags.DEFINE_string("out", out, "", flag_values=values)
+        flags.DEFINE_enum("device", "cpu", ["cpu", "gpu", "tpu"], "", flag_values=values)
         flags.DEFINE_bool("append", append, "", flag_values=values)
         values(["program"])
         monkeypatch.setattr(program, "FLAGS", values)
@@ -54,7 +57,8 @@ def test_names_are_unique_and_units_are_seconds_of_something():
     names = [entry.name for entry in ENTRIES]
     assert len(set(names)) == len(names)
     assert {name.partition("/")[0] for name in names} >= {"train_step", "prefill", "decode", "batch"}
-    assert all(entry.unit.startswith("s/") and entry.goal > 0 for entry in ENTRIES)
+    assert all(entry.unit.startswith("s/") and (entry.goal is None or entry.goal > 0) for entry in ENTRIES)
+    assert all(entry.repeats >= 5 for entry in ENTRIES if entry.goal is not None)
 
 
 def test_only_is_the_beginning_of_names():
@@ -105,7 +109,36 @@ def test_history_gets_a_line_a_run(quick, start, tmp_path, monkeypatch):
     assert [list(line["results"]) for line in lines] == [["good/sum"], ["good/sum", "bad/sum"]]
     assert set(lines[0]) == {"date", "commit", "machine", "versions", "results"}
     assert lines[0]["date"].endswith("+00:00")
-    assert set(lines[0]["machine"]) == {"cpu", "cores", "memory_gib", "load_before"}
+    assert set(lines[0]["machine"]) == {"cpu", "cores", "memory_gib", "device", "load_before"}
+
+
+def test_entries_of_one_pair_are_one_measurement_with_facts_and_mfu(monkeypatch, start, tmp_path):
+    made = []
+
+    def make_pair():
+        made.append(None)
+        return Pair(lambda: measure.Seconds(2.0), lambda: measure.Seconds(4.0), flops=6e9, facts={"peer_is": "eager"},
+                    others={"ours_bfloat16": lambda: measure.Seconds(1.0)})  # fmt: skip
+
+    peak = types.ModuleType("benchmarks.peak")
+    peak.matmul_flops_per_second = {"float32": 5e9}.get
+    monkeypatch.setitem(sys.modules, "benchmarks.peak", peak)
+    monkeypatch.setattr(benchmarks, "peak", peak, raising=False)
+    common = {"unit": "s/step", "goal": 0.5, "make_pair": make_pair, "min_seconds": 0.0}
+    entries = (
+        Entry("step/float32", dtype="float32", mfu_goal=0.6, **common),
+        Entry("step/lazy", dtype="float32", mfu_goal=0.61, **common),
+        Entry("step/fastest", ours=("ours", "ours_bfloat16"), **common),
+    )
+    monkeypatch.setattr(registry, "ENTRIES", entries)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    assert start(out=str(tmp_path / "results.json")) == 1
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert len(made) == 1 and all(result["peer_is"] == "eager" for result in results.values())
+    float32, lazy, fastest = results.values()
+    assert (float32["ratio"], float32["mfu"], float32["peer_mfu"], float32["holds"]) == (0.5, 0.6, 0.3, True)
+    assert (lazy["mfu"], lazy["holds"]) == (0.6, False)
+    assert fastest["ratio"] == 0.25 and "mfu" not in fastest
 
 
 @pytest.mark.parametrize(("load", "said"), [(0.4, False), (0.6, True)])

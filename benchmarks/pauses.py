@@ -1,0 +1,85 @@
+"""What pauses cost by the clock, beside what the compiled programs say: both sides are ours.
+
+At equal length a training step with 10 % pauses (`trim`) is the step without, but for the look-up of pauses. A prefill
+of 512 tokens and 10 pauses reads 522 positions in place of 512: 1.02 times the matrix products. The facts are ratios of
+the compilers' figures (costs.py); tests/test_costs.py holds them to their bounds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from benchmarks import costs
+from benchmarks.measure import Call, Pair
+from pause_jax.config import Config, PauseConfig
+from pause_jax.distributed.mesh import make_mesh
+from pause_jax.inference.prefill import read
+from pause_jax.model import decoder
+from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.training import initialize
+from pause_jax.training.optimizer import make_optimizer
+
+MODEL = ModelConfig(vocab_size=8192, num_layers=4, d_model=256, num_heads=8, d_ff=1024, max_positions=1024)
+ROOM = 16  # positions of the cache for an answer: 512 and 522 are then both rounded up to 544
+RATE = 0.1  # pauses a text token
+
+
+def make_train_pair(model: ModelConfig = MODEL, batch_size: int = 8, length: int = 256) -> Pair:
+    """A step with pauses against one without; work is one step."""
+    paused = costs.train_config(model, batch_size, length, pauses=PauseConfig(n_pauses=1, rate=RATE))
+    standard = costs.train_config(model, batch_size, length)
+    compiled = [costs.lower_train_step(config).compile() for config in (paused, standard)]
+    ours, peer = (stepper(config, step) for config, step in zip((paused, standard), compiled, strict=True))
+    return Pair(ours, peer, facts=_ratios(*compiled))
+
+
+def make_prefill_pair(
+    model: ModelConfig = MODEL, batch_size: int = 8, prompt_length: int = 512, m_inf: int = 10
+) -> Pair:
+    """Prompts and `m_inf` pauses against the prompts alone, read by one model."""
+    params = jax.jit(lambda: decoder.init(model, 1, 0))()
+    prompts = np.random.default_rng(0).integers(0, model.vocab_size, (batch_size, prompt_length)).tolist()
+
+    def reader(m_inf: int) -> Call:
+        def prefill() -> None:
+            (reading,) = read(params, model, Execution(), 1, prompts, [m_inf], attention="causal", room=ROOM)
+            jax.block_until_ready((reading.logits_BxV, reading.cache))
+
+        return prefill
+
+    compiled = [costs.lower_prefill(model, batch_size, prompt_length, m, ROOM).compile() for m in (m_inf, 0)]
+    return Pair(reader(m_inf), reader(0), facts=_ratios(*compiled))
+
+
+def stepper(config: Config, train_step: jax.stages.Compiled) -> Call:
+    """Steps of `train_step` on one batch of random text, with pauses where the config has them."""
+    mesh = make_mesh(config.run.mesh, jax.devices()[:1])
+    state = initialize.initial_state(config, make_optimizer(config.optimizer), mesh)
+    batch = _batch(config)
+
+    def step() -> None:
+        nonlocal state
+        state, _ = jax.block_until_ready(train_step(state, batch))
+
+    return step
+
+
+def _batch(config: Config) -> dict[str, jax.Array]:
+    rng, shape = np.random.default_rng(0), (config.train.batch_size, config.length + 1)
+    rate = config.pauses.rate
+    is_pause = rng.random(shape) < rate / (1 + rate)
+    z = np.where(is_pause, config.model.vocab_size, rng.integers(0, config.model.vocab_size, shape)).astype(np.int32)
+    positions = np.broadcast_to(np.arange(config.length, dtype=np.int32), z[:, 1:].shape)
+    return jax.device_put({
+        "inputs": z[:, :-1], "targets": z[:, 1:], "loss_weights": (~is_pause[:, 1:]).astype(np.float32),
+        "positions": positions, "segment_ids": np.ones_like(positions),
+    })  # fmt: skip
+
+
+def _ratios(ours: jax.stages.Compiled, peer: jax.stages.Compiled) -> dict[str, float]:
+    """Each compiled figure of ours over the peer's."""
+    mine, theirs = (dataclasses.asdict(costs.costs(compiled)) for compiled in (ours, peer))
+    return {f"{name}_ratio": mine[name] / theirs[name] for name in mine}
