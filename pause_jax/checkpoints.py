@@ -13,6 +13,7 @@ import dataclasses
 import itertools
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,10 @@ class Checkpoints:
           UserError: the folder cannot be made, or what Orbax notes of a checkpoint is damaged.
         """
         self._folder = folder.absolute()
-        # Where a folder that is made in the background cannot be, Orbax's threads wait for it for a quarter of an hour.
-        background = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+        # Where a folder that is made in the background cannot be, Orbax's threads wait for it for five minutes.
+        saving = ocp.options.AsyncOptions(create_directories_asynchronously=False, barrier_sync_fn=_meet)
         self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True,
-                                                     async_options=background, cleanup_tmp_directories=True)  # fmt: skip
+                                                     cleanup_tmp_directories=True, async_options=saving)  # fmt: skip
         self._max_failed = max_failed_saves
         self._failed = 0  # saves in a row
         self._under_way: int | None = None  # the step being written
@@ -237,6 +238,15 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
     return items, meta
 
 
+def _meet(*, key: str, timeout_ms: int) -> None:
+    """Where Orbax's threads of all processes wait for each other; one that comes with an exception is let through.
+
+    The others will not come, as they wait for what it has failed to do: it would be told of after twenty minutes.
+    """
+    if sys.exc_info()[1] is None:
+        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
+
+
 def _beginning(error: Exception) -> str:
     """Of what Orbax or TensorStore say, which goes on for pages."""
     return str(error).split("\n")[0][:200]
@@ -244,8 +254,8 @@ def _beginning(error: Exception) -> str:
 
 def _free_name(folder: Path) -> Path:
     """STEP.damaged, or where that is taken STEP.1.damaged and so on."""
-    names = (folder.with_name(f"{folder.name}{more}.damaged") for more in ("", *(f".{k}" for k in itertools.count(1))))
-    return next(name for name in names if not name.exists())
+    numbers = itertools.chain([""], (f".{k}" for k in itertools.count(1)))
+    return next(name for k in numbers if not (name := folder.with_name(f"{folder.name}{k}.damaged")).exists())
 
 
 def with_shardings(shapes: Any, shardings: Any) -> Any:

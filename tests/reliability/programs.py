@@ -92,6 +92,11 @@ def last_step(folder: RunFolder) -> int:
     return max((record["step"] for record in read_jsonl(folder.metrics)), default=0)
 
 
+def is_saving(folder: RunFolder) -> bool:
+    """Or was, when it ended."""
+    return any(folder.checkpoints.glob("*.orbax-checkpoint-tmp*"))
+
+
 def params(folder: RunFolder) -> dict[str, np.ndarray]:
     """Of the newest checkpoint, by path."""
     import jax
