@@ -136,9 +136,18 @@ def load_config() -> Config:
 
 
 def workdir() -> Path:
-    """The value of `--workdir`. Raises UserError where it is missing."""
+    """The value of `--workdir`.
+
+    Raises:
+      UserError: it is missing, or no path of a file system (docs/reliability.md says why).
+    """
     if not FLAGS.workdir:
         raise UserError("--workdir is missing: give the run's folder, such as --workdir=runs/mine")
+    if "://" in FLAGS.workdir:  # as a path it would be a folder gs: here
+        raise UserError(
+            f"--workdir={FLAGS.workdir} is an address, and runs are written to file systems: mount the bucket "
+            "(gcsfuse, mount-s3) and give the path of the folder in it"
+        )
     return Path(FLAGS.workdir)
 
 

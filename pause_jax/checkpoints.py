@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
+from etils import epath
 
 from pause_jax import checksums
 from pause_jax.config import Config
@@ -52,8 +56,10 @@ class Checkpoints:
           UserError: the folder cannot be made, or what Orbax notes of a checkpoint is damaged.
         """
         self._folder = folder.absolute()
+        # Where a folder that is made in the background cannot be, Orbax's threads wait for it for five minutes.
+        saving = ocp.options.AsyncOptions(create_directories_asynchronously=False, barrier_sync_fn=_meet)
         self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True,
-                                                     cleanup_tmp_directories=True)  # fmt: skip
+                                                     cleanup_tmp_directories=True, async_options=saving)  # fmt: skip
         self._max_failed = max_failed_saves
         self._failed = 0  # saves in a row
         self._under_way: int | None = None  # the step being written
@@ -99,19 +105,22 @@ class Checkpoints:
     def restore_newest(self, abstract: State, up_to: int | None = None) -> Restored | None:
         """The newest readable checkpoint, laid out as `abstract` (shapes, dtypes, shardings); None when there is none.
 
-        Those beyond step `up_to` are left alone.
+        Of several processes all must be able to read it. Those beyond step `up_to` are left alone.
 
         Raises:
           UserError: there are checkpoints, now or when the run was last started, and none of them can be read.
         """
+        optimizer = {"opt_state": abstract["opt_state"], "step": abstract["step"]}
         steps = [step for step in self._manager.all_steps() if up_to is None or step <= up_to]
         for step in sorted(steps, reverse=True):
             try:
-                return self._restore(step, abstract)
-            except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
+                items, meta = _read(self._folder / str(step), {"params": abstract["params"], "optimizer": optimizer})
+            except processes.Failed as error:
                 logging.warning("checkpoint %s cannot be read (%s): trying the one before it",
-                                self._folder / str(step), _beginning(error))  # fmt: skip
+                                self._folder / str(step), error)  # fmt: skip
                 self._set_aside(step)
+            else:
+                return Restored({"params": items["params"], **items["optimizer"]}, meta)
         if damaged := sorted(folder.name for folder in self._folder.glob("*.damaged")):
             raise UserError(
                 f"none of the checkpoints in {self._folder} can be read; they are {', '.join(damaged)} now: restore "
@@ -150,27 +159,19 @@ class Checkpoints:
             count = f", and so could none of the {self._failed - 1} before it" if self._failed > 1 else ""
             raise RunStopped(f"{what}{count}: {_AFTER_FAILURE}") from error
         logging.warning("%s: training goes on, until %d saves in a row have failed", what, self._max_failed)
-        self._manager = self._open()  # the old one may still count the step, and half of it may fill the disk
-
-    def _restore(self, step: int, abstract: State) -> Restored:
-        optimizer = {"opt_state": abstract["opt_state"], "step": abstract["step"]}
-        items = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(abstract["params"]),
-                optimizer=ocp.args.StandardRestore(optimizer),
-                meta=ocp.args.JsonRestore(),
-            ),
-        )
-        recorded = items.meta.get("checksums", {})
-        for item in ("params", "optimizer"):
-            _verify(items[item], recorded.get(item))
-        return Restored({"params": items.params, **items.optimizer}, items.meta)
+        with contextlib.suppress(Exception):  # of a disk that is gone, which the next save will tell
+            self._manager = self._open()  # the old one may still count the step, and half of it may fill the disk
 
     def _set_aside(self, step: int) -> None:
-        if jax.process_index() == 0:
-            folder = self._folder / str(step)
-            folder.rename(folder.with_name(f"{step}.damaged"))
+        folder = self._folder / str(step)
+        if processes.index() == 0:
+            try:
+                folder.rename(_free_name(folder))
+            except OSError as error:
+                raise UserError(
+                    f"checkpoint {folder} cannot be read, nor be set aside ({error.strerror}): move it away"
+                ) from error
+        processes.agree({})  # or the others would still see it
         self._manager.reload()
 
 
@@ -201,16 +202,49 @@ def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.M
     """
     shardings = sharding.param_shardings(config.model, config.pauses.n_pauses, mesh)
     abstract = with_shardings(decoder.abstract_params(config.model, config.pauses.n_pauses), shardings)
-    with ocp.StandardCheckpointer() as checkpointer:
-        try:
-            params = checkpointer.restore(folder.absolute() / str(step) / "params", abstract)
-            meta = json.loads((folder / str(step) / "meta" / "metadata").read_text())
-            _verify(params, meta.get("checksums", {}).get("params"))
-            return params
-        except Exception as error:  # whatever a damaged file makes Orbax or TensorStore raise
-            raise UserError(
-                f"checkpoint {folder / str(step)} cannot be read ({_beginning(error)}): choose another step"
-            ) from None
+    try:
+        items, _ = _read(folder.absolute() / str(step), {"params": abstract})
+        return items["params"]
+    except processes.Failed as error:
+        raise UserError(f"checkpoint {folder / str(step)} cannot be read ({error}): choose another step") from None
+
+
+def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The items of a step, each laid out as `abstract` has it, and what was noted with them.
+
+    Raises:
+      processes.Failed: in all processes, where one cannot read them or its arrays are not what was saved.
+    """
+
+    def arrays_and_meta() -> tuple[dict[str, Any], dict[str, Any]]:
+        # Not by the manager: in there the others would wait for one that fails.
+        with contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
+            items = {
+                item: handler.restore(epath.Path(folder / item), args=ocp.args.StandardRestore(like))
+                for item, like in abstract.items()
+            }
+        return items, json.loads((folder / "meta" / "metadata").read_text())
+
+    items, meta = processes.together(arrays_and_meta)
+    sums = {item: checksums.of_arrays(arrays) for item, arrays in items.items()}  # which all processes compute
+
+    def verify() -> None:
+        recorded = meta.get("checksums", {})  # none in checkpoints of older versions
+        for item in sums.keys() & recorded.keys():
+            if differing := checksums.differing(sums[item], recorded[item]):
+                raise ValueError(f"{differing[0]} is not what was saved: its checksum differs")
+
+    processes.together(verify)  # of an array that lies on all of them, one may have a damaged copy
+    return items, meta
+
+
+def _meet(*, key: str, timeout_ms: int) -> None:
+    """Where Orbax's threads of all processes wait for each other; one that comes with an exception is let through.
+
+    The others will not come, as they wait for what it has failed to do: it would be told of after twenty minutes.
+    """
+    if sys.exc_info()[1] is None:
+        ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 def _beginning(error: Exception) -> str:
@@ -218,10 +252,10 @@ def _beginning(error: Exception) -> str:
     return str(error).split("\n")[0][:200]
 
 
-def _verify(arrays: Any, recorded: dict[str, int] | None) -> None:
-    """Raises ValueError where arrays differ from their checksums; checkpoints of older versions have none."""
-    if recorded is not None and (differing := checksums.differing(arrays, recorded)):
-        raise ValueError(f"{differing[0]} is not what was saved: its checksum differs")
+def _free_name(folder: Path) -> Path:
+    """STEP.damaged, or where that is taken STEP.1.damaged and so on."""
+    numbers = itertools.chain([""], (f".{k}" for k in itertools.count(1)))
+    return next(name for k in numbers if not (name := folder.with_name(f"{folder.name}{k}.damaged")).exists())
 
 
 def with_shardings(shapes: Any, shardings: Any) -> Any:

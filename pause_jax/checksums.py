@@ -29,9 +29,9 @@ def of_arrays(tree: Any) -> dict[str, int]:
     return {path: int(number) for path, number in jax.device_get(_sums(trees.flatten(tree))).items()}
 
 
-def differing(tree: Any, recorded: Mapping[str, int]) -> list[str]:
-    """Paths of the arrays whose checksum is not the recorded one, or that have none."""
-    return [path for path, number in of_arrays(tree).items() if recorded.get(path) != number]
+def differing(sums: Mapping[str, int], recorded: Mapping[str, int]) -> list[str]:
+    """Paths whose checksum is not the recorded one, or that have none recorded."""
+    return [path for path, number in sums.items() if recorded.get(path) != number]
 
 
 @jax.jit

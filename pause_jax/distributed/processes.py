@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from pause_jax.errors import PeerLost, RunStopped, UserError
 
@@ -37,6 +37,8 @@ EXIT_PEER_LOST = 4
 HEARTBEAT_SECONDS = 30  # without a sign of a process, after which it counts as lost
 AGREEMENT_SECONDS = 600  # for the slowest process to come to a point of agreement
 FAREWELL_SECONDS = 60  # for which process 0 waits until all have heard why the run ends
+
+T = TypeVar("T")
 
 _GONE = re.compile(r"Gloo \w+ failed|Connection (reset|closed) by peer|CoordinationService")
 
@@ -137,18 +139,52 @@ def agree(facts: Mapping[str, Any]) -> None:
     """
     if _group is None:
         return
-    name = f"agree/{next(_agreements)}"
     ours = {fact: json.dumps(value, sort_keys=True, default=str) for fact, value in facts.items()}
-    if _group.index > 0:
-        _group.put(f"{name}/{_group.index}", json.dumps(ours))
-        verdict = _await(f"{name}/verdict", 0, AGREEMENT_SECONDS + 60)
-    else:
-        deadline = time.monotonic() + AGREEMENT_SECONDS
-        theirs = {k: _await(f"{name}/{k}", k, deadline - time.monotonic()) for k in range(1, _group.size)}
-        verdict = _verdict(ours, {k: json.loads(facts) for k, facts in theirs.items()})
-        _group.put(f"{name}/verdict", verdict)
-    if verdict:
+
+    def judge(everyone: list[str]) -> str:
+        first, *others = map(json.loads, everyone)
+        return _verdict(first, dict(enumerate(others, 1)))
+
+    if verdict := _judged(json.dumps(ours), judge):
         raise UserError(verdict)
+
+
+class Failed(RuntimeError):
+    """What processes did together failed in one of them; one line says in which and why."""
+
+
+def together(do: Callable[[], T]) -> T:
+    """Do it in every process, without waiting for each other within; what came of it here, once all are done.
+
+    Raises:
+      Failed: in all processes, where any raised an exception.
+      UserError: another process has failed elsewhere, or did not come.
+    """
+    problem = ""
+    try:
+        done = do()
+    except Exception as error:
+        problem = str(error).split("\n")[0][:200] or type(error).__name__  # libraries go on for pages
+    if _group is not None:
+        problem = f"process {_group.index}: {problem}" if problem else ""
+        problem = _judged(problem, lambda problems: next(filter(None, problems), ""))
+    if problem:
+        raise Failed(problem)
+    return done
+
+
+def _judged(ours: str, judge: Callable[[list[str]], str]) -> str:
+    """What process 0 makes of the words of all processes, in all of them. Raises as `_await`."""
+    assert _group is not None
+    name = f"agree/{next(_agreements)}"
+    if _group.index > 0:
+        _group.put(f"{name}/{_group.index}", ours)
+        return _await(f"{name}/verdict", 0, AGREEMENT_SECONDS + 60)
+    deadline = time.monotonic() + AGREEMENT_SECONDS
+    theirs = [_await(f"{name}/{k}", k, deadline - time.monotonic()) for k in range(1, _group.size)]
+    verdict = judge([ours, *theirs])
+    _group.put(f"{name}/verdict", verdict)
+    return verdict
 
 
 def _verdict(ours: Mapping[str, str], theirs: Mapping[int, Mapping[str, str]]) -> str:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,30 @@ import numpy as np
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 from tests.distributed.process_groups import ROOT, free_port
+from tests.reliability.faulty_disks import FaultyDisk
 
 PROGRAM = Path(__file__).with_name("training_program.py")
 FULL = "PAUSE_JAX_RELIABILITY" in os.environ  # the file of the table: every fault as often as promised
 
 
 class Group:
-    """Running processes of one run; those that are left at the end are killed."""
+    """Running processes of one run; those that are left at the end are killed.
 
-    def __init__(self, folder: Path, steps: int, size: int = 1, **task: Any):
+    Process k has the faulty disk `disks[k]`, where there is one.
+    """
+
+    def __init__(
+        self, folder: Path, steps: int, size: int = 1, disks: Mapping[int, FaultyDisk] | None = None, **task: Any
+    ):
         text, address = json.dumps({"folder": str(folder), "steps": steps, **task}), f"localhost:{free_port()}"
         flags = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0"
         env = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "HEARTBEAT_SECONDS": "10"}
         self.folder = RunFolder(folder)
         self._errors = [tempfile.TemporaryFile("w+") for _ in range(size)]  # noqa: SIM115 - until they are collected
+        disks = disks or {}
         self.processes = [
-            subprocess.Popen([sys.executable, str(PROGRAM), address, str(size), str(k), text], env=env, cwd=ROOT,
+            subprocess.Popen([sys.executable, str(PROGRAM), address, str(size), str(k), text], cwd=ROOT,
+                             env=env | (disks[k].environment if k in disks else {}),
                              stdout=subprocess.DEVNULL, stderr=errors)
             for k, errors in enumerate(self._errors)
         ]  # fmt: skip
@@ -82,6 +90,11 @@ def last_step(folder: RunFolder) -> int:
     if not folder.metrics.is_file():
         return 0
     return max((record["step"] for record in read_jsonl(folder.metrics)), default=0)
+
+
+def is_saving(folder: RunFolder) -> bool:
+    """Or was, when it ended."""
+    return any(folder.checkpoints.glob("*.orbax-checkpoint-tmp*"))
 
 
 def params(folder: RunFolder) -> dict[str, np.ndarray]:

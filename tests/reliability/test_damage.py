@@ -1,13 +1,17 @@
 """Checkpoints that are damaged by hand, one kind after the other: each is seen, and the one before it goes on."""
 
+import errno
+import os
 import random
 import re
 import shutil
 
 import pytest
 
+from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
 from tests.reliability.programs import FULL, assert_same, note, run
+from tests.reliability.training_program import train
 
 STEPS = 12
 
@@ -31,6 +35,26 @@ def arrays(folder, step):
     """The files that hold the arrays, and their index."""
     files = [file for file in (folder.checkpoints / str(step)).rglob("*") if file.is_file()]
     return sorted(f for f in files if f.parent.name == "d" or f.name == "manifest.ocdbt")
+
+
+def test_a_step_that_is_damaged_twice_is_set_aside_twice(tmp_path, monkeypatch, caplog):
+    task = {"folder": str(tmp_path / "run"), "steps": 2, "run": {"checkpoint_every": 1}}
+    folder = RunFolder(tmp_path / "run")
+    for _ in range(3):
+        assert train(task) == "finished"
+        for file in arrays(folder, 2):
+            file.unlink()
+    assert {one.name for one in folder.checkpoints.glob("*.damaged")} == {"2.damaged", "2.1.damaged"}
+
+    def refuse(path, target):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(type(tmp_path), "rename", refuse)
+    with pytest.raises(
+        UserError, match=r"checkpoint \S+/2 cannot be read, nor be set aside \(Read-only file system\): move"
+    ):
+        train(task)
+    assert folder.saved_steps() == [1, 2]
 
 
 @pytest.mark.slow

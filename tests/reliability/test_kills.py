@@ -9,15 +9,11 @@ import time
 import pytest
 
 from pause_jax.runs import RunFolder
-from tests.reliability.programs import FULL, Group, assert_same, last_step, note, run
+from tests.reliability.programs import FULL, Group, assert_same, is_saving, last_step, note, run
 
 STEPS = {1: 500, 2: 160} if FULL else {1: 80, 2: 40}  # of a run of so many processes
 SAVES_EVERY = 4  # steps
 KILLS = {1: 32, 2: 8} if FULL else {1: 4, 2: 1}
-
-
-def is_saving(folder: RunFolder) -> bool:
-    return any(folder.checkpoints.glob("*.orbax-checkpoint-tmp*"))
 
 
 def kill_once(group: Group, how: str, chance: random.Random) -> int:
