@@ -156,9 +156,9 @@ def test_ten_pauses_after_a_prompt_of_512_cost_three_percent_at_most():
 def test_chunked_cross_entropy_holds_a_third_of_what_all_logits_take():
     """Vocabulary 32,000, length 2,048, batch 8: 2 GiB of logits, against 64 positions of each row at a time.
 
-    Layers are looped over and recomputed and heads are few: or what they keep would be the larger part of both.
+    Layers are looped over and recomputed, with one head: or what they keep would be the larger part of both.
     """
-    model = ModelConfig(vocab_size=32_000, num_layers=4, d_model=256, num_heads=2, d_ff=1024, max_positions=2048)
+    model = ModelConfig(vocab_size=32_000, num_layers=4, d_model=128, num_heads=1, d_ff=256, max_positions=2048)
     execution = Execution(scan_layers=True, remat="full")
     whole, chunked = (
         costs.costs(

@@ -67,9 +67,9 @@ def test_forward_flops_by_hand():
 
 @pytest.mark.parametrize("family", ["gpt", "llama"])
 def test_forward_flops_against_xla(family):
-    """One layer, unscanned, in one block. XLA's kernel computes the whole square of T² pairs, not half; and it counts norms, softmax,
-    activations and masks too, which we leave out: up to 3 % at this width (the smallest part of ours, the attention
-    scores, is 5 %)."""
+    """One layer, unscanned, attention in one block. XLA's kernel computes the whole square of T² pairs, not half; and
+    it counts norms, softmax, activations and masks too, which we leave out: up to 3 % at this width (the smallest part
+    of ours, the attention scores, is 5 %)."""
     config = SMALL if family == "gpt" else dataclasses.replace(LLAMA, head_dim=64)
     sizes = {"vocab_size": 512, "num_layers": 1, "d_model": 512, "num_heads": 8, "d_ff": 1024, "max_positions": 256}
     config = dataclasses.replace(config, **sizes)
