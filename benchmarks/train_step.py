@@ -64,8 +64,8 @@ def assert_steps_agree(ours: list[Given], peer: list[Given]) -> None:
     """Raises AssertionError where losses or gradient norms of the first steps differ."""
     (losses, norms), (peer_losses, peer_norms) = (np.array(side[:CHECKED_STEPS]).T for side in (ours, peer))
     np.testing.assert_allclose(losses, peer_losses, rtol=0, atol=LOSS_TOLERANCE, err_msg="losses of the first steps")
-    # against float64, torch's norm of 2M float32 numbers was 1e-4 off, ours 2e-8
-    assert_agree("gradient norms of the first steps", norms, peer_norms, tolerance=1e-3)
+    # against float64, torch's norm of 2M float32 numbers was 1e-4 off, ours 2e-8; of 117M the two are 1.4e-3 apart
+    assert_agree("gradient norms of the first steps", norms, peer_norms, tolerance=3e-3)
 
 
 class _Ours:

@@ -157,7 +157,7 @@ def test_the_quicker_of_eager_and_compiled_is_the_peer():
     assert peers.better(ours, quick, slow) == (quick, "torch eager")
     assert peers.better(ours, slow, broken) == (slow, "torch eager; torch.compile failed: RuntimeError")
     seconds, how = peers.better(ours, busy(1.0), broken)
-    assert seconds >= 1.0 and how == "torch eager, called once: more than 5 times our time"
+    assert seconds >= 1.0 and how == "torch eager, timed once: more than 5 times our time"
 
 
 def test_seconds_of_a_start_are_those_between_its_records():
