@@ -8,12 +8,11 @@ from typing import Any
 import jax
 
 from pause_jax.config import Config, DataConfig, MeshConfig, PauseConfig, RunConfig, TrainConfig
-from pause_jax.distributed import batches
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.inference.prefill import read
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
-from pause_jax.training import initialize, loop
+from pause_jax.training import aot, initialize
 from pause_jax.training.optimizer import make_optimizer
 
 
@@ -48,10 +47,7 @@ def train_config(model: ModelConfig, batch_size: int, length: int, *, pauses: Pa
 def lower_train_step(config: Config, num_devices: int = 1) -> jax.stages.Lowered:
     """The trainer's own step on the first devices of this machine."""
     mesh = make_mesh(config.run.mesh, jax.devices()[:num_devices])
-    train_step, _, _ = loop.jit_steps(config, mesh)
-    state = initialize.abstract_state(config, make_optimizer(config.optimizer), mesh)
-    batch = batches.abstract_batch(config.train.batch_size, config.length, finetuning=False, mesh=mesh)
-    return train_step.lower(state, batch)
+    return aot.lower(config, mesh, initialize.abstract_state(config, make_optimizer(config.optimizer), mesh))
 
 
 def lower_prefill(model: ModelConfig, batch_size: int, prompt_length: int, m_inf: int, room: int) -> jax.stages.Lowered:

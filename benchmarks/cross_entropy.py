@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from benchmarks import costs
 from benchmarks.measure import Pair
-from benchmarks.pauses import stepper
+from benchmarks.steps import stepper
 from pause_jax.model.config import ModelConfig
 
 MODEL = ModelConfig(vocab_size=32_000, num_layers=2, d_model=128, num_heads=2, d_ff=512, max_positions=2048)

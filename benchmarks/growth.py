@@ -12,20 +12,19 @@ vocabulary. It takes some minutes.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import gc
 import json
 import math
 import os
 import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from benchmarks.machine import load, machine, versions
+from benchmarks.machine import load, stamp
+from benchmarks.measure import seconds
 from launch import cli
 from pause_jax.errors import UserError
 from pause_jax.model.config import ModelConfig
@@ -68,10 +67,9 @@ def main(argv: list[str]) -> int:
     if not os.access(out.parent, os.W_OK):
         raise UserError(f"--out={FLAGS.out} cannot be written: give a name in a folder that exists")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    where = machine() | {"load_before": load()}
+    commit, load_before = cli.code_version(), load()
     curves = measure_curves(CURVES)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    record = {"date": now, "commit": cli.code_version(), "machine": where, "versions": versions(), "curves": curves}
+    record = stamp(commit, load_before=load_before) | {"curves": curves}
     write_atomically(out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     plot(curves, out.with_suffix(".png"))
     for name, curve in curves.items():
@@ -101,19 +99,16 @@ def measure_curves(curves: dict[str, tuple[int, ...]], steps: int = STEPS) -> di
 
 def measure_point(size: Size, steps: int) -> dict[str, float]:
     """Median seconds of a step and the bytes that it holds, and both a token."""
-    from benchmarks import costs, pauses
+    from benchmarks import costs
+    from benchmarks.steps import stepper
 
     config = costs.train_config(size.model, size.batch, size.length)
     compiled = costs.lower_train_step(config).compile()
-    step = pauses.stepper(config, compiled)
-    taken = []
-    for _ in range(steps + 2):
-        start = time.perf_counter()
-        step()
-        taken.append(time.perf_counter() - start)
-    seconds, held = statistics.median(taken[2:]), costs.costs(compiled).peak_bytes
+    step = stepper(config, compiled)
+    taken = statistics.median([seconds(step) for _ in range(steps + 2)][2:])
+    held = costs.costs(compiled).peak_bytes
     tokens = size.batch * size.length
-    return {"seconds": seconds, "bytes": held, "seconds_per_token": seconds / tokens, "bytes_per_token": held / tokens}
+    return {"seconds": taken, "bytes": held, "seconds_per_token": taken / tokens, "bytes_per_token": held / tokens}
 
 
 def fitted_exponent(xs: Sequence[float], ys: Sequence[float]) -> float:

@@ -1,7 +1,8 @@
-"""Where and with what a benchmark ran."""
+"""When, where and with what a benchmark ran."""
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -9,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow", "seqio", "torch", "transformers")
+
+
+def stamp(commit: str, **where: Any) -> dict[str, Any]:
+    """What results are kept with: `date` (UTC), `commit`, `machine` with what else is known of it, `versions`."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {"date": now, "commit": commit, "machine": machine() | where, "versions": versions()}
 
 
 def machine() -> dict[str, Any]:

@@ -109,21 +109,21 @@ def measure(
     if min_seconds:
         quickest = min(_warm_up(side, clock) for side in pair.sides.values() if not isinstance(side, float))
         calls = max(1, math.ceil(min_seconds / quickest)) if quickest > 0 else 1
-    seconds: dict[str, list[float]] = {name: [] for name in pair.sides}
+    taken: dict[str, list[float]] = {name: [] for name in pair.sides}
     for repeat in range(repeats):
         in_turn = list(pair.sides.items())
         for name, side in in_turn if repeat % 2 == 0 else reversed(in_turn):
-            seconds[name].append(_seconds(side, calls, clock))
-        after_repeat(seconds["ours"][-1] / seconds["peer"][-1])
-    return Timings({name: tuple(taken) for name, taken in seconds.items()}, calls)
+            taken[name].append(seconds(side, calls, clock))
+        after_repeat(taken["ours"][-1] / taken["peer"][-1])
+    return Timings({name: tuple(one) for name, one in taken.items()}, calls)
 
 
 def _warm_up(call: Call, clock: Callable[[], float]) -> float:
     """Seconds of the last of the warm-up calls."""
-    return [_seconds(call, 1, clock) for _ in range(WARM_UP_CALLS)][-1]
+    return [seconds(call, 1, clock) for _ in range(WARM_UP_CALLS)][-1]
 
 
-def _seconds(side: Side, calls: int, clock: Callable[[], float]) -> float:
+def seconds(side: Side, calls: int = 1, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds a call, over `calls` of them."""
     if isinstance(side, float):
         return side

@@ -9,16 +9,14 @@ The peer is the same step called again and again on one batch that lies on the d
 from __future__ import annotations
 
 import atexit
-import functools
 import json
 import shutil
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks import costs, start
-from benchmarks.measure import Call, Pair, Seconds
-from benchmarks.pauses import stepper
+from benchmarks.measure import Pair, Seconds, seconds
+from benchmarks.steps import stepper
 from experiments import quickstart
 from launch import train
 from pause_jax.config import from_config_dict
@@ -44,7 +42,7 @@ def make_pair(steps: int = STEPS, bare_steps: int = BARE_STEPS) -> Pair:
         reached += steps
         return Seconds(taken)
 
-    return Pair(ours, functools.partial(_bare, step, bare_steps))
+    return Pair(ours, lambda: Seconds(seconds(step, bare_steps)))
 
 
 def seconds_a_step(records: list[dict[str, float]]) -> float:
@@ -54,16 +52,9 @@ def seconds_a_step(records: list[dict[str, float]]) -> float:
     ...                 "checkpoint_seconds": 0.2}])
     0.6
     """
-    last, seconds = records[0]["step"], 0.0
+    last, total = records[0]["step"], 0.0
     for record in records[1:]:
         if "step_seconds" in record:
-            seconds += record["step_seconds"] * (record["step"] - last) + record.get("checkpoint_seconds", 0.0)
+            total += record["step_seconds"] * (record["step"] - last) + record.get("checkpoint_seconds", 0.0)
             last = record["step"]
-    return seconds / (last - records[0]["step"])
-
-
-def _bare(step: Call, bare_steps: int) -> Seconds:
-    begun = time.perf_counter()
-    for _ in range(bare_steps):
-        step()
-    return Seconds((time.perf_counter() - begun) / bare_steps)
+    return total / (last - records[0]["step"])

@@ -14,13 +14,11 @@ import numpy as np
 
 from benchmarks import costs
 from benchmarks.measure import Call, Pair
-from pause_jax.config import Config, PauseConfig
-from pause_jax.distributed.mesh import make_mesh
+from benchmarks.steps import stepper
+from pause_jax.config import PauseConfig
 from pause_jax.inference.prefill import read
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
-from pause_jax.training import initialize
-from pause_jax.training.optimizer import make_optimizer
 
 MODEL = ModelConfig(vocab_size=8192, num_layers=4, d_model=256, num_heads=8, d_ff=1024, max_positions=1024)
 ROOM = 16  # positions of the cache for an answer: 512 and 522 are then both rounded up to 544
@@ -52,31 +50,6 @@ def make_prefill_pair(
 
     compiled = [costs.lower_prefill(model, batch_size, prompt_length, m, ROOM).compile() for m in (m_inf, 0)]
     return Pair(reader(m_inf), reader(0), facts=_ratios(*compiled))
-
-
-def stepper(config: Config, train_step: jax.stages.Compiled) -> Call:
-    """Steps of `train_step` on one batch of random text, with pauses where the config has them."""
-    mesh = make_mesh(config.run.mesh, jax.devices()[:1])
-    state = initialize.initial_state(config, make_optimizer(config.optimizer), mesh)
-    batch = _batch(config)
-
-    def step() -> None:
-        nonlocal state
-        state, _ = jax.block_until_ready(train_step(state, batch))
-
-    return step
-
-
-def _batch(config: Config) -> dict[str, jax.Array]:
-    rng, shape = np.random.default_rng(0), (config.train.batch_size, config.length + 1)
-    rate = config.pauses.rate
-    is_pause = rng.random(shape) < rate / (1 + rate)
-    z = np.where(is_pause, config.model.vocab_size, rng.integers(0, config.model.vocab_size, shape)).astype(np.int32)
-    positions = np.broadcast_to(np.arange(config.length, dtype=np.int32), z[:, 1:].shape)
-    return jax.device_put({
-        "inputs": z[:, :-1], "targets": z[:, 1:], "loss_weights": (~is_pause[:, 1:]).astype(np.float32),
-        "positions": positions, "segment_ids": np.ones_like(positions),
-    })  # fmt: skip
 
 
 def _ratios(ours: jax.stages.Compiled, peer: jax.stages.Compiled) -> dict[str, float]:

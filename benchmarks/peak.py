@@ -6,14 +6,11 @@ b = b + 3 * c over arrays that no cache holds: two are read and one is written.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import torch
 
-from benchmarks.measure import Call, Pair
+from benchmarks.measure import Call, Pair, seconds
 from benchmarks.peers import prepare_torch, torch_device, torch_wait
 
 SECONDS = 0.5  # of calls, of which the best counts
@@ -62,12 +59,10 @@ def make_triad_pair() -> Pair:
     return Pair(ours, peer, work=3 * 4 * TRIAD / 1e9)
 
 
-def _best(call: Call, clock: Callable[[], float] = time.perf_counter) -> float:
+def _best(call: Call) -> float:
     """Seconds of the quickest of some calls; the first, which compiles, is left out."""
     call()
     taken: list[float] = []
     while sum(taken) < SECONDS:
-        start = clock()
-        call()
-        taken.append(clock() - start)
+        taken.append(seconds(call))
     return min(taken)

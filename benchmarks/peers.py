@@ -8,7 +8,6 @@ our own numbers mean something.
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ import torch
 import transformers
 
 from benchmarks.machine import usable_cores
-from benchmarks.measure import Call, Side
+from benchmarks.measure import Call, Side, seconds
 from benchmarks.shapes import Shape
 from pause_jax.interop import huggingface
 from pause_jax.model.config import ModelConfig
@@ -82,25 +81,19 @@ def better(ours: Call, eager: Call, compiled: Call) -> tuple[Side, str]:
     `compiled` compiles at its first call. Where eager is hopeless, it is its seconds of one call.
     """
     ours()  # compiles
-    hopeless = HOPELESS * _seconds(ours)
-    once = _seconds(eager)
+    hopeless = HOPELESS * seconds(ours)
+    once = seconds(eager)
     if once < LONG:  # much of it may have been the first call's own
-        once = _seconds(eager)
+        once = seconds(eager)
     if once > hopeless:
         return once, f"torch eager, timed once: more than {HOPELESS:g} times our time"
-    eager_seconds = min(_seconds(eager) for _ in range(2))
+    eager_seconds = min(seconds(eager) for _ in range(2))
     try:
         compiled()
-        compiled_seconds = min(_seconds(compiled) for _ in range(2))
+        compiled_seconds = min(seconds(compiled) for _ in range(2))
     except Exception as error:  # of any kind: no C++ compiler, an operation that it does not know
         return eager, f"torch eager; torch.compile failed: {type(error).__name__}"
     return (compiled, "torch.compile") if compiled_seconds < eager_seconds else (eager, "torch eager")
-
-
-def _seconds(call: Call) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def _hf(shape: Shape, vocab_size: int) -> Any:

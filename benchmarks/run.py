@@ -13,7 +13,6 @@ written. Peers want `pip install -r requirements-bench.txt`; a GPU's a torch tha
 
 from __future__ import annotations
 
-import datetime
 import gc
 import itertools
 import json
@@ -26,7 +25,7 @@ from typing import Any
 from absl import flags
 
 from benchmarks import registry
-from benchmarks.machine import load, machine, versions
+from benchmarks.machine import load, stamp
 from benchmarks.measure import Measurement, Pair, Timings, measure
 from benchmarks.registry import Entry
 from launch import cli
@@ -93,9 +92,7 @@ def show(results: Results) -> None:
 
 def record(results: Results, commit: str, load_before: float) -> dict[str, Any]:
     """One line of the history."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    where = machine() | {"device": FLAGS.device, "load_before": load_before}
-    return {"date": now, "commit": commit, "machine": where, "versions": versions(), "results": results}
+    return stamp(commit, device=FLAGS.device, load_before=load_before) | {"results": results}
 
 
 def append(history: Path, line: Mapping[str, Any]) -> None:

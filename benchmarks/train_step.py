@@ -18,6 +18,7 @@ from benchmarks import costs
 from benchmarks.measure import Call, Pair
 from benchmarks.peers import Twins, assert_agree, better, make_twins, torch_device
 from benchmarks.shapes import Shape
+from benchmarks.steps import batch
 from pause_jax.config import MeshConfig, OptimizerConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.training import loop
@@ -135,8 +136,4 @@ def _batch(ids_BxL: np.ndarray) -> Batch:
     targets_BxL = np.pad(ids_BxL[:, 1:], ((0, 0), (0, 1)))
     weights_BxL = np.ones(ids_BxL.shape, np.float32)
     weights_BxL[:, -1] = 0
-    positions_BxL = np.broadcast_to(np.arange(ids_BxL.shape[1], dtype=np.int32), ids_BxL.shape)
-    return jax.device_put({
-        "inputs": ids_BxL, "targets": targets_BxL, "loss_weights": weights_BxL, "positions": positions_BxL,
-        "segment_ids": np.ones_like(ids_BxL),
-    })  # fmt: skip
+    return batch(ids_BxL, targets_BxL, weights_BxL)

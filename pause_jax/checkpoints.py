@@ -26,7 +26,7 @@ from etils import epath
 from pause_jax import checksums
 from pause_jax.config import Config
 from pause_jax.distributed import processes, sharding
-from pause_jax.errors import RunStopped, UserError
+from pause_jax.errors import RunStopped, UserError, beginning
 from pause_jax.model import decoder
 from pause_jax.runs import RunFolder
 from pause_jax.training.step import State
@@ -67,7 +67,7 @@ class Checkpoints:
             self._manager = self._open()
         except Exception as error:  # whatever a damaged _CHECKPOINT_METADATA makes it raise
             raise UserError(
-                f"the checkpoints in {self._folder} cannot be listed ({_beginning(error)}): move the one whose "
+                f"the checkpoints in {self._folder} cannot be listed ({beginning(error)}): move the one whose "
                 "_CHECKPOINT_METADATA is damaged away, or give another --workdir"
             ) from error
 
@@ -245,11 +245,6 @@ def _meet(*, key: str, timeout_ms: int) -> None:
     """
     if sys.exc_info()[1] is None:
         ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
-
-
-def _beginning(error: Exception) -> str:
-    """Of what Orbax or TensorStore say, which goes on for pages."""
-    return str(error).split("\n")[0][:200]
 
 
 def _free_name(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake of the user's."""
+"""The one exception that stands for a mistake of the user's, others that end a run, and what libraries' say first."""
 
 _LONGEST = 1000  # characters of a sentence: a path may be as long as the user likes
 
@@ -24,3 +24,8 @@ class RunStopped(RuntimeError):
 
 class PeerLost(RuntimeError):
     """Another process of this run is gone, so this one cannot go on; one sentence says what is known of it."""
+
+
+def beginning(error: Exception) -> str:
+    """What a library says first: some go on for pages. Empty where it says nothing."""
+    return str(error).split("\n")[0][:200]

@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TypeVar
 
-from pause_jax.errors import PeerLost, RunStopped, UserError
+from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
 
 EXIT_START_FAILED = 2  # a mistake in the command: the address, or how many processes there are
 EXIT_PEER_LOST = 4
@@ -164,7 +164,7 @@ def together(do: Callable[[], T]) -> T:
     try:
         done = do()
     except Exception as error:
-        problem = str(error).split("\n")[0][:200] or type(error).__name__  # libraries go on for pages
+        problem = beginning(error) or type(error).__name__
     if _group is not None:
         problem = f"process {_group.index}: {problem}" if problem else ""
         problem = _judged(problem, lambda problems: next(filter(None, problems), ""))

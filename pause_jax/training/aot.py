@@ -43,7 +43,7 @@ def judge(config: Config, topology: Topology) -> dict[str, Any]:
         held, program = _compile(config, mesh, state)
         found = None if program is None else hlo.collectives(program)
     else:
-        _lower(config, mesh, state).compile(_PARTITION_ONLY)
+        lower(config, mesh, state).compile(_PARTITION_ONLY)
         held = estimates.formula_bytes(config, share, _bytes(state), _bytes(state["params"])) | {"by": "formula"}
         found = estimates.formula_collectives(config, share, _along_axes(mesh))
     line = None
@@ -80,7 +80,8 @@ def _along_axes(mesh: jax.sharding.Mesh) -> dict[str, tuple[int, ...]]:
     return {axis: tuple(along.ravel().tolist()) for axis, along in axes.items()}
 
 
-def _lower(config: Config, mesh: jax.sharding.Mesh, state: Any) -> jax.stages.Lowered:
+def lower(config: Config, mesh: jax.sharding.Mesh, state: Any) -> jax.stages.Lowered:
+    """The trainer's own step on `mesh`, of a state (`initialize.abstract_state`) and a batch that are not there."""
     train_step, _, _ = loop.jit_steps(config, mesh)
     return train_step.lower(
         state, batches.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), mesh)
@@ -90,7 +91,7 @@ def _lower(config: Config, mesh: jax.sharding.Mesh, state: Any) -> jax.stages.Lo
 def _compile(config: Config, mesh: jax.sharding.Mesh, state: Any) -> tuple[dict[str, Any], str | None]:
     """(bytes of one device, the program's HLO), without a program where the chip's memory does not hold it."""
     try:
-        compiled = _lower(config, mesh, state).compile()
+        compiled = lower(config, mesh, state).compile()
     except jax.errors.JaxRuntimeError as error:
         return {"total": _wanted(error), "by": "compiled"}, None
     memory = compiled.memory_analysis()

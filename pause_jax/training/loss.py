@@ -38,8 +38,7 @@ def cross_entropy_sum(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT:
         losses_N, _ = _losses(head, _rows(hidden), targets)
         return total + jnp.sum(losses_N * weights.ravel()), None
 
-    targets_BxT = jnp.where(weights_BxT > 0, targets_BxT, 0)
-    total, _ = _over_chunks(add, jnp.zeros((), jnp.float32), (hidden_BxTxD, targets_BxT, weights_BxT), chunk)
+    total, _ = _over_chunks(add, jnp.zeros((), jnp.float32), hidden_BxTxD, targets_BxT, weights_BxT, chunk)
     return total
 
 
@@ -58,8 +57,7 @@ def _forward(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT: jax.Arra
         return total, (by_hidden_NxD.reshape(hidden.shape), losses_N.reshape(targets.shape))
 
     zero = (jnp.zeros((), jnp.float32), jnp.zeros(head.shape, jnp.float32))
-    targets_BxT = jnp.where(weights_BxT > 0, targets_BxT, 0)
-    (loss, by_head), (by_hidden, losses) = _over_chunks(add, zero, (hidden_BxTxD, targets_BxT, weights_BxT), chunk)
+    (loss, by_head), (by_hidden, losses) = _over_chunks(add, zero, hidden_BxTxD, targets_BxT, weights_BxT, chunk)
     return loss, (by_hidden, by_head.astype(head_VxD.dtype), losses)
 
 
@@ -87,12 +85,13 @@ def _rows(x_BxCxX: jax.Array) -> jax.Array:
     return x_BxCxX.reshape(-1, x_BxCxX.shape[-1])
 
 
-def _over_chunks(add: Callable[..., tuple[Any, Any]], total: Any, arrays_BxTx: tuple[jax.Array, ...],
-                 chunk: int) -> tuple[Any, Any]:  # fmt: skip
+def _over_chunks(add: Callable[..., tuple[Any, Any]], total: Any, hidden_BxTxD: jax.Array, targets_BxT: jax.Array,
+                 weights_BxT: jax.Array, chunk: int) -> tuple[Any, Any]:  # fmt: skip
     """`add(total, *chunk of each array)` → (total, parts), chunk after chunk: the last total, and the parts joined."""
-    batch, length = arrays_BxTx[0].shape[:2]
+    arrays = hidden_BxTxD, jnp.where(weights_BxT > 0, targets_BxT, 0), weights_BxT
+    batch, length = targets_BxT.shape
     if not 0 < chunk < length:
-        return add(total, *arrays_BxTx)
+        return add(total, *arrays)
     padding = -length % chunk
 
     def split(x: jax.Array) -> jax.Array:
@@ -102,5 +101,5 @@ def _over_chunks(add: Callable[..., tuple[Any, Any]], total: Any, arrays_BxTx: t
     def join(x: jax.Array) -> jax.Array:
         return jnp.moveaxis(x, 0, 1).reshape(batch, -1, *x.shape[3:])[:, :length]
 
-    total, parts = jax.lax.scan(lambda total, one: add(total, *one), total, tuple(map(split, arrays_BxTx)))
+    total, parts = jax.lax.scan(lambda total, one: add(total, *one), total, tuple(map(split, arrays)))
     return total, jax.tree.map(join, parts)
