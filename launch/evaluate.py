@@ -233,7 +233,8 @@ def counter(progress: Progress, found: int) -> Callable[[str], Callable[[int, in
 def rows(run: RestoredRun, examples: TaskExamples, m_inf: int, outcome: Outcome, model: str) -> list[Result]:
     """A row for each metric."""
     config, finetune = run.config, run.config.finetune
-    pretraining, text_tokens, model_flops = history(run.folder, run.step)
+    stages, text_tokens, model_flops = history(run.folder, run.step)
+    pretraining = stages[-1][0] if stages else None
     has_more = max(finetune.m_ft) > 0
     finetuned = "pause" if has_more and finetune.placement != "filler" else "std"
     common: dict[str, Any] = {
@@ -256,22 +257,23 @@ def rows(run: RestoredRun, examples: TaskExamples, m_inf: int, outcome: Outcome,
         "n_pauses": config.pauses.n_pauses,
         "attention": run.attention,
         "steps": run.step,
+        "pretrain_steps": "|".join(str(steps) for _, steps in stages) or "0",
     }
     suffix = "_predicted_history" if examples.render else ""
     return [Result(metric=name + suffix, value=float(value), **common) for name, value in outcome.metrics.items()]
 
 
-def history(folder: RunFolder, step: int) -> tuple[Config | None, int, float]:
-    """The config of the run's pretraining stage (None: it had none), text tokens and model FLOPs of all stages."""
+def history(folder: RunFolder, step: int) -> tuple[list[tuple[Config, int]], int, float]:
+    """Config and steps of each stage of pretraining, the first first; text tokens and model FLOPs of all stages."""
     config = folder.config()
-    pretraining: Config | None = None
+    pretraining: list[tuple[Config, int]] = []
     text_tokens, model_flops = 0, 0.0
     if config.init_from:
         from pause_jax import checkpoints
 
         pretraining, text_tokens, model_flops = history(*checkpoints.locate(config.init_from))
     if not config.finetune.task:
-        pretraining = config
+        pretraining.append((config, step))
     record = next((r for r in read_jsonl(folder.metrics) if r["step"] == step), None)
     if record is None:
         raise UserError(f"{folder.metrics} has no record of step {step}: what its training cost is not known")

@@ -34,6 +34,7 @@ class Arm:
     n_pauses: int
     attention: str
     steps: int
+    pretrain_steps: str
 
     @classmethod
     def of(cls, row: Result) -> Arm:
@@ -124,6 +125,8 @@ class Panel:
             parts.insert(0, "standard pretraining" if arm.pretrain == "std" else "no pretraining")
         if len({other.steps for other in arms}) > 1:
             parts.append(f"{arm.steps:,} steps")
+        if len({other.pretrain_steps for other in arms if other.pretrain == arm.pretrain}) > 1:
+            parts.append(f"{arm.pretrain_steps.replace('|', ' + ')} steps of pretraining")
         if len({other.attention for other in arms}) > 1:
             parts.append(f"attention {arm.attention}")
         if len({other.policy for other in arms if other.pretrain == "pause"}) > 1 and arm.pretrain == "pause":

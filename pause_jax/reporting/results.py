@@ -43,6 +43,7 @@ class Result:
     n_pauses: int  # distinct ones
     attention: str  # over prompt and pauses
     steps: int  # of the last stage
+    pretrain_steps: str  # of each stage of pretraining, the first first: "2000", "2000|100"; "0" for none
 
     def key(self) -> tuple[Any, ...]:
         """What tells this row from others: everything that is not an outcome."""

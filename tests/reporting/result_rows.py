@@ -20,6 +20,7 @@ def row(**fields: Any) -> Result:
         "placement": "append" if paused else "none", "task": "recall_8", "metric": "accuracy", "value": 50.0, "seed": 0,
         "text_tokens": 1000, "model_flops": 1e12, "checkpoint": "run/checkpoints/10", "split": "test",
         "n_examples": 100, "inference_flops": 1e6, "policy": "none", "n_pauses": 1, "attention": "causal", "steps": 10,
+        "pretrain_steps": "0" if fields.get("pretrain") == "none" else "100",
     }  # fmt: skip
     return Result(**(plain | fields))
 

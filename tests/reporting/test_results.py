@@ -16,7 +16,7 @@ ROW = Result(
     model="130m", pretrain="pause", pretrain_rate=0.1, finetune="std", m_ft="0|10", m_inf=10, placement="append",
     task="gsm8k", metric="accuracy", value=7.5, seed=3, text_tokens=200_000_000_000, model_flops=1.5e21,
     checkpoint="ft/checkpoints/10", split="test", n_examples=1319, inference_flops=2.5e9, policy="uniform_trim",
-    n_pauses=1, attention="causal", steps=10,
+    n_pauses=1, attention="causal", steps=10, pretrain_steps="190735",
 )  # fmt: skip
 
 
@@ -24,7 +24,8 @@ def test_the_columns_are_those_of_the_design():
     """Others read the file by these names, in this order."""
     wanted = (
         "model,pretrain,pretrain_rate,finetune,m_ft,m_inf,placement,task,metric,value,seed,text_tokens,model_flops,"
-        "checkpoint,split,n_examples,inference_flops,policy,n_pauses,attention,steps"
+        "checkpoint,split,n_examples,inference_flops,policy,n_pauses,attention,steps,"
+        "pretrain_steps"
     )
     assert ",".join(COLUMNS) == wanted
 
