@@ -66,7 +66,7 @@ def write(path, change):
         (lambda text: text.replace(",7.5,", ",good,"), "line 2, column value: 'good' is not a number"),
         (lambda text: text.replace(",1319,", ",1.5,"), "line 2, column n_examples: '1.5' is not a whole number"),
         (lambda text: text.replace(",std,", ",both,"), "line 2, column finetune: 'both' is none of std, pause, none"),
-        (lambda text: text + "130m,pause\n", "line 3, has 2 fields, but there are 21 columns"),
+        (lambda text: text + "130m,pause\n", "line 3, has 2 fields, but there are 22 columns"),
     ],
 )
 def test_damaged_files_are_named_and_left_as_they_are(tmp_path, change, sentence):
