@@ -298,6 +298,8 @@ def _part() -> None:
 def _tell(why: str) -> None:
     """Let the others know of this process's failure; process 0, with which the service ends, waits until they do."""
     assert _group is not None
+    # With process 0 the service ends, and JAX aborts whoever is still there: not before this one ended as it means to.
+    _on_abort(lambda: time.sleep(FAREWELL_SECONDS))
     with contextlib.suppress(Exception):  # of a service that is gone, there is no one to tell
         _group.put("failure", f"process {_group.index}: {' '.join(why.split())[:2000]}")
         _group.put(f"heard/{_group.index}", "")
