@@ -37,6 +37,7 @@ EXIT_PEER_LOST = 4
 HEARTBEAT_SECONDS = 30  # without a sign of a process, after which it counts as lost
 AGREEMENT_SECONDS = 600  # for the slowest process to come to a point of agreement
 FAREWELL_SECONDS = 60  # for which process 0 waits until all have heard why the run ends
+ENDING_SECONDS = 10  # from having told or heard of a failure to the end
 
 T = TypeVar("T")
 
@@ -298,14 +299,20 @@ def _part() -> None:
 def _tell(why: str) -> None:
     """Let the others know of this process's failure; process 0, with which the service ends, waits until they do."""
     assert _group is not None
-    # With process 0 the service ends, and JAX aborts whoever is still there: not before this one ended as it means to.
-    _on_abort(lambda: time.sleep(FAREWELL_SECONDS))
+    if _group.index > 0:  # process 0 ends once all have heard, with it the service, and JAX aborts who is still there
+        _on_abort(_end_later)
     with contextlib.suppress(Exception):  # of a service that is gone, there is no one to tell
         _group.put("failure", f"process {_group.index}: {' '.join(why.split())[:2000]}")
         _group.put(f"heard/{_group.index}", "")
         deadline = time.monotonic() + FAREWELL_SECONDS
         for k in range(1, _group.size) if _group.index == 0 else ():
             _group.get(f"heard/{k}", max(deadline - time.monotonic(), 0.001))
+
+
+def _end_later() -> None:
+    """Leave this process, which is about to end with its own sentence and code, the time for it."""
+    time.sleep(ENDING_SECONDS)
+    _end(EXIT_PEER_LOST, _lost("JAX aborted; its own message is above"))
 
 
 def _why_not_met(address: Address, timeout: int) -> str:

@@ -112,5 +112,8 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     ARGUMENTS, sys.argv[1:] = sys.argv[1:], []
+    if "SECONDS_TO_LEAVE" in os.environ and ARGUMENTS[2] != "0":
+        tell = processes._tell
+        processes._tell = lambda why: tell(why) or time.sleep(float(os.environ["SECONDS_TO_LEAVE"]))
     processes.HEARTBEAT_SECONDS = int(os.environ.get("HEARTBEAT_SECONDS", processes.HEARTBEAT_SECONDS))
     cli.run(main)

@@ -155,7 +155,10 @@ def train(folder, family="gpt", steps=20, **more):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    """Folders of runs of 20 steps: gpt_N and llama_N on N processes, N_on_M moved at step 10, "stopped" and gone on."""
+    """Folders of runs of 20 steps: gpt_N and llama_N on N processes, N_on_M moved at step 10, "stopped" and gone on.
+
+    Each action compiles anew in each process, which is what takes the time: llama is not trained on 4.
+    """
     root = tmp_path_factory.mktemp("runs")
 
     def start(size, *actions):
@@ -176,8 +179,8 @@ def runs(tmp_path_factory) -> Path:
     stopped_at = RunFolder(root / "stopped").saved_steps()[-1]
     assert 6 <= stopped_at < 20
     start(1, *straight(1), *moved(2, to=1))
-    start(4, *straight(4), *moved(2, to=4))
-    start(2, *moved(1, to=2), *moved(4, to=2), train(root / "stopped"))
+    start(4, train(root / "gpt_4"), *moved(2, to=4))
+    start(2, *moved(1, to=2), train(root / "stopped"))
     return root
 
 
@@ -188,11 +191,11 @@ def losses(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["gpt", "llama"])
-def test_one_two_and_four_processes_train_alike(runs, family):
+@pytest.mark.parametrize(("family", "sizes"), [("gpt", (2, 4)), ("llama", (2,))])
+def test_one_two_and_four_processes_train_alike(runs, family, sizes):
     reference = losses(runs / f"{family}_1")
     assert reference[-1] < 0.8 * reference[0]
-    for size in (2, 4):
+    for size in sizes:
         ratio = losses(runs / f"{family}_{size}") / reference
         assert abs(ratio[0] - 1) < 1e-6 and np.abs(ratio - 1).max() < 1e-4, (size, ratio)
         if family == "llama":
@@ -200,7 +203,7 @@ def test_one_two_and_four_processes_train_alike(runs, family):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["2_on_1", "2_on_4", "1_on_2", "4_on_2"])
+@pytest.mark.parametrize("name", ["2_on_1", "2_on_4", "1_on_2"])
 def test_a_checkpoint_goes_on_on_another_number_of_processes(runs, name):
     ratio = losses(runs / name) / losses(runs / "gpt_1")
     assert np.abs(ratio - 1).max() < 1e-4
@@ -236,6 +239,13 @@ def test_a_mistake_in_one_process_ends_all(who):
     ended = run_group(2, {"fail": fail}, {"agree": [{}, {}]})
     assert_all_end_with(ended, 2, r"there is no file on this machine")
     assert ended[1 - who].sentence == f"error: process {who}: {fail[who]}"
+
+
+@pytest.mark.slow
+def test_one_that_is_slow_to_end_says_why_all_the_same():
+    """Process 0 is gone by then, and JAX aborts the other."""
+    ended = run_group(2, {"fail": ["there is no file", None]}, {"agree": [{}, {}]}, SECONDS_TO_LEAVE="3")
+    assert_all_end_with(ended, 2, r"there is no file")
 
 
 def train_commands(folder, *of_second, size=2, module=("-m", "launch.train")):
