@@ -1,20 +1,21 @@
 """From a sweep's config to the graph of its jobs. Nothing is run or written here.
 
-A sweep's config has up to three stages:
+A sweep's config has up to four stages:
 
     pretrain   config: a training config; axes                      one run a point; left out: no pretraining
-    finetune   config: a training config; axes                      one run a point for each pretraining run
-    evaluate   tasks, m_inf, split, limit, batch_size               of each run of the last stage that trains
+    uptrain    config; axes; keep_pretrained                        each pretraining run goes on, one run a point
+    finetune   config; axes                                         one run a point for each run of the stages before
+    evaluate   tasks, m_inf, splits, limit, batch_size              of each run of the last stage that trains
 
-`axes` is a tuple of (field, values); the points are all combinations. A field is a config field such as
-"pauses.rate"; a tuple of fields with tuples of values moves several together. A finetuning run has the model, the seed
-and the vocabulary of the pretraining run it starts from.
+and besides `sizes`, which names shapes of the model, and how it is executed (pause_jax/sweeps/execution.py). A stage
+that trains may leave points out by `only` and `skip`; pause_jax/sweeps/points.py says what axes and filters are. A run
+has the model, the size, the seed and the vocabulary of the run it starts from. Finetuning starts from the runs that
+were uptrained, and from those that were not, unless uptrain.keep_pretrained is False.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import itertools
 import json
@@ -25,9 +26,25 @@ from typing import Any, Literal
 from pause_jax import config as configs
 from pause_jax.config import Config
 from pause_jax.errors import UserError
+from pause_jax.sweeps import budget
+from pause_jax.sweeps import points as pts
+from pause_jax.sweeps.points import Point
 
-Point = tuple[tuple[str, Any], ...]  # (field, value), one a field
-STAGES = ("pretrain", "finetune", "evaluate")
+Training = Literal["pretrain", "uptrain", "finetune"]
+TRAINING: tuple[Training, ...] = ("pretrain", "uptrain", "finetune")
+STAGES = (*TRAINING, "evaluate")
+EXECUTION = ("executor", "slurm", "gke", "resources")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One that trains."""
+
+    config: Mapping[str, Any]
+    points: list[Point]
+    only: list[pts.Filter]
+    skip: list[pts.Filter]
+    keep_pretrained: bool = True  # of uptrain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +53,7 @@ class Evaluation:
 
     tasks: tuple[str, ...] = ()  # empty: the run's own
     m_inf: tuple[int, ...] = (0,)
-    split: str = "test"
+    splits: tuple[str, ...] = ("test",)
     limit: int = 0  # examples of each task; 0: all
     batch_size: int = 256
 
@@ -46,38 +63,50 @@ class Job:
     """A run to train, or an evaluation of one."""
 
     name: str  # of its folder or file: what it varies, and its identity
-    kind: Literal["pretrain", "finetune", "evaluate"]
+    kind: Literal["pretrain", "uptrain", "finetune", "evaluate"]
     needs: str  # the job before it; "" for none
     config: Config  # of the run that is trained or evaluated, resolved
     evaluation: Evaluation | None = None  # of kind evaluate
+    size: str = ""  # of the model, where the sweep names sizes
+    point: Point = ()  # of a run: what it varies, the runs before it included
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Stages that are left out are None."""
+    """What a config says."""
 
-    pretrain: tuple[Mapping[str, Any], list[Point]] | None
-    finetune: tuple[Mapping[str, Any], list[Point]] | None
+    stages: Mapping[Training, Stage]  # those that are not left out
     evaluate: Evaluation | None
+    sizes: pts.Sizes
+    execution: Mapping[str, Any]  # how it is run: no part of what it is
 
     def base(self) -> dict[str, Any]:
         """What makes it this sweep: the stages' configs, but not the points, of which there may be more later."""
-        stages = {name: getattr(self, name) for name in ("pretrain", "finetune")}
-        return {name: stage[0] for name, stage in stages.items() if stage is not None}
+        return {name: stage.config for name, stage in self.stages.items()}
 
 
 def parse(values: Mapping[str, Any]) -> Sweep:
     """A sweep from its config as nested dicts.
 
     Raises:
-      UserError: an unknown stage or setting, an axis that names no config field, a stage without its config.
+      UserError: an unknown stage or setting, an axis that names no config field, a filter of what no axis has, a stage
+        without its config.
     """
-    if unknown := sorted(set(values) - set(STAGES)):
+    if unknown := sorted(set(values) - {*STAGES, *EXECUTION, "sizes"}):
         raise UserError(f"config.{unknown[0]} is no stage of a sweep: there are {', '.join(STAGES)}")
-    sweep = Sweep(_stage(values, "pretrain"), _stage(values, "finetune"), _evaluation(values.get("evaluate")))
-    if sweep.pretrain is None and sweep.finetune is None:
+    sizes = pts.check_sizes(values.get("sizes") or {})
+    stages: dict[Training, Stage] = {}
+    before: list[Point] = []
+    for name in TRAINING:
+        if values.get(name):
+            stages[name] = _stage(values[name], f"config.{name}", sizes, before)
+            before += stages[name].points
+    if not stages:
         raise UserError("the sweep trains nothing: give config.pretrain or config.finetune")
-    return sweep
+    if "uptrain" in stages and "pretrain" not in stages:
+        raise UserError("config.uptrain continues the runs of config.pretrain, and there is none: give it")
+    execution = {name: values[name] for name in EXECUTION if name in values}
+    return Sweep(stages, _evaluation(values.get("evaluate")), sizes, execution)
 
 
 def make_jobs(sweep: Sweep, runs: Path, resolve: Callable[[Config], Config]) -> list[Job]:
@@ -88,26 +117,23 @@ def make_jobs(sweep: Sweep, runs: Path, resolve: Callable[[Config], Config]) -> 
       resolve: fills in what a config leaves to the tokenizer.
 
     Raises:
-      UserError: a point whose config cannot be.
+      UserError: a point whose config cannot be, or filters that leave none.
     """
-    jobs: dict[str, Job] = {}
-    pretrained: list[Job | None] = [None]
-    if sweep.pretrain is not None:
-        base, points = sweep.pretrain
-        pretrained = [_training("pretrain", None, base, point, runs, resolve) for point in points]
-    trained = [job for job in pretrained if job is not None]
-    if sweep.finetune is not None:
-        base, points = sweep.finetune
-        trained = [
-            _training("finetune", before, base, point, runs, resolve) for before in pretrained for point in points
-        ]
-    for job in [*(job for job in pretrained if job is not None), *trained]:
-        jobs[job.name] = job
-        if sweep.evaluate is not None and job in trained:
-            asked = _evaluating(job, sweep.evaluate)
-            jobs[asked.name] = asked
-    order = {"pretrain": 0, "finetune": 1, "evaluate": 2}
-    return sorted(jobs.values(), key=lambda job: order[job.kind])
+    jobs: list[Job] = []
+    last: list[Job] = []  # those that the next stage starts from, and at the end those that are evaluated
+    for kind, stage in sweep.stages.items():
+        made = []
+        for before in last or [None]:
+            for point in stage.points:
+                if pts.is_kept(point, before.point if before else (), stage.only, stage.skip):
+                    made.append(_training(kind, before, stage, point, sweep.sizes, runs, resolve))
+        if not made:
+            raise UserError(f"config.{kind}: its filters (only, skip) leave no point")
+        jobs += made
+        last = [*(last if kind == "uptrain" and stage.keep_pretrained else []), *made]
+    if sweep.evaluate is not None:
+        jobs += [_evaluating(job, sweep.evaluate) for job in last]
+    return list({job.name: job for job in jobs}.values())
 
 
 def flops(job: Job) -> float:
@@ -124,31 +150,21 @@ def flops(job: Job) -> float:
     return sum(examples * counts.forward_flops(config.model, length + m) for m in asked.m_inf)
 
 
-def _stage(values: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], list[Point]] | None:
-    stage = values.get(name)
-    if not stage:
-        return None
-    if unknown := sorted(set(stage) - {"config", "axes"}):
-        raise UserError(f"config.{name}.{unknown[0]} is no setting of a stage: it has config and axes")
-    if "config" not in stage:
-        raise UserError(f"config.{name}.config is missing: give the training config of the stage")
-    fields = configs.flatten(configs.to_dict(Config()))
-    axes: list[list[Point]] = []
-    for number, axis in enumerate(stage.get("axes", ())):
-        where = f"config.{name}.axes[{number}]"
-        if not isinstance(axis, (list, tuple)) or len(axis) != 2 or not isinstance(axis[1], (list, tuple)):
-            raise UserError(f"{where} is {axis!r}, but must be (field, (value, value, …))")
-        names = (axis[0],) if isinstance(axis[0], str) else tuple(axis[0])
-        rows = [(value,) for value in axis[1]] if isinstance(axis[0], str) else axis[1]
-        for field in names:
-            if field not in fields:
-                close = difflib.get_close_matches(str(field), fields, n=1)
-                hint = f": did you mean {close[0]!r}?" if close else ""
-                raise UserError(f"{where}: {field!r} is no config field{hint}")
-        if not rows or any(not isinstance(row, (list, tuple)) or len(row) != len(names) for row in rows):
-            raise UserError(f"{where} must have a point at least, each of {len(names)} value(s): {', '.join(names)}")
-        axes.append([tuple(zip(names, row, strict=True)) for row in rows])
-    return stage["config"], [tuple(itertools.chain(*point)) for point in itertools.product(*axes)]
+def _stage(values: Mapping[str, Any], where: str, sizes: pts.Sizes, before: list[Point]) -> Stage:
+    settings = ["config", "axes", "only", "skip", *(["keep_pretrained"] if where.endswith(".uptrain") else [])]
+    if unknown := sorted(set(values) - set(settings)):
+        raise UserError(f"{where}.{unknown[0]} is no setting of a stage: it has {', '.join(settings)}")
+    if "config" not in values:
+        raise UserError(f"{where}.config is missing: give the training config of the stage")
+    axes = pts.parse_axes(values.get("axes", ()), sizes, f"{where}.axes")
+    single = list(itertools.chain(*axes))
+    only, skip = (
+        pts.parse_filters(values.get(name, ()), single, before, f"{where}.{name}") for name in ("only", "skip")
+    )
+    keep = values.get("keep_pretrained", True)
+    if not isinstance(keep, bool):
+        raise UserError(f"{where}.keep_pretrained is {keep!r}, but must be True or False")
+    return Stage(values["config"], pts.combined(axes), only, skip, keep)
 
 
 def _evaluation(values: Mapping[str, Any] | None) -> Evaluation | None:
@@ -159,35 +175,42 @@ def _evaluation(values: Mapping[str, Any] | None) -> Evaluation | None:
         raise UserError(f"config.evaluate.{unknown[0]} is no setting: it has {', '.join(known)}")
     settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     made = Evaluation(**settings)
+    if not isinstance(made.splits, tuple) or not made.splits or not all(isinstance(s, str) for s in made.splits):
+        raise UserError(f"config.evaluate.splits is {made.splits!r}, but must be names such as ('validation', 'test')")
     if not isinstance(made.m_inf, tuple) or not all(type(m) is int and m >= 0 for m in made.m_inf) or not made.m_inf:
         raise UserError(f"config.evaluate.m_inf is {made.m_inf!r}, but must be numbers of pauses such as (0, 10)")
     return made
 
 
 def _training(
-    kind: Literal["pretrain", "finetune"],
+    kind: Training,
     before: Job | None,
-    base: Mapping[str, Any],
+    stage: Stage,
     point: Point,
+    sizes: pts.Sizes,
     runs: Path,
     resolve: Callable[[Config], Config],
 ) -> Job:
-    values = _with(base, [])
+    values = _with(stage.config, [])
     if before is not None:
         before_values = configs.to_dict(before.config)
         values = {**values, "model": before_values["model"], "seed": before_values["seed"]}
         values["data"] = {**values["data"], "vocabulary": before_values["data"]["vocabulary"]}
         values["init_from"] = str((runs / before.name).absolute())
-    values = _with(values, point)
+    values = _with(values, pts.fields_of(point, sizes))
     try:
         config = resolve(configs.from_config_dict(values))
+        if allowed := dict(point).get("budget"):
+            steps = budget.steps_of(allowed, config, before.config.train.steps if before else None)
+            config = resolve(configs.from_config_dict(_with(values, [("train.steps", steps)])))
     except UserError as error:
-        raise UserError(f"config.{kind}, point {_label(point) or 'without axes'}: {error}") from None
+        raise UserError(f"config.{kind}, point {pts.label(point) or 'without axes'}: {error}") from None
     inherited = before.name if before is not None else ""
     content = configs.to_dict(config) | {"run": None, "init_from": inherited or config.init_from}
-    label = _label(point)
-    parts = [kind, *([_label_of(before)] if before is not None else []), label, _fingerprint(content)]
-    return Job("-".join(part for part in parts if part), kind, inherited, config)
+    whole = (*(before.point if before else ()), *point)
+    name = "-".join(filter(None, [kind, _label_of(before) if before else "", pts.label(point), _fingerprint(content)]))
+    size = dict(point).get("size", before.size if before else "")
+    return Job(name, kind, inherited, config, size=size, point=whole)
 
 
 def _evaluating(job: Job, evaluation: Evaluation) -> Job:
@@ -197,7 +220,7 @@ def _evaluating(job: Job, evaluation: Evaluation) -> Job:
     if not all(tasks):
         raise UserError("config.evaluate.tasks is empty, and the sweep finetunes on none: name the tasks")
     content = {"run": job.name, **dataclasses.asdict(asked), "batch_size": 0}
-    return Job(f"evaluate-{job.name}-{_fingerprint(content)}", "evaluate", job.name, job.config, asked)
+    return Job(f"evaluate-{job.name}-{_fingerprint(content)}", "evaluate", job.name, job.config, asked, job.size)
 
 
 def _with(values: Mapping[str, Any], point: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -207,16 +230,6 @@ def _with(values: Mapping[str, Any], point: Iterable[tuple[str, Any]]) -> dict[s
         section, *rest = field.split(".", 1)
         copy[section] = _with(copy[section], [(rest[0], value)]) if rest else value
     return copy
-
-
-def _label(point: Point) -> str:
-    """`rate0.1-seed3`: the last names of the fields and their values, as they may stand in a file's name."""
-
-    def text(value: Any) -> str:
-        items = value if isinstance(value, (list, tuple)) else [value]
-        return "+".join("".join(c if c.isalnum() or c in "._-" else "_" for c in str(item)) for item in items)
-
-    return "-".join(f"{field.split('.')[-1]}{text(value)}" for field, value in point)
 
 
 def _label_of(job: Job) -> str:

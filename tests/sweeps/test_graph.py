@@ -106,7 +106,7 @@ def test_cost():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"pretrian": {}}, r"config\.pretrian is no stage of a sweep: there are pretrain, finetune, evaluate"),
+        ({"pretrian": {}}, r"config\.pretrian is no stage of a sweep: there are pretrain, uptrain, finetune"),
         ({"pretrain": None, "finetune": None}, "the sweep trains nothing"),
         ({"pretrain": {"axes": ()}}, r"config\.pretrain\.config is missing"),
         ({"pretrain": {"config": PRETRAIN, "grid": ()}}, r"config\.pretrain\.grid is no setting of a stage"),
