@@ -90,17 +90,19 @@ def diagnose(run_or_checkpoint: str, task: str, m_inf: int, *, split: str = "tes
     first = evaluation.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=count)
     filler = downstream.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
     words = tokenizer.load(vocabulary)
-    tokens = [words.encode(reference)[0] for reference in first.references]
+    tokens = [[*words.encode(reference), words.eos_id][0] for reference in first.references]
     with Progress(f"diagnose {run.folder.path.name}", 3 * count, unit="examples") as progress:
         flips = find_flips(run, whole, first, m_inf, filler, progress)
         measured = measure(
             run.params, config, read_context(config, first.prompts, m_inf, filler=filler), tokens,
-            done=lambda number: progress.update(2 * count + number, {"layers": ""}),
+            done=lambda number: progress.update(2 * count + number, {"now": "layer by layer"}),
         )  # fmt: skip
     return Findings(
         checkpoint=f"{run.folder.path.name}/checkpoints/{run.step}", task=task, split=split, m_inf=m_inf,
         placement=config.finetune.placement, attention=run.attention, flips=flips, measured=measured,
-        positions=position_names(config.finetune.placement, m_inf), first_tokens=[words.decode([t]) for t in tokens],
+        vocab_size=config.model.vocab_size,
+        positions=position_names(config.finetune.placement, m_inf),
+        first_tokens=[words.decode([t]) for t in tokens],
     )  # fmt: skip
 
 
@@ -117,8 +119,9 @@ def find_flips(
     if any(i not in kept[m].records for m in m_infs for i in whole.ids):
         kept = evaluate.prediction_files(run, first, m_infs)
         done = evaluate.counter(progress, sum(len(file.records) for file in kept.values()))
-        outcomes = evaluator.evaluate(run, first, m_infs, tokenizer=tokenizer.load(run.config.data.vocabulary),
-                                      filler=filler, batch_size=BATCH_SIZE, kept=kept, done=done(first.name))  # fmt: skip
+        words = tokenizer.load(run.config.data.vocabulary)
+        outcomes = evaluator.evaluate(run, first, m_infs, tokenizer=words, filler=filler, batch_size=BATCH_SIZE,
+                                      kept=kept, done=done(first.name))  # fmt: skip
         return flips.compare(*(outcome.predictions for outcome in outcomes))
     return flips.compare(*([kept[m].records[i] for i in whole.ids] for m in m_infs))
 

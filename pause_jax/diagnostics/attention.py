@@ -1,6 +1,6 @@
 """How much attention goes to pauses and comes from them, as shares of each head's whole.
 
-Letters: B rows, H heads, T query positions, S key positions.
+Letters: B rows, H heads, T query positions, S key positions, M pauses.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ def shares(attention_BxHxTxS: Any, is_pause_BxT: Any, is_prompt_BxT: Any) -> dic
         "pauses_to_prompt": jnp.einsum("bht,bt->bh", given_prompt_BxHxT, pause) / pauses_B,
         "received_by_a_pause": jnp.einsum("bht,bt->bh", given_pauses_BxHxT, pause + prompt) / pauses_B,
     }
+
+
+def answer_to_each(attention_BxHxTxS: Any, pauses_BxM: Any) -> jax.Array:
+    """The answer position's attention to each pause by its number [B, H, M]: what `answer_to_pauses` is the sum of."""
+    answer_BxHxS = jnp.asarray(attention_BxHxTxS)[:, :, -1]
+    return jnp.take_along_axis(answer_BxHxS, jnp.asarray(pauses_BxM)[:, None], axis=-1)
 
 
 def even_attention(may_attend_BxTxS: jax.Array) -> jax.Array:

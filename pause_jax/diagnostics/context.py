@@ -31,16 +31,25 @@ class Context:
         return (self.segments_BxC > 0) & ~self.is_pause_BxC
 
     @property
+    def pauses_BxM(self) -> np.ndarray:
+        """Indices of each row's pauses, int32."""
+        return _indices(self.is_pause_BxC)
+
+    @property
     def looked_at_BxL(self) -> np.ndarray:
         """Indices of each row's pauses and of its last prompt token, in the order in which they are read."""
         last_prompt_B = np.max(np.where(self.is_prompt_BxC, np.arange(self.ids_BxC.shape[1])[None], 0), axis=1)
-        wanted_BxC = self.is_pause_BxC | (np.arange(self.ids_BxC.shape[1])[None] == last_prompt_B[:, None])
-        return np.nonzero(wanted_BxC)[1].reshape(len(wanted_BxC), -1).astype(np.int32)
+        return _indices(self.is_pause_BxC | (np.arange(self.ids_BxC.shape[1])[None] == last_prompt_B[:, None]))
 
     def rows(self, part: Sequence[int]) -> Context:
         """The rows of these numbers."""
         arrays = (self.ids_BxC, self.positions_BxC, self.segments_BxC, self.is_pause_BxC)
         return Context(*(array[list(part)] for array in arrays), self.bidirectional)
+
+
+def _indices(chosen_BxC: np.ndarray) -> np.ndarray:
+    """Of what is chosen, as much in each row as in the others."""
+    return np.nonzero(chosen_BxC)[1].reshape(len(chosen_BxC), -1).astype(np.int32)
 
 
 def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *, filler: int = 0) -> Context:

@@ -28,12 +28,16 @@ class Findings:
     attention: str  # over prompt and pauses
     flips: Flips
     measured: Measured
+    vocab_size: int  # text tokens among which a rank is
     positions: Sequence[str]  # where the lens looks, in order
     first_tokens: Sequence[str]  # of the measured examples' targets, as text
 
 
 def write_tables(findings: Findings, folder: Path) -> None:
-    """flips.csv, attention.csv and lens.csv; layers and heads are numbered from 1, layer 0 is before the first."""
+    """flips.csv, attention.csv, attention_by_pause.csv and lens.csv.
+
+    Layers, heads and pauses are numbered from 1; layer 0 is what the first layer reads.
+    """
     _write(folder / "flips.csv", ["id", "change", "prompt", "target", "without_pauses", "with_pauses"], [
         [f.id, change(f.to_right), f.prompt, f.target, f.without_pauses, f.with_pauses] for f in findings.flips.flips
     ])  # fmt: skip
@@ -43,6 +47,12 @@ def write_tables(findings: Findings, folder: Path) -> None:
         for name, values_NxH in measured.attention_NxH.items()
         for layer, of_heads in enumerate(values_NxH.tolist())
         for head, value in enumerate(of_heads)
+    ])  # fmt: skip
+    _write(folder / "attention_by_pause.csv", ["layer", "head", "pause", "value"], [
+        [layer + 1, head + 1, pause + 1, f"{value:.6f}"]
+        for layer, of_heads in enumerate(measured.to_each_NxHxM.tolist())
+        for head, of_pauses in enumerate(of_heads)
+        for pause, value in enumerate(of_pauses)
     ])  # fmt: skip
     lens = (measured.log_p_N1xL, measured.rank_N1xL, measured.first_N1xL)
     _write(folder / "lens.csv", ["layer", "position", "mean_log_p", "mean_rank", "share_first"], [

@@ -14,6 +14,7 @@ from pause_jax.diagnostics.plots import plot_attention, plot_lens
 from pause_jax.reporting.html_page import STYLE
 from pause_jax.runs import write_atomically
 
+NOTHING = '<span class="soft">nothing</span>'  # where an answer is empty
 SHOWN_FLIPS = 20  # on the page; flips.csv has all
 PROMPT_CHARACTERS = 400  # of a longer prompt the end is shown, which is next to the pauses
 
@@ -21,7 +22,9 @@ LENS = (
     "At the last prompt token and at each pause, the residual stream after each layer (layer 0: what the first layer "
     "reads) goes through the final norm and the head as if that layer were the last: the log-probability, and the rank "
     "among all text tokens, of the first token of the right answer; means over the examples. Only the output at the "
-    "answer position, in the last layer, is ever used as an answer."
+    "answer position, in the last layer, is ever used as an answer. Where no prompt token sees a pause (pauses "
+    "appended, attention causal or prefix_only), the last layer at the last prompt token is the prediction without "
+    "pauses."
 )
 ATTENTION = (
     "Attention weights after the softmax, of the rows that end where the answer begins: padding left out, means over "
@@ -64,15 +67,15 @@ def summary(findings: Findings) -> list[str]:
     percent = [f"{100 * count / flips.examples:.1f} %" for count in right]
     answered, prompt = findings.positions.index(_last_read(findings)), findings.positions.index("prompt")
     first, log_p = measured.first_N1xL[-1], measured.log_p_N1xL[-1]
-    lens = [f"{100 * first[i]:.0f} % (mean log p {log_p[i]:.2f} nats)" for i in (prompt, answered)]
+    lens = [f"{100 * first[i]:.0f} % of the examples (mean log p {log_p[i]:.2f})" for i in (prompt, answered)]
     shares = measured.attention_NxH["answer_to_pauses"]
     layer, head = divmod(int(shares.argmax()), shares.shape[1])
     return [
         f"Right without pauses: {percent[0]} of {flips.examples:,} examples, with {findings.m_inf}: {percent[1]}. "
         f"Wrong to right: {flips.to_right:,}; right to wrong: {flips.to_wrong:,}; exact two-sided sign test: "
         f"p = {flips.p_value:.2g}.",
-        f"In the last layer the right first token is the likeliest at the last prompt token in {lens[0]} of the "
-        f"examples, at {_last_read(findings)} in {lens[1]}.",
+        f"In the last layer the right first token is the likeliest at the last prompt token in {lens[0]}, "
+        f"at {_last_read(findings)} in {lens[1]}.",
         f"Of the answer position's attention pauses get {shares.mean():.2f}, mean over layers and heads "
         f"(if even: {measured.even['answer_to_pauses']:.2f}); most in layer {layer + 1}, head {head + 1}: "
         f"{shares.max():.2f}.",
@@ -106,7 +109,7 @@ def _table(flips: Sequence[Flip]) -> str:
         prompt = flip.prompt if len(flip.prompt) <= PROMPT_CHARACTERS else f"… {flip.prompt[-PROMPT_CHARACTERS:]}"
         values = [change(flip.to_right), prompt, flip.target, flip.without_pauses, flip.with_pauses]
         cells = (
-            f'<td data-name="{column}"><span>{escape(value)}</span></td>'
+            f'<td data-name="{column}"><span>{escape(value) or NOTHING}</span></td>'
             for column, value in zip(columns, values, strict=True)
         )
         body += f"<tr>{''.join(cells)}</tr>"
@@ -137,7 +140,7 @@ def _attention(findings: Findings, picture: Path) -> str:
     )
     return (
         f"<section>\n<h2>Attention to and from pauses</h2>\n<p>{escape(summary(findings)[2])}</p>\n"
-        f"{_picture('Layers upwards, heads to the right (attention.csv)', picture)}"
+        f"{_picture('Layers upwards (attention.csv, attention_by_pause.csv)', picture)}"
         f'<p class="soft">{escape(ATTENTION)}</p>\n<ul class="soft">{items}</ul>\n</section>\n'
     )
 

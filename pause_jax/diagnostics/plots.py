@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,29 +18,34 @@ NAMES_AT_MOST = 16  # along an axis
 
 
 def plot_attention(findings: Findings, out: Path) -> None:
-    """Layers × heads: what goes to pauses from the answer position and from pauses, and what a pause receives."""
+    """Layers × heads: what goes to pauses, from the answer position and from pauses; layers × pauses: to which."""
     measured = findings.measured
-    maps = {
-        "answer_to_pauses": "from the answer position to pauses",
-        "pauses_to_pauses": "from pauses to pauses",
-        "received_by_a_pause": "received by a pause from all positions",
-    }
-    layers, heads = measured.attention_NxH["answer_to_pauses"].shape
-    figure, all_axes = _new(len(maps), rows=layers)
-    for axes, (name, title) in zip(all_axes, maps.items(), strict=True):
-        values = measured.attention_NxH[name]
-        most = 1.0 if name != "received_by_a_pause" else max(1.0, float(values.max()))
-        _draw(figure, axes, values, low=0.0, high=most)
-        _name_axes(axes, range(1, layers + 1), [str(h) for h in range(1, heads + 1)], "head")
+    layers, heads, pauses = measured.to_each_NxHxM.shape
+    figure, (answer, among, each) = _new(3, rows=layers)
+    for axes, name, title in (
+        (answer, "answer_to_pauses", "from the answer position to pauses"),
+        (among, "pauses_to_pauses", "from pauses to pauses"),
+    ):
+        _draw(figure, axes, measured.attention_NxH[name], low=0.0, high=1.0)
+        _name_axes(axes, range(1, layers + 1), _numbers(heads), "head")
         axes.set_title(f"{title} (if even: {measured.even[name]:.2f})", fontsize=10)
+    by_pause_NxM = measured.to_each_NxHxM.mean(axis=1)
+    _draw(figure, each, by_pause_NxM, low=0.0, high=float(by_pause_NxM.max()))
+    _name_axes(each, range(1, layers + 1), _numbers(pauses), "pause")
+    even = measured.even["answer_to_pauses"] / pauses
+    each.set_title(f"from the answer position to each pause,\nmean over heads (if even: {even:.3f})", fontsize=10)
     _save(figure, out)
 
 
 def plot_lens(findings: Findings, out: Path) -> None:
-    """Layers × positions: how likely the right answer's first token is, and how often it is the likeliest."""
+    """Layers × positions: how likely the right answer's first token is, and how often it is the likeliest.
+
+    Log-probabilities below those of a guess among all text tokens have its colour.
+    """
     measured = findings.measured
+    guess = -math.log(findings.vocab_size)
     maps = {
-        "mean log p of the right first token (nats)": (measured.log_p_N1xL, float(measured.log_p_N1xL.min()), 0.0),
+        "mean log p of the right first token (nats)": (measured.log_p_N1xL, max(guess, measured.log_p_N1xL.min()), 0.0),
         "share of examples where it is the likeliest": (measured.first_N1xL, 0.0, 1.0),
     }
     layers = len(measured.log_p_N1xL)
@@ -47,9 +53,13 @@ def plot_lens(findings: Findings, out: Path) -> None:
     short = [name.removeprefix("pause ") for name in findings.positions]
     for axes, (title, (values, low, high)) in zip(all_axes, maps.items(), strict=True):
         _draw(figure, axes, values, low=low, high=high)
-        _name_axes(axes, range(layers), short, "last prompt token, and pauses by number")
+        _name_axes(axes, range(layers), short, "last prompt token, pauses by number; the answer is read from the last")
         axes.set_title(title, fontsize=10)
     _save(figure, out)
+
+
+def _numbers(count: int) -> list[str]:
+    return [str(number) for number in range(1, count + 1)]
 
 
 def _new(count: int, *, rows: int) -> tuple[Any, Sequence[Any]]:
@@ -63,7 +73,9 @@ def _new(count: int, *, rows: int) -> tuple[Any, Sequence[Any]]:
 def _draw(figure: Any, axes: Any, values: np.ndarray, *, low: float, high: float) -> None:
     image = axes.imshow(values, aspect="auto", origin="lower", cmap="viridis", vmin=low, vmax=high,
                         interpolation="nearest")  # fmt: skip
-    figure.colorbar(image, ax=axes, pad=0.02)
+    figure.colorbar(image, ax=axes, pad=0.02, extend="min" if values.min() < low else "neither").ax.tick_params(
+        labelsize=8
+    )
     if values.size > NUMBERS_AT_MOST:
         return
     for (row, column), value in np.ndenumerate(values):
