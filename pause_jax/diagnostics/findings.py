@@ -24,6 +24,7 @@ class Findings:
     task: str
     split: str
     m_inf: int
+    m_ft: Sequence[int]  # what the run was finetuned with; empty: it was not
     placement: str
     attention: str  # over prompt and pauses
     flips: Flips

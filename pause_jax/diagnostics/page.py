@@ -65,9 +65,12 @@ def summary(findings: Findings) -> list[str]:
     flips, measured = findings.flips, findings.measured
     right = [flips.both_right + flips.to_wrong, flips.both_right + flips.to_right]
     percent = [f"{100 * count / flips.examples:.1f} %" for count in right]
-    answered, prompt = findings.positions.index(_last_read(findings)), findings.positions.index("prompt")
+    last = f"pause {findings.m_inf}"
     first, log_p = measured.first_N1xL[-1], measured.log_p_N1xL[-1]
-    lens = [f"{100 * first[i]:.0f} % of the examples (mean log p {log_p[i]:.2f})" for i in (prompt, answered)]
+    lens = [
+        f"{100 * first[i]:.0f} % of the examples (mean log p {log_p[i]:.2f})"
+        for i in map(findings.positions.index, ("prompt", last))
+    ]
     shares = measured.attention_NxH["answer_to_pauses"]
     layer, head = divmod(int(shares.argmax()), shares.shape[1])
     return [
@@ -75,16 +78,11 @@ def summary(findings: Findings) -> list[str]:
         f"Wrong to right: {flips.to_right:,}; right to wrong: {flips.to_wrong:,}; exact two-sided sign test: "
         f"p = {flips.p_value:.2g}.",
         f"In the last layer the right first token is the likeliest at the last prompt token in {lens[0]}, "
-        f"at {_last_read(findings)} in {lens[1]}.",
+        f"at {last} in {lens[1]}.",
         f"Of the answer position's attention pauses get {shares.mean():.2f}, mean over layers and heads "
         f"(if even: {measured.even['answer_to_pauses']:.2f}); most in layer {layer + 1}, head {head + 1}: "
         f"{shares.max():.2f}.",
     ]
-
-
-def _last_read(findings: Findings) -> str:
-    """The position from which the answer is read, or the last pause where the prompt comes after them."""
-    return f"pause {findings.m_inf}"
 
 
 def _flips(findings: Findings) -> str:
@@ -93,9 +91,15 @@ def _flips(findings: Findings) -> str:
     more = (
         f" The first {len(shown)} of {len(flips.flips):,}; flips.csv has all." if len(shown) < len(flips.flips) else ""
     )
+    never = (
+        f"<p>The run was finetuned with {' or '.join(map(str, findings.m_ft))} pauses, never without: what it answers "
+        "without them is not what a run finetuned so would answer.</p>\n"
+        if findings.m_ft and 0 not in findings.m_ft
+        else ""
+    )
     table = _table(shown) if shown else ""
     return (
-        f"<section>\n<h2>Answers that pauses changed</h2>\n<p>{escape(summary(findings)[0])}</p>\n"
+        f"<section>\n<h2>Answers that pauses changed</h2>\n<p>{escape(summary(findings)[0])}</p>\n{never}"
         f'<p class="soft">An answer is right where the task\'s first metric gives it 100.{escape(more)}</p>\n'
         f"{table}</section>\n"
     )
