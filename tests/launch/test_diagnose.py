@@ -23,15 +23,17 @@ FINETUNE = FinetuneConfig(task=TASK, m_ft=(2,), attention="causal", prefix_lengt
 
 
 @pytest.fixture
-def make_run(tmp_path):
-    """A run's folder with the checkpoint of a start."""
+def make_run(tmp_path, monkeypatch):
+    """A run's folder with the checkpoint of a start; the task has ten examples."""
     from pause_jax.checkpoints import Checkpoints
     from pause_jax.distributed.mesh import make_mesh
     from pause_jax.training import initialize
     from pause_jax.training.optimizer import make_optimizer
 
+    monkeypatch.setitem(synthetic.NUM_EXAMPLES, "test", 10)
+
     def make(n_pauses=1, **finetune):
-        model = dataclasses.replace(TINY, num_layers=2, init_std=0.5)
+        model = dataclasses.replace(TINY, num_layers=2, init_std=0.5, max_positions=48)
         config = Config(model=model, data=DataConfig(length=32), pauses=PauseConfig(n_pauses=n_pauses, rate=0.0),
                         finetune=dataclasses.replace(FINETUNE, **finetune))  # fmt: skip
         config, folder = train.resolve(config), RunFolder(tmp_path / "run")
@@ -91,6 +93,7 @@ def test_the_lens_ends_in_what_the_run_answers(make_run):
         assert share == pytest.approx(sum(right) / 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "finetune",
     [
@@ -110,9 +113,8 @@ def test_placements(make_run, tmp_path, finetune):
     assert findings.flips.examples == 3
 
 
-def test_answers_that_evaluation_kept_are_used_all(make_run, monkeypatch):
-    """Ten examples answered before: all are compared, though layers are measured on four, and none is answered again."""
-    monkeypatch.setitem(synthetic.NUM_EXAMPLES, "test", 10)
+def test_answers_that_evaluation_kept_are_used_all(make_run):
+    """Ten examples answered before: all are compared, though layers are measured on four; none is answered again."""
     run = make_run()
     evaluate.evaluate(str(run), [TASK], [0, 2])
     kept = run / "predictions" / "1" / f"{TASK}.test.m2.jsonl"
@@ -135,7 +137,7 @@ def test_answers_that_evaluation_kept_are_used_all(make_run, monkeypatch):
         ({}, ("nowhere", TASK, 1), "nowhere holds no run"),
         ({}, ("{run}", "cuont_parity_5", 1), "cuont_parity_5"),
         ({"n_pauses": 0, "m_ft": (0,)}, ("{run}", TASK, 1), "has no pauses: there is nothing to diagnose"),
-        ({}, ("{run}", TASK, 25), "25 pauses and 2 new tokens need 33 positions, but the model has learned 32"),
+        ({}, ("{run}", TASK, 41), "41 pauses and 2 new tokens need 49 positions, but the model has learned 48"),
     ],
     ids=["run", "task", "pauses", "positions"],
 )
