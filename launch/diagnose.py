@@ -101,7 +101,6 @@ def diagnose(run_or_checkpoint: str, task: str, m_inf: int, *, split: str = "tes
         checkpoint=f"{run.folder.path.name}/checkpoints/{run.step}", task=task, split=split, m_inf=m_inf,
         m_ft=config.finetune.m_ft if config.finetune.task else (),
         placement=config.finetune.placement, attention=run.attention, flips=flips, measured=measured,
-        vocab_size=config.model.vocab_size,
         positions=position_names(config.finetune.placement, m_inf),
         first_tokens=[words.decode([t]) for t in tokens],
     )  # fmt: skip

@@ -29,7 +29,6 @@ class Findings:
     attention: str  # over prompt and pauses
     flips: Flips
     measured: Measured
-    vocab_size: int  # text tokens among which a rank is
     positions: Sequence[str]  # where the lens looks, in order
     first_tokens: Sequence[str]  # of the measured examples' targets, as text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from pause_jax.diagnostics.findings import Findings
 
 WIDTH = 5.2  # inches; at 150 dots an inch 780 pixels
-NUMBERS_AT_MOST = 64  # cells of a map with their numbers in them
+NUMBERS_ACROSS = 12  # columns of a map with numbers in its cells
 NAMES_AT_MOST = 16  # along an axis
 
 
@@ -26,11 +25,11 @@ def plot_attention(findings: Findings, out: Path) -> None:
         (answer, "answer_to_pauses", "from the answer position to pauses"),
         (among, "pauses_to_pauses", "from pauses to pauses"),
     ):
-        _draw(figure, axes, measured.attention_NxH[name], low=0.0, high=1.0)
+        _draw(figure, axes, measured.attention_NxH[name], 1.0)
         _name_axes(axes, range(1, layers + 1), _numbers(heads), "head")
         axes.set_title(f"{title} (if even: {measured.even[name]:.2f})", fontsize=10)
     by_pause_NxM = measured.to_each_NxHxM.mean(axis=1)
-    _draw(figure, each, by_pause_NxM, low=0.0, high=float(by_pause_NxM.max()))
+    _draw(figure, each, by_pause_NxM, float(by_pause_NxM.max()))
     _name_axes(each, range(1, layers + 1), _numbers(pauses), "pause")
     even = measured.even["answer_to_pauses"] / pauses
     each.set_title(f"from the answer position to each pause,\nmean over heads (if even: {even:.3f})", fontsize=10)
@@ -38,21 +37,18 @@ def plot_attention(findings: Findings, out: Path) -> None:
 
 
 def plot_lens(findings: Findings, out: Path) -> None:
-    """Layers × positions: how likely the right answer's first token is, and how often it is the likeliest.
-
-    Log-probabilities below those of a guess among all text tokens have its colour.
-    """
+    """Layers × positions: how likely the right answer's first token is, and how often it is the likeliest."""
     measured = findings.measured
-    guess = -math.log(findings.vocab_size)
+    probability_N1xL = np.exp(measured.log_p_N1xL)  # of mean log p: the geometric mean
     maps = {
-        "mean log p of the right first token (nats)": (measured.log_p_N1xL, max(guess, measured.log_p_N1xL.min()), 0.0),
-        "share of examples where it is the likeliest": (measured.first_N1xL, 0.0, 1.0),
+        "probability of the right first token, geometric mean": (probability_N1xL, float(probability_N1xL.max())),
+        "share of examples where it is the likeliest": (measured.first_N1xL, 1.0),
     }
     layers = len(measured.log_p_N1xL)
     figure, all_axes = _new(len(maps), rows=layers)
     short = [name.removeprefix("pause ") for name in findings.positions]
-    for axes, (title, (values, low, high)) in zip(all_axes, maps.items(), strict=True):
-        _draw(figure, axes, values, low=low, high=high)
+    for axes, (title, (values, most)) in zip(all_axes, maps.items(), strict=True):
+        _draw(figure, axes, values, most)
         _name_axes(axes, range(layers), short, "last prompt token, pauses by number; the answer is read from the last")
         axes.set_title(title, fontsize=10)
     _save(figure, out)
@@ -70,19 +66,16 @@ def _new(count: int, *, rows: int) -> tuple[Any, Sequence[Any]]:
     return figure, figure.subplots(count, 1)
 
 
-def _draw(figure: Any, axes: Any, values: np.ndarray, *, low: float, high: float) -> None:
-    image = axes.imshow(values, aspect="auto", origin="lower", cmap="viridis", vmin=low, vmax=high,
+def _draw(figure: Any, axes: Any, values: np.ndarray, most: float) -> None:
+    """A map from 0 to `most`, layers upwards; few and wide cells have their numbers in them."""
+    image = axes.imshow(values, aspect="auto", origin="lower", cmap="viridis", vmin=0.0, vmax=most,
                         interpolation="nearest")  # fmt: skip
-    figure.colorbar(image, ax=axes, pad=0.02, extend="min" if values.min() < low else "neither").ax.tick_params(
-        labelsize=8
-    )
-    if values.size > NUMBERS_AT_MOST:
+    figure.colorbar(image, ax=axes, pad=0.02).ax.tick_params(labelsize=8)
+    if values.shape[1] > NUMBERS_ACROSS:
         return
     for (row, column), value in np.ndenumerate(values):
-        light = value < (low + high) / 2  # dark cells
-        axes.text(
-            column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if light else "black"
-        )
+        color = "white" if value < most / 2 else "black"  # dark cells, light cells
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
 
 
 def _name_axes(axes: Any, layers: range, columns: Sequence[str], label: str) -> None:
