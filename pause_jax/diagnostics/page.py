@@ -14,6 +14,7 @@ from pause_jax.diagnostics.plots import plot_attention, plot_lens
 from pause_jax.reporting.html_page import STYLE
 from pause_jax.runs import write_atomically
 
+AS_WRITTEN = "white-space: pre-wrap; overflow-wrap: anywhere"  # prompts have lines, and words without end
 NOTHING = '<span class="soft">nothing</span>'  # where an answer is empty
 SHOWN_FLIPS = 20  # on the page; flips.csv has all
 PROMPT_CHARACTERS = 400  # of a longer prompt the end is shown, which is next to the pauses
@@ -21,7 +22,8 @@ PROMPT_CHARACTERS = 400  # of a longer prompt the end is shown, which is next to
 LENS = (
     "At the last prompt token and at each pause, the residual stream after each layer (layer 0: what the first layer "
     "reads) goes through the final norm and the head as if that layer were the last: the log-probability, and the rank "
-    "among all text tokens, of the first token of the right answer; means over the examples. Only the output at the "
+    "among all text tokens, of the first token of the right answer; means over the examples (the picture has e to the "
+    "power of the mean log-probability). Only the output at the "
     "answer position, in the last layer, is ever used as an answer. Where no prompt token sees a pause (pauses "
     "appended, attention causal or prefix_only), the last layer at the last prompt token is the prediction without "
     "pauses."
@@ -113,7 +115,7 @@ def _table(flips: Sequence[Flip]) -> str:
         prompt = flip.prompt if len(flip.prompt) <= PROMPT_CHARACTERS else f"… {flip.prompt[-PROMPT_CHARACTERS:]}"
         values = [change(flip.to_right), prompt, flip.target, flip.without_pauses, flip.with_pauses]
         cells = (
-            f'<td data-name="{column}"><span>{escape(value) or NOTHING}</span></td>'
+            f'<td data-name="{column}"><span style="{AS_WRITTEN}">{escape(value) or NOTHING}</span></td>'
             for column, value in zip(columns, values, strict=True)
         )
         body += f"<tr>{''.join(cells)}</tr>"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pause_jax.diagnostics.attention import MEASURES, even_attention, shares
+from pause_jax.diagnostics.attention import MEASURES, answer_to_each, even_attention, shares
 from pause_jax.diagnostics.context import read_context
 from pause_jax.diagnostics.measure import measure
 from pause_jax.model.attention import Mask
@@ -47,6 +47,13 @@ def test_shares_where_pauses_come_first():
     })  # fmt: skip
 
 
+def test_attention_to_each_pause_by_hand():
+    """Two rows whose pauses are elsewhere: only the last query counts."""
+    weights = np.array([[[0.0, 1.0, 0.0], [0.2, 0.3, 0.5]], [[1.0, 0.0, 0.0], [0.6, 0.1, 0.3]]], np.float32)
+    found = np.asarray(answer_to_each(weights[:, None], np.array([[0, 1], [1, 2]])))
+    np.testing.assert_allclose(found, [[[0.2, 0.3]], [[0.1, 0.3]]], rtol=1e-6)
+
+
 def test_even_attention_by_hand():
     """Causal over padding, two prompt tokens and two pauses: the queries see 1, 2, 3 and 4 positions."""
     segments = np.array([[0, 1, 1, 1, 1]])
@@ -78,6 +85,8 @@ def test_batches_change_nothing(name, case):
     np.testing.assert_allclose(whole.log_p_N1xL, parts.log_p_N1xL, atol=1e-5)
     np.testing.assert_array_equal(whole.rank_N1xL, parts.rank_N1xL)
     np.testing.assert_array_equal(whole.first_N1xL, parts.first_N1xL)
+    np.testing.assert_allclose(whole.to_each_NxHxM, parts.to_each_NxHxM, atol=1e-6)
+    np.testing.assert_allclose(whole.to_each_NxHxM.sum(axis=-1), whole.attention_NxH["answer_to_pauses"], atol=1e-5)
     all_of_it = whole.attention_NxH["answer_to_pauses"] + whole.attention_NxH["answer_to_prompt"]
     np.testing.assert_allclose(all_of_it, 1, atol=1e-5)
 
