@@ -43,8 +43,9 @@ class Context:
 
     def rows(self, part: Sequence[int]) -> Context:
         """The rows of these numbers."""
-        arrays = (self.ids_BxC, self.positions_BxC, self.segments_BxC, self.is_pause_BxC)
-        return Context(*(array[list(part)] for array in arrays), self.bidirectional)
+        i = list(part)
+        return Context(self.ids_BxC[i], self.positions_BxC[i], self.segments_BxC[i], self.is_pause_BxC[i],
+                       self.bidirectional)  # fmt: skip
 
 
 def _indices(chosen_BxC: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pause_jax.config import Config
@@ -79,7 +80,7 @@ def _measure_batch(params: Any, config: Config, context: Context, token_B: np.nd
     positions, segments, both_ways = context.positions_BxC, context.segments_BxC, context.bidirectional
     whose = context.is_pause_BxC, context.is_prompt_BxC
     looked_at = context.looked_at_BxL
-    mask = Mask(segments, segments, 0, both_ways)
+    mask = Mask(jnp.asarray(segments), jnp.asarray(segments), 0, both_ways)
     residual = embed(params, ids_BxT=context.ids_BxC, positions_BxT=positions, **how)
     attention, to_each, lenses = [], [], [lens.look(params, residual, looked_at, token_B, **how)]
     for view in run_layers(params, residual_BxTxD=residual, positions_BxT=positions, segments_BxT=segments,
