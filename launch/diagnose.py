@@ -35,10 +35,8 @@ def main(argv: list[str]) -> int:
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing: {FLAGS[name].help}")
     if FLAGS.m_inf is None or FLAGS.m_inf < 1:
-        given = "is missing" if FLAGS.m_inf is None else f"= {FLAGS.m_inf} leaves no pauses to look at"
-        raise UserError(
-            f"--m_inf {given}: give the number of pauses, 1 or more; answers without them are the other side"
-        )
+        given = " is missing" if FLAGS.m_inf is None else f"={FLAGS.m_inf} leaves no pauses to look at"
+        raise UserError(f"--m_inf{given}: give 1 or more; answers with them are compared with those without any")
     if FLAGS.examples < 1:
         raise UserError(f"--examples={FLAGS.examples} leaves nothing to look at: give 1 or more")
     out = Path(FLAGS.out)

@@ -160,7 +160,7 @@ def test_a_task_that_is_scored_only(make_run, data_dir):
         ([], "--run is missing"),
         (["--run=nowhere"], "--task is missing"),
         (["--run=nowhere", f"--task={TASK}"], "--out is missing"),
-        (["--run=nowhere", f"--task={TASK}", "--out={tmp}/out"], "--m_inf is missing: give the number"),
+        (["--run=nowhere", f"--task={TASK}", "--out={tmp}/out"], "--m_inf is missing: give 1 or more"),
         (["--run=nowhere", f"--task={TASK}", "--out={tmp}/out", "--m_inf=0"], "--m_inf=0 leaves no pauses"),
         (["--run=nowhere", f"--task={TASK}", "--out={tmp}/out", "--m_inf=2", "--examples=0"], "--examples=0 leaves"),
         (["--run=nowhere", f"--task={TASK}", "--out={tmp}/file", "--m_inf=2"], "file is a file: give a folder"),
