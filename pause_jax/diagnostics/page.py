@@ -124,16 +124,16 @@ def _table(flips: Sequence[Flip]) -> str:
 
 def _lens(findings: Findings, picture: Path) -> str:
     kinds = set(findings.first_tokens)
+    caption = f"Logit lens (lens.csv); examples: {len(findings.first_tokens)}, different first tokens: {len(kinds)}"
     same = (
         f"<p><strong>All answers begin with the same token, {escape(repr(findings.first_tokens[0]))}: the lens tells "
         "nothing of what they say.</strong></p>\n"
         if len(kinds) == 1
         else ""
     )
-    examples = f"{len(findings.first_tokens)} examples, whose answers begin with {len(kinds)} different tokens"
     return (
         f"<section>\n<h2>Where the answer forms</h2>\n{same}<p>{escape(summary(findings)[1])}</p>\n"
-        f'{_picture(f"Logit lens over {examples} (lens.csv)", picture)}<p class="soft">{escape(LENS)}</p>\n</section>\n'
+        f'{_picture(caption, picture)}<p class="soft">{escape(LENS)}</p>\n</section>\n'
     )
 
 

@@ -13,6 +13,7 @@ from pause_jax.diagnostics.findings import Findings
 
 WIDTH = 5.2  # inches; at 150 dots an inch 780 pixels
 NUMBERS_ACROSS = 12  # columns of a map with numbers in its cells
+SMALLEST_WITH_NUMBERS = 0.1  # where all values are below, two decimals tell nothing
 NAMES_AT_MOST = 16  # along an axis
 
 
@@ -25,11 +26,11 @@ def plot_attention(findings: Findings, out: Path) -> None:
         (answer, "answer_to_pauses", "from the answer position to pauses"),
         (among, "pauses_to_pauses", "from pauses to pauses"),
     ):
-        _draw(figure, axes, measured.attention_NxH[name], 1.0)
+        _draw(figure, axes, measured.attention_NxH[name])
         _name_axes(axes, range(1, layers + 1), _numbers(heads), "head")
         axes.set_title(f"{title} (if even: {measured.even[name]:.2f})", fontsize=10)
     by_pause_NxM = measured.to_each_NxHxM.mean(axis=1)
-    _draw(figure, each, by_pause_NxM, float(by_pause_NxM.max()))
+    _draw(figure, each, by_pause_NxM)
     _name_axes(each, range(1, layers + 1), _numbers(pauses), "pause")
     even = measured.even["answer_to_pauses"] / pauses
     each.set_title(f"from the answer position to each pause,\nmean over heads (if even: {even:.3f})", fontsize=10)
@@ -39,16 +40,15 @@ def plot_attention(findings: Findings, out: Path) -> None:
 def plot_lens(findings: Findings, out: Path) -> None:
     """Layers × positions: how likely the right answer's first token is, and how often it is the likeliest."""
     measured = findings.measured
-    probability_N1xL = np.exp(measured.log_p_N1xL)  # of mean log p: the geometric mean
     maps = {
-        "probability of the right first token, geometric mean": (probability_N1xL, float(probability_N1xL.max())),
-        "share of examples where it is the likeliest": (measured.first_N1xL, 1.0),
+        "probability of the right first token, geometric mean": np.exp(measured.log_p_N1xL),
+        "share of examples where it is the likeliest": measured.first_N1xL,
     }
     layers = len(measured.log_p_N1xL)
     figure, all_axes = _new(len(maps), rows=layers)
     short = [name.removeprefix("pause ") for name in findings.positions]
-    for axes, (title, (values, most)) in zip(all_axes, maps.items(), strict=True):
-        _draw(figure, axes, values, most)
+    for axes, (title, values) in zip(all_axes, maps.items(), strict=True):
+        _draw(figure, axes, values)
         _name_axes(axes, range(layers), short, "last prompt token, pauses by number; the answer is read from the last")
         axes.set_title(title, fontsize=10)
     _save(figure, out)
@@ -66,12 +66,13 @@ def _new(count: int, *, rows: int) -> tuple[Any, Sequence[Any]]:
     return figure, figure.subplots(count, 1)
 
 
-def _draw(figure: Any, axes: Any, values: np.ndarray, most: float) -> None:
-    """A map from 0 to `most`, layers upwards; few and wide cells have their numbers in them."""
+def _draw(figure: Any, axes: Any, values: np.ndarray) -> None:
+    """A map from 0 to the largest of the values, layers upwards, with numbers in its cells where they fit."""
+    most = float(values.max())
     image = axes.imshow(values, aspect="auto", origin="lower", cmap="viridis", vmin=0.0, vmax=most,
                         interpolation="nearest")  # fmt: skip
     figure.colorbar(image, ax=axes, pad=0.02).ax.tick_params(labelsize=8)
-    if values.shape[1] > NUMBERS_ACROSS:
+    if values.shape[1] > NUMBERS_ACROSS or most < SMALLEST_WITH_NUMBERS:
         return
     for (row, column), value in np.ndenumerate(values):
         color = "white" if value < most / 2 else "black"  # dark cells, light cells
