@@ -23,7 +23,7 @@ else:
     raise SystemExit("seqio was imported all the same")
 
 import pause_jax
-for part in ("model", "training", "inference", "distributed", "interop", "reporting"):
+for part in ("model", "training", "inference", "distributed", "interop", "reporting", "diagnostics"):
     package = importlib.import_module(f"pause_jax.{{part}}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)

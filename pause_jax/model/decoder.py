@@ -94,7 +94,7 @@ class Decoder(nnx.Module):
             cos_sin=rope.angles(positions_BxT, self.config) if self.config.positions == "rope" else None,
             starts_cache=starts_cache,
         )
-        x = self._embed(ids_BxT, positions_BxT)
+        x = self.embed(ids_BxT, positions_BxT)
         x, cache = self._run_layers(x, context, cache)
         if self.final_norm is not None:
             x = self.final_norm(x)
@@ -112,7 +112,8 @@ class Decoder(nnx.Module):
         logits = jnp.einsum("btd,vd->btv", hidden_BxTxD, head, preferred_element_type=jnp.float32)
         return constrain(logits, "batch", "length", "vocab")
 
-    def _embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
+    def embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
+        """What the first layer reads [B, T, D], in the compute dtype. Arguments as of a call."""
         vocab_size = self.config.vocab_size
         is_pause_BxT = ids_BxT >= vocab_size
         # Tables are gathered over fsdp, as every weight at its use: what is looked up in one that is cut along D would

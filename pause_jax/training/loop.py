@@ -98,7 +98,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
 @dataclasses.dataclass(frozen=True)
 class Compiled:
     train_step: Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
-    validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array]]
+    validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
     examination: Callable[[Any, Any], dict[str, Any]]  # step.make_examination
     put: Callable[[LocalBatch], dict[str, jax.Array]]  # host to devices
 
@@ -159,12 +159,19 @@ def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
 
 
 def _validate(job: Job, compiled: Compiled, state: State) -> dict[str, float]:
-    """Mean loss in nats per text token predicted, of each validation text."""
+    """Mean loss in nats per text token predicted, of each validation text; of paused text by its two kinds of position.
+
+    `after_pause_loss` is of the positions whose input token is a pause, `elsewhere_loss` of all others with a loss:
+    both come from the pass that gives `paused_loss`, and are left out where there are no such positions.
+    """
     losses = {}
     for name, open_batches in job.validation.items():
         parts = [compiled.validation_step(state["params"], compiled.put(batch)) for batch in open_batches()]
-        sums = np.sum([[float(x) for x in part] for part in parts], axis=0)
-        losses[f"validation/{name}"] = float(sums[0] / max(sums[1], 1.0))
+        loss, count, paused, pauses = np.sum([[float(x) for x in part] for part in parts], axis=0).tolist()
+        losses[f"validation/{name}"] = loss / max(count, 1.0)
+        if name == "paused_loss":
+            kinds = {"after_pause_loss": (paused, pauses), "elsewhere_loss": (loss - paused, count - pauses)}
+            losses |= {f"validation/{kind}": total / of for kind, (total, of) in kinds.items() if of}
     return losses
 
 

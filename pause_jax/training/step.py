@@ -22,6 +22,7 @@ Params = dict[str, Any]
 State = dict[str, Any]
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
+LossSum = Callable[[Params, Batch], jax.Array]
 Network = Callable[[Params], Decoder]  # decoder.bind with everything but the parameters given
 
 
@@ -70,12 +71,19 @@ def make_train_step(network: Network, optimizer: optax.GradientTransformation, s
 
 def make_validation_step(
     network: Network, loss_chunk: int, first_loss: int = 0, bidirectional: int | None = None
-) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array]]:
-    """(params, batch) → (sum of losses in nats, number of positions with a loss)."""
+) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
+    """(params, batch) → sum of losses in nats, number of positions with a loss; the same of those after a pause alone.
 
-    def validation_step(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        loss = batch_loss_sum(params, batch, network, loss_chunk, first_loss, bidirectional)
-        return loss, jnp.sum(batch["loss_weights"])
+    A position is after a pause where its input token is one: there the model has just had time to think.
+    """
+    loss_sum = functools.partial(batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss,
+                                 bidirectional=bidirectional)  # fmt: skip
+
+    def validation_step(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        weights_BxT, is_pause_BxT = batch["loss_weights"], batch["inputs"] >= network(params).config.vocab_size
+        loss, losses_BxT = _loss_and_losses(params, batch, loss_sum)
+        after_pause_BxT = weights_BxT * is_pause_BxT
+        return loss, jnp.sum(weights_BxT), jnp.sum(losses_BxT * after_pause_BxT), jnp.sum(after_pause_BxT)
 
     return validation_step
 
@@ -94,8 +102,7 @@ def make_examination(
     def examination(params: Params, batch: Batch) -> dict[str, Any]:
         loss, grads = _mean_gradient(params, batch, loss_sum, accumulation)
         weights_BxT = batch["loss_weights"]
-        # The sum over weight · loss is linear in the weights: its derivative is the loss of each position.
-        losses_BxT = jax.grad(lambda weights: loss_sum(params, {**batch, "loss_weights": weights}))(weights_BxT)
+        _, losses_BxT = _loss_and_losses(params, batch, loss_sum)
         row_losses_B = jnp.sum(losses_BxT * weights_BxT, axis=1) / jnp.maximum(jnp.sum(weights_BxT, axis=1), 1.0)
         grad_norms = jax.tree.map(jnp.linalg.norm, grads)
         return {"loss": loss, "grad_norm": optax.tree.norm(grads), "row_losses": row_losses_B, "grad_norms": grad_norms}
@@ -103,9 +110,17 @@ def make_examination(
     return examination
 
 
-def _mean_gradient(
-    params: Params, batch: Batch, loss_sum: Callable[[Params, Batch], jax.Array], accumulation: int
-) -> tuple[jax.Array, Params]:
+def _loss_and_losses(params: Params, batch: Batch, loss_sum: LossSum) -> tuple[jax.Array, jax.Array]:
+    """The weighted sum, and the loss of each position [B, T], any number where its weight is 0.
+
+    The sum over weight · loss is linear in the weights: its derivative is the loss of each position.
+    """
+    return jax.value_and_grad(lambda weights: loss_sum(params, {**batch, "loss_weights": weights}))(
+        batch["loss_weights"]
+    )
+
+
+def _mean_gradient(params: Params, batch: Batch, loss_sum: LossSum, accumulation: int) -> tuple[jax.Array, Params]:
     """Loss and gradient of the mean over *all* positions with a loss, summed microbatch by microbatch.
 
     Pauses make the number of such positions differ between microbatches: a mean of their means would be another

@@ -96,7 +96,7 @@ def test_row_losses_are_means_over_the_rows_positions():
     for row in (0, 7, 15):
         batch = make_batch(0)
         batch["loss_weights"][np.arange(16) != row] = 0
-        loss, count = compiled.validation_step(params, compiled.put(batch))
+        loss, count, *_ = compiled.validation_step(params, compiled.put(batch))
         np.testing.assert_allclose(found["row_losses"][row], loss / count, rtol=1e-5)
 
 

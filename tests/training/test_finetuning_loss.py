@@ -109,7 +109,7 @@ def test_the_trainers_loss_is_the_one_by_hand(model, case):
     np.testing.assert_allclose(metrics["loss"], wanted / 12, rtol=1e-5)
 
     batches = validation_batches(EXAMPLES, finetune=config, batch_size=4, rows=range(4), num_batches=9, **DATA)
-    sums = [[float(part) for part in validate(state["params"], batch)] for batch in batches]
+    sums = [[float(part) for part in validate(state["params"], batch)[:2]] for batch in batches]
     np.testing.assert_allclose(sums, [[sum(map(sum, by_hand[:4])), 9], [sum(by_hand[4]), 3]], rtol=1e-5)
 
 
