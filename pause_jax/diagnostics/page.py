@@ -11,6 +11,7 @@ from pause_jax.diagnostics.attention import MEASURES
 from pause_jax.diagnostics.findings import Findings, change, write_tables
 from pause_jax.diagnostics.flips import Flip
 from pause_jax.diagnostics.plots import plot_attention, plot_lens
+from pause_jax.errors import UserError
 from pause_jax.reporting.html_page import STYLE
 from pause_jax.runs import write_atomically
 
@@ -36,13 +37,20 @@ ATTENTION = (
 
 
 def write_page(findings: Findings, folder: Path) -> Path:
-    """Writes diagnosis.html, its pictures and its CSV files into `folder`, made where it is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_tables(findings, folder)
+    """Writes diagnosis.html, its pictures and its CSV files into `folder`, made where it is missing.
+
+    Raises:
+      UserError: the folder can't be written.
+    """
     attention, lens, page = folder / "attention.png", folder / "lens.png", folder / "diagnosis.html"
-    plot_attention(findings, attention)
-    plot_lens(findings, lens)
-    write_atomically(page, render(findings, attention=attention, lens=lens))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tables(findings, folder)
+        plot_attention(findings, attention)
+        plot_lens(findings, lens)
+        write_atomically(page, render(findings, attention=attention, lens=lens))
+    except OSError as error:
+        raise UserError(f"the page can't be written to {folder} ({error}): give another folder as --out") from None
     return page
 
 

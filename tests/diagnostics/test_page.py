@@ -17,6 +17,7 @@ from pause_jax.diagnostics.attention import MEASURES
 from pause_jax.diagnostics.findings import Findings, write_tables
 from pause_jax.diagnostics.flips import Flip, Flips
 from pause_jax.diagnostics.measure import Measured
+from pause_jax.errors import UserError
 from tests.reporting.test_browser import PARENT, PROBE
 
 NAMES = list(MEASURES)
@@ -110,3 +111,9 @@ def test_the_page_fits_and_shows_everything(tmp_path, width):
     found = json.loads(html.unescape(attribute[1]))
     assert (found["page"], found["wide"]) == (width, [])
     assert found["pictures"] == [780, 780]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"the page can't be written to .*/file/page \(.*\): give another folder"):
+        page.write_page(findings_of(), tmp_path / "file" / "page")
