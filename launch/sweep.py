@@ -155,10 +155,12 @@ def run_job(task: tuple[Job, str]) -> workers.Outcome:
     if job.evaluation is None:
         return "stopped" if train.run(job.config, workdir / "runs" / job.name) == "stopped" else "done"
     asked = job.evaluation
-    rows = evaluate.evaluate(
-        str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), split=asked.split,
-        batch_size=asked.batch_size, limit=asked.limit or None,
-    ).results  # fmt: skip
+    rows: list[Result] = []
+    for split in asked.splits:
+        rows += evaluate.evaluate(
+            str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), split=split,
+            batch_size=asked.batch_size, limit=asked.limit or None, model=job.size,
+        ).results  # fmt: skip
     write_results(results_of(workdir, job), rows)
     return "done"
 

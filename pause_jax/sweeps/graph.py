@@ -1,22 +1,22 @@
 """From a sweep's config to the graph of its jobs. Nothing is run or written here.
 
-A sweep's config has up to three stages:
+A sweep's config has up to four stages:
 
-    pretrain   config: a training config; axes                      one run a point; left out: no pretraining
-    finetune   config: a training config; axes                      one run a point for each pretraining run
-    evaluate   tasks, m_inf, split, limit, batch_size               of each run of the last stage that trains
+    pretrain   config: a training config; axes; filters             one run a point; left out: no pretraining
+    uptrain    the same, and keep_pretrained                        one run a point for each pretraining run
+    finetune   config: a training config; axes; filters             one run a point for each run before
+    evaluate   tasks, m_inf, splits, limit, batch_size              of each run of the last stage that trains
 
-`axes` is a tuple of (field, values); the points are all combinations. A field is a config field such as
-"pauses.rate"; a tuple of fields with tuples of values moves several together. A finetuning run has the model, the seed
-and the vocabulary of the pretraining run it starts from.
+and beside them `sizes`: names → dicts of fields of config.model. pause_jax/sweeps/points.py says what axes and filters
+are. An uptraining or finetuning run has the model, the seed and the vocabulary of the run that it starts from.
+Uptraining pretrains on: its config has its own data, pauses, optimizer and steps. Finetuning starts from the uptrained
+runs and, unless `keep_pretrained` is False, from the pretraining runs as well.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
-import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -25,9 +25,15 @@ from typing import Any, Literal
 from pause_jax import config as configs
 from pause_jax.config import Config
 from pause_jax.errors import UserError
+from pause_jax.sweeps import budget, points
+from pause_jax.sweeps.points import Point, Points, Sizes
 
-Point = tuple[tuple[str, Any], ...]  # (field, value), one a field
-STAGES = ("pretrain", "finetune", "evaluate")
+Kind = Literal["pretrain", "uptrain", "finetune", "evaluate"]
+TRAINING: tuple[Kind, ...] = ("pretrain", "uptrain", "finetune")
+STAGES = (*TRAINING, "evaluate")
+EXECUTION = ("executor", "slurm", "gke", "resources")  # where jobs run, which is no part of what they are
+SETTINGS = {name: ("config", "axes", "filters") for name in TRAINING}
+SETTINGS["uptrain"] += ("keep_pretrained",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +42,8 @@ class Evaluation:
 
     tasks: tuple[str, ...] = ()  # empty: the run's own
     m_inf: tuple[int, ...] = (0,)
-    split: str = "test"
-    limit: int = 0  # examples of each task; 0: all
+    splits: tuple[str, ...] = ("test",)
+    limit: int = 0  # examples of each task and split; 0: all
     batch_size: int = 256
 
 
@@ -46,38 +52,73 @@ class Job:
     """A run to train, or an evaluation of one."""
 
     name: str  # of its folder or file: what it varies, and its identity
-    kind: Literal["pretrain", "finetune", "evaluate"]
+    kind: Kind
     needs: str  # the job before it; "" for none
     config: Config  # of the run that is trained or evaluated, resolved
     evaluation: Evaluation | None = None  # of kind evaluate
+    size: str = ""  # the name of the model's size; "" where the sweep has no sizes
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One that trains."""
+
+    config: Mapping[str, Any]
+    points: Points
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
     """Stages that are left out are None."""
 
-    pretrain: tuple[Mapping[str, Any], list[Point]] | None
-    finetune: tuple[Mapping[str, Any], list[Point]] | None
+    pretrain: Stage | None
+    finetune: Stage | None
     evaluate: Evaluation | None
+    uptrain: Stage | None = None
+    keep_pretrained: bool = True  # finetuning starts from runs that were not uptrained, too
+    sizes: Sizes = dataclasses.field(default_factory=dict)
+    execution: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of `EXECUTION`, as it was given
 
     def base(self) -> dict[str, Any]:
         """What makes it this sweep: the stages' configs, but not the points, of which there may be more later."""
-        stages = {name: getattr(self, name) for name in ("pretrain", "finetune")}
-        return {name: stage[0] for name, stage in stages.items() if stage is not None}
+        stages = {name: getattr(self, name) for name in TRAINING}
+        return {name: stage.config for name, stage in stages.items() if stage is not None}
 
 
 def parse(values: Mapping[str, Any]) -> Sweep:
     """A sweep from its config as nested dicts.
 
     Raises:
-      UserError: an unknown stage or setting, an axis that names no config field, a stage without its config.
+      UserError: an unknown stage or setting, a stage without its config, sizes, axes or filters that cannot be.
     """
-    if unknown := sorted(set(values) - set(STAGES)):
+    if unknown := sorted(set(values) - {*STAGES, "sizes", *EXECUTION}):
         raise UserError(f"config.{unknown[0]} is no stage of a sweep: there are {', '.join(STAGES)}")
-    sweep = Sweep(_stage(values, "pretrain"), _stage(values, "finetune"), _evaluation(values.get("evaluate")))
-    if sweep.pretrain is None and sweep.finetune is None:
+    sizes = points.parse_sizes(values.get("sizes") or {})
+    stages: dict[str, Stage] = {}
+    before: dict[str, list[Any]] = {}
+    for name in TRAINING:
+        if values.get(name):
+            stages[name] = _stage(values[name], name, sizes, before, follows=bool(stages))
+            before |= {f"{name}.{field}": them for field, them in stages[name].points.values().items()}
+    if "uptrain" in stages and "pretrain" not in stages:
+        raise UserError("config.uptrain continues pretraining runs, but there are none: give config.pretrain")
+    if not stages:
         raise UserError("the sweep trains nothing: give config.pretrain or config.finetune")
-    return sweep
+    keep = (values.get("uptrain") or {}).get("keep_pretrained", True)
+    if not isinstance(keep, bool):
+        raise UserError(f"config.uptrain.keep_pretrained is {keep!r}, but must be True or False")
+    return Sweep(
+        **{name: stages.get(name) for name in TRAINING}, evaluate=_evaluation(values.get("evaluate")),
+        keep_pretrained=keep, sizes=sizes, execution={name: values[name] for name in EXECUTION if name in values},
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A training run that later ones start from."""
+
+    job: Job | None  # None: none, the start is random
+    values: Mapping[str, Any]  # of its points so far: "pretrain.pauses.rate" → 0.1
 
 
 def make_jobs(sweep: Sweep, runs: Path, resolve: Callable[[Config], Config]) -> list[Job]:
@@ -88,67 +129,67 @@ def make_jobs(sweep: Sweep, runs: Path, resolve: Callable[[Config], Config]) -> 
       resolve: fills in what a config leaves to the tokenizer.
 
     Raises:
-      UserError: a point whose config cannot be.
+      UserError: a point whose config cannot be, or filters that leave none.
     """
-    jobs: dict[str, Job] = {}
-    pretrained: list[Job | None] = [None]
-    if sweep.pretrain is not None:
-        base, points = sweep.pretrain
-        pretrained = [_training("pretrain", None, base, point, runs, resolve) for point in points]
-    trained = [job for job in pretrained if job is not None]
-    if sweep.finetune is not None:
-        base, points = sweep.finetune
-        trained = [
-            _training("finetune", before, base, point, runs, resolve) for before in pretrained for point in points
+
+    def stage(name: Kind, starts: list[_Run]) -> list[_Run]:
+        asked: Stage | None = getattr(sweep, name)
+        if asked is None:
+            return []
+        made = [
+            _training(name, before, asked.config, point, sweep.sizes, runs, resolve)
+            for before in starts
+            for point in asked.points.after(before.values)
         ]
-    for job in [*(job for job in pretrained if job is not None), *trained]:
-        jobs[job.name] = job
-        if sweep.evaluate is not None and job in trained:
-            asked = _evaluating(job, sweep.evaluate)
-            jobs[asked.name] = asked
-    order = {"pretrain": 0, "finetune": 1, "evaluate": 2}
-    return sorted(jobs.values(), key=lambda job: order[job.kind])
+        if not made:
+            raise UserError(f"config.{name}.filters leave no point: only and skip exclude each other, or all rows")
+        return made
+
+    random = [_Run(None, {})]
+    pretrained = stage("pretrain", random)
+    uptrained = stage("uptrain", pretrained)
+    before = [*(pretrained if sweep.keep_pretrained else []), *uptrained]
+    finetuned = stage("finetune", before or random)
+    jobs = [run.job for run in [*pretrained, *uptrained, *finetuned] if run.job is not None]
+    if sweep.evaluate is not None:
+        jobs += [_evaluating(run.job, sweep.evaluate) for run in finetuned or before if run.job is not None]
+    return _unique(jobs)
+
+
+def _unique(jobs: Iterable[Job]) -> list[Job]:
+    """Equal jobs once. Raises UserError where two that differ would have one folder."""
+    by_name: dict[str, Job] = {}
+    for job in jobs:
+        if by_name.setdefault(job.name, job) != job:
+            raise UserError(
+                f"two points of config.{job.kind} differ, but both are {job.name}: of fields that move together, put "
+                "first the one that tells them apart"
+            )
+    return list(by_name.values())
 
 
 def flops(job: Job) -> float:
     """Model FLOPs of a job: of training, or of answering (up to) so many examples of the longest kind."""
     from pause_jax.model import counts
 
-    config = job.config
-    if job.evaluation is None:
-        row = counts.train_flops(config.model, config.length, config.length - config.first_loss)
-        return config.train.steps * config.train.batch_size * row
-    asked = job.evaluation
+    config, asked = job.config, job.evaluation
+    if asked is None:
+        return config.train.steps * budget.flops_per_step(config)
     length = config.finetune.prefix_length + config.finetune.target_length
-    examples = (asked.limit or 8192) * max(1, len(asked.tasks))
+    examples = (asked.limit or 8192) * max(1, len(asked.tasks)) * len(asked.splits)
     return sum(examples * counts.forward_flops(config.model, length + m) for m in asked.m_inf)
 
 
-def _stage(values: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], list[Point]] | None:
-    stage = values.get(name)
-    if not stage:
-        return None
-    if unknown := sorted(set(stage) - {"config", "axes"}):
-        raise UserError(f"config.{name}.{unknown[0]} is no setting of a stage: it has config and axes")
+def _stage(
+    stage: Mapping[str, Any], name: str, sizes: Sizes, before: Mapping[str, list[Any]], *, follows: bool
+) -> Stage:
+    if not isinstance(stage, Mapping):
+        raise UserError(f"config.{name} is {stage!r}, but must have {', '.join(SETTINGS[name])}")
+    if unknown := sorted(set(stage) - set(SETTINGS[name])):
+        raise UserError(f"config.{name}.{unknown[0]} is no setting of the stage: it has {', '.join(SETTINGS[name])}")
     if "config" not in stage:
         raise UserError(f"config.{name}.config is missing: give the training config of the stage")
-    fields = configs.flatten(configs.to_dict(Config()))
-    axes: list[list[Point]] = []
-    for number, axis in enumerate(stage.get("axes", ())):
-        where = f"config.{name}.axes[{number}]"
-        if not isinstance(axis, (list, tuple)) or len(axis) != 2 or not isinstance(axis[1], (list, tuple)):
-            raise UserError(f"{where} is {axis!r}, but must be (field, (value, value, …))")
-        names = (axis[0],) if isinstance(axis[0], str) else tuple(axis[0])
-        rows = [(value,) for value in axis[1]] if isinstance(axis[0], str) else axis[1]
-        for field in names:
-            if field not in fields:
-                close = difflib.get_close_matches(str(field), fields, n=1)
-                hint = f": did you mean {close[0]!r}?" if close else ""
-                raise UserError(f"{where}: {field!r} is no config field{hint}")
-        if not rows or any(not isinstance(row, (list, tuple)) or len(row) != len(names) for row in rows):
-            raise UserError(f"{where} must have a point at least, each of {len(names)} value(s): {', '.join(names)}")
-        axes.append([tuple(zip(names, row, strict=True)) for row in rows])
-    return stage["config"], [tuple(itertools.chain(*point)) for point in itertools.product(*axes)]
+    return Stage(stage["config"], points.parse(stage, f"config.{name}", sizes, before, follows=follows))
 
 
 def _evaluation(values: Mapping[str, Any] | None) -> Evaluation | None:
@@ -159,35 +200,44 @@ def _evaluation(values: Mapping[str, Any] | None) -> Evaluation | None:
         raise UserError(f"config.evaluate.{unknown[0]} is no setting: it has {', '.join(known)}")
     settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     made = Evaluation(**settings)
+    for name in ("tasks", "splits"):
+        given = getattr(made, name)
+        if not isinstance(given, tuple) or not all(isinstance(item, str) and item for item in given):
+            raise UserError(f"config.evaluate.{name} is {given!r}, but must be names such as ('test',)")
+    if not made.splits:
+        raise UserError("config.evaluate.splits is empty: name 'test' or 'validation', or both")
     if not isinstance(made.m_inf, tuple) or not all(type(m) is int and m >= 0 for m in made.m_inf) or not made.m_inf:
         raise UserError(f"config.evaluate.m_inf is {made.m_inf!r}, but must be numbers of pauses such as (0, 10)")
     return made
 
 
 def _training(
-    kind: Literal["pretrain", "finetune"],
-    before: Job | None,
-    base: Mapping[str, Any],
-    point: Point,
-    runs: Path,
+    kind: Kind, before: _Run, base: Mapping[str, Any], point: Point, sizes: Sizes, runs: Path,
     resolve: Callable[[Config], Config],
-) -> Job:
-    values = _with(base, [])
-    if before is not None:
-        before_values = configs.to_dict(before.config)
+) -> _Run:  # fmt: skip
+    values, start = _with(base, []), before.job
+    if start is not None:
+        before_values = configs.to_dict(start.config)
         values = {**values, "model": before_values["model"], "seed": before_values["seed"]}
         values["data"] = {**values["data"], "vocabulary": before_values["data"]["vocabulary"]}
-        values["init_from"] = str((runs / before.name).absolute())
-    values = _with(values, point)
+        values["init_from"] = str((runs / start.name).absolute())
+    own = {field: value for axis in point for field, value in axis if not points.is_condition(field)}
+    size = own.get("size", start.size if start is not None else "")
+    values = _with(values, [(f"model.{field}", value) for field, value in sizes[size].items()] if "size" in own else [])
+    values = _with(values, [item for item in own.items() if item[0] not in ("size", "budget")])
+    label = points.label(point)
     try:
         config = resolve(configs.from_config_dict(values))
+        if "budget" in own:
+            values = _with(configs.to_dict(config), [("train.steps", budget.steps(config, own["budget"]))])
+            config = configs.from_config_dict(values)
     except UserError as error:
-        raise UserError(f"config.{kind}, point {_label(point) or 'without axes'}: {error}") from None
-    inherited = before.name if before is not None else ""
+        raise UserError(f"config.{kind}, point {label or 'without axes'}: {error}") from None
+    inherited = start.name if start is not None else ""
     content = configs.to_dict(config) | {"run": None, "init_from": inherited or config.init_from}
-    label = _label(point)
-    parts = [kind, *([_label_of(before)] if before is not None else []), label, _fingerprint(content)]
-    return Job("-".join(part for part in parts if part), kind, inherited, config)
+    parts = [kind, _label_of(start) if start is not None else "", label, _fingerprint(content)]
+    job = Job("-".join(part for part in parts if part), kind, inherited, config, size=size)
+    return _Run(job, {**before.values, **{f"{kind}.{field}": value for field, value in own.items()}})
 
 
 def _evaluating(job: Job, evaluation: Evaluation) -> Job:
@@ -197,7 +247,7 @@ def _evaluating(job: Job, evaluation: Evaluation) -> Job:
     if not all(tasks):
         raise UserError("config.evaluate.tasks is empty, and the sweep finetunes on none: name the tasks")
     content = {"run": job.name, **dataclasses.asdict(asked), "batch_size": 0}
-    return Job(f"evaluate-{job.name}-{_fingerprint(content)}", "evaluate", job.name, job.config, asked)
+    return Job(f"evaluate-{job.name}-{_fingerprint(content)}", "evaluate", job.name, job.config, asked, job.size)
 
 
 def _with(values: Mapping[str, Any], point: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -207,16 +257,6 @@ def _with(values: Mapping[str, Any], point: Iterable[tuple[str, Any]]) -> dict[s
         section, *rest = field.split(".", 1)
         copy[section] = _with(copy[section], [(rest[0], value)]) if rest else value
     return copy
-
-
-def _label(point: Point) -> str:
-    """`rate0.1-seed3`: the last names of the fields and their values, as they may stand in a file's name."""
-
-    def text(value: Any) -> str:
-        items = value if isinstance(value, (list, tuple)) else [value]
-        return "+".join("".join(c if c.isalnum() or c in "._-" else "_" for c in str(item)) for item in items)
-
-    return "-".join(f"{field.split('.')[-1]}{text(value)}" for field, value in point)
 
 
 def _label_of(job: Job) -> str:

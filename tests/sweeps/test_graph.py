@@ -106,10 +106,13 @@ def test_cost():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"pretrian": {}}, r"config\.pretrian is no stage of a sweep: there are pretrain, finetune, evaluate"),
+        ({"pretrian": {}}, r"config\.pretrian is no stage of a sweep: there are pretrain, uptrain, finetune, evaluate"),
         ({"pretrain": None, "finetune": None}, "the sweep trains nothing"),
         ({"pretrain": {"axes": ()}}, r"config\.pretrain\.config is missing"),
-        ({"pretrain": {"config": PRETRAIN, "grid": ()}}, r"config\.pretrain\.grid is no setting of a stage"),
+        (
+            {"pretrain": {"config": PRETRAIN, "grid": ()}},
+            r"config\.pretrain\.grid is no setting of the stage: it has config, axes, filters",
+        ),
         (
             {"pretrain": {"config": PRETRAIN, "axes": (("pauses.rtae", (0.1,)),)}},
             r"config\.pretrain\.axes\[0\]: 'pauses\.rtae' is no config field: did you mean 'pauses\.rate'\?",
