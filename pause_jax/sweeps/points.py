@@ -29,7 +29,7 @@ Point = tuple[tuple[tuple[str, Any], ...], ...]  # for each axis (field, value),
 Filter = Mapping[str, Any]
 Sizes = Mapping[str, Mapping[str, Any]]
 FIELDS = tuple(configs.flatten(configs.to_dict(Config())))
-AXIS_LABEL, VALUE_LABEL = 20, 40  # characters
+AXIS_LABEL, VALUE_LABEL = 23, 40  # characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,11 @@ def label(point: Point) -> str:
     Of fields that move together, the first and those after it for which there is room; the label depends on the point
     alone, so that a longer axis does not rename what is there.
     """
-    return "-".join(text for axis in point if (text := _axis_label([f for f in axis if not is_condition(f[0])])))
+    fields = [field for axis in point for field, _ in axis if not is_condition(field)]
+    last_names = [field.rpartition(".")[2] for field in fields]
+    names = {f: last if last_names.count(last) == 1 else f for f, last in zip(fields, last_names, strict=True)}
+    labels = [_axis_label([(names[field], value) for field, value in axis if field in names]) for axis in point]
+    return "-".join(labels)
 
 
 def is_condition(field: str) -> bool:
@@ -192,14 +196,17 @@ def _matches(values: Mapping[str, Any], wanted: Filter) -> bool:
 
 def _axis_label(fields: Sequence[tuple[str, Any]]) -> str:
     shown = ""
-    for field, value in fields:
-        last = field.rpartition(".")[2]
-        is_unique = sum(name.rpartition(".")[2] == last for name in FIELDS) < 2
-        text = f"{last if is_unique else field}{_text(value)[:VALUE_LABEL]}"
+    for name, value in fields:
+        text = _budget_label(*value) if name == "budget" else f"{name}{_text(value)[:VALUE_LABEL]}"
         if shown and len(shown) + 1 + len(text) > AXIS_LABEL:
             break
         shown = f"{shown}-{text}" if shown else text
     return shown
+
+
+def _budget_label(kind: str, number: float) -> str:
+    """`flops1.5e21`, of four digits at most."""
+    return f"{kind.removeprefix('model_')}{number:.4g}".replace("e+", "e")
 
 
 def _text(value: Any) -> str:
