@@ -32,6 +32,7 @@ Kind = Literal["pretrain", "uptrain", "finetune", "evaluate"]
 TRAINING: tuple[Kind, ...] = ("pretrain", "uptrain", "finetune")
 STAGES = (*TRAINING, "evaluate")
 EXECUTION = ("executor", "slurm", "gke", "resources")  # where jobs run, which is no part of what they are
+LONGEST_LABEL = 180  # characters: a file's name may have 255
 SETTINGS = {name: ("config", "axes", "filters") for name in TRAINING}
 SETTINGS["uptrain"] += ("keep_pretrained",)
 
@@ -235,8 +236,9 @@ def _training(
         raise UserError(f"config.{kind}, point {label or 'without axes'}: {error}") from None
     inherited = start.name if start is not None else ""
     content = configs.to_dict(config) | {"run": None, "init_from": inherited or config.init_from}
-    parts = [kind, _label_of(start) if start is not None else "", label, _fingerprint(content)]
-    job = Job("-".join(part for part in parts if part), kind, inherited, config, size=size)
+    labels = "-".join(part for part in (_label_of(start) if start is not None else "", label) if part)[:LONGEST_LABEL]
+    name = "-".join(part for part in (kind, labels, _fingerprint(content)) if part)
+    job = Job(name, kind, inherited, config, size=size)
     return _Run(job, {**before.values, **{f"{kind}.{field}": value for field, value in own.items()}})
 
 

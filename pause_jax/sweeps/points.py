@@ -205,8 +205,8 @@ def _axis_label(fields: Sequence[tuple[str, Any]]) -> str:
 
 
 def _budget_label(kind: str, number: float) -> str:
-    """`flops1.5e21`, of four digits at most."""
-    return f"{kind.removeprefix('model_')}{number:.4g}".replace("e+", "e")
+    """`steps200`, `flops1.5e21`: of four digits at most, but steps."""
+    return f"{kind.removeprefix('model_')}{number:.{15 if kind == 'steps' else 4}g}".replace("e+", "e")
 
 
 def _text(value: Any) -> str:
