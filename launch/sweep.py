@@ -155,7 +155,7 @@ def run_job(task: tuple[Job, str]) -> workers.Outcome:
     if job.evaluation is None:
         return "stopped" if train.run(job.config, workdir / "runs" / job.name) == "stopped" else "done"
     asked = job.evaluation
-    rows = []
+    rows: list[Result] = []
     for split in asked.splits:
         rows += evaluate.evaluate(
             str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), split=split,

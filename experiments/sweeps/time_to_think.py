@@ -29,5 +29,5 @@ def get_config(seeds: str = "3") -> Any:
             (("finetune.m_ft", "train.steps"), tuple(((pauses,), steps) for pauses, steps in ARMS)),
         ),
     }
-    sweep.evaluate = {"m_inf": (0, 24), "splits": ("test",)}
+    sweep.evaluate = {"m_inf": (0, 24)}
     return sweep

@@ -33,5 +33,5 @@ def get_config(seeds: str = "2") -> Any:
         "axes": (("seed", tuple(range(int(seeds)))), ("pauses.rate", (0.0, 0.1))),
     }
     sweep.finetune = {"config": finetune, "axes": (("finetune.m_ft", ((0,), (10,))),)}
-    sweep.evaluate = {"m_inf": (0, 2, 5, 10), "splits": ("test",), "limit": 512}
+    sweep.evaluate = {"m_inf": (0, 2, 5, 10), "limit": 512}
     return sweep

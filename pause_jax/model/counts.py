@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 from pause_jax import trees
@@ -18,6 +19,7 @@ def parameter_counts(config: ModelConfig, n_pauses: int) -> tuple[int, int]:
     return sum(sizes.values()), pauses
 
 
+@functools.cache  # a sweep asks for each of its jobs
 def matmul_parameters(config: ModelConfig) -> int:
     """Parameters multiplied with every position: kernels and the head, tied or not; no look-ups, no vectors."""
     flat = trees.flatten(decoder.abstract_params(config, 0))

@@ -1,79 +1,68 @@
-"""Budgets of training: how many steps they are worth to a config.
-
-    ("steps", n)            n steps
-    ("text_tokens", n)      text tokens read, pauses not counted; expected ones, where pauses push text out (trim)
-    ("model_flops", n)      model FLOPs as the trainer counts them, pauses as the work they are
-    ("fraction", f)         so much of the steps of the run that it starts from
-
-Steps are rounded down: a run never takes more than its budget.
-"""
+"""A run's budget in steps, text tokens or model FLOPs, as whole training steps."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 from pause_jax import pauses
 from pause_jax.config import Config
 from pause_jax.errors import UserError
-from pause_jax.model import counts
 
-KINDS = ("steps", "text_tokens", "model_flops", "fraction")
+KINDS = ("steps", "text_tokens", "model_flops")
 
 
-def steps_of(budget: Sequence[Any], config: Config, steps_before: int | None) -> int:
-    """Steps that `budget` is worth.
+def check(value: Any, where: str) -> None:
+    """Raises UserError where `value` is no (kind, number above 0)."""
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    number = value[1] if is_pair else None
+    if not is_pair or value[0] not in KINDS or type(number) not in (int, float) or not 0 < number < float("inf"):
+        raise UserError(f"{where}: the budget {value!r} must be a kind of {', '.join(KINDS)} and a number above 0, "
+                        "such as ('model_flops', 1e15)")  # fmt: skip
+
+
+def steps(config: Config, budget: tuple[str, float]) -> int:
+    """The whole steps that `budget` pays for, rounded down: a run never takes more than its budget.
 
     Args:
-      config: resolved; its train.steps are not looked at.
-      steps_before: of the run that this one starts from; None where it starts from none.
+      config: resolved; its `train.steps` plays no part.
+      budget: ("steps", n), ("text_tokens", n) or ("model_flops", n).
 
     Raises:
-      UserError: no such kind, an amount that can't be, or less than a step.
+      UserError: it pays for no step, or is in text tokens for finetuning, where each prompt has its own number.
     """
-    kind, amount = _checked(budget)
+    kind, number = budget
     if kind == "text_tokens" and config.finetune.task:
-        raise UserError("a budget of text_tokens is for pretraining: prompts differ in length; give model_flops, say")
-    if kind == "fraction" and steps_before is None:
-        raise UserError("a budget that is a fraction wants a run before: this one starts from none")
-    of_a_step = {
-        "steps": lambda: 1.0,
-        "text_tokens": lambda: text_tokens_a_step(config),
-        "model_flops": lambda: flops_a_step(config),
-        "fraction": lambda: 1 / (steps_before or 1),
-    }[kind]()
-    steps = math.floor(amount / of_a_step + 1e-9)
-    if steps < 1:
-        raise UserError(f"the budget {kind} = {amount:g} is less than one step, which takes {of_a_step:g}")
-    return steps
+        raise UserError(
+            f"the budget {budget!r} is in text tokens, but prompts differ in them: give finetuning steps or model_flops"
+        )
+    cost = {"steps": _one, "text_tokens": text_tokens_per_step, "model_flops": flops_per_step}[kind](config)
+    whole = int(number / cost * (1 + 1e-12))  # or a budget of 3 steps' cost would be 2 by rounding
+    if whole < 1:
+        raise UserError(f"the budget {budget!r} is less than one step, which takes {cost:g}: raise it")
+    return whole
 
 
-def text_tokens_a_step(config: Config) -> float:
-    """Expected text tokens of a step of pretraining.
+def text_tokens_per_step(config: Config) -> float:
+    """Expected text tokens of a pretraining step.
 
-    In mode `trim` a block of L text tokens gets r L pauses at random places, and is cut back to L positions: of these
-    L / (1 + r) are text on average (paper section 3.1).
+    `trim` puts M pauses into L text tokens and keeps L of the L + M positions: of rate 0.1, 1 / 1.1 of L is text.
+    `exact` has L - M text tokens. A range of rates draws M uniformly.
     """
     length, pause = config.data.length, config.pauses
     if pause.mode == "exact":
-        text = float(pauses.text_tokens_per_block(length, pause.rate, pause.mode, pause.max_rate))
+        row: float = length - pauses.num_pauses(length, pause.rate)
     else:
-        rates = (pause.rate, max(pause.rate, pause.max_rate))
-        inserted = sum(pauses.num_pauses(length, rate) for rate in rates) / 2
-        text = length * length / (length + inserted)
-    return config.train.batch_size * text
+        least, most = (pauses.num_pauses(length, rate) for rate in (pause.rate, max(pause.rate, pause.max_rate)))
+        row = sum(length * length / (length + m) for m in range(least, most + 1)) / (most - least + 1)
+    return config.train.batch_size * row
 
 
-def flops_a_step(config: Config) -> float:
-    """Model FLOPs of a training step."""
+def flops_per_step(config: Config) -> float:
+    """Model FLOPs of a training step as the trainer counts them, pauses included."""
+    from pause_jax.model import counts
+
     return config.train.batch_size * counts.train_flops(config.model, config.length, config.length - config.first_loss)
 
 
-def _checked(budget: Sequence[Any]) -> tuple[str, float]:
-    if not isinstance(budget, (list, tuple)) or len(budget) != 2 or budget[0] not in KINDS:
-        raise UserError(f"the budget {budget!r} is none: give (kind, amount), of the kinds {', '.join(KINDS)}")
-    kind, amount = budget
-    if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 < amount < math.inf:
-        raise UserError(f"the budget {kind} = {amount!r} cannot be: give a number above 0")
-    return kind, float(amount)
+def _one(config: Config) -> float:
+    return 1.0

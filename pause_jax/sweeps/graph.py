@@ -2,22 +2,21 @@
 
 A sweep's config has up to four stages:
 
-    pretrain   config: a training config; axes                      one run a point; left out: no pretraining
-    uptrain    config; axes; keep_pretrained                        each pretraining run goes on, one run a point
-    finetune   config; axes                                         one run a point for each run of the stages before
+    pretrain   config: a training config; axes; filters             one run a point; left out: no pretraining
+    uptrain    the same, and keep_pretrained                        one run a point for each pretraining run
+    finetune   config: a training config; axes; filters             one run a point for each run before
     evaluate   tasks, m_inf, splits, limit, batch_size              of each run of the last stage that trains
 
-and besides `sizes`, which names shapes of the model, and how it is executed (pause_jax/sweeps/execution.py). A stage
-that trains may leave points out by `only` and `skip`; pause_jax/sweeps/points.py says what axes and filters are. A run
-has the model, the size, the seed and the vocabulary of the run it starts from. Finetuning starts from the runs that
-were uptrained, and from those that were not, unless uptrain.keep_pretrained is False.
+and beside them `sizes`: names → dicts of fields of config.model. pause_jax/sweeps/points.py says what axes and filters
+are. An uptraining or finetuning run has the model, the seed and the vocabulary of the run that it starts from.
+Uptraining pretrains on: its config has its own data, pauses, optimizer and steps. Finetuning starts from the uptrained
+runs and, unless `keep_pretrained` is False, from the pretraining runs as well.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -26,25 +25,16 @@ from typing import Any, Literal
 from pause_jax import config as configs
 from pause_jax.config import Config
 from pause_jax.errors import UserError
-from pause_jax.sweeps import budget
-from pause_jax.sweeps import points as pts
-from pause_jax.sweeps.points import Point
+from pause_jax.sweeps import budget, points
+from pause_jax.sweeps.points import Point, Points, Sizes
 
-Training = Literal["pretrain", "uptrain", "finetune"]
-TRAINING: tuple[Training, ...] = ("pretrain", "uptrain", "finetune")
+Kind = Literal["pretrain", "uptrain", "finetune", "evaluate"]
+TRAINING: tuple[Kind, ...] = ("pretrain", "uptrain", "finetune")
 STAGES = (*TRAINING, "evaluate")
-EXECUTION = ("executor", "slurm", "gke", "resources")
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """One that trains."""
-
-    config: Mapping[str, Any]
-    points: list[Point]
-    only: list[pts.Filter]
-    skip: list[pts.Filter]
-    keep_pretrained: bool = True  # of uptrain
+EXECUTION = ("executor", "slurm", "gke", "resources")  # where jobs run, which is no part of what they are
+LONGEST_LABEL = 180  # characters: a file's name may have 255
+SETTINGS = {name: ("config", "axes", "filters") for name in TRAINING}
+SETTINGS["uptrain"] += ("keep_pretrained",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +44,7 @@ class Evaluation:
     tasks: tuple[str, ...] = ()  # empty: the run's own
     m_inf: tuple[int, ...] = (0,)
     splits: tuple[str, ...] = ("test",)
-    limit: int = 0  # examples of each task; 0: all
+    limit: int = 0  # examples of each task and split; 0: all
     batch_size: int = 256
 
 
@@ -63,50 +53,73 @@ class Job:
     """A run to train, or an evaluation of one."""
 
     name: str  # of its folder or file: what it varies, and its identity
-    kind: Literal["pretrain", "uptrain", "finetune", "evaluate"]
+    kind: Kind
     needs: str  # the job before it; "" for none
     config: Config  # of the run that is trained or evaluated, resolved
     evaluation: Evaluation | None = None  # of kind evaluate
-    size: str = ""  # of the model, where the sweep names sizes
-    point: Point = ()  # of a run: what it varies, the runs before it included
+    size: str = ""  # the name of the model's size; "" where the sweep has no sizes
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One that trains."""
+
+    config: Mapping[str, Any]
+    points: Points
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """What a config says."""
+    """Stages that are left out are None."""
 
-    stages: Mapping[Training, Stage]  # those that are not left out
+    pretrain: Stage | None
+    finetune: Stage | None
     evaluate: Evaluation | None
-    sizes: pts.Sizes
-    execution: Mapping[str, Any]  # how it is run: no part of what it is
+    uptrain: Stage | None = None
+    keep_pretrained: bool = True  # finetuning starts from runs that were not uptrained, too
+    sizes: Sizes = dataclasses.field(default_factory=dict)
+    execution: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of `EXECUTION`, as it was given
 
     def base(self) -> dict[str, Any]:
         """What makes it this sweep: the stages' configs, but not the points, of which there may be more later."""
-        return {name: stage.config for name, stage in self.stages.items()}
+        stages = {name: getattr(self, name) for name in TRAINING}
+        return {name: stage.config for name, stage in stages.items() if stage is not None}
 
 
 def parse(values: Mapping[str, Any]) -> Sweep:
     """A sweep from its config as nested dicts.
 
     Raises:
-      UserError: an unknown stage or setting, an axis that names no config field, a filter of what no axis has, a stage
-        without its config.
+      UserError: an unknown stage or setting, a stage without its config, sizes, axes or filters that cannot be.
     """
-    if unknown := sorted(set(values) - {*STAGES, *EXECUTION, "sizes"}):
+    if unknown := sorted(set(values) - {*STAGES, "sizes", *EXECUTION}):
         raise UserError(f"config.{unknown[0]} is no stage of a sweep: there are {', '.join(STAGES)}")
-    sizes = pts.check_sizes(values.get("sizes") or {})
-    stages: dict[Training, Stage] = {}
-    before: list[Point] = []
+    sizes = points.parse_sizes(values.get("sizes") or {})
+    stages: dict[str, Stage] = {}
+    before: dict[str, list[Any]] = {}
     for name in TRAINING:
         if values.get(name):
-            stages[name] = _stage(values[name], f"config.{name}", sizes, before)
-            before += stages[name].points
+            stages[name] = _stage(values[name], name, sizes, before, follows=bool(stages))
+            before |= {f"{name}.{field}": them for field, them in stages[name].points.values().items()}
+    if "uptrain" in stages and "pretrain" not in stages:
+        raise UserError("config.uptrain continues pretraining runs, but there are none: give config.pretrain")
     if not stages:
         raise UserError("the sweep trains nothing: give config.pretrain or config.finetune")
-    if "uptrain" in stages and "pretrain" not in stages:
-        raise UserError("config.uptrain continues the runs of config.pretrain, and there is none: give it")
-    execution = {name: values[name] for name in EXECUTION if name in values}
-    return Sweep(stages, _evaluation(values.get("evaluate")), sizes, execution)
+    keep = (values.get("uptrain") or {}).get("keep_pretrained", True)
+    if not isinstance(keep, bool):
+        raise UserError(f"config.uptrain.keep_pretrained is {keep!r}, but must be True or False")
+    return Sweep(
+        **{name: stages.get(name) for name in TRAINING}, evaluate=_evaluation(values.get("evaluate")),
+        keep_pretrained=keep, sizes=sizes, execution={name: values[name] for name in EXECUTION if name in values},
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A training run that later ones start from."""
+
+    job: Job | None  # None: none, the start is random
+    values: Mapping[str, Any]  # of its points so far: "pretrain.pauses.rate" → 0.1
 
 
 def make_jobs(sweep: Sweep, runs: Path, resolve: Callable[[Config], Config]) -> list[Job]:
@@ -119,52 +132,65 @@ def make_jobs(sweep: Sweep, runs: Path, resolve: Callable[[Config], Config]) -> 
     Raises:
       UserError: a point whose config cannot be, or filters that leave none.
     """
-    jobs: list[Job] = []
-    last: list[Job] = []  # those that the next stage starts from, and at the end those that are evaluated
-    for kind, stage in sweep.stages.items():
-        made = []
-        for before in last or [None]:
-            for point in stage.points:
-                if pts.is_kept(point, before.point if before else (), stage.only, stage.skip):
-                    made.append(_training(kind, before, stage, point, sweep.sizes, runs, resolve))
+
+    def stage(name: Kind, starts: list[_Run]) -> list[_Run]:
+        asked: Stage | None = getattr(sweep, name)
+        if asked is None:
+            return []
+        made = [
+            _training(name, before, asked.config, point, sweep.sizes, runs, resolve)
+            for before in starts
+            for point in asked.points.after(before.values)
+        ]
         if not made:
-            raise UserError(f"config.{kind}: its filters (only, skip) leave no point")
-        jobs += made
-        last = [*(last if kind == "uptrain" and stage.keep_pretrained else []), *made]
+            raise UserError(f"config.{name}.filters leave no point: only and skip exclude each other, or all rows")
+        return made
+
+    random = [_Run(None, {})]
+    pretrained = stage("pretrain", random)
+    uptrained = stage("uptrain", pretrained)
+    before = [*(pretrained if sweep.keep_pretrained else []), *uptrained]
+    finetuned = stage("finetune", before or random)
+    jobs = [run.job for run in [*pretrained, *uptrained, *finetuned] if run.job is not None]
     if sweep.evaluate is not None:
-        jobs += [_evaluating(job, sweep.evaluate) for job in last]
-    return list({job.name: job for job in jobs}.values())
+        jobs += [_evaluating(run.job, sweep.evaluate) for run in finetuned or before if run.job is not None]
+    return _unique(jobs)
+
+
+def _unique(jobs: Iterable[Job]) -> list[Job]:
+    """Equal jobs once. Raises UserError where two that differ would have one folder."""
+    by_name: dict[str, Job] = {}
+    for job in jobs:
+        if by_name.setdefault(job.name, job) != job:
+            raise UserError(
+                f"two points of config.{job.kind} differ, but both are {job.name}: of fields that move together, put "
+                "first the one that tells them apart"
+            )
+    return list(by_name.values())
 
 
 def flops(job: Job) -> float:
     """Model FLOPs of a job: of training, or of answering (up to) so many examples of the longest kind."""
     from pause_jax.model import counts
 
-    config = job.config
-    if job.evaluation is None:
-        row = counts.train_flops(config.model, config.length, config.length - config.first_loss)
-        return config.train.steps * config.train.batch_size * row
-    asked = job.evaluation
+    config, asked = job.config, job.evaluation
+    if asked is None:
+        return config.train.steps * budget.flops_per_step(config)
     length = config.finetune.prefix_length + config.finetune.target_length
-    examples = (asked.limit or 8192) * max(1, len(asked.tasks))
+    examples = (asked.limit or 8192) * max(1, len(asked.tasks)) * len(asked.splits)
     return sum(examples * counts.forward_flops(config.model, length + m) for m in asked.m_inf)
 
 
-def _stage(values: Mapping[str, Any], where: str, sizes: pts.Sizes, before: list[Point]) -> Stage:
-    settings = ["config", "axes", "only", "skip", *(["keep_pretrained"] if where.endswith(".uptrain") else [])]
-    if unknown := sorted(set(values) - set(settings)):
-        raise UserError(f"{where}.{unknown[0]} is no setting of a stage: it has {', '.join(settings)}")
-    if "config" not in values:
-        raise UserError(f"{where}.config is missing: give the training config of the stage")
-    axes = pts.parse_axes(values.get("axes", ()), sizes, f"{where}.axes")
-    single = list(itertools.chain(*axes))
-    only, skip = (
-        pts.parse_filters(values.get(name, ()), single, before, f"{where}.{name}") for name in ("only", "skip")
-    )
-    keep = values.get("keep_pretrained", True)
-    if not isinstance(keep, bool):
-        raise UserError(f"{where}.keep_pretrained is {keep!r}, but must be True or False")
-    return Stage(values["config"], pts.combined(axes), only, skip, keep)
+def _stage(
+    stage: Mapping[str, Any], name: str, sizes: Sizes, before: Mapping[str, list[Any]], *, follows: bool
+) -> Stage:
+    if not isinstance(stage, Mapping):
+        raise UserError(f"config.{name} is {stage!r}, but must have {', '.join(SETTINGS[name])}")
+    if unknown := sorted(set(stage) - set(SETTINGS[name])):
+        raise UserError(f"config.{name}.{unknown[0]} is no setting of the stage: it has {', '.join(SETTINGS[name])}")
+    if "config" not in stage:
+        raise UserError(f"config.{name}.config is missing: give the training config of the stage")
+    return Stage(stage["config"], points.parse(stage, f"config.{name}", sizes, before, follows=follows))
 
 
 def _evaluation(values: Mapping[str, Any] | None) -> Evaluation | None:
@@ -175,42 +201,45 @@ def _evaluation(values: Mapping[str, Any] | None) -> Evaluation | None:
         raise UserError(f"config.evaluate.{unknown[0]} is no setting: it has {', '.join(known)}")
     settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     made = Evaluation(**settings)
-    if not isinstance(made.splits, tuple) or not made.splits or not all(isinstance(s, str) for s in made.splits):
-        raise UserError(f"config.evaluate.splits is {made.splits!r}, but must be names such as ('validation', 'test')")
+    for name in ("tasks", "splits"):
+        given = getattr(made, name)
+        if not isinstance(given, tuple) or not all(isinstance(item, str) and item for item in given):
+            raise UserError(f"config.evaluate.{name} is {given!r}, but must be names such as ('test',)")
+    if not made.splits:
+        raise UserError("config.evaluate.splits is empty: name 'test' or 'validation', or both")
     if not isinstance(made.m_inf, tuple) or not all(type(m) is int and m >= 0 for m in made.m_inf) or not made.m_inf:
         raise UserError(f"config.evaluate.m_inf is {made.m_inf!r}, but must be numbers of pauses such as (0, 10)")
     return made
 
 
 def _training(
-    kind: Training,
-    before: Job | None,
-    stage: Stage,
-    point: Point,
-    sizes: pts.Sizes,
-    runs: Path,
+    kind: Kind, before: _Run, base: Mapping[str, Any], point: Point, sizes: Sizes, runs: Path,
     resolve: Callable[[Config], Config],
-) -> Job:
-    values = _with(stage.config, [])
-    if before is not None:
-        before_values = configs.to_dict(before.config)
+) -> _Run:  # fmt: skip
+    values, start = _with(base, []), before.job
+    if start is not None:
+        before_values = configs.to_dict(start.config)
         values = {**values, "model": before_values["model"], "seed": before_values["seed"]}
         values["data"] = {**values["data"], "vocabulary": before_values["data"]["vocabulary"]}
-        values["init_from"] = str((runs / before.name).absolute())
-    values = _with(values, pts.fields_of(point, sizes))
+        values["init_from"] = str((runs / start.name).absolute())
+    own = {field: value for axis in point for field, value in axis if not points.is_condition(field)}
+    size = own.get("size", start.size if start is not None else "")
+    values = _with(values, [(f"model.{field}", value) for field, value in sizes[size].items()] if "size" in own else [])
+    values = _with(values, [item for item in own.items() if item[0] not in ("size", "budget")])
+    label = points.label(point)
     try:
         config = resolve(configs.from_config_dict(values))
-        if allowed := dict(point).get("budget"):
-            steps = budget.steps_of(allowed, config, before.config.train.steps if before else None)
-            config = resolve(configs.from_config_dict(_with(values, [("train.steps", steps)])))
+        if "budget" in own:
+            values = _with(configs.to_dict(config), [("train.steps", budget.steps(config, own["budget"]))])
+            config = configs.from_config_dict(values)
     except UserError as error:
-        raise UserError(f"config.{kind}, point {pts.label(point) or 'without axes'}: {error}") from None
-    inherited = before.name if before is not None else ""
+        raise UserError(f"config.{kind}, point {label or 'without axes'}: {error}") from None
+    inherited = start.name if start is not None else ""
     content = configs.to_dict(config) | {"run": None, "init_from": inherited or config.init_from}
-    whole = (*(before.point if before else ()), *point)
-    name = "-".join(filter(None, [kind, _label_of(before) if before else "", pts.label(point), _fingerprint(content)]))
-    size = dict(point).get("size", before.size if before else "")
-    return Job(name, kind, inherited, config, size=size, point=whole)
+    labels = "-".join(part for part in (_label_of(start) if start is not None else "", label) if part)[:LONGEST_LABEL]
+    name = "-".join(part for part in (kind, labels, _fingerprint(content)) if part)
+    job = Job(name, kind, inherited, config, size=size)
+    return _Run(job, {**before.values, **{f"{kind}.{field}": value for field, value in own.items()}})
 
 
 def _evaluating(job: Job, evaluation: Evaluation) -> Job:

@@ -103,13 +103,127 @@ def test_cost():
     assert graph.flops(asked) == pytest.approx(wanted)
 
 
+SIZES = {"small": {"num_layers": 1, "d_model": 32}, "large": {"num_layers": 3}}
+UPTRAINED = {
+    "sizes": SIZES,
+    "pretrain": {"config": PRETRAIN, "axes": (("size", ("small", "large")), ("pauses.rate", (0.0, 0.1)))},
+    "uptrain": {
+        "config": {**PRETRAIN, "pauses": {**PRETRAIN["pauses"], "rate": 0.1}},
+        "axes": (("budget", (("steps", 10), ("steps", 100))),),
+        "filters": {"only": ({"pretrain.pauses.rate": 0.0},)},
+    },
+    "finetune": {"config": FINETUNE, "axes": (("finetune.m_ft", ((0,), (10,))),)},
+    "evaluate": {"m_inf": (0, 10), "splits": ("validation", "test")},
+}
+
+
+def test_sizes_are_those_of_the_model_and_all_jobs_bear_their_names():
+    jobs = jobs_of(UPTRAINED)
+    assert {job.size for job in jobs} == {"small", "large"}
+    for job in jobs:
+        model = job.config.model
+        assert (model.num_layers, model.d_model) == {"small": (1, 32), "large": (3, 128)}[job.size]
+        assert f"-size{job.size}-rate" in job.name
+    assert {job.size for job in jobs_of(TWO_BY_TWO)} == {""}
+
+
+def test_uptraining_goes_between_pretraining_and_finetuning():
+    jobs = jobs_of(UPTRAINED)
+    kinds = [job.kind for job in jobs]
+    assert kinds == ["pretrain"] * 4 + ["uptrain"] * 4 + ["finetune"] * 16 + ["evaluate"] * 16
+    by_name = {job.name: job for job in jobs}
+    for job in jobs[4:8]:
+        before = by_name[job.needs]
+        assert before.kind == "pretrain" and before.config.pauses.rate == 0.0
+        assert job.config.init_from == str(RUNS / before.name) and not job.config.finetune.task
+        assert job.config.pauses.rate == 0.1 and job.config.train.steps in (10, 100)
+    assert jobs[4].name.startswith("uptrain-sizesmall-rate0.0-steps10-")
+    needed = [job.needs for job in jobs[8:24]]
+    assert {name: needed.count(name) for name in needed} == {job.name: 2 for job in jobs[:8]}
+    assert jobs[16].name.startswith("finetune-sizesmall-rate0.0-steps10-m_ft0-")
+
+
+def test_finetuning_from_the_uptrained_runs_alone():
+    uptrain = {**UPTRAINED["uptrain"], "keep_pretrained": False}
+    jobs = jobs_of({**UPTRAINED, "uptrain": uptrain})
+    assert len(jobs) == 4 + 4 + 8 + 8
+    assert {job.needs for job in jobs if job.kind == "finetune"} == {job.name for job in jobs[4:8]}
+
+
+def test_uptraining_may_be_the_last_stage():
+    jobs = jobs_of({**UPTRAINED, "finetune": None, "evaluate": {"tasks": ("recall_2",)}})
+    assert [job.kind for job in jobs] == ["pretrain"] * 4 + ["uptrain"] * 4 + ["evaluate"] * 8
+
+
+def test_a_stage_may_choose_by_the_stages_before():
+    """Pauses at a prompt only after pauses in pretraining or 100 steps of uptraining."""
+    only = (
+        {"finetune.m_ft": (0,)},
+        {"finetune.m_ft": (10,), "pretrain.pauses.rate": 0.1},
+        {"finetune.m_ft": (10,), "uptrain.budget": ("steps", 100)},
+    )
+    jobs = jobs_of({**UPTRAINED, "finetune": {**UPTRAINED["finetune"], "filters": {"only": only}}})
+    chosen = [job for job in jobs if job.kind == "finetune" and job.config.finetune.m_ft == (10,)]
+    assert len([job for job in jobs if job.kind == "finetune"]) == 8 + 2 + 2
+    before = {job.name: job for job in jobs}
+    assert {(before[j.needs].kind, before[j.needs].config.train.steps) for j in chosen} == {
+        ("pretrain", Config().train.steps), ("uptrain", 100),
+    }  # fmt: skip
+
+
+def test_budgets_are_steps_of_each_point():
+    """Text tokens: 256 positions, of which 26 of 282 slots are pauses; twice the FLOPs for twice the steps."""
+    flops = counts.train_flops(jobs_of({"pretrain": {"config": PRETRAIN}})[0].config.model, 256) * 32
+    budgets = (("steps", 5), ("text_tokens", 1e6), ("model_flops", 50 * flops))
+    axes = (("pauses.rate", (0.0, 0.1)), ("budget", budgets))
+    steps = [job.config.train.steps for job in jobs_of({"pretrain": {"config": PRETRAIN, "axes": axes}})]
+    assert steps == [5, int(1e6 / (32 * 256)), 50, 5, int(1e6 / (32 * 256 * 256 / 282)), 50]
+
+
+def test_an_evaluation_of_two_splits_costs_twice():
+    one, two = (
+        jobs_of({"finetune": {"config": FINETUNE}, "evaluate": {"splits": splits, "limit": 50}})[1]
+        for splits in (("test",), ("validation", "test"))
+    )
+    assert two.evaluation.splits == ("validation", "test") and one.name != two.name
+    assert graph.flops(two) == 2 * graph.flops(one)
+
+
+def test_where_jobs_run_is_passed_on_and_no_part_of_the_sweep():
+    execution = {"executor": "slurm", "slurm": {"partition": "gpu"}, "resources": {"default": {"gpus": 1}}}
+    sweep = graph.parse({**TWO_BY_TWO, **execution})
+    assert sweep.execution == execution and sweep.base() == graph.parse(TWO_BY_TWO).base()
+    assert [job.name for job in jobs_of({**TWO_BY_TWO, **execution})] == [job.name for job in jobs_of(TWO_BY_TWO)]
+
+
+def test_two_points_never_have_one_folder():
+    """Learning rates that have no room in the name are told apart by its end; run.* is in no identity, and refused."""
+    fields = ("data.length", "data.vocabulary", "optimizer.learning_rate")
+    rows = tuple((256, "byte", rate / 1e6) for rate in range(1, 200))
+    names = [job.name for job in jobs_of({"pretrain": {"config": PRETRAIN, "axes": ((fields, rows),)}})]
+    assert len(set(names)) == 199 and len({name.rpartition("-")[0] for name in names}) == 1
+    fields, rows = ("data.length", "data.vocabulary", "run.log_every"), ((256, "byte", 1), (256, "byte", 2))
+    with pytest.raises(UserError, match=r"two points of config\.pretrain differ, but both are pretrain-length256-"):
+        jobs_of({"pretrain": {"config": PRETRAIN, "axes": ((fields, rows),)}})
+
+
+def test_names_fit_into_a_file_name():
+    axes = tuple((f"data.{name}", ("x" * 300,)) for name in ("task", "data_dir", "text_field", "files", "prepared"))
+    values = {"pretrain": {"config": PRETRAIN, "axes": axes[:3]}, "finetune": {"config": FINETUNE, "axes": axes[:4]}}
+    jobs = jobs_of({**values, "evaluate": {"m_inf": (0,)}})
+    assert 200 < max(len(job.name) for job in jobs) < 250
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"pretrian": {}}, r"config\.pretrian is no stage of a sweep: there are pretrain, uptrain, finetune"),
+        ({"pretrian": {}}, r"config\.pretrian is no stage of a sweep: there are pretrain, uptrain, finetune, evaluate"),
         ({"pretrain": None, "finetune": None}, "the sweep trains nothing"),
         ({"pretrain": {"axes": ()}}, r"config\.pretrain\.config is missing"),
-        ({"pretrain": {"config": PRETRAIN, "grid": ()}}, r"config\.pretrain\.grid is no setting of a stage"),
+        (
+            {"pretrain": {"config": PRETRAIN, "grid": ()}},
+            r"config\.pretrain\.grid is no setting of the stage: it has config, axes, filters",
+        ),
         (
             {"pretrain": {"config": PRETRAIN, "axes": (("pauses.rtae", (0.1,)),)}},
             r"config\.pretrain\.axes\[0\]: 'pauses\.rtae' is no config field: did you mean 'pauses\.rate'\?",
@@ -127,6 +241,35 @@ def test_cost():
             {"pretrain": {"config": PRETRAIN, "axes": (("train.steps", (1, -1)),)}},
             r"config\.pretrain, point steps-1: config\.train\.steps is -1, but must be at least 1",
         ),
+        ({"evaluate": {"splits": "test"}}, r"config\.evaluate\.splits is 'test', but must be names such as"),
+        ({"evaluate": {"splits": ()}}, r"config\.evaluate\.splits is empty"),
+        ({"sizes": {"small": {"layers": 2}}}, r"config\.sizes\.small\.layers is no field of config\.model"),
+        (
+            {"pretrain": {"config": PRETRAIN, "axes": (("size", ("small",)),)}},
+            r"config\.pretrain\.axes\[0\]: there is no size 'small': config\.sizes is missing",
+        ),
+        (
+            {"pretrain": {"config": PRETRAIN, "axes": (("budget", (("text_tokens", 10),)),)}},
+            r"config\.pretrain, point text_tokens10: the budget \('text_tokens', 10\) is less than one step",
+        ),
+        (
+            {
+                "finetune": {
+                    **TWO_BY_TWO["finetune"],
+                    "filters": {"only": ({"pretrain.seed": 0},), "skip": ({"pretrain.pauses.rate": (0.0, 0.1)},)},
+                }
+            },
+            r"config\.finetune\.filters leave no point",
+        ),
+        (
+            {"uptrain": {"config": PRETRAIN}, "pretrain": None},
+            r"config\.uptrain continues pretraining runs, but there are none: give config\.pretrain",
+        ),
+        (
+            {"uptrain": {"config": PRETRAIN, "keep_pretrained": 3}},
+            r"config\.uptrain\.keep_pretrained is 3, but must be True or False",
+        ),
+        ({"uptrain": 7}, r"config\.uptrain is 7, but must have config, axes, filters, keep_pretrained"),
         ({"finetune": None}, r"config\.evaluate\.tasks is empty, and the sweep finetunes on none"),
     ],
 )

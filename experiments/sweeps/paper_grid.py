@@ -1,0 +1,25 @@
+"""The paper's grid: standard and pause pretraining, then finetuning without and with pauses, on each task.
+
+    python -m launch.sweep --config=experiments/sweeps/paper_grid.py --workdir=runs/paper_grid --dry_run
+    python -m launch.sweep --config=experiments/sweeps/paper_grid.py:laptop --workdir=runs/paper_grid
+
+From the paper: both sizes, nine tasks with their hyperparameters, M_ft 10 and 50, five finetuning runs from one
+pretraining run. Data and tokenizer are given as docs/sweeps.md says.
+"""
+
+from typing import Any
+
+import ml_collections
+
+from experiments.sweeps import edition_of
+
+
+def get_config(arg: str = "") -> Any:
+    edition = edition_of(__file__, arg)
+    m_ft = ("finetune.m_ft", ((0,), *((m,) for m in edition.m_ft)))
+    sweep = ml_collections.ConfigDict()
+    sweep.sizes = edition.sizes
+    sweep.pretrain = edition.pretraining()
+    sweep.finetune = edition.finetuning(tuple(edition.tasks), m_ft)
+    sweep.evaluate = edition.evaluation((0, *edition.m_ft))
+    return sweep

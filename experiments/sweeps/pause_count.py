@@ -1,0 +1,24 @@
+"""How many pauses: the best M of each model size and task, after pretraining with pauses.
+
+    python -m launch.sweep --config=experiments/sweeps/pause_count.py --workdir=runs/pause_count --dry_run
+    python -m launch.sweep --config=experiments/sweeps/pause_count.py:laptop --workdir=runs/pause_count
+
+Every number of pauses is finetuned, and each of these models is asked at every M_inf; the best is chosen on validation.
+"""
+
+from typing import Any
+
+import ml_collections
+
+from experiments.sweeps import edition_of
+
+
+def get_config(arg: str = "") -> Any:
+    edition = edition_of(__file__, arg)
+    m_ft = ("finetune.m_ft", ((0,), *((m,) for m in edition.many_m)))
+    sweep = ml_collections.ConfigDict()
+    sweep.sizes = edition.sizes
+    sweep.pretrain = edition.pretraining(rates=(0.1,))
+    sweep.finetune = edition.finetuning(tuple(edition.tasks), m_ft)
+    sweep.evaluate = edition.evaluation((0, *edition.many_m))
+    return sweep
