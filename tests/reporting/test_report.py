@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from pause_jax.errors import UserError
+from pause_jax.reporting import figures, result_plots
 from pause_jax.reporting import report as reports
-from pause_jax.reporting import result_plots
 from pause_jax.reporting.comparisons import Failure, Report
 from pause_jax.reporting.plots import COLORS
 from pause_jax.reporting.report import print_report, read_failures, write_report
@@ -69,9 +69,11 @@ def test_the_page_holds_tables_sentences_and_pictures(tmp_path):
     sources = [attributes["src"] for attributes in page.attributes("img")]
     files = sorted((tmp_path / "new" / "out").glob("*.png"))
     assert [f.name for f in files] == [
-        "01-count_parity_24-accuracy-flops.png", "01-count_parity_24-accuracy-seeds.png",
-        "02-recall_8-accuracy-m_inf.png", "02-recall_8-accuracy-seeds.png",
+        "01-count_parity_24-accuracy-inference_flops.png", "01-count_parity_24-accuracy-seeds.png",
+        "01-count_parity_24-accuracy-training_flops.png", "02-recall_8-accuracy-heat_map-1.png",
+        "02-recall_8-accuracy-heat_map-2.png", "02-recall_8-accuracy-m_inf.png", "02-recall_8-accuracy-seeds.png",
     ]  # fmt: skip
+    assert all(file.with_suffix(".svg").read_text().startswith("<?xml") for file in files)
     assert sorted(base64.b64decode(s.removeprefix("data:image/png;base64,")) for s in sources) == sorted(
         f.read_bytes() for f in files
     )
@@ -112,14 +114,14 @@ def test_a_report_of_failures_alone(tmp_path, capsys):
     page, _ = write([], tmp_path, failures=[Failure("pretrain", "killed"), Failure("finetune", "not started")])
     assert "2 failures: what is missing below" in page.words()
     assert "There is nothing to compare" in page.words()
-    assert [f.name for f in tmp_path.iterdir()] == ["report.html"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["failures.csv", "report.html"]
 
 
 def test_the_terminal_shows_costs_and_what_may_be_said(capsys):
     report = Report.of(list(toy_rows()))
     print_report(report)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "24 pauses, 3,000 steps 24 6 92.5 [80.2, 104.8] 2.48e+12 2.05e+06" in lines
+    assert "24 pauses, 3,000 steps 24 24 6 92.5 [80.2, 104.8] 2.48e+12 2.05e+06 training, inference" in lines
     assert all(comparison.sentence() in lines for comparison in report.comparisons)
     assert lines[-1] == report.summary()
 
@@ -129,30 +131,35 @@ def test_figures_by_pauses_are_in_the_page(tmp_path):
     page, text = write([*rows, row(value=33.0)], tmp_path)
     assert "Figures by pauses at inference" in page.words()
     details = text.partition("<details>")[2]
-    assert "33.0 one seed" in details and "40.0 one seed" in details and "50.0 one seed" in details
+    assert "33.0 (1 seed)" in details and "40.0 (1 seed)" in details and "50.0 (1 seed)" in details
     assert 'data-name="10 pauses"><span>–</span>' in details  # not evaluated there
 
 
 def test_every_arm_is_drawn_in_its_colour(tmp_path):
     (panel,) = Report.of(list(toy_rows())).panels
-    for plot in (result_plots.plot_seeds, result_plots.plot_m_inf, result_plots.plot_flops):
+    for plot in (
+        result_plots.plot_seeds,
+        lambda panel, out: result_plots.plot_m_inf(panel, panel.arms, out),
+        lambda panel, out: result_plots.plot_cost(panel, "training", out),
+        lambda panel, out: result_plots.plot_cost(panel, "inference", out),
+    ):
         plot(panel, tmp_path / "a.png")
         for i, color in enumerate(COLORS[:-1]):  # the last is black, as text is
             assert (pixels(tmp_path / "a.png", color) > 50) == (i < 3), (plot, color)
 
 
 def test_eight_arms_are_told_apart_by_marker():
-    marks = [(result_plots._mark(i)["color"], result_plots._mark(i)["marker"]) for i in range(20)]
+    marks = [(figures.mark(i)["color"], figures.mark(i)["marker"]) for i in range(20)]
     assert len(set(marks)) == 20
 
 
 def test_intervals_beyond_what_can_be_do_not_stretch_the_plot():
     (panel,) = Report.of([row(value=40.0), row(value=60.0, seed=1)]).panels
     assert panel.cells[0].estimate.low < -70
-    assert result_plots._percentages(panel.cells, (-80, 180)) == (-3.0, 103.0)
-    assert result_plots._percentages(panel.cells, (20, 80)) == (20, 80)
+    assert result_plots.percentages(panel.cells, (-80, 180)) == (-3.0, 103.0)
+    assert result_plots.percentages(panel.cells, (20, 80)) == (20, 80)
     (panel,) = Report.of([row(value=-4.0), row(value=900.0, seed=1)]).panels  # no percentages
-    assert result_plots._percentages(panel.cells, (-80, 180)) == (-80, 180)
+    assert result_plots.percentages(panel.cells, (-80, 180)) == (-80, 180)
 
 
 def test_a_failure_while_writing_leaves_the_old_report(tmp_path, monkeypatch):
