@@ -165,13 +165,12 @@ class Report:
             for arm in panel.arms
             if not arm.is_base and arm not in compared
         ]
-        for arm in panel.arms:
-            mine = [comparison for comparison in comparisons if comparison.cell.arm == arm]
-            if mine and not any(comparison.has_equal_flops for comparison in mine):
-                remarks.append(
-                    f"{panel.label(panel.home(arm))}: no base was trained with as many FLOPs (within "
-                    f"{EQUAL_FLOPS:.0%}), so these figures do not tell pauses from more or less training."
-                )
+        equal = {comparison.cell.arm for comparison in comparisons if comparison.has_equal_flops}
+        if unequal := [panel.label(panel.home(arm)) for arm in panel.arms if arm in compared - equal]:
+            remarks.append(
+                f"{'; '.join(unequal)}: no base was trained with as many FLOPs (within {EQUAL_FLOPS:.0%}), so these "
+                "figures do not tell pauses from more or less training."
+            )
         return remarks
 
 

@@ -11,8 +11,10 @@ from pause_jax.reporting import panel_tables
 from pause_jax.reporting.comparisons import Comparison, Report
 from pause_jax.reporting.panels import Cell, Panel
 from pause_jax.reporting.sections import Section
+from pause_jax.reporting.statistics import Estimate
 from pause_jax.reporting.tables import Table, interval
 
+_COUNTED = ' class="counted"'  # as a card's heading it needs its column's name
 SHOWN_MISSING = 6  # sentences on what is missing that are shown without a click
 
 # Text fits a telephone: below 700 pixels each row of a wide table becomes a card, its column names before the values.
@@ -35,7 +37,7 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 details.failures { margin: .5rem 0; }
 summary { cursor: pointer; padding: .4rem 0; }
 summary h2 { display: inline; border: 0; margin: 0 .5rem 0 0; padding: 0; }
-section > details { border-top: 1px solid var(--line); margin-top: 2.5rem; padding-top: 1rem; }
+.folded { border-top: 1px solid var(--line); margin-top: 2.5rem; padding-top: 1rem; }
 nav ul { padding-left: 1.2rem; }
 nav li { margin-bottom: .3rem; }
 a { color: inherit; }
@@ -59,6 +61,8 @@ img { display: block; width: 100%; max-width: 780px; height: auto; background: #
   .wide td > span { text-align: right; min-width: 0; }
   .wide td:first-child { font-weight: 600; }
   .wide td:first-child::before { content: none; }
+  .wide td.counted:first-child { justify-content: start; gap: .4rem; }
+  .wide td.counted:first-child::before { content: attr(data-name); color: inherit; }
   .wide td:first-child > span { text-align: left; }
   th, td { padding: .3rem; }
 }
@@ -149,7 +153,7 @@ def _section(report: Report, part: Section, folder: Path) -> str:
         f'<div class="pictures">{pictures}</div>\n{tables}{details}'
     )
     if part.is_folded:
-        inside = f"<details>\n<summary>{heading}{_soft(part.summary)}</summary>\n{inside}</details>"
+        inside = f'<details class="folded">\n<summary>{heading}{_soft(part.summary)}</summary>\n{inside}</details>'
     else:
         inside = f"{heading}\n{inside}"
     return f'<section id="{escape(part.name)}">\n{inside}</section>\n'
@@ -177,14 +181,16 @@ def _place(panel: Panel, cell: Cell, comparisons: Sequence[Comparison]) -> str:
 def _wide(table: Table) -> str:
     """A table whose rows become cards on a narrow screen."""
     names = [escape(column.name) for column in table.columns]
-    rows = [
-        "".join(
-            f'<td data-name="{name}"><span>{escape(text)}</span></td>' for name, text in zip(names, row, strict=True)
-        )
-        for row in table.shown()
-    ]
     head = "".join(f"<th>{name}</th>" for name in names)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    body = ""
+    for row, texts in zip(table.rows, table.shown(), strict=True):
+        shown = [_kept_together(text) if isinstance(value, Estimate) else escape(text)
+                 for value, text in zip(row, texts, strict=True)]  # fmt: skip
+        fields = [
+            f'<td data-name="{name}"{_COUNTED if isinstance(value, int) else ""}><span>{text}</span></td>'
+            for name, value, text in zip(names, row, shown, strict=True)
+        ]
+        body += f"<tr>{''.join(fields)}</tr>"
     note = f'<p class="soft">{escape(table.note)}</p>\n' if table.note else ""
     return f'<table class="wide"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n{note}'
 
@@ -201,6 +207,12 @@ def _against(panel: Panel, comparison: Comparison) -> str:
     difference = comparison.effect.difference
     base = f"against {panel.label(comparison.base)}"
     return f"{difference.mean:+.1f} {interval(difference, '+.1f')} {base}"
+
+
+def _kept_together(estimate: str) -> str:
+    """Mean and interval on a line each where there is no room for both on one."""
+    mean, _, rest = estimate.partition(" ")
+    return f"{mean} {_number(rest)}"
 
 
 def _number(text: str) -> str:

@@ -111,17 +111,19 @@ def beside_paper(panel: Panel) -> Table | None:
     missed = 0
     for numbers, cells in paper.of_panel(panel):
         missed += not cells
+        by_value: dict[str, list[paper.Number]] = {}
+        for number in numbers:
+            by_value.setdefault(f"{number.value:.1f}", []).append(number)
         for cell in cells:
-            rows += [
-                (panel.label(cell), number.m_inf, number.model, number.value, number.std,
-                 number.source, number.how, cell.estimate)
-                for number in numbers
-            ]  # fmt: skip
+            for alike in by_value.values():
+                first, sources = alike[0], "; ".join(f"{number.source} ({number.how})" for number in alike)
+                rows.append((panel.label(cell), first.m_inf, first.model, first.value, first.std, sources,
+                             cell.estimate))  # fmt: skip
     if not rows:
         return None
     more = f" The paper has {missed} more settings of this task and metric that were not measured here." * bool(missed)
     columns = (Column("arm"), Column("M_inf"), Column("paper's model"), Column("paper"), Column("± over 5 runs"),
-               Column("from"), Column("read"), Column(f"measured, model {panel.model}"))  # fmt: skip
+               Column("read from"), Column(f"measured, model {panel.model}"))  # fmt: skip
     note = f"Goyal et al., ICLR 2024: decoder-only models pretrained on 200 billion positions of C4.{more}"
     return Table("paper", "The paper's numbers and the measured ones", columns, tuple(rows), note)
 

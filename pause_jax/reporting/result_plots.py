@@ -58,7 +58,8 @@ def plot_m_inf(panel: Panel, arms: Sequence[Arm], out: Path) -> None:
 def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
     """The metric against FLOPs of training (all stages), or of inference, with the Pareto front of the means.
 
-    Arms above each other cost the same. For training each arm stands at its own M_inf, for inference at all of them.
+    Arms above each other cost the same. For training each arm stands at its own M_inf; for inference small marks
+    without intervals are its other M_inf.
     """
     at_home = cost == "training"
     lines = [[panel.home(arm)] if at_home else panel.of_arm(arm) for arm in panel.arms]
@@ -66,10 +67,13 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
     cells = [cell for line in lines for cell in line]
     figure, axes = figures.new(height=3.4 + 0.2 * len(lines))
     for i, line in enumerate(lines):
-        flops = [cell.flops(cost) for cell in line]
-        axes.errorbar(flops, [cell.estimate.mean for cell in line], yerr=half_width(line), **figures.mark(i),
-                      capsize=3, markersize=7 if at_home else 5, linestyle="none",
-                      label=figures.fold(panel.label(panel.home(line[0].arm))))  # fmt: skip
+        home, others = panel.home(line[0].arm), [cell for cell in line if cell != panel.home(line[0].arm)]
+        axes.scatter([cell.flops(cost) for cell in others], [cell.estimate.mean for cell in others],
+                     color=figures.color(i), marker=figures.mark(i)["marker"], s=14, alpha=0.6)  # fmt: skip
+        if home in line:
+            axes.errorbar([home.flops(cost)], [home.estimate.mean], yerr=half_width([home]), **figures.mark(i),
+                          elinewidth=0.8, capsize=2, markersize=7, linestyle="none",
+                          label=figures.fold(panel.label(home)))  # fmt: skip
     draw_front(axes, cells, cost)
     if at_home:
         axes.set_xlim(left=0, right=1.1 * max(cell.flops(cost) for cell in cells))
@@ -103,7 +107,8 @@ def plot_heat_map(panel: Panel, family: Arm, arms: Sequence[Arm], out: Path) -> 
     means = [[row[m].estimate.mean if m in row else math.nan for m in m_inf] for row in rows]
     figure, axes = figures.new(height=1.3 + 0.52 * len(arms))
     axes.grid(False)
-    image = axes.imshow(means, cmap="viridis", aspect="auto")
+    shown = [cell.estimate.mean for cell in panel.cells]  # so that one colour is one value in all of a panel's maps
+    image = axes.imshow(means, cmap="viridis", aspect="auto", vmin=min(shown), vmax=max(shown))
     for i, row in enumerate(rows):
         for j, m in enumerate(m_inf):
             if m in row:

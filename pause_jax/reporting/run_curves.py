@@ -74,7 +74,7 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
     arms = list(dict.fromkeys(Arm.of(row) for row in rows if row.finetune != "none"))
     groups: dict[tuple[str, str, str], dict[str, dict[str, Records]]] = {}
     missing: list[str] = []
-    remarks: list[str] = []
+    unreadable: list[str] = []
     for name, row in {row.checkpoint.partition("/")[0]: row for row in rows}.items():
         try:
             runs = _lineage(name, folders)
@@ -86,14 +86,12 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
         except FileNotFoundError as error:
             missing.append(str(error))
         except (UserError, OSError) as error:
-            remarks.append(f"Losses of {name} are not shown: {error}.")
+            unreadable.append(f"{name}: {error}")
+    remarks = []
     if missing and folders:
-        names = list(dict.fromkeys(missing))
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        remarks.append(
-            f"Losses of {len(names)} run{'s' * (len(names) > 1)} are not shown, as they are not in "
-            f"{' or '.join(map(str, folders))}: {', '.join(names[:3])}{more}."
-        )
+        remarks.append(_not_shown(missing, f"not in {' or '.join(map(str, folders))}"))
+    if unreadable:
+        remarks.append(_not_shown(unreadable, "not to be read"))
     order = {"pretraining": 0, "uptraining": 1, "finetuning": 2}
     ordered = sorted(groups.items(), key=lambda item: order[item[0][0]])
     curves = [Curves(*key, {label: list(by_name.values()) for label, by_name in arms.items()}) for key, arms in ordered]
@@ -131,6 +129,13 @@ def plot_after_pauses(curves: Curves, labels: Sequence[str], out: Path) -> None:
 def with_pauses(curves: Curves) -> list[str]:
     """The arms whose losses after pauses were measured."""
     return [label for label, runs in curves.runs.items() if any(_series(r, AFTER_PAUSE)[0].size for r in runs)]
+
+
+def _not_shown(runs: Sequence[str], reason: str) -> str:
+    runs = list(dict.fromkeys(runs))
+    which, are = ("1 run", "it is") if len(runs) == 1 else (f"{len(runs)} runs", "they are")
+    more = "" if len(runs) == 1 else f" (and {len(runs) - 1} more)"
+    return f"Losses of {which} are not shown, as {are} {reason}: {runs[0]}{more}."
 
 
 def _lineage(name: str, folders: Sequence[Path]) -> list[RunFolder]:
@@ -202,7 +207,7 @@ def _draw(axes: Any, runs: Sequence[Records], metric: str, style: Mapping[str, A
     axes.plot(steps, values_RxS.mean(axis=0), **style)
     if band and len(lines) > 1:
         axes.fill_between(
-            steps, values_RxS.min(axis=0), values_RxS.max(axis=0), color=style["color"], alpha=0.18, linewidth=0
+            steps, values_RxS.min(axis=0), values_RxS.max(axis=0), color=style["color"], alpha=0.13, linewidth=0
         )
 
 
@@ -221,7 +226,7 @@ def _finish(figure: Any, axes: Any, title: str) -> None:
     """Labels, and a limit where the fall of the first steps would flatten all that follows."""
     lines = [np.asarray(line.get_ydata()) for line in axes.get_lines() if len(line.get_ydata())]
     if lines:
-        low = min(line.min() for line in lines)
+        low = float(axes.dataLim.y0)
         high = max(line[len(line) // 20 :].max() for line in lines)
         if high > low:
             axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))

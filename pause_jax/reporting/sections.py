@@ -84,8 +84,8 @@ def _panel(report: Report, panel: Panel, number: int) -> Section:
         name, panel.title, report.summary_of(panel),
         sentences=tuple(report.sentences(panel)),
         grid=panel if has_grid else None,
-        tables=(panel_tables.arms(panel), *ballots, *([paper] if paper else [])),
-        details=tuple(details),
+        tables=(panel_tables.arms(panel), *([paper] if paper else [])),
+        details=(*ballots, *details),
         pictures=tuple(_panel_pictures(panel, name)),
         is_folded=panel.is_for_choosing,
     )  # fmt: skip
@@ -125,7 +125,8 @@ def _overview(overview: Overview, number: int) -> Section:
     best = overview.best_m()
     return Section(
         name, overview.title, f"models {', '.join(overview.models)}", tuple(overview.sentences()),
-        tables=(*([overview.differences()] if overview.lines else []), *([best] if best else [])),
+        tables=(best,) if best else (),
+        details=(overview.differences(),) if overview.lines else (),
         pictures=tuple(_named(picture, name, f"{first.task}, {first.metric}") for picture in pictures),
     )  # fmt: skip
 
