@@ -144,6 +144,8 @@ def plot_cost(overview: Overview, cost: result_plots.Cost, out: Path) -> None:
 
 def known_costs(overview: Overview) -> list[result_plots.Cost]:
     costs: tuple[result_plots.Cost, ...] = ("training", "inference")
+    if overview.panels[0].counts_errors:
+        return []
     homes = [panel.home(arm) for panel in overview.panels for arm in panel.arms]
     return [cost for cost in costs if any(is_cost(cell.flops(cost)) for cell in homes)]
 
@@ -197,7 +199,7 @@ def _explain(axes: Any, models: Sequence[str], kinds: Sequence[str]) -> list[Any
     front = [line for line in axes.get_lines() if line.get_label().startswith("Pareto")]
     sizes = [Line2D([], [], color=figures.color(i), linewidth=6, label=figures.plain(f"model {model}"))
              for i, model in enumerate(models)]  # fmt: skip
-    grey = {"color": "#444444", "linestyle": "none"}
+    grey: dict[str, Any] = {"color": "#444444", "linestyle": "none"}
     marks = [Line2D([], [], **grey, marker=figures.mark(i)["marker"], label=figures.fold(kind))
              for i, kind in enumerate(kinds)]  # fmt: skip
     return [*sizes, *marks, *front]

@@ -100,11 +100,11 @@ class Choice:
 
 
 def find_elections(panels: Sequence[Panel]) -> list[Election]:
-    """Elections of every panel that is not for choosing: families with two numbers of pauses or more."""
+    """Elections of every panel that is for claims and not of errors: families with two numbers of pauses or more."""
     validation = {(panel.model, panel.task, panel.metric): panel for panel in panels if panel.is_for_choosing}
     elections = []
     for panel in panels:
-        if panel.is_for_choosing:
+        if panel.is_for_choosing or panel.counts_errors:
             continue
         beside = validation.get((panel.model, panel.task, panel.metric))
         chosen_by = _by_m(beside) if beside is not None else {}

@@ -55,7 +55,8 @@ class Comparison:
         what = f"{self.panel.label(self.cell)} minus {self.panel.label(self.base)}: {difference.mean:+.1f} points"
         if difference.n == 1:
             return f"{what}, 1 seed: no interval, no effect can be claimed; {self.cost()}."
-        found = f"{'a gain' if difference.mean > 0 else 'a loss'} beyond the chance of seeds"
+        is_gain = (difference.mean > 0) != self.panel.counts_errors
+        found = f"{'a gain' if is_gain else 'a loss'} beyond the chance of seeds"
         if self.effect.corrected_p != self.effect.p and difference.n >= statistics.seeds_needed(1):
             p += f" ({format_p(self.effect.corrected_p)} corrected)"
         verdict = found if self.effect.found else "no effect can be claimed"
@@ -133,8 +134,9 @@ class Report:
 
     def sentences(self, panel: Panel) -> list[str]:
         """All that is said of a panel."""
-        said = [item.sentence() for item in (*self.of_panel(panel), *self.choices_of(panel))]
-        return list(dict.fromkeys([*said, *self.remarks(panel)]))
+        differences = [comparison.sentence() for comparison in self.of_panel(panel)]
+        choices = [choice.sentence() for choice in self.choices_of(panel)]
+        return list(dict.fromkeys([*differences, *choices, *self.remarks(panel)]))
 
     def of_panel(self, panel: Panel) -> list[Comparison]:
         return [comparison for comparison in self.comparisons if comparison.panel is panel]

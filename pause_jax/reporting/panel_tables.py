@@ -24,6 +24,8 @@ def arms(panel: Panel) -> Table:
         "training": pareto.front([cell.training_flops for cell in cells], values),
         "inference": pareto.front([cell.inference_flops for cell in cells], values),
     }
+    if panel.counts_errors:
+        fronts = {}
     columns = ("arm", "M_ft", "M_inf", "seeds")
     rows = [
         (panel.label(cell), cell.arm.m_ft, cell.m_inf, len(cell.by_seed), cell.estimate, cell.training_flops,
@@ -117,13 +119,13 @@ def beside_paper(panel: Panel) -> Table | None:
         for cell in cells:
             for alike in by_value.values():
                 first, sources = alike[0], "; ".join(f"{number.source} ({number.how})" for number in alike)
-                rows.append((panel.label(cell), first.m_inf, first.model, first.value, first.std, sources,
-                             cell.estimate))  # fmt: skip
+                rows.append((panel.label(cell), first.m_inf, first.model, first.named, first.value,
+                             first.std, sources, cell.estimate))  # fmt: skip
     if not rows:
         return None
     more = f" The paper has {missed} more settings of this task and metric that were not measured here." * bool(missed)
-    columns = (Column("arm"), Column("M_inf"), Column("paper's model"), Column("paper"), Column("± over 5 runs"),
-               Column("read from"), Column(f"measured, model {panel.model}"))  # fmt: skip
+    names = ("arm", "M_inf", "paper's model", "paper's metric", "paper", "± over 5 runs", "read from")
+    columns = (*map(Column, names), Column(f"measured, model {panel.model}"))
     note = f"Goyal et al., ICLR 2024: decoder-only models pretrained on 200 billion positions of C4.{more}"
     return Table("paper", "The paper's numbers and the measured ones", columns, tuple(rows), note)
 

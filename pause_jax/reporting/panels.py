@@ -20,6 +20,7 @@ from pause_jax.reporting import statistics
 from pause_jax.reporting.results import Result
 from pause_jax.reporting.statistics import Estimate
 
+ERRORS = ("no_choice",)  # metrics of which less is better
 EQUAL_FLOPS = 0.05  # relative difference up to which two trainings count as equally costly
 
 
@@ -128,6 +129,11 @@ class Panel:
         """Whether M and checkpoints are chosen on it, so that nothing may be claimed from it."""
         return self.split == "validation"
 
+    @property
+    def counts_errors(self) -> bool:
+        """Whether less is better."""
+        return self.metric in ERRORS
+
     def of_arm(self, arm: Arm) -> list[Cell]:
         """The arm's cells by ascending M_inf."""
         return sorted((cell for cell in self.cells if cell.arm == arm), key=lambda cell: cell.m_inf)
@@ -216,11 +222,10 @@ def families(panel: Panel) -> dict[Arm, list[Arm]]:
         if arm.placement != "none":
             found.setdefault(_without_m(arm), []).append(arm)
     for key, arms in found.items():
-        alike = {"placement": key.placement}
-        if key.pretrain != "pause":
-            alike["n_pauses"] = key.n_pauses  # nothing of the base has seen a pause
         for arm in finetuned:
-            if arm.placement == "none" and dataclasses.replace(_without_m(arm), **alike) == key:
+            seen = arm.n_pauses if arm.pretrain == "pause" else key.n_pauses  # else the base has seen no pause
+            alike = dataclasses.replace(_without_m(arm), placement=key.placement, n_pauses=seen)
+            if arm.placement == "none" and alike == key:
                 arms.append(arm)
     return found
 

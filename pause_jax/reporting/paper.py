@@ -54,6 +54,7 @@ class Number:
     m_inf: int
     value: float
     std: float | None  # over 5 runs; None where not given
+    named: str  # the metric as the paper names it
     source: str  # the paper's table or figure
     how: str  # it was read
 
@@ -75,7 +76,8 @@ def numbers() -> tuple[tuple[Number, ...], tuple[tuple[int, str], ...]]:
             mapped.append(
                 Number(row["model"], TASKS[row["task"]], METRICS[row["task"], row["metric"]], row["pretrain"],
                        row["finetune"], int(row["m_ft"] or 0), int(row["m_inf"]), float(row["value"]),
-                       float(row["std"]) if row["std"] else None, row["source_table"], HOW[row["how"]])
+                       float(row["std"]) if row["std"] else None, row["metric"],
+                       row["source_table"], HOW[row["how"]])
             )  # fmt: skip
     return tuple(mapped), tuple(unmapped)
 

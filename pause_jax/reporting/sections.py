@@ -103,10 +103,11 @@ def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
         title = f": {family_title(family, [key for key, _ in maps])}" if len(maps) > 1 else ""
         plot = partial(result_plots.plot_heat_map, panel, family, arms)
         pictures.append(Picture(f"heat_map-{i}", f"pauses in finetuning and at inference{title}", plot))
-    if panel.varies_flops and not panel.is_for_choosing:
+    shows_costs = not (panel.is_for_choosing or panel.counts_errors)
+    if panel.varies_flops and shows_costs:
         plot = partial(result_plots.plot_cost, panel, "training")
         pictures.append(Picture("training_flops", "against training FLOPs", plot))
-    if panel.varies_inference_flops and not panel.is_for_choosing:
+    if panel.varies_inference_flops and shows_costs:
         plot = partial(result_plots.plot_cost, panel, "inference")
         pictures.append(Picture("inference_flops", "against inference FLOPs, at every number of pauses", plot))
     return [_named(picture, name, f"{panel.task}, {panel.metric}") for picture in pictures]
