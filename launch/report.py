@@ -41,7 +41,8 @@ def main(argv: list[str]) -> int:
             "launch.evaluate adds some"
         )
     report = Report.of(rows, title=FLAGS.title, failures=failures)
-    file = write_report(report, Path(FLAGS.out), [folder / "runs" for folder in folders])
+    runs = [folder / "runs" for folder in folders if (folder / "runs").is_dir()]
+    file = write_report(report, Path(FLAGS.out), runs)
     print_report(report)
     print(f"\nreport: {file}")
     return cli.EXIT_DONE

@@ -7,7 +7,6 @@ name, as results may have been made on another machine.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -180,7 +179,8 @@ def _series(records: Records, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite one, of a size whose sums are finite too."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e100
 
 
 def _binned(records: Records, metric: str, last_step: float) -> tuple[np.ndarray, np.ndarray]:
