@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pause_jax.reporting import best_m, statistics
 from pause_jax.reporting.panels import (
     EQUAL_FLOPS,
+    HUGE,
     Arm,
     Cell,
     Panel,
@@ -102,9 +103,9 @@ class Report:
         lost = [
             Failure(row.checkpoint, f"{row.metric} on {row.task} at M_inf {row.m_inf} is {row.value}: left out below")
             for row in rows
-            if not math.isfinite(row.value)
+            if not abs(row.value) < HUGE
         ]
-        panels = make_panels([row for row in rows if math.isfinite(row.value)])
+        panels = make_panels([row for row in rows if abs(row.value) < HUGE])
         compared = find_pairs([panel for panel in panels if not panel.is_for_choosing])
         elections = best_m.find_elections(panels)
         candidates = [pair for election in elections for pair in election.pairs() if pair not in compared]

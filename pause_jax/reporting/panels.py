@@ -21,6 +21,7 @@ from pause_jax.reporting.results import Result
 from pause_jax.reporting.statistics import Estimate
 
 ERRORS = ("no_choice",)  # metrics of which less is better
+HUGE = 1e100  # no result is larger; sums and squares of smaller ones are finite
 EQUAL_FLOPS = 0.05  # relative difference up to which two trainings count as equally costly
 
 
@@ -246,8 +247,8 @@ def family_title(family: Arm, families: Iterable[Arm]) -> str:
 
 
 def is_cost(flops: float) -> bool:
-    """Whether FLOPs are known: finite and more than 0."""
-    return math.isfinite(flops) and flops > 0
+    """Whether FLOPs are known: one at least, and no more than can be added up."""
+    return 1 <= flops < HUGE
 
 
 def flops_ratio(cell: Cell, base: Cell) -> float:
