@@ -11,7 +11,7 @@ from pause_jax.reporting import panel_tables
 from pause_jax.reporting.comparisons import Comparison, Report
 from pause_jax.reporting.panels import Cell, Panel
 from pause_jax.reporting.sections import Section
-from pause_jax.reporting.statistics import Estimate
+from pause_jax.reporting.statistics import Estimate, format_p
 from pause_jax.reporting.tables import Table, interval
 
 _COUNTED = ' class="counted"'  # as a card's heading it needs its column's name
@@ -69,7 +69,8 @@ img { display: block; width: 100%; max-width: 780px; height: auto; background: #
 @media print {
   :root { color-scheme: light; --text: #000; --page: #fff; --soft: #444; --line: #bbb; --card: #fff; --bad: #a40000;
     --bad-card: #fff; }
-  body { font-size: 11px; }
+  html { font-size: 11px; }
+  body { font-size: 1rem; }
   main { max-width: none; padding: 0; }
   a { text-decoration: none; }
   figure, tr, li { break-inside: avoid; }
@@ -85,6 +86,9 @@ HOW_TO_READ = (
     "An effect is called only where the interval leaves out 0 and the exact sign-flip p value, corrected by Holm's "
     "method for all comparisons of this report, is at most 0.05; with fewer than 6 seeds that can't happen. "
     "“No effect can be claimed” does not say that there is none. "
+    "The best number of pauses (M) is chosen on the validation split, by the highest mean; its effect on the test "
+    "split is corrected for every M that could have been chosen. "
+    "A Pareto front joins what no other arm beats at as few FLOPs or fewer, by means alone. "
     "Training FLOPs are those of all stages, pretraining included; inference FLOPs those of one example's prompt, "
     "pauses and answer. Each arm is shown at as many pauses at inference as it was finetuned with (of several numbers "
     "the largest), or the nearest that was evaluated."
@@ -204,8 +208,8 @@ def _picture(caption: str, file: Path) -> str:
 
 
 def _against(panel: Panel, comparison: Comparison) -> str:
-    difference = comparison.effect.difference
-    base = f"against {panel.label(comparison.base)}"
+    difference, p = comparison.effect.difference, format_p(comparison.effect.corrected_p)
+    base = f"against {panel.label(comparison.base)}, corrected p = {p}"
     return f"{difference.mean:+.1f} {interval(difference, '+.1f')} {base}"
 
 

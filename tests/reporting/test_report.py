@@ -100,7 +100,7 @@ def test_the_grid_holds_every_arm_in_its_place(tmp_path, without_drawing):
     _, text = write(grid_rows(seeds=3), tmp_path)
     grid = text[text.index('<table class="grid">') :].partition("</table>")[0]
     standard, paused = [line.split("<td>") for line in grid.split("<tr>")[2:]]
-    difference = "+0.0 [+0.0, +0.0] against standard pretraining, no pauses"
+    difference = "+0.0 [+0.0, +0.0] against standard pretraining, no pauses, corrected p = 1"
     assert "standard pretraining, no pauses" in standard[1] and "against" not in standard[1]
     assert "standard pretraining, 10 pauses" in standard[2] and difference in standard[2]
     assert "10 % pauses in pretraining, no pauses" in paused[1] and difference in paused[1]
