@@ -47,7 +47,8 @@ def main(argv: list[str]) -> int:
         show_pretraining(pretraining)
         show_samples(pretraining)
     shown = [row for row in rows if row.metric == "accuracy"]  # options, scored, are in results.csv
-    code = sweep.conclude(shown, failed, FOLDER / "report", "pause_jax quickstart")
+    runs = [FOLDER / part / "runs" for part in PARTS]
+    code = sweep.conclude(shown, failed, FOLDER / "report", "pause_jax quickstart", runs)
     print(f"results: {FOLDER / 'results.csv'}\nlosses of pretraining: {FOLDER / 'losses.png'}")
     return code
 

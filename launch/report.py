@@ -1,10 +1,14 @@
-"""Make a report of evaluation results: tables here, plots and one self-contained report.html in a folder.
+"""Make a report of evaluation results: tables here; in a folder one self-contained report.html, and as files beside it
+every table (CSV) and picture (PNG, SVG).
 
     python -m launch.report --results=results.csv --out=report
+    python -m launch.report --results=laptop/results.csv,cluster/results.csv --out=report
 
 It shows the grid of pretraining and finetuning with and without pauses, differences paired by seed, accuracy against
-pauses at inference, and what each arm cost; it claims an effect only where the seeds allow it. Where a failures.json
-lies beside the results, a list of {"job": …, "error": …}, its failures stand at the top.
+pauses at inference and in finetuning, the best number of pauses where there is a validation split to choose it on, what
+each arm cost, and all of that over model sizes; it claims an effect only where the seeds allow it. Beside each results
+file it looks for runs/NAME/metrics.jsonl, whose losses it draws, and for failures.json, a list of
+{"job": …, "error": …}, whose failures stand at the top.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from launch import cli
 from pause_jax.errors import UserError
 from pause_jax.reporting.comparisons import Report
 from pause_jax.reporting.report import print_report, read_failures, write_report
-from pause_jax.reporting.results import read_results
+from pause_jax.reporting.results import merge_results
 
 FLAGS = flags.FLAGS
 
@@ -26,19 +30,26 @@ def main(argv: list[str]) -> int:
     for name in ("results", "out"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing: {FLAGS[name].help}")
-    results = Path(FLAGS.results)
-    rows, failures = read_results(results), read_failures(results.parent / "failures.json")
+    paths = list(dict.fromkeys(Path(text.strip()) for text in FLAGS.results if text.strip()))
+    folders = list(dict.fromkeys(path.parent for path in paths))
+    rows = merge_results(paths)
+    failures = [failure for folder in folders for failure in read_failures(folder / "failures.json")]
     if not rows and not failures:
-        raise UserError(f"{results} has no rows: there is nothing to report; launch.evaluate adds some")
+        one = len(paths) == 1
+        raise UserError(
+            f"{' and '.join(map(str, paths))} {'has' if one else 'have'} no rows: there is nothing to report; "
+            "launch.evaluate adds some"
+        )
     report = Report.of(rows, title=FLAGS.title, failures=failures)
-    file = write_report(report, Path(FLAGS.out))
+    runs = [folder / "runs" for folder in folders if (folder / "runs").is_dir()]
+    file = write_report(report, Path(FLAGS.out), runs)
     print_report(report)
     print(f"\nreport: {file}")
     return cli.EXIT_DONE
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("results", None, "a CSV file that launch.evaluate or a sweep wrote")
-    flags.DEFINE_string("out", None, "the folder to write report.html and the plots into, made where it is missing")
+    flags.DEFINE_list("results", None, "CSV files that launch.evaluate or sweeps wrote, with commas between them")
+    flags.DEFINE_string("out", None, "the folder to write report.html and its files into, made where it is missing")
     flags.DEFINE_string("title", "Results", "the report's heading")
     cli.run(main)

@@ -60,7 +60,8 @@ def main(argv: list[str]) -> int:
         return cli.EXIT_STOPPED
     results = workdir / "results.csv"
     print(f"results: {results}")
-    return conclude(read_results(results), failures(schedule), workdir / "report", f"Sweep {workdir.name}")
+    rows, title = read_results(results), f"Sweep {workdir.name}"
+    return conclude(rows, failures(schedule), workdir / "report", title, [workdir / "runs"])
 
 
 def make_schedule(sweep: Sweep, workdir: Path, *, retries: int) -> Schedule:
@@ -121,10 +122,12 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, count: int) -> Literal[
     return "finished"
 
 
-def conclude(rows: Sequence[Result], failed: Sequence[Failure], folder: Path, title: str) -> int:
-    """Print and write the report of results; the exit code."""
+def conclude(
+    rows: Sequence[Result], failed: Sequence[Failure], folder: Path, title: str, runs: Sequence[Path] = ()
+) -> int:
+    """Print and write the report of results, of runs that lie in the folders `runs`; the exit code."""
     report = Report.of(rows, title=title, failures=failed)
-    page = write_report(report, folder)
+    page = write_report(report, folder, runs)
     print_report(report)
     print(f"\nreport: {page}")
     return EXIT_JOBS_FAILED if failed else cli.EXIT_DONE

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from pause_jax.reporting.comparisons import Cell, Comparison, Panel, Report
-from pause_jax.reporting.statistics import Estimate
-from pause_jax.reporting.tables import human_flops
+from pause_jax.reporting import panel_tables
+from pause_jax.reporting.comparisons import Comparison, Report
+from pause_jax.reporting.panels import Cell, Panel
+from pause_jax.reporting.sections import Section
+from pause_jax.reporting.statistics import Estimate, format_p
+from pause_jax.reporting.tables import Table, interval
+
+_COUNTED = ' class="counted"'  # as a card's heading it needs its column's name
+SHOWN_MISSING = 6  # sentences on what is missing that are shown without a click
 
 # Text fits a telephone: below 700 pixels each row of a wide table becomes a card, its column names before the values.
 STYLE = """
@@ -29,6 +34,13 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 .soft { color: var(--soft); font-size: .875rem; }
 .failures { background: var(--bad-card); border-left: 4px solid var(--bad); padding: .5rem 1rem; }
 .failures li { overflow-wrap: anywhere; }
+details.failures { margin: .5rem 0; }
+summary { cursor: pointer; padding: .4rem 0; }
+summary h2 { display: inline; border: 0; margin: 0 .5rem 0 0; padding: 0; }
+.folded { border-top: 1px solid var(--line); margin-top: 2.5rem; padding-top: 1rem; }
+nav ul { padding-left: 1.2rem; }
+nav li { margin-bottom: .3rem; }
+a { color: inherit; }
 .failures h2 { color: var(--bad); border: 0; margin: 0; padding: 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid var(--line); }
@@ -49,8 +61,22 @@ img { display: block; width: 100%; max-width: 780px; height: auto; background: #
   .wide td > span { text-align: right; min-width: 0; }
   .wide td:first-child { font-weight: 600; }
   .wide td:first-child::before { content: none; }
+  .wide td.counted:first-child { justify-content: start; gap: .4rem; }
+  .wide td.counted:first-child::before { content: attr(data-name); color: inherit; }
   .wide td:first-child > span { text-align: left; }
   th, td { padding: .3rem; }
+}
+@media print {
+  :root { color-scheme: light; --text: #000; --page: #fff; --soft: #444; --line: #bbb; --card: #fff; --bad: #a40000;
+    --bad-card: #fff; }
+  html { font-size: 11px; }
+  body { font-size: 1rem; }
+  main { max-width: none; padding: 0; }
+  a { text-decoration: none; }
+  figure, tr, li { break-inside: avoid; }
+  h2, h3, summary { break-after: avoid; }
+  .pictures { grid-template-columns: 1fr 1fr; }
+  details::details-content { content-visibility: visible; display: block; }
 }
 """
 
@@ -60,34 +86,32 @@ HOW_TO_READ = (
     "An effect is called only where the interval leaves out 0 and the exact sign-flip p value, corrected by Holm's "
     "method for all comparisons of this report, is at most 0.05; with fewer than 6 seeds that can't happen. "
     "“No effect can be claimed” does not say that there is none. "
+    "The best number of pauses (M) is chosen on the validation split, by the highest mean; its effect on the test "
+    "split is corrected for every M that could have been chosen. "
+    "A Pareto front joins what no other arm beats at as few FLOPs or fewer, by means alone. "
     "Training FLOPs are those of all stages, pretraining included; inference FLOPs those of one example's prompt, "
     "pauses and answer. Each arm is shown at as many pauses at inference as it was finetuned with (of several numbers "
     "the largest), or the nearest that was evaluated."
 )
 
 
-def render(report: Report, pictures: Mapping[int, Sequence[tuple[str, Path]]]) -> str:
+def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], folder: Path) -> str:
     """The whole page.
 
     Args:
-      pictures: index of a panel → its pictures, a caption and a PNG file each.
+      remarks: sentences on what could not be shown.
+      folder: holds the pictures of the sections, as PNG files.
     """
-    panels = "".join(_panel(report, panel, pictures.get(i, ())) for i, panel in enumerate(report.panels))
+    body = "".join(_section(report, part, folder) for part in parts)
+    said = "".join(f'<p class="soft">{escape(remark)}</p>\n' for remark in remarks)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
         f"<title>{escape(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{escape(report.title)}</h1>\n{_failures(report)}<p>{escape(report.summary())}</p>\n{panels}"
+        f"<h1>{escape(report.title)}</h1>\n{_failures(report)}{_missing(report)}<p>{escape(report.summary())}</p>\n"
+        f"{said}{_contents(parts)}{body}"
         f'<h2>How to read this</h2>\n<p class="soft">{escape(HOW_TO_READ)}</p>\n</main>\n</body>\n</html>\n'
     )
-
-
-def interval(estimate: Estimate, *, signed: bool = False) -> str:
-    """`[71.2, 74.0]`; `one seed` where there is none."""
-    if math.isnan(estimate.low):
-        return "one seed"
-    sign = "+" if signed else ""
-    return f"[{estimate.low:{sign}.1f}, {estimate.high:{sign}.1f}]"
 
 
 def _failures(report: Report) -> str:
@@ -99,33 +123,55 @@ def _failures(report: Report) -> str:
     return f'<section class="failures"><h2>{heading}</h2><ul>{items}</ul></section>\n'
 
 
-def _panel(report: Report, panel: Panel, pictures: Sequence[tuple[str, Path]]) -> str:
-    comparisons = report.of_panel(panel)
-    sentences = [comparison.sentence() for comparison in comparisons] + report.remarks(panel)
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return (
-        f"<section>\n<h2>{escape(panel.title)}</h2>\n<ul>{items}</ul>\n"
-        f"{_grid(panel, comparisons)}{_arms(panel, comparisons)}"
-        f'<div class="pictures">{"".join(_picture(*picture) for picture in pictures)}</div>\n'
-        f"{_curve(panel)}</section>\n"
-    )
-
-
-def _grid(panel: Panel, comparisons: Sequence[Comparison]) -> str:
-    """The paper's 2 × 2: pretraining down, finetuning across; several M_ft share a place."""
-    columns = {"std": "finetuned without pauses", "pause": "finetuned with pauses"}
-    names = {"std": "standard pretraining", "pause": "pause pretraining", "none": "no pretraining"}
-    arms = [arm for arm in panel.arms if arm.finetune in columns and arm.placement != "filler"]
-    rows = []
-    for pretrain in (name for name in names if any(arm.pretrain == name for arm in arms)):
-        places = []
-        for finetune in columns:
-            here = [panel.home(arm) for arm in arms if (arm.pretrain, arm.finetune) == (pretrain, finetune)]
-            places.append("".join(_place(panel, cell, comparisons) for cell in here) or "–")
-        rows.append(f"<tr><th>{names[pretrain]}</th>{''.join(f'<td>{place}</td>' for place in places)}</tr>")
-    if not rows:
+def _missing(report: Report) -> str:
+    """Folded where it would push the report itself out of sight."""
+    if not report.missing:
         return ""
-    head = "".join(f"<th>{name}</th>" for name in columns.values())
+    count = len(report.missing)
+    heading = f"Results that other arms and seeds have and these lack ({count})"
+    items = f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in report.missing)}</ul>"
+    is_open = " open" if count <= SHOWN_MISSING else ""
+    return f'<details class="failures"{is_open}><summary>{heading}</summary>{items}</details>\n'
+
+
+def _contents(parts: Sequence[Section]) -> str:
+    if len(parts) < 2:
+        return ""
+    items = "".join(
+        f'<li><a href="#{escape(part.name)}">{escape(part.title)}</a> {_soft(part.summary)}</li>' for part in parts
+    )
+    return f"<nav><h2>Contents</h2><ul>{items}</ul></nav>\n"
+
+
+def _section(report: Report, part: Section, folder: Path) -> str:
+    """A section; a folded one is closed until it is asked for."""
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in part.sentences)
+    pictures = "".join(_picture(picture.caption, folder / f"{picture.name}.png") for picture in part.pictures)
+    tables = "".join(f"<h3>{escape(table.title)}</h3>\n{_wide(table)}" for table in part.tables)
+    details = "".join(
+        f"<details><summary>{escape(table.title)}</summary>{_wide(table)}</details>\n" for table in part.details
+    )
+    heading = f"<h2>{escape(part.title)}</h2>"
+    inside = (
+        f"<ul>{items}</ul>\n{_grid(report, part.grid) if part.grid else ''}"
+        f'<div class="pictures">{pictures}</div>\n{tables}{details}'
+    )
+    if part.is_folded:
+        inside = f'<details class="folded">\n<summary>{heading}{_soft(part.summary)}</summary>\n{inside}</details>'
+    else:
+        inside = f"{heading}\n{inside}"
+    return f'<section id="{escape(part.name)}">\n{inside}</section>\n'
+
+
+def _grid(report: Report, panel: Panel) -> str:
+    """The paper's 2 × 2: pretraining down, finetuning across; several M_ft share a place."""
+    comparisons = report.of_panel(panel)
+    rows = []
+    for pretrain, places in panel_tables.grid_places(panel):
+        filled = ["".join(_place(panel, cell, comparisons) for cell in cells) or "–" for cells in places.values()]
+        name = panel_tables.PRETRAINING[pretrain]
+        rows.append(f"<tr><th>{name}</th>{''.join(f'<td>{place}</td>' for place in filled)}</tr>")
+    head = "".join(f"<th>{name}</th>" for name in panel_tables.FINETUNING.values())
     return f'<table class="grid"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>\n'
 
 
@@ -136,49 +182,21 @@ def _place(panel: Panel, cell: Cell, comparisons: Sequence[Comparison]) -> str:
     return f"<p>{'<br>'.join(lines)}</p>"
 
 
-def _arms(panel: Panel, comparisons: Sequence[Comparison]) -> str:
-    """A row an arm, with what it cost."""
-    columns = ["arm", "M_ft", "M_inf", "seeds", "mean", "95 % interval", "minus base", "training FLOPs",
-               "inference FLOPs"]  # fmt: skip
-    rows = []
-    for arm in panel.arms:
-        cell = panel.home(arm)
-        against = [escape(_against(panel, comparison)) for comparison in comparisons if comparison.cell is cell]
-        differences = "<br>".join(against) or ("is a base" if arm.is_base else "not compared")
-        values = [escape(panel.label(cell)), escape(arm.m_ft), str(cell.m_inf), str(len(cell.by_seed)),
-                  f"{cell.estimate.mean:.1f}", _number(interval(cell.estimate)), differences,
-                  human_flops(cell.training_flops), human_flops(cell.inference_flops)]  # fmt: skip
-        rows.append(values)
-    return f"<h3>Every arm and its cost</h3>\n{_wide(columns, rows)}"
-
-
-def _curve(panel: Panel) -> str:
-    """The figures of the picture against M_inf, folded away."""
-    if not panel.varies_m_inf:
-        return ""
-    m_inf = sorted({cell.m_inf for cell in panel.cells})
-    rows = []
-    for arm in panel.arms:
-        cells = {cell.m_inf: cell for cell in panel.of_arm(arm)}
-        values = [f"{cells[m].estimate.mean:.1f} {interval(cells[m].estimate)}" if m in cells else "–" for m in m_inf]
-        rows.append([escape(panel.label(panel.home(arm))), *values])
-    columns = ["arm", *(f"{m} pauses" for m in m_inf)]
-    return f"<details><summary>Figures by pauses at inference</summary>{_wide(columns, rows)}</details>\n"
-
-
-def _wide(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose rows become cards on a narrow screen; the values are HTML already."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<td data-name="{escape(column)}"><span>{value}</span></td>'
-            for column, value in zip(columns, row, strict=True)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return f'<table class="wide"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n'
+def _wide(table: Table) -> str:
+    """A table whose rows become cards on a narrow screen."""
+    names = [escape(column.name) for column in table.columns]
+    head = "".join(f"<th>{name}</th>" for name in names)
+    body = ""
+    for row, texts in zip(table.rows, table.shown(), strict=True):
+        shown = [_kept_together(text) if isinstance(value, Estimate) else escape(text)
+                 for value, text in zip(row, texts, strict=True)]  # fmt: skip
+        fields = [
+            f'<td data-name="{name}"{_COUNTED if isinstance(value, int) else ""}><span>{text}</span></td>'
+            for name, value, text in zip(names, row, shown, strict=True)
+        ]
+        body += f"<tr>{''.join(fields)}</tr>"
+    note = f'<p class="soft">{escape(table.note)}</p>\n' if table.note else ""
+    return f'<table class="wide"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n{note}'
 
 
 def _picture(caption: str, file: Path) -> str:
@@ -190,9 +208,15 @@ def _picture(caption: str, file: Path) -> str:
 
 
 def _against(panel: Panel, comparison: Comparison) -> str:
-    difference = comparison.effect.difference
-    base = f"against {panel.label(comparison.base)}"
-    return f"{difference.mean:+.1f} {interval(difference, signed=True)} {base}"
+    difference, p = comparison.effect.difference, format_p(comparison.effect.corrected_p)
+    base = f"against {panel.label(comparison.base)}, corrected p = {p}"
+    return f"{difference.mean:+.1f} {interval(difference, '+.1f')} {base}"
+
+
+def _kept_together(estimate: str) -> str:
+    """Mean and interval on a line each where there is no room for both on one."""
+    mean, _, rest = estimate.partition(" ")
+    return f"{mean} {_number(rest)}"
 
 
 def _number(text: str) -> str:

@@ -72,6 +72,25 @@ def read_results(path: Path) -> list[Result]:
     return [_parse(line, f"results file {path}, line {number}") for number, line in enumerate(lines[1:], start=2)]
 
 
+def merge_results(paths: Sequence[Path]) -> list[Result]:
+    """The rows of several files, in order; a row that several have stands once.
+
+    Raises:
+      UserError: as `read_results`, or rows of one run, task, metric and M_inf that differ in what came out.
+    """
+    seen: dict[tuple[Any, ...], tuple[Result, str]] = {}
+    for path in paths:
+        for number, result in enumerate(read_results(path), start=2):
+            where = f"{path}, line {number}"
+            first, first_where = seen.setdefault(result.key(), (result, where))
+            if repr(first) != repr(result):  # as text: nan is like nan
+                raise UserError(
+                    f"{first_where}, and {where}, are two runs with one fingerprint and different content "
+                    f"({result.checkpoint}, {result.task}, {result.metric}): remove the row that is wrong"
+                )
+    return [result for result, _ in seen.values()]
+
+
 def write_results(path: Path, results: Iterable[Result]) -> None:
     """Replace the file by one of these rows: all of it or, whatever happens, nothing."""
     text = io.StringIO()

@@ -112,6 +112,11 @@ def call_effects(comparisons: Sequence[Sequence[float]]) -> list[Effect]:
     return effects
 
 
+def format_p(p: float) -> str:
+    """`0.062`, `1`: two digits, never 0."""
+    return f"{p:.2g}"
+
+
 def seeds_needed(comparisons: int) -> int:
     """The fewest seeds with which one of so many comparisons could be called an effect.
 

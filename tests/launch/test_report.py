@@ -8,7 +8,7 @@ import pytest
 
 from pause_jax.reporting.results import write_results
 from tests.launch.test_train import assert_one_sentence, program
-from tests.reporting.result_rows import row, toy_rows
+from tests.reporting.result_rows import row, sweep_rows, toy_rows, write_runs
 
 
 def test_a_report_of_results_and_failures(tmp_path):
@@ -20,17 +20,39 @@ def test_a_report_of_results_and_failures(tmp_path):
     assert "out of memory" in done.stdout and "no effect can be claimed" in done.stdout
     assert done.stdout.endswith(f"\nreport: {out / 'report.html'}\n")
     page = (out / "report.html").read_text()
-    assert "<h1>Mine &amp; yours</h1>" in page and "finetune 3" in page and page.count("<img") == 2
+    assert "<h1>Mine &amp; yours</h1>" in page and "finetune 3" in page and page.count("<img") == 3
+
+
+@pytest.mark.slow
+def test_several_sweeps_in_one_report_with_the_losses_of_their_runs(tmp_path):
+    rows = list(sweep_rows(seeds=2, effect=0.0, splits=("test",)))
+    for name, mine in (("laptop", rows[:20]), ("cluster", rows[10:])):  # ten rows are in both
+        write_results(tmp_path / name / "results.csv", mine)
+        write_runs(mine, tmp_path / name / "runs")
+        failure = [{"job": f"on the {name}", "error": "killed"}]
+        (tmp_path / name / "failures.json").write_text(json.dumps(failure))
+    files = ",".join(str(tmp_path / name / "results.csv") for name in ("laptop", "cluster"))
+    done = program("report", f"--results={files}", f"--out={tmp_path / 'out'}")
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "on the laptop" in page and "on the cluster" in page and "are not shown" not in page
+    assert "Loss of pretraining on wikipedia" in page and "Loss of finetuning on recall_8" in page
+    arms = (tmp_path / "out" / "01-recall_8-accuracy-arms.csv").read_text()
+    assert arms.splitlines()[0].startswith("arm,M_ft,M_inf,seeds,") and arms.count(",2,") >= 6  # both seeds of each
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--out={tmp}/out"], "--results is missing: a CSV file that launch.evaluate or a sweep wrote"),
+        (["--out={tmp}/out"], "--results is missing: CSV files that launch.evaluate or sweeps wrote"),
         (["--results={tmp}/good.csv"], "--out is missing: the folder"),
         (["--results={tmp}/none.csv", "--out={tmp}/out"], r"none\.csv cannot be read"),
         (["--results={tmp}/other.csv", "--out={tmp}/out"], "other.csv has other columns .*: without model,"),
         (["--results={tmp}/empty.csv", "--out={tmp}/out"], r"empty\.csv has no rows: there is nothing to report"),
+        (
+            ["--results={tmp}/good.csv,{tmp}/changed.csv", "--out={tmp}/out"],
+            r"good\.csv, line 2, and .*changed\.csv, line 2, are two runs with one fingerprint and different content",
+        ),
         (["--results={tmp}/twice.csv", "--out={tmp}/out"], "differ in nothing but their checkpoints, a and b"),
         (["--results={tmp}/bad/good.csv", "--out={tmp}/out"], r"bad/failures\.json is no list of failures"),
         (["--results={tmp}/good.csv", "--out={tmp}/other.csv"], r"can't be written to .*other\.csv"),
@@ -39,6 +61,7 @@ def test_a_report_of_results_and_failures(tmp_path):
 def test_mistakes(tmp_path, arguments, sentence):
     write_results(tmp_path / "good.csv", [row()])
     write_results(tmp_path / "bad" / "good.csv", [row()])
+    write_results(tmp_path / "changed.csv", [row(value=51.0)])
     write_results(tmp_path / "empty.csv", [])
     write_results(tmp_path / "twice.csv", [row(checkpoint="a"), row(checkpoint="b")])
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")

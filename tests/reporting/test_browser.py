@@ -12,7 +12,7 @@ import pytest
 
 from pause_jax.reporting.comparisons import Failure, Report
 from pause_jax.reporting.report import write_report
-from tests.reporting.result_rows import grid_rows, row, toy_rows
+from tests.reporting.result_rows import row, sweep_rows, toy_rows, write_runs
 
 # Windows narrower than 500 pixels are not to be had: the page is measured in a frame of the wanted width, by a script
 # in a copy of it, and the frame's parent keeps the result where the printed DOM shows it.
@@ -28,16 +28,24 @@ PROBE = """<script>addEventListener('load', () => {
 });</script>"""
 
 
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """Three sizes, both splits, losses, the paper's task, a failure, and names that are too long for any line."""
+    folder = tmp_path_factory.mktemp("report")
+    long_name = "a_task_with_a_name_that_is_longer_than_a_telephone_is_wide_" * 2
+    swept = list(sweep_rows(seeds=2, effect=2.0, sizes=("4.0k", "826.5k", "130m")))
+    write_runs(swept, folder / "runs")
+    rows = [*swept, *toy_rows(), row(task="gsm8k"), row(task=long_name), row(task=long_name, seed=1, value=123456.0)]
+    failures = [Failure("finetune recall_8 seed=2", "killed: see /runs/" + "0123456789abcdef" * 8 + "/log.txt")]
+    return write_report(Report.of(rows, failures=failures), folder / "out", [folder / "runs"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_fits_and_shows_everything(tmp_path, width):
+def test_the_page_fits_and_shows_everything(page, tmp_path, width):
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
-    long_name = "a_task_with_a_name_that_is_longer_than_a_telephone_is_wide_" * 2
-    rows = [*toy_rows(), *grid_rows(seeds=3), row(task=long_name), row(task=long_name, seed=1, value=123456.0)]
-    failures = [Failure("finetune recall_8 seed=2", "killed: see /runs/" + "0123456789abcdef" * 8 + "/log.txt")]
-    page = write_report(Report.of(rows, failures=failures), tmp_path)
     (tmp_path / "probed.html").write_text(page.read_text().replace("</main>", f"</main>{PROBE}"))
     parent = tmp_path / "parent.html"
     parent.write_text(PARENT.format(width=width))
@@ -50,4 +58,37 @@ def test_the_page_fits_and_shows_everything(tmp_path, width):
     assert attribute is not None, done.stdout[-2000:]
     found = json.loads(html.unescape(attribute[1]))
     assert (found["page"], found["wide"]) == (width, [])
-    assert len(found["pictures"]) == 5 and min(found["pictures"]) == 780
+    drawn = list(page.parent.glob("*.png"))
+    for kind in (
+        "seeds",
+        "m_inf",
+        "heat_map-1",
+        "training_flops",
+        "inference_flops",
+        "differences",
+        "steps",
+        "after_pauses",
+    ):
+        assert any(file.stem.endswith(kind) for file in drawn), kind
+    assert len(found["pictures"]) == len(drawn) and min(found["pictures"]) == 780
+
+
+@pytest.mark.slow
+def test_a_printed_page_shows_what_is_folded(page, tmp_path):
+    """As many sheets are printed as where everything is unfolded."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+
+    def sheets(text):
+        (tmp_path / "page.html").write_text(text)
+        command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
+                   f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={tmp_path / 'page.pdf'}",
+                   (tmp_path / "page.html").as_uri()]  # fmt: skip
+        subprocess.run(command, capture_output=True, timeout=120, check=True)
+        return len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "page.pdf").read_bytes()))
+
+    folded = page.read_text()
+    unfolded = folded.replace("<details", "<details open")
+    assert sheets(folded) == sheets(unfolded) > 5
+    assert sheets(folded.replace("details::details-content", "details::nothing")) < sheets(unfolded)

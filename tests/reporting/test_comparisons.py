@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pause_jax.errors import UserError
-from pause_jax.reporting.comparisons import Failure, Report, compare, make_panels, paired_differences
+from pause_jax.reporting.comparisons import Failure, Report, decide, find_pairs
+from pause_jax.reporting.panels import make_panels, paired_differences
 from tests.reporting.result_rows import TOY_MINUS_NONE, grid_rows, row, toy_rows
 
 
@@ -113,7 +114,7 @@ def test_labels_tell_arms_apart():
     assert "standard pretraining, filler at inference only, attention causal, 1 distinct, 10 at inference" in labels
     assert "5 % pauses in pretraining, no pauses, attention causal, policy uniform_trim, 1 distinct" in labels
     # a base shares the stages of training and the attention
-    compared = [(panel.label(c.cell), c.base.arm.pretrain) for c in compare([panel])]
+    compared = [(panel.label(c.cell), c.base.arm.pretrain) for c in decide(find_pairs([panel]))]
     assert not any("prefix_only" in label for label, _ in compared)
     assert {pretrain for _, pretrain in compared} == {"std"}
     remarks = Report.of(rows).remarks(panel)

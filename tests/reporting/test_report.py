@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from pause_jax.errors import UserError
+from pause_jax.reporting import figures, result_plots
 from pause_jax.reporting import report as reports
-from pause_jax.reporting import result_plots
 from pause_jax.reporting.comparisons import Failure, Report
 from pause_jax.reporting.plots import COLORS
 from pause_jax.reporting.report import print_report, read_failures, write_report
@@ -51,6 +51,19 @@ class Page(HTMLParser):
         return " ".join("".join(self.text).split())
 
 
+@pytest.fixture
+def without_drawing(monkeypatch):
+    """Pictures take half a second each: where they are not what is tested they are one pixel."""
+    from matplotlib.figure import Figure
+
+    def save(figure, out):
+        small = Figure(figsize=(0.01, 0.01), dpi=100)
+        for ending in (".png", ".svg"):
+            small.savefig(out.with_suffix(ending))
+
+    monkeypatch.setattr(figures, "save", save)
+
+
 def write(rows, out, **arguments):
     """The page of a report, read strictly, and its HTML."""
     text = write_report(Report.of(list(rows), **arguments), out).read_text()
@@ -69,9 +82,11 @@ def test_the_page_holds_tables_sentences_and_pictures(tmp_path):
     sources = [attributes["src"] for attributes in page.attributes("img")]
     files = sorted((tmp_path / "new" / "out").glob("*.png"))
     assert [f.name for f in files] == [
-        "01-count_parity_24-accuracy-flops.png", "01-count_parity_24-accuracy-seeds.png",
-        "02-recall_8-accuracy-m_inf.png", "02-recall_8-accuracy-seeds.png",
+        "01-count_parity_24-accuracy-inference_flops.png", "01-count_parity_24-accuracy-seeds.png",
+        "01-count_parity_24-accuracy-training_flops.png", "02-recall_8-accuracy-heat_map-1.png",
+        "02-recall_8-accuracy-heat_map-2.png", "02-recall_8-accuracy-m_inf.png", "02-recall_8-accuracy-seeds.png",
     ]  # fmt: skip
+    assert all(file.with_suffix(".svg").read_text().startswith("<?xml") for file in files)
     assert sorted(base64.b64decode(s.removeprefix("data:image/png;base64,")) for s in sources) == sorted(
         f.read_bytes() for f in files
     )
@@ -81,11 +96,11 @@ def test_the_page_holds_tables_sentences_and_pictures(tmp_path):
     assert all(link["href"] == "data:," for link in page.attributes("link"))
 
 
-def test_the_grid_holds_every_arm_in_its_place(tmp_path):
+def test_the_grid_holds_every_arm_in_its_place(tmp_path, without_drawing):
     _, text = write(grid_rows(seeds=3), tmp_path)
     grid = text[text.index('<table class="grid">') :].partition("</table>")[0]
     standard, paused = [line.split("<td>") for line in grid.split("<tr>")[2:]]
-    difference = "+0.0 [+0.0, +0.0] against standard pretraining, no pauses"
+    difference = "+0.0 [+0.0, +0.0] against standard pretraining, no pauses, corrected p = 1"
     assert "standard pretraining, no pauses" in standard[1] and "against" not in standard[1]
     assert "standard pretraining, 10 pauses" in standard[2] and difference in standard[2]
     assert "10 % pauses in pretraining, no pauses" in paused[1] and difference in paused[1]
@@ -94,7 +109,7 @@ def test_the_grid_holds_every_arm_in_its_place(tmp_path):
     assert "zero-shot" not in grid
 
 
-def test_failures_come_first_and_all_text_is_escaped(tmp_path, capsys):
+def test_failures_come_first_and_all_text_is_escaped(tmp_path, capsys, without_drawing):
     evil = "<script>alert('&')</script>\" $x_1$"
     rows = [row(task=evil, model=evil, metric=evil, seed=s) for s in (0, 1)]
     rows += [row(task=evil, model=evil, metric=evil, finetune="pause", m_ft="2", m_inf=m, seed=0) for m in (0, 2)]
@@ -112,50 +127,56 @@ def test_a_report_of_failures_alone(tmp_path, capsys):
     page, _ = write([], tmp_path, failures=[Failure("pretrain", "killed"), Failure("finetune", "not started")])
     assert "2 failures: what is missing below" in page.words()
     assert "There is nothing to compare" in page.words()
-    assert [f.name for f in tmp_path.iterdir()] == ["report.html"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["failures.csv", "report.html"]
 
 
 def test_the_terminal_shows_costs_and_what_may_be_said(capsys):
     report = Report.of(list(toy_rows()))
     print_report(report)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "24 pauses, 3,000 steps 24 6 92.5 [80.2, 104.8] 2.48e+12 2.05e+06" in lines
+    assert "24 pauses, 3,000 steps 24 24 6 92.5 [80.2, 104.8] 2.48e+12 2.05e+06 training, inference" in lines
     assert all(comparison.sentence() in lines for comparison in report.comparisons)
     assert lines[-1] == report.summary()
 
 
-def test_figures_by_pauses_are_in_the_page(tmp_path):
+def test_figures_by_pauses_are_in_the_page(tmp_path, without_drawing):
     rows = [row(finetune="pause", m_ft="10", m_inf=m, value=40.0 + m) for m in (0, 10)]
     page, text = write([*rows, row(value=33.0)], tmp_path)
     assert "Figures by pauses at inference" in page.words()
-    details = text.partition("<details>")[2]
-    assert "33.0 one seed" in details and "40.0 one seed" in details and "50.0 one seed" in details
+    words, details = page.words(), text.partition("Figures by pauses at inference")[2]
+    shown = words[words.index("Figures by pauses at inference") :]
+    assert "33.0 (1 seed)" in shown and "40.0 (1 seed)" in shown and "50.0 (1 seed)" in shown
     assert 'data-name="10 pauses"><span>–</span>' in details  # not evaluated there
 
 
 def test_every_arm_is_drawn_in_its_colour(tmp_path):
     (panel,) = Report.of(list(toy_rows())).panels
-    for plot in (result_plots.plot_seeds, result_plots.plot_m_inf, result_plots.plot_flops):
+    for plot in (
+        result_plots.plot_seeds,
+        lambda panel, out: result_plots.plot_m_inf(panel, panel.arms, out),
+        lambda panel, out: result_plots.plot_cost(panel, "training", out),
+        lambda panel, out: result_plots.plot_cost(panel, "inference", out),
+    ):
         plot(panel, tmp_path / "a.png")
         for i, color in enumerate(COLORS[:-1]):  # the last is black, as text is
             assert (pixels(tmp_path / "a.png", color) > 50) == (i < 3), (plot, color)
 
 
 def test_eight_arms_are_told_apart_by_marker():
-    marks = [(result_plots._mark(i)["color"], result_plots._mark(i)["marker"]) for i in range(20)]
+    marks = [(figures.mark(i)["color"], figures.mark(i)["marker"]) for i in range(20)]
     assert len(set(marks)) == 20
 
 
 def test_intervals_beyond_what_can_be_do_not_stretch_the_plot():
     (panel,) = Report.of([row(value=40.0), row(value=60.0, seed=1)]).panels
     assert panel.cells[0].estimate.low < -70
-    assert result_plots._percentages(panel.cells, (-80, 180)) == (-3.0, 103.0)
-    assert result_plots._percentages(panel.cells, (20, 80)) == (20, 80)
+    assert result_plots.percentages(panel.cells, (-80, 180)) == (-3.0, 103.0)
+    assert result_plots.percentages(panel.cells, (20, 80)) == (20, 80)
     (panel,) = Report.of([row(value=-4.0), row(value=900.0, seed=1)]).panels  # no percentages
-    assert result_plots._percentages(panel.cells, (-80, 180)) == (-80, 180)
+    assert result_plots.percentages(panel.cells, (-80, 180)) == (-80, 180)
 
 
-def test_a_failure_while_writing_leaves_the_old_report(tmp_path, monkeypatch):
+def test_a_failure_while_writing_leaves_the_old_report(tmp_path, monkeypatch, without_drawing):
     write(toy_rows(), tmp_path)
     before = (tmp_path / "report.html").read_text()
     monkeypatch.setattr(reports.html_page, "render", lambda *arguments: pytest.fail("killed"))

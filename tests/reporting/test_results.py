@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from pause_jax.errors import UserError
 from pause_jax.reporting import results
-from pause_jax.reporting.results import COLUMNS, Result, add_results, read_results, write_results
+from pause_jax.reporting.results import COLUMNS, Result, add_results, merge_results, read_results, write_results
 
 ROW = Result(
     model="130m", pretrain="pause", pretrain_rate=0.1, finetune="std", m_ft="0|10", m_inf=10, placement="append",
@@ -83,3 +84,29 @@ def test_damaged_files_are_named_and_left_as_they_are(tmp_path, change, sentence
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv cannot be read .*give a CSV of launch\.evaluate"):
         read_results(tmp_path / "none.csv")
+
+
+def test_several_files_are_one_and_what_both_have_stands_once(tmp_path):
+    one, two, three = tmp_path / "one.csv", tmp_path / "two.csv", tmp_path / "three.csv"
+    other, lost = dataclasses.replace(ROW, seed=4), dataclasses.replace(ROW, seed=5, value=math.nan)
+    write_results(one, [ROW, lost])
+    write_results(two, [lost, other, ROW])
+    write_results(three, [])
+    merged = merge_results([one, two, three])
+    assert [(r.seed, repr(r.value)) for r in merged] == [(3, "7.5"), (5, "nan"), (4, "7.5")]
+
+
+@pytest.mark.parametrize("change", [{"value": 8.0}, {"n_examples": 7}, {"model_flops": 1.0}])
+def test_one_run_with_two_outcomes_is_a_mistake_that_names_both_lines(tmp_path, change):
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    write_results(one, [dataclasses.replace(ROW, seed=9), ROW])
+    write_results(two, [dataclasses.replace(ROW, **change)])
+    with pytest.raises(UserError) as raised:
+        merge_results([one, two])
+    assert str(raised.value) == (
+        f"{one}, line 3, and {two}, line 2, are two runs with one fingerprint and different content "
+        "(ft/checkpoints/10, gsm8k, accuracy): remove the row that is wrong"
+    )
+    write_results(one, [ROW, dataclasses.replace(ROW, **change)])  # in one file too
+    with pytest.raises(UserError, match=r"line 2, and .*line 3, are two runs"):
+        merge_results([one])

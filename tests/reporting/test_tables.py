@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import math
+
 import pytest
 
-from pause_jax.reporting.tables import human_count, human_flops, print_table
+from pause_jax.reporting.statistics import Estimate
+from pause_jax.reporting.tables import Column, Table, human_count, human_flops, print_table
 
 
 def test_numbers_are_aligned_right_and_text_left(capsys):
@@ -31,3 +36,27 @@ def test_human_count(count, text):
 
 def test_human_flops():
     assert human_flops(1_234_567_890_123) == "1.23e+12"
+
+
+TABLE = Table(
+    "t",
+    "A title",
+    (Column("arm"), Column("n"), Column("mean"), Column("change", signed=True), Column("p", ".2g")),
+    (
+        ("a, b", 3, Estimate(50.25, 49.0, 51.5, 3), 1.04, 0.031),
+        ("c", 0, Estimate(7.0, math.nan, math.nan, 1), None, math.nan),
+    ),
+)
+
+
+def test_people_see_few_digits():
+    assert TABLE.shown() == [["a, b", "3", "50.2 [49.0, 51.5]", "+1.0", "0.031"], ["c", "0", "7.0 (1 seed)", "–", "–"]]
+
+
+def test_a_csv_file_holds_all_digits_and_the_parts_of_estimates():
+    heading, *rows = csv.reader(io.StringIO(TABLE.csv()))
+    assert heading == ["arm", "n", "mean", "mean low", "mean high", "mean seeds", "change", "p"]
+    assert rows == [
+        ["a, b", "3", "50.25", "49.0", "51.5", "3", "1.04", "0.031"],
+        ["c", "0", "7.0", "", "", "1", "", "nan"],
+    ]
