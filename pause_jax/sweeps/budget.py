@@ -13,9 +13,8 @@ KINDS = ("steps", "text_tokens", "model_flops")
 
 def check(value: Any, where: str) -> None:
     """Raises UserError where `value` is no (kind, number above 0)."""
-    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
-    number = value[1] if is_pair else None
-    if not is_pair or value[0] not in KINDS or type(number) not in (int, float) or not 0 < number < float("inf"):
+    kind, number = value if isinstance(value, (list, tuple)) and len(value) == 2 else ("", 0)
+    if kind not in KINDS or type(number) not in (int, float) or not 0 < number < 1e300:
         raise UserError(f"{where}: the budget {value!r} must be a kind of {', '.join(KINDS)} and a number above 0, "
                         "such as ('model_flops', 1e15)")  # fmt: skip
 

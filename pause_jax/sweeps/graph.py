@@ -33,7 +33,7 @@ TRAINING: tuple[Kind, ...] = ("pretrain", "uptrain", "finetune")
 STAGES = (*TRAINING, "evaluate")
 EXECUTION = ("executor", "slurm", "gke", "resources")  # where jobs run, which is no part of what they are
 LONGEST_LABEL = 180  # characters: a file's name may have 255
-SETTINGS = {name: ("config", "axes", "filters") for name in TRAINING}
+SETTINGS: dict[str, tuple[str, ...]] = {name: ("config", "axes", "filters") for name in TRAINING}
 SETTINGS["uptrain"] += ("keep_pretrained",)
 
 

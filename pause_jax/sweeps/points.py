@@ -127,7 +127,8 @@ def is_condition(field: str) -> bool:
 
 
 def _axis(axis: Any, where: str, sizes: Sizes, before: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
-    if not isinstance(axis, (list, tuple)) or len(axis) != 2 or not isinstance(axis[1], (list, tuple)):
+    is_pair = isinstance(axis, (list, tuple)) and len(axis) == 2
+    if not is_pair or not isinstance(axis[0], (str, list, tuple)) or not isinstance(axis[1], (list, tuple)):
         raise UserError(f"{where} is {axis!r}, but must be (field, (value, value, …))")
     alone = isinstance(axis[0], str)
     names = (axis[0],) if alone else tuple(axis[0])
@@ -142,7 +143,7 @@ def _axis(axis: Any, where: str, sizes: Sizes, before: Mapping[str, Sequence[Any
         raise UserError(f"{where} must have a point at least, each of {len(names)} value(s): {', '.join(names)}")
     made = [tuple(zip(names, map(_frozen, row), strict=True)) for row in rows]
     for field, value in itertools.chain(*made):
-        if field == "size" and value not in sizes:
+        if field == "size" and value not in list(sizes):
             there = f"config.sizes has {', '.join(sizes)}" if sizes else "config.sizes is missing"
             raise UserError(f"{where}: there is no size {value!r}: {there}")
         if field == "budget":

@@ -17,7 +17,7 @@ from pause_jax.sweeps import budget, graph
 
 FOLDER = Path(sweeps.__file__).parent
 RUNS = Path("/sweep/runs")
-LAPTOP_FLOPS = 3600 * 5e10  # an hour of two cores, at the rate of the quickstart's 500 steps in two minutes
+LAPTOP_FLOPS = 30 * 5.844e12  # an hour of two cores: the quickstart's 500 steps take two minutes
 EDITIONS = [
     # file, edition, jobs that pretrain, uptrain and finetune
     ("paper_grid", "", 4, 0, 4 * 9 * 3 * 5),
@@ -170,3 +170,13 @@ def test_flops_of_a_budget_are_those_of_the_steps():
     for job in jobs_of("flop_matched", "laptop"):
         if job.kind == "finetune" and max(job.config.finetune.m_ft):
             assert graph.flops(job) == 300 * budget.flops_per_step(job.config)
+
+
+def test_the_docs_say_what_each_costs():
+    rows = [line for line in (FOLDER.parents[1] / "docs" / "sweeps.md").read_text().splitlines() if line[:3] == "| `"]
+    cells = {row.split("`")[1]: [cell.strip() for cell in row.split("|")[3:5]] for row in rows}
+    for name, arg, *runs in EDITIONS:
+        flops = sum(graph.flops(job) for job in jobs_of(name, arg))
+        cost = f"{sum(runs)}, {flops:.1e}".replace("e+", "e")
+        minutes = f", {60 * flops / LAPTOP_FLOPS:.0f}" if arg else ""
+        assert cells[name][bool(arg)] == cost + minutes, (name, arg)

@@ -110,6 +110,11 @@ def test_labels(point, label):
         ({"axes": {"seed": 1}}, r"config\.finetune\.axes is \{'seed': 1\}, but must be a tuple of"),
         ({"axes": (("sise", ("small",)),)}, r"axes\[0\]: 'sise' is no config field: did you mean 'size'\?"),
         ({"axes": (("size", ("huge",)),)}, r"axes\[0\]: there is no size 'huge': config\.sizes has small, large"),
+        ({"axes": (("size", ({},)),)}, r"axes\[0\]: there is no size \{\}"),
+        ({"axes": ((3, (1,)),)}, r"axes\[0\] is \(3, \(1,\)\), but must be \(field, \(value, value"),
+        ({"axes": (((3, "seed"), ((1, 1),)),)}, r"axes\[0\]: 3 is no config field"),
+        ({"axes": (("budget", (("model_flops", 10**400),)),)}, r"budget \('model_flops', 10+\) must be"),
+        ({"axes": (("budget", (([], 4),)),)}, r"budget \(\(\), 4\) must be"),
         ({"axes": (("pretrain.seed", (1,)),)}, r"axes\[0\]: 'pretrain\.seed' is no config field"),
         (
             {"axes": (("seed", (0,)), ("seed", (1,)))},
