@@ -163,7 +163,7 @@ def _place(
     if before:
         earlier = before[-1].config()
         words += f", after {100 * earlier.pauses.mean_rate:g} % pauses, {earlier.train.steps:,} steps"
-    data = config.data.task or Path(config.data.prepared or config.data.files).name
+    data = config.data.task or Path(config.data.prepared or config.data.files).name or "text"
     return ("uptraining" if before else "pretraining", row.model, data), words
 
 
