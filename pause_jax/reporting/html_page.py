@@ -95,18 +95,20 @@ HOW_TO_READ = (
 )
 
 
-def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], folder: Path) -> str:
+def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], folder: Path, fingerprint: str) -> str:
     """The whole page.
 
     Args:
       remarks: sentences on what could not be shown.
       folder: holds the pictures of the sections, as PNG files.
+      fingerprint: of what the page is made of; kept in its head.
     """
     body = "".join(_section(report, part, folder) for part in parts)
     said = "".join(f'<p class="soft">{escape(remark)}</p>\n' for remark in remarks)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
+        f'<meta name="fingerprint" content="{fingerprint}">\n'
         f"<title>{escape(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{escape(report.title)}</h1>\n{_failures(report)}{_missing(report)}<p>{escape(report.summary())}</p>\n"
         f"{said}{_contents(parts)}{body}"

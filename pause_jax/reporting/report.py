@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from pause_jax.errors import UserError
 from pause_jax.reporting import html_page, panel_tables, run_curves, sections
 from pause_jax.reporting.comparisons import Failure, Report
+from pause_jax.reporting.run_curves import Curves
+from pause_jax.reporting.sections import Section
 from pause_jax.reporting.tables import Table, print_table
 from pause_jax.runs import write_atomically
 
@@ -45,6 +48,8 @@ def print_report(report: Report) -> None:
 def write_report(report: Report, out: Path, runs: Sequence[Path] = ()) -> Path:
     """Write `report.html`, every picture as PNG and SVG and every table as CSV; return the HTML file.
 
+    A report that stands there already, made of the same results by the same code, is left as it is.
+
     Args:
       out: a folder, made where it is missing.
       runs: folders in which the runs lie that the results name; their losses are shown.
@@ -54,6 +59,9 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = ()) -> Path:
     """
     curves, remarks = run_curves.collect(report.rows(), runs)
     parts = sections.of_report(report, curves)
+    file, fingerprint = out / "report.html", _fingerprint(report, curves, remarks)
+    if _stands(file, fingerprint, parts):
+        return file
     try:
         out.mkdir(parents=True, exist_ok=True)
         for table in sections.top_tables(report):
@@ -63,11 +71,28 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = ()) -> Path:
                 write_atomically(out / f"{part.name}-{table.name}.csv", table.csv())
             for picture in part.pictures:
                 picture.draw(out / f"{picture.name}.png")
-        file = out / "report.html"
-        write_atomically(file, html_page.render(report, parts, remarks, out))
+        write_atomically(file, html_page.render(report, parts, remarks, out, fingerprint))
     except OSError as error:
         raise UserError(f"the report can't be written to {out} ({error}): give another folder as --out") from None
     return file
+
+
+def _fingerprint(report: Report, curves: Sequence[Curves], remarks: Sequence[str]) -> str:
+    """Of all that a page is made of, this code included."""
+    code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.*"))]
+    content = repr((report.title, report.failures, report.rows(), curves, remarks, code))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _stands(file: Path, fingerprint: str, parts: Sequence[Section]) -> bool:
+    """Whether the page is there, whole, and so are its pictures and tables: drawing takes half a second a picture."""
+    tables = [f"{part.name}-{table.name}.csv" for part in parts for table in (*part.tables, *part.details)]
+    pictures = [picture.name for part in parts for picture in part.pictures]
+    names = [*tables, *(f"{name}{ending}" for name in pictures for ending in (".png", ".svg"))]
+    try:
+        return fingerprint in file.read_text() and all((file.parent / name).is_file() for name in names)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _print(table: Table) -> None:

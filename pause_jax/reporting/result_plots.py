@@ -78,6 +78,7 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
     if at_home:
         axes.set_xlim(left=0, right=1.1 * max(cell.flops(cost) for cell in cells))
     axes.set_ylim(percentages(cells, axes.get_ylim()))
+    axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     axes.set_xlabel(COST_LABELS[cost])
     axes.set_ylabel(figures.plain(panel.metric))
     figures.legend(figure)

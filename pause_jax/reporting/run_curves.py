@@ -70,7 +70,10 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
     Args:
       rows: each names its run as `NAME/checkpoints/STEP`; FOLDER/NAME is the run.
     """
-    arms = list(dict.fromkeys(Arm.of(row) for row in rows if row.finetune != "none"))
+    arms: dict[tuple[str, str], dict[Arm, None]] = {}  # of each model and task, in order
+    for row in rows:
+        if row.finetune != "none":
+            arms.setdefault((row.model, row.task), {})[Arm.of(row)] = None
     groups: dict[tuple[str, str, str], dict[str, dict[str, Records]]] = {}
     missing: list[str] = []
     unreadable: list[str] = []
@@ -78,7 +81,7 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
         try:
             runs = _lineage(name, folders)
             for run in runs:
-                key, label = _place(run, runs, row, arms)
+                key, label = _place(run, runs, row, list(arms.get((row.model, row.task), ())))
                 of_arm = groups.setdefault(key, {}).setdefault(label, {})
                 if run.path.name not in of_arm:
                     of_arm[run.path.name] = read_jsonl(run.metrics)
@@ -93,7 +96,9 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
         remarks.append(_not_shown(unreadable, "not to be read"))
     order = {"pretraining": 0, "uptraining": 1, "finetuning": 2}
     ordered = sorted(groups.items(), key=lambda item: order[item[0][0]])
-    curves = [Curves(*key, {label: list(by_name.values()) for label, by_name in arms.items()}) for key, arms in ordered]
+    curves = [
+        Curves(*key, {label: list(by_name.values()) for label, by_name in of_arms.items()}) for key, of_arms in ordered
+    ]
     return [curve for curve in curves if curve.have(TRAINING) or curve.have(VALIDATION)], remarks
 
 
@@ -163,7 +168,7 @@ def _place(
     if before:
         earlier = before[-1].config()
         words += f", after {100 * earlier.pauses.mean_rate:g} % pauses, {earlier.train.steps:,} steps"
-    data = config.data.task or Path(config.data.prepared or config.data.files).name
+    data = config.data.task or Path(config.data.prepared or config.data.files).name or "text"
     return ("uptraining" if before else "pretraining", row.model, data), words
 
 

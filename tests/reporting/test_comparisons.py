@@ -178,3 +178,17 @@ def test_a_whole_report_without_a_true_effect_rarely_calls_one():
         assert said == any(c.effect.found for c in report.comparisons)
         called += said
     assert called <= 0.05 * 200 + 3 * math.sqrt(200 * 0.05 * 0.95)
+
+
+def bases_of(*bases, **arm):
+    """Pretraining steps and FLOPs of the bases that an arm of 2000 steps and 10 FLOPs is compared with."""
+    rows = [row(pretrain_steps=steps, model_flops=flops) for steps, flops in bases]
+    rows.append(row(finetune="pause", m_ft="10", m_inf=10, pretrain_steps="2000", model_flops=10.0))
+    return [(c.base.arm.pretrain_steps, c.base.training_flops) for c in report_of(rows).comparisons]
+
+
+def test_a_base_was_pretrained_for_as_many_steps_where_there_is_one():
+    assert bases_of(("2000", 5.0), ("4000", 9.0)) == [("2000", 5.0)]  # although the other cost nearly as much
+    assert bases_of(("2000", 5.0), ("4000", 10.2)) == [("2000", 5.0), ("4000", 10.2)]  # as much: beside it
+    assert bases_of(("1000", 5.0), ("4000", 12.0)) == [("4000", 12.0)]  # no such base: the nearest in FLOPs
+    assert bases_of(("1000", 5.0), ("2000|100", 6.0)) == [("2000|100", 6.0)]

@@ -162,6 +162,29 @@ def test_every_arm_is_drawn_in_its_colour(tmp_path):
             assert (pixels(tmp_path / "a.png", color) > 50) == (i < 3), (plot, color)
 
 
+def test_heat_maps_hold_each_mean_and_the_number_of_seeds_in_its_place(tmp_path, monkeypatch):
+    rows = [
+        row(finetune="pause", m_ft=m_ft, m_inf=m, value=v, seed=s)
+        for m_ft, m, v in (("10", 10, 40.0), ("2", 2, 30.0), ("2", 10, 20.0)) for s in (0, 1)
+    ]  # fmt: skip
+    rows += [row(value=10.0), row(m_inf=10, value=60.0), row(finetune="pause", m_ft="10", m_inf=2, placement="prepend")]
+    (panel,) = Report.of(rows).panels
+    ((family, arms),) = result_plots.heat_maps(panel)  # pauses in front: one M_ft at one M_inf besides none is no map
+    assert family.placement == "append" and [arm.m_ft for arm in arms] == ["0", "2", "10"]
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, out: drawn.append(figure))
+    result_plots.plot_heat_map(panel, family, arms, tmp_path / "a.png")
+    places = {}
+    for text in drawn[0].axes[0].texts:
+        places.setdefault((int(text.xy[1]), int(text.xy[0])), []).append(text.get_text())
+    assert places == {
+        (0, 0): ["10.0", "1 seed"], (0, 2): ["60.0", "1 seed"], (1, 1): ["30.0", "2 seeds"],
+        (1, 2): ["20.0", "2 seeds"], (2, 2): ["40.0", "2 seeds"],
+    }  # fmt: skip
+    assert [label.get_text() for label in drawn[0].axes[0].get_yticklabels()] == ["0", "2", "10"]
+    assert [label.get_text() for label in drawn[0].axes[0].get_xticklabels()] == ["0", "2", "10"]
+
+
 def test_eight_arms_are_told_apart_by_marker():
     marks = [(figures.mark(i)["color"], figures.mark(i)["marker"]) for i in range(20)]
     assert len(set(marks)) == 20
@@ -183,6 +206,25 @@ def test_a_failure_while_writing_leaves_the_old_report(tmp_path, monkeypatch, wi
     with pytest.raises(pytest.fail.Exception):
         write(grid_rows(seeds=2), tmp_path)
     assert (tmp_path / "report.html").read_text() == before
+
+
+def test_a_report_that_stands_is_not_drawn_again(tmp_path, without_drawing, monkeypatch):
+    draw, drawn = figures.save, []
+    monkeypatch.setattr(figures, "save", lambda figure, out: (drawn.append(out.name), draw(figure, out)))
+    rows = list(grid_rows(seeds=2))
+
+    def drawings(rows, **arguments):
+        drawn.clear()
+        write(rows, tmp_path, **arguments)
+        return len(drawn)
+
+    assert drawings(rows) == 4 and drawings(rows) == 0
+    assert drawings(rows, title="Another") == 4
+    assert drawings(rows[:-1], title="Another") == 4
+    for lost in ("01-recall_8-accuracy-seeds.svg", "01-recall_8-accuracy-arms.csv", "report.html"):
+        (tmp_path / lost).unlink()
+        assert drawings(rows[:-1], title="Another") == 4 and (tmp_path / lost).exists()
+    assert drawings(rows[:-1], title="Another") == 0
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
