@@ -1,4 +1,4 @@
-"""Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores.
+"""Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores, or on a cluster.
 
     python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep --dry_run
     python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep
@@ -6,25 +6,30 @@
 The same command again goes on where it stopped; what is finished is found and not run again, also when the sweep has
 got more points since. A job that fails is tried again, then reported; it stops only what needs it. WORKDIR gets
 runs/, logs/, results.csv of all evaluations and, at the end, report/ (what `launch.report` makes of results.csv).
-pause_jax/sweeps/graph.py says what a sweep's config has.
+pause_jax/sweeps/graph.py says what a sweep's config has; execution.py beside it, how it is run through SLURM
+(--config.executor=slurm: Ctrl-C leaves the jobs queued, and the same command goes on watching them) and on GKE
+(--config.executor=gke: JobSets are written into WORKDIR/gke). `launch.status` shows how a sweep stands.
 Exit codes: 0 all done, 1 some jobs failed, 2 a mistake in the command, 75 stopped by a signal with everything saved.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from absl import flags
 
 from launch import cli, evaluate, flag_errors, train
 from pause_jax import config as configs
+from pause_jax import locks
 from pause_jax.cores import available_cores
+from pause_jax.distributed import processes
 from pause_jax.errors import UserError
 from pause_jax.reporting import tables
 from pause_jax.reporting.comparisons import Failure, Report
@@ -32,10 +37,14 @@ from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
 from pause_jax.reporting.report import print_report, write_report
 from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.runs import RunFolder, write_atomically
-from pause_jax.sweeps import graph, workers
+from pause_jax.sweeps import execution, graph, record, workers
+from pause_jax.sweeps.execution import Execution
 from pause_jax.sweeps.graph import Job, Sweep
 from pause_jax.sweeps.scheduler import Schedule
 from pause_jax.training.signals import StopSignals
+
+if TYPE_CHECKING:
+    from pause_jax.sweeps.slurm import Cluster, Watch
 
 FLAGS = flags.FLAGS
 EXIT_JOBS_FAILED = 1
@@ -51,12 +60,13 @@ def main(argv: list[str]) -> int:
     if not flag.present:
         raise UserError("--config is missing: give a sweep, such as --config=experiments/sweeps/two_by_two.py")
     sweep = graph.parse(flag_errors.as_dict(FLAGS.config, flag.config_filename))
+    how = execution.parse(sweep.execution, sweep.sizes)
     check_folder(workdir, sweep)
     schedule = make_schedule(sweep, workdir, retries=FLAGS.retries)
     if FLAGS.dry_run:
         show_graph(schedule)
         return cli.EXIT_DONE
-    if run(schedule, sweep, workdir, FLAGS.workers) == "stopped":
+    if run(schedule, sweep, workdir, how, FLAGS.workers) == "stopped":
         return cli.EXIT_STOPPED
     results = workdir / "results.csv"
     print(f"results: {results}")
@@ -66,13 +76,20 @@ def main(argv: list[str]) -> int:
 def make_schedule(sweep: Sweep, workdir: Path, *, retries: int) -> Schedule:
     """All jobs, those that are finished found. Raises UserError as `graph.make_jobs`."""
     jobs = graph.make_jobs(sweep, workdir / "runs", train.resolve)
+    made = Schedule.make(
+        jobs, graph.flops, lambda job: is_finished(job, workdir), retries=retries, log_folder=workdir / "logs"
+    )
+    took = record.seconds_of(workdir)
+    for entry in made.with_status("found"):
+        entry.seconds = took.get(entry.job.name, 0.0)
+    return made
 
-    def is_finished(job: Job) -> bool:
-        if job.evaluation is not None:
-            return results_of(workdir, job).is_file()
-        return RunFolder(workdir / "runs" / job.name).is_finished(job.config)
 
-    return Schedule.make(jobs, graph.flops, is_finished, retries=retries, log_folder=workdir / "logs")
+def is_finished(job: Job, workdir: Path) -> bool:
+    """Whether what the job makes is there. Raises UserError where another run lies in its folder."""
+    if job.evaluation is not None:
+        return results_of(workdir, job).is_file()
+    return RunFolder(workdir / "runs" / job.name).is_finished(job.config)
 
 
 def check_folder(workdir: Path, sweep: Sweep) -> None:
@@ -89,36 +106,77 @@ def check_folder(workdir: Path, sweep: Sweep) -> None:
         )
 
 
-def run(schedule: Schedule, sweep: Sweep, workdir: Path, count: int) -> Literal["finished", "stopped"]:
-    """Run what is left, a job a worker; leaves results.csv and failures.json."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
+def run(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, count: int) -> Literal["finished", "stopped"]:
+    """Run what is left; leaves results.csv, jobs.json and failures.json.
+
+    Raises:
+      UserError: another sweep's driver is at work in `workdir`, or the cluster is not to be had.
+    """
     left = schedule.with_status("waiting")
-    count = max(1, min(count or len(available_cores()), len(left)))
-    with StopSignals() as stop, Table(schedule, count) as table:
-        pool = [workers.Worker(SETUP, cores) for cores in workers.core_groups(count)] if left else []
-        try:
-            schedule.run(
-                pool,
-                lambda job: (job, str(workdir)),
-                stopping=lambda: stop.requested is not None,
-                on_done=lambda job: collect(schedule, workdir),
-                on_tick=table.show,
-            )
-        finally:
-            for worker in pool:
-                worker.close()
-    collect(schedule, workdir)
-    failed = [dataclasses.asdict(failure) for failure in failures(schedule)]
-    write_atomically(workdir / "failures.json", json.dumps(failed, indent=1))
+    local = how.executor == "local"
+    count = max(1, min(count or len(available_cores()), len(left))) if local else 0
+    cluster = None if local else slurm_cluster(workdir, how)
+    with locks.held(workdir / "lock"), StopSignals() as stop, Table(schedule, count) as table:
+        write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
+        recorder = record.Recorder(schedule, workdir, how.executor, count)
+
+        def on_tick() -> None:
+            recorder.write_changes()
+            table.show()
+
+        calls: dict[str, Any] = {
+            "stopping": lambda: stop.requested is not None,
+            "on_done": lambda job: collect(schedule, workdir),
+            "on_tick": on_tick,
+        }
+        if cluster is None:
+            run_here(schedule, workdir, count if left else 0, calls)
+        else:
+            watch(schedule, workdir, how, cluster).run(**calls)
+        recorder.write(ended=True)
+        collect(schedule, workdir)
+        failed = [dataclasses.asdict(failure) for failure in failures(schedule)]
+        write_atomically(workdir / "failures.json", json.dumps(failed, indent=1))
     overhead, seconds = schedule.overhead()
     if seconds:
         print(f"start-up and compilation: {100 * overhead / seconds:.0f} % of {seconds:.0f} s of work")
     print(f"{len(schedule.with_status('found', 'done'))} of {len(schedule.entries)} jobs done: {workdir}")
-    if stop.requested is not None:
-        print("stopped by a signal; the same command goes on from here")
-        return "stopped"
-    return "finished"
+    if stop.requested is None:
+        return "finished"
+    print("stopped by a signal; the same command goes on from here" if local else "stopped by a signal; what SLURM has "
+          "queued stays there (scancel ends it), and the same command goes on watching it")  # fmt: skip
+    return "stopped"
+
+
+def run_here(schedule: Schedule, workdir: Path, count: int, calls: dict[str, Any]) -> None:
+    """A job a worker, on this machine."""
+    pool = [workers.Worker(SETUP, cores) for cores in workers.core_groups(count)] if count else []
+    try:
+        schedule.run(pool, lambda job: (job, str(workdir)), **calls)
+    finally:
+        for worker in pool:
+            worker.close()
+
+
+def slurm_cluster(workdir: Path, how: Execution) -> Cluster:
+    """Raises UserError where it is not to be had."""
+    from pause_jax.sweeps.slurm import Cluster
+
+    return Cluster(workdir, how.slurm)
+
+
+def watch(schedule: Schedule, workdir: Path, how: Execution, cluster: Cluster) -> Watch:
+    """What takes the jobs through SLURM."""
+    from launch import run_job as program
+    from pause_jax.sweeps.slurm import Watch
+
+    def call(job: Job) -> Any:
+        files = (program.write(job, workdir.absolute()), schedule.log_of(job).absolute(), cluster.report_file(job))
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        return functools.partial(program.on_slurm, *map(str, files))
+
+    return Watch(schedule, cluster, lambda job: how.of(job.size), call, lambda job: is_finished(job, workdir))
 
 
 def conclude(rows: Sequence[Result], failed: Sequence[Failure], folder: Path, title: str) -> int:
@@ -159,7 +217,8 @@ def run_job(task: tuple[Job, str]) -> workers.Outcome:
         str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), split=asked.split,
         batch_size=asked.batch_size, limit=asked.limit or None,
     ).results  # fmt: skip
-    write_results(results_of(workdir, job), rows)
+    if processes.index() == 0:
+        write_results(results_of(workdir, job), rows)
     return "done"
 
 
@@ -211,7 +270,7 @@ class Table:
 
     def _summary(self) -> str:
         done = len(self._schedule.with_status("found", "done"))
-        left = self._schedule.seconds_left(self._count)
+        left = self._schedule.seconds_left(self._count or max(1, len(self._schedule.with_status("running"))))
         return f"{done}/{len(self._schedule.entries)}" + (f"  ETA {format_seconds(left)}" if left is not None else "")
 
     def _drawn(self) -> Any:

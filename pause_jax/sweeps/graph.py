@@ -28,6 +28,7 @@ from pause_jax.errors import UserError
 
 Point = tuple[tuple[str, Any], ...]  # (field, value), one a field
 STAGES = ("pretrain", "finetune", "evaluate")
+EXECUTION = ("executor", "slurm", "gke", "resources")  # where jobs run, which is no part of what they are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Job:
     needs: str  # the job before it; "" for none
     config: Config  # of the run that is trained or evaluated, resolved
     evaluation: Evaluation | None = None  # of kind evaluate
+    size: str = ""  # the name of the model's size; "" where the sweep has no sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Sweep:
     pretrain: tuple[Mapping[str, Any], list[Point]] | None
     finetune: tuple[Mapping[str, Any], list[Point]] | None
     evaluate: Evaluation | None
+    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    execution: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of `EXECUTION`, as it was given
 
     def base(self) -> dict[str, Any]:
         """What makes it this sweep: the stages' configs, but not the points, of which there may be more later."""
@@ -72,9 +76,13 @@ def parse(values: Mapping[str, Any]) -> Sweep:
     Raises:
       UserError: an unknown stage or setting, an axis that names no config field, a stage without its config.
     """
-    if unknown := sorted(set(values) - set(STAGES)):
+    if unknown := sorted(set(values) - {*STAGES, *EXECUTION}):
         raise UserError(f"config.{unknown[0]} is no stage of a sweep: there are {', '.join(STAGES)}")
-    sweep = Sweep(_stage(values, "pretrain"), _stage(values, "finetune"), _evaluation(values.get("evaluate")))
+    execution = {name: values[name] for name in EXECUTION if name in values}
+    sweep = Sweep(
+        _stage(values, "pretrain"), _stage(values, "finetune"), _evaluation(values.get("evaluate")),
+        execution=execution,
+    )  # fmt: skip
     if sweep.pretrain is None and sweep.finetune is None:
         raise UserError("the sweep trains nothing: give config.pretrain or config.finetune")
     return sweep
