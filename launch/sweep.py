@@ -7,8 +7,8 @@ The same command again goes on where it stopped; what is finished is found and n
 got more points since. A job that fails is tried again, then reported; it stops only what needs it. WORKDIR gets
 runs/, logs/, results.csv of all evaluations and, at the end, report/ (what `launch.report` makes of results.csv).
 pause_jax/sweeps/graph.py says what a sweep's config has; execution.py beside it, how it is run through SLURM
-(--config.executor=slurm: Ctrl-C leaves the jobs queued, and the same command goes on watching them) and on GKE
-(--config.executor=gke: JobSets are written into WORKDIR/gke). `launch.status` shows how a sweep stands.
+(config.executor = "slurm": Ctrl-C leaves the jobs queued, and the same command goes on watching them) and on GKE
+(config.executor = "gke": JobSets are written into WORKDIR/gke). `launch.status` shows how a sweep stands.
 Exit codes: 0 all done, 1 some jobs failed, 2 a mistake in the command, 75 stopped by a signal with everything saved.
 """
 
@@ -37,7 +37,7 @@ from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
 from pause_jax.reporting.report import print_report, write_report
 from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.runs import RunFolder, write_atomically
-from pause_jax.sweeps import execution, graph, record, workers
+from pause_jax.sweeps import costs, execution, graph, jobsets, record, workers
 from pause_jax.sweeps.execution import Execution
 from pause_jax.sweeps.graph import Job, Sweep
 from pause_jax.sweeps.scheduler import Schedule
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 FLAGS = flags.FLAGS
 EXIT_JOBS_FAILED = 1
+MOST_JOBS_SHOWN = 40
 PRELOAD = ("pause_jax.data.pretraining", "pause_jax.data.evaluation", "pause_jax.training.loop")
 SETUP = workers.Setup("launch.sweep:run_job", PRELOAD, {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"})
 
@@ -62,9 +63,14 @@ def main(argv: list[str]) -> int:
     sweep = graph.parse(flag_errors.as_dict(FLAGS.config, flag.config_filename))
     how = execution.parse(sweep.execution, sweep.sizes)
     check_folder(workdir, sweep)
-    schedule = make_schedule(sweep, workdir, retries=FLAGS.retries)
+    in_pods = jobsets.workdir_in_pods(workdir, how.gke) if how.executor == "gke" else None
+    schedule = make_schedule(sweep, workdir, retries=FLAGS.retries, seen_as=in_pods)
     if FLAGS.dry_run:
         show_graph(schedule)
+        show_costs(schedule, how, workdir)
+        return cli.EXIT_DONE
+    if how.executor == "gke" and schedule.with_status("waiting"):
+        write_jobsets(schedule, sweep, workdir, how)
         return cli.EXIT_DONE
     if run(schedule, sweep, workdir, how, FLAGS.workers) == "stopped":
         return cli.EXIT_STOPPED
@@ -73,9 +79,13 @@ def main(argv: list[str]) -> int:
     return conclude(read_results(results), failures(schedule), workdir / "report", f"Sweep {workdir.name}")
 
 
-def make_schedule(sweep: Sweep, workdir: Path, *, retries: int) -> Schedule:
-    """All jobs, those that are finished found. Raises UserError as `graph.make_jobs`."""
-    jobs = graph.make_jobs(sweep, workdir / "runs", train.resolve)
+def make_schedule(sweep: Sweep, workdir: Path, *, retries: int, seen_as: Path | None = None) -> Schedule:
+    """All jobs, those that are finished found. Raises UserError as `graph.make_jobs`.
+
+    Args:
+      seen_as: `workdir` where the jobs run; None: the same path.
+    """
+    jobs = graph.make_jobs(sweep, (seen_as or workdir) / "runs", train.resolve)
     made = Schedule.make(
         jobs, graph.flops, lambda job: is_finished(job, workdir), retries=retries, log_folder=workdir / "logs"
     )
@@ -88,7 +98,7 @@ def make_schedule(sweep: Sweep, workdir: Path, *, retries: int) -> Schedule:
 def is_finished(job: Job, workdir: Path) -> bool:
     """Whether what the job makes is there. Raises UserError where another run lies in its folder."""
     if job.evaluation is not None:
-        return results_of(workdir, job).is_file()
+        return results_of(workdir, job.name).is_file()
     return RunFolder(workdir / "runs" / job.name).is_finished(job.config)
 
 
@@ -113,7 +123,7 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, count: 
       UserError: another sweep's driver is at work in `workdir`, or the cluster is not to be had.
     """
     left = schedule.with_status("waiting")
-    local = how.executor == "local"
+    local = how.executor != "slurm"  # or there is nothing left
     count = max(1, min(count or len(available_cores()), len(left))) if local else 0
     cluster = None if local else slurm_cluster(workdir, how)
     with locks.held(workdir / "lock"), StopSignals() as stop, Table(schedule, count) as table:
@@ -199,12 +209,12 @@ def failures(schedule: Schedule) -> list[Failure]:
 def collect(schedule: Schedule, workdir: Path) -> None:
     """results.csv of all evaluations that are done, in the order of the jobs."""
     done = [e.job for e in schedule.with_status("found", "done") if e.job.evaluation is not None]
-    write_results(workdir / "results.csv", [row for job in done for row in read_results(results_of(workdir, job))])
+    write_results(workdir / "results.csv", [row for job in done for row in read_results(results_of(workdir, job.name))])
 
 
-def results_of(workdir: Path, job: Job) -> Path:
-    """Where the rows of an evaluation are kept."""
-    return workdir / "results" / f"{job.name}.csv"
+def results_of(workdir: Path, evaluation: str) -> Path:
+    """Where the rows of the evaluation of this name are kept."""
+    return workdir / "results" / f"{evaluation}.csv"
 
 
 def run_job(task: tuple[Job, str]) -> workers.Outcome:
@@ -218,16 +228,72 @@ def run_job(task: tuple[Job, str]) -> workers.Outcome:
         batch_size=asked.batch_size, limit=asked.limit or None,
     ).results  # fmt: skip
     if processes.index() == 0:
-        write_results(results_of(workdir, job), rows)
+        write_results(results_of(workdir, job.name), rows)
     return "done"
 
 
+def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution) -> None:
+    """WORKDIR/gke/ and the files of the jobs that are left. Raises UserError where a driver is at work."""
+    from launch import run_job as program
+
+    template = (Path(__file__).parent / "gke" / "jobset.yaml").read_text()
+    left = [entry.job for entry in schedule.with_status("waiting")]
+    with locks.held(workdir / "lock"):
+        files = jobsets.write(
+            left, workdir, gke=how.gke, takes=lambda job: how.of(job.size), template=template
+        )  # raises before anything else is written
+        write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
+        for job in left:
+            mesh = dataclasses.replace(job.config.run.mesh, dcn_data=how.of(job.size).slices)
+            run_settings = dataclasses.replace(job.config.run, mesh=mesh)
+            program.write(dataclasses.replace(job, config=dataclasses.replace(job.config, run=run_settings)), workdir)
+        record.Recorder(schedule, workdir, how.executor, 0).write(ended=True)
+        collect(schedule, workdir)
+    seen = jobsets.workdir_in_pods(workdir, how.gke)
+    print(
+        f"{len(left)} JobSets: {', '.join(file.name for file in files[:-1])} in {workdir / 'gke'}; nothing is applied"
+    )
+    print(f"{workdir} must be {seen} of the claim {how.gke.claim}; then: bash {files[-1]}")
+    print("the same command afterwards collects the results, and writes JobSets of what is missing")
+
+
 def show_graph(schedule: Schedule) -> None:
-    """The jobs and what they cost."""
-    rows = [[e.job.name, e.job.needs or "-", e.status, tables.human_flops(e.flops)] for e in schedule.entries]
-    tables.print_table("Jobs", ["job", "needs", "status", "model FLOPs"], rows)
+    """The jobs, or where they are many how many each stage has, and their FLOPs."""
+    entries = schedule.entries
+    if len(entries) <= MOST_JOBS_SHOWN or FLAGS.all_jobs:
+        rows = [[e.job.name, e.job.needs or "-", e.status, tables.human_flops(e.flops)] for e in entries]
+        tables.print_table("Jobs", ["job", "needs", "status", "model FLOPs"], rows)
+    else:
+        rows = []
+        for kind in dict.fromkeys(entry.kind for entry in entries):
+            stage = [entry for entry in entries if entry.kind == kind]
+            found = sum(1 for entry in stage if entry.status == "found")
+            rows.append([kind, str(len(stage)), str(found), tables.human_flops(sum(e.flops for e in stage))])
+        tables.print_table("Jobs (--all_jobs names them)", ["stage", "jobs", "found", "model FLOPs"], rows)
     left = schedule.with_status("waiting")
-    print(f"{len(left)} of {len(rows)} jobs to run: {tables.human_flops(sum(e.flops for e in left))} model FLOPs")
+    print(f"{len(left)} of {len(entries)} jobs to run: {tables.human_flops(sum(e.flops for e in left))} model FLOPs")
+
+
+def show_costs(schedule: Schedule, how: Execution, workdir: Path) -> None:
+    """Device-hours of what is left, and the disk that all of it takes at its end."""
+    left = schedule.with_status("waiting")
+    hours: dict[str, float] = {}
+    unknown = 0.0
+    for entry in left:
+        name, chip = how.of(entry.job.size).chip, how.chip(entry.job.size)
+        if chip is None:
+            unknown += entry.flops
+        else:
+            hours[name] = hours.get(name, 0.0) + costs.device_hours(entry.flops, chip)
+    for name, sum_ in hours.items():
+        print(f"{name}: {sum_:.3g} device-hours, if {100 * costs.UTILISATION:.0f} % of its peak is reached")
+    rate = costs.measured_rate([record.Line.of(entry, "") for entry in schedule.entries])
+    if unknown and rate:
+        print(f"{format_seconds(unknown / rate)} of one worker, at the {rate:.2e} FLOP/s of the jobs that are done")
+    elif unknown and left:
+        print("no time is reckoned: config.resources names no chip, and no job is done here that could tell")
+    kept = sum(costs.checkpoint_bytes(entry.job) for entry in schedule.entries)
+    print(f"disk: {kept / 1e9:.3g} GB of checkpoints that are kept (parameters and Adam's moments, float32)")
 
 
 class Table:
@@ -262,7 +328,7 @@ class Table:
                 self._print(f"{entry.job.name}: {entry.status} {entry.message}")
         if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
             for entry in self._schedule.with_status("running"):
-                self._print(_last_line(self._schedule.log_of(entry.job)) or entry.job.name)
+                self._print(last_line(self._schedule.log_of(entry.job)) or entry.job.name)
 
     def _print(self, line: str) -> None:
         print(f"{self._summary()}  {line}".rstrip(), flush=True)
@@ -278,12 +344,13 @@ class Table:
 
         table = RichTable("job", "status", "last line of its log", title=f"sweep  {self._summary()}", expand=True)
         for entry in self._schedule.with_status("running", "failed", "blocked"):
-            line = entry.message or _last_line(self._schedule.log_of(entry.job))
+            line = entry.message or last_line(self._schedule.log_of(entry.job))
             table.add_row(entry.job.name, entry.status, line)
         return table
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """The last line of a file, of 1000 bytes at most; "" where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.path.getsize(log) - 1000))
@@ -296,6 +363,7 @@ if __name__ == "__main__":
     cli.config_flag()
     cli.workdir_flag()
     flags.DEFINE_bool("dry_run", False, "show the graph and its cost, run nothing")
+    flags.DEFINE_bool("all_jobs", False, f"with --dry_run: name every job, also where there are over {MOST_JOBS_SHOWN}")
     flags.DEFINE_integer("workers", 0, "processes, each with its share of the cores; 0: one a core")
     flags.DEFINE_integer("retries", 1, "how often a job that fails is tried again")
     cli.run(main)

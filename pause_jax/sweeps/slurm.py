@@ -32,6 +32,7 @@ SECONDS_BETWEEN_LOOKS = 5.0
 SIGNAL_SECONDS = 120  # before its time limit a job is asked to save
 LOOKS_UNTIL_GONE = 3  # so long files of a job that has left the queue may take to appear on another machine
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
+NEVER = "DependencyNeverSatisfied"
 OURS = {"dependency", "job_name", "nodes", "ntasks_per_node", "cpus_per_task", "gpus_per_node", "array_parallelism"}
 
 
@@ -171,11 +172,12 @@ class Watch:
         """Take over what is queued or running, unless it waits for what will never come."""
         done = {entry.job.name for entry in self.schedule.with_status("found")}
         for entry in self.schedule.entries:
-            job, live = entry.job, [q for q in queue.get(entry.job.name, []) if q.state not in ENDED]
+            job = entry.job
+            if job.name in done:  # it may still run, about to end
+                continue
+            live = [q for q in queue.get(job.name, []) if q.state not in ENDED]
             comes = not job.needs or job.needs in done or job.needs in self.ids
-            mine = live[-1:] if comes and entry.status == "waiting" else []
-            if mine and mine[0].reason == "DependencyNeverSatisfied":
-                mine = []
+            mine = [q for q in live[-1:] if comes and q.reason != NEVER]
             self.cluster.cancel([q.id for q in live if q not in mine])
             if mine:
                 self.ids[job.name], entry.tries = mine[0].id, 1
@@ -200,6 +202,11 @@ class Watch:
             if number is None:  # it needed one that just failed
                 continue
             told = next((q for q in queue.get(job.name, []) if q.id == number), None)
+            if told is not None and told.reason == NEVER and self._is_done(job.needs):
+                # What it needs was killed when all was saved already.
+                self.cluster.cancel([self.ids.pop(job.name)])
+                entry.tries -= 1
+                continue
             if told is not None and told.state not in ENDED:
                 runs = told.state in ("RUNNING", "COMPLETING")
                 entry.since = entry.since if entry.status == "running" else time.time()
@@ -217,6 +224,9 @@ class Watch:
                     state = told.state if told is not None else "gone from the queue"
                     self._fail(entry, Report("failed", f"SLURM's job {number} ended without a word: {state}"))
         return done
+
+    def _is_done(self, name: str) -> bool:
+        return any(entry.job.name == name for entry in self.schedule.with_status("found", "done"))
 
     def _close(self, entry: Entry, report: Report) -> None:
         del self.ids[entry.job.name]
