@@ -24,7 +24,7 @@ LONGEST_NAME = 40  # of a JobSet: its pods' names, of 63 characters at most, beg
 APPLY = """#!/usr/bin/env bash
 # Applies the JobSets of this folder, a stage after the other, and waits until all of a stage have ended.
 set -euo pipefail
-cd "$(dirname "$0")"
+cd "$$(dirname "$$0")"
 kubectl=(kubectl${namespace})
 conditions='{range .items[*]}{.metadata.name}{range .status.conditions[?(@.status=="True")]} {.type}{end}{"\\n"}{end}'
 

@@ -173,9 +173,12 @@ class Watch:
         done = {entry.job.name for entry in self.schedule.with_status("found")}
         for entry in self.schedule.entries:
             job = entry.job
+            live = [q for q in queue.get(job.name, []) if q.state not in ENDED]
+            if entry.status == "waiting" and not live and self.is_finished(job):  # since it was looked for
+                entry.status = "found"
+                done.add(job.name)
             if job.name in done:  # it may still run, about to end
                 continue
-            live = [q for q in queue.get(job.name, []) if q.state not in ENDED]
             comes = not job.needs or job.needs in done or job.needs in self.ids
             mine = [q for q in live[-1:] if comes and q.reason != NEVER]
             self.cluster.cancel([q.id for q in live if q not in mine])

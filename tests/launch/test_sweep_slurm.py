@@ -29,7 +29,10 @@ def sweep(tmp_path, slurm):  # noqa: F811
             command, cwd=ROOT, env=slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    return start
+    yield start
+    if left := list(queued(slurm).values()):
+        subprocess.run(["scancel", *left], env=slurm, check=True)
+        wait_for(lambda: not queued(slurm))
 
 
 def queued(environment):
