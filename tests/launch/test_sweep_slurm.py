@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from pause_jax.reporting.results import read_results
+from pause_jax.reporting.writers import read_jsonl
+from pause_jax.runs import RunFolder
 from tests.launch.test_slurm import ROOT, slurm  # noqa: F401  (a fixture)
 from tests.launch.test_sweep import SWEEP, trained, wait_for
 
@@ -22,14 +24,20 @@ def sweep(tmp_path, slurm):  # noqa: F811
     text = SWEEP.replace("return sweep", 'sweep.executor, sweep.slurm = "local", {"time": 30}\n    return sweep')
     (tmp_path / "tiny.py").write_text(text)
 
+    drivers = []
+
     def start(folder, *more, argument="1"):
         config = f"--config={tmp_path}/tiny.py:{argument}"
         command = [sys.executable, "-m", "launch.sweep", config, f"--workdir={folder}", *more]
-        return subprocess.Popen(
-            command, cwd=ROOT, env=slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        drivers.append(
+            subprocess.Popen(command, cwd=ROOT, env=slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         )
+        return drivers[-1]
 
     yield start
+    for driver in drivers:
+        driver.kill()
+        driver.wait()
     if left := list(queued(slurm).values()):
         subprocess.run(["scancel", *left], env=slurm, check=True)
         wait_for(lambda: not queued(slurm))
@@ -76,3 +84,26 @@ def test_a_mistaken_job_stops_only_what_needs_it(tmp_path, sweep, slurm):  # noq
     failures = json.loads((tmp_path / "sweep" / "failures.json").read_text())
     assert [f["error"][:5] for f in failures].count("needs") == 2 and len(failures) == 4
     assert "there is no task 'nonsense'" in output and not queued(slurm)
+
+
+def test_a_requeued_job_saves_and_goes_on_and_ctrl_c_leaves_the_queue_alone(tmp_path, sweep, slurm):  # noqa: F811
+    def state(number):
+        command = ["squeue", "--noheader", f"--jobs={number}", "--format=%T"]
+        return subprocess.run(command, env=slurm, capture_output=True, text=True, check=True).stdout.strip()
+
+    config = "--config.pretrain.config"
+    driver = sweep(tmp_path / "sweep", *ON_SLURM, f"{config}.train.steps=2000", f"{config}.run.checkpoint_every=2000")
+    wait_for(lambda: any(RunFolder(path).metrics.is_file() for path in (tmp_path / "sweep").glob("runs/*")))
+    run = next(RunFolder(path) for path in (tmp_path / "sweep").glob("runs/*") if RunFolder(path).metrics.is_file())
+    number = queued(slurm)[run.path.name]
+    subprocess.run(["scontrol", "requeue", number], env=slurm, check=True)
+    wait_for(lambda: state(number) == "PENDING")
+    (saved,) = run.saved_steps()
+    assert 0 < saved < 2000 and [record["step"] for record in read_jsonl(run.metrics)] == list(range(1, saved + 1))
+    driver.send_signal(signal.SIGINT)
+    output = driver.communicate(timeout=60)[0]
+    assert driver.returncode == 75 and "what SLURM has queued stays there" in output, output
+    assert len(queued(slurm)) == 6
+    subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now"], env=slurm, check=True)
+    wait_for(lambda: len(read_jsonl(run.metrics)) > saved)  # it goes on without a driver
+    assert [record["step"] for record in read_jsonl(run.metrics)][: saved + 1] == list(range(1, saved + 2))
