@@ -58,7 +58,8 @@ def read(file: Path) -> Job:
         fields = json.loads(file.read_text())
         asked = fields["evaluation"]
         if asked is not None:
-            asked = Evaluation(**{k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()})
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()}
+            asked = Evaluation(**values)
         return Job(**fields | {"config": configs.from_recorded(fields["config"]), "evaluation": asked})
     except OSError as error:
         raise UserError(f"--job={file} cannot be read ({error.strerror}): launch.sweep writes such files") from None
