@@ -1,4 +1,4 @@
-"""Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores.
+"""Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores, or on a cluster.
 
     python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep --dry_run
     python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep
@@ -6,25 +6,30 @@
 The same command again goes on where it stopped; what is finished is found and not run again, also when the sweep has
 got more points since. A job that fails is tried again, then reported; it stops only what needs it. WORKDIR gets
 runs/, logs/, results.csv of all evaluations and, at the end, report/ (what `launch.report` makes of results.csv).
-pause_jax/sweeps/graph.py says what a sweep's config has.
+pause_jax/sweeps/graph.py says what a sweep's config has; execution.py beside it, how it is run through SLURM
+(config.executor = "slurm": Ctrl-C leaves the jobs queued, and the same command goes on watching them) and on GKE
+(config.executor = "gke": JobSets are written into WORKDIR/gke). `launch.status` shows how a sweep stands.
 Exit codes: 0 all done, 1 some jobs failed, 2 a mistake in the command, 75 stopped by a signal with everything saved.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from absl import flags
 
 from launch import cli, evaluate, flag_errors, train
 from pause_jax import config as configs
+from pause_jax import locks
 from pause_jax.cores import available_cores
+from pause_jax.distributed import processes
 from pause_jax.errors import UserError
 from pause_jax.reporting import tables
 from pause_jax.reporting.comparisons import Failure, Report
@@ -32,13 +37,18 @@ from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
 from pause_jax.reporting.report import print_report, write_report
 from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.runs import RunFolder, write_atomically
-from pause_jax.sweeps import graph, workers
+from pause_jax.sweeps import costs, execution, graph, jobsets, record, workers
+from pause_jax.sweeps.execution import Execution
 from pause_jax.sweeps.graph import Job, Sweep
 from pause_jax.sweeps.scheduler import Schedule
 from pause_jax.training.signals import StopSignals
 
+if TYPE_CHECKING:
+    from pause_jax.sweeps.slurm import Cluster, Watch
+
 FLAGS = flags.FLAGS
 EXIT_JOBS_FAILED = 1
+MOST_JOBS_SHOWN = 40
 PRELOAD = ("pause_jax.data.pretraining", "pause_jax.data.evaluation", "pause_jax.training.loop")
 SETUP = workers.Setup("launch.sweep:run_job", PRELOAD, {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"})
 
@@ -51,12 +61,18 @@ def main(argv: list[str]) -> int:
     if not flag.present:
         raise UserError("--config is missing: give a sweep, such as --config=experiments/sweeps/two_by_two.py")
     sweep = graph.parse(flag_errors.as_dict(FLAGS.config, flag.config_filename))
+    how = execution.parse(sweep.execution, sweep.sizes)
     check_folder(workdir, sweep)
-    schedule = make_schedule(sweep, workdir, retries=FLAGS.retries)
+    in_pods = jobsets.workdir_in_pods(workdir, how.gke) if how.executor == "gke" else None
+    schedule = make_schedule(sweep, workdir, retries=FLAGS.retries, seen_as=in_pods)
     if FLAGS.dry_run:
         show_graph(schedule)
+        show_costs(schedule, how, workdir)
         return cli.EXIT_DONE
-    if run(schedule, sweep, workdir, FLAGS.workers) == "stopped":
+    if how.executor == "gke" and schedule.with_status("waiting"):
+        write_jobsets(schedule, sweep, workdir, how)
+        return cli.EXIT_DONE
+    if run(schedule, sweep, workdir, how, FLAGS.workers) == "stopped":
         return cli.EXIT_STOPPED
     results = workdir / "results.csv"
     print(f"results: {results}")
@@ -64,16 +80,27 @@ def main(argv: list[str]) -> int:
     return conclude(rows, failures(schedule), workdir / "report", title, [workdir / "runs"])
 
 
-def make_schedule(sweep: Sweep, workdir: Path, *, retries: int) -> Schedule:
-    """All jobs, those that are finished found. Raises UserError as `graph.make_jobs`."""
-    jobs = graph.make_jobs(sweep, workdir / "runs", train.resolve)
+def make_schedule(sweep: Sweep, workdir: Path, *, retries: int, seen_as: Path | None = None) -> Schedule:
+    """All jobs, those that are finished found. Raises UserError as `graph.make_jobs`.
 
-    def is_finished(job: Job) -> bool:
-        if job.evaluation is not None:
-            return results_of(workdir, job).is_file()
-        return RunFolder(workdir / "runs" / job.name).is_finished(job.config)
+    Args:
+      seen_as: `workdir` where the jobs run; None: the same path.
+    """
+    jobs = graph.make_jobs(sweep, (seen_as or workdir) / "runs", train.resolve)
+    made = Schedule.make(
+        jobs, graph.flops, lambda job: is_finished(job, workdir), retries=retries, log_folder=workdir / "logs"
+    )
+    took = record.seconds_of(workdir)
+    for entry in made.with_status("found"):
+        entry.seconds = took.get(entry.job.name, 0.0)
+    return made
 
-    return Schedule.make(jobs, graph.flops, is_finished, retries=retries, log_folder=workdir / "logs")
+
+def is_finished(job: Job, workdir: Path) -> bool:
+    """Whether what the job makes is there. Raises UserError where another run lies in its folder."""
+    if job.evaluation is not None:
+        return results_of(workdir, job.name).is_file()
+    return RunFolder(workdir / "runs" / job.name).is_finished(job.config)
 
 
 def check_folder(workdir: Path, sweep: Sweep) -> None:
@@ -90,36 +117,77 @@ def check_folder(workdir: Path, sweep: Sweep) -> None:
         )
 
 
-def run(schedule: Schedule, sweep: Sweep, workdir: Path, count: int) -> Literal["finished", "stopped"]:
-    """Run what is left, a job a worker; leaves results.csv and failures.json."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
+def run(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, count: int) -> Literal["finished", "stopped"]:
+    """Run what is left; leaves results.csv, jobs.json and failures.json.
+
+    Raises:
+      UserError: another sweep's driver is at work in `workdir`, or the cluster is not to be had.
+    """
     left = schedule.with_status("waiting")
-    count = max(1, min(count or len(available_cores()), len(left)))
-    with StopSignals() as stop, Table(schedule, count) as table:
-        pool = [workers.Worker(SETUP, cores) for cores in workers.core_groups(count)] if left else []
-        try:
-            schedule.run(
-                pool,
-                lambda job: (job, str(workdir)),
-                stopping=lambda: stop.requested is not None,
-                on_done=lambda job: collect(schedule, workdir),
-                on_tick=table.show,
-            )
-        finally:
-            for worker in pool:
-                worker.close()
-    collect(schedule, workdir)
-    failed = [dataclasses.asdict(failure) for failure in failures(schedule)]
-    write_atomically(workdir / "failures.json", json.dumps(failed, indent=1))
+    local = how.executor != "slurm"  # or there is nothing left
+    count = max(1, min(count or len(available_cores()), len(left))) if local else 0
+    cluster = None if local else slurm_cluster(workdir, how)
+    with locks.held(workdir / "lock"), StopSignals() as stop, Table(schedule, count) as table:
+        write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
+        recorder = record.Recorder(schedule, workdir, how.executor, count)
+
+        def on_tick() -> None:
+            recorder.write_changes()
+            table.show()
+
+        calls: dict[str, Any] = {
+            "stopping": lambda: stop.requested is not None,
+            "on_done": lambda job: collect(schedule, workdir),
+            "on_tick": on_tick,
+        }
+        if cluster is None:
+            run_here(schedule, workdir, count if left else 0, calls)
+        else:
+            watch(schedule, workdir, how, cluster).run(**calls)
+        recorder.write(ended=True)
+        collect(schedule, workdir)
+        failed = [dataclasses.asdict(failure) for failure in failures(schedule)]
+        write_atomically(workdir / "failures.json", json.dumps(failed, indent=1))
     overhead, seconds = schedule.overhead()
     if seconds:
         print(f"start-up and compilation: {100 * overhead / seconds:.0f} % of {seconds:.0f} s of work")
     print(f"{len(schedule.with_status('found', 'done'))} of {len(schedule.entries)} jobs done: {workdir}")
-    if stop.requested is not None:
-        print("stopped by a signal; the same command goes on from here")
-        return "stopped"
-    return "finished"
+    if stop.requested is None:
+        return "finished"
+    print("stopped by a signal; the same command goes on from here" if local else "stopped by a signal; what SLURM has "
+          "queued stays there (scancel ends it), and the same command goes on watching it")  # fmt: skip
+    return "stopped"
+
+
+def run_here(schedule: Schedule, workdir: Path, count: int, calls: dict[str, Any]) -> None:
+    """A job a worker, on this machine."""
+    pool = [workers.Worker(SETUP, cores) for cores in workers.core_groups(count)] if count else []
+    try:
+        schedule.run(pool, lambda job: (job, str(workdir)), **calls)
+    finally:
+        for worker in pool:
+            worker.close()
+
+
+def slurm_cluster(workdir: Path, how: Execution) -> Cluster:
+    """Raises UserError where it is not to be had."""
+    from pause_jax.sweeps.slurm import Cluster
+
+    return Cluster(workdir, how.slurm)
+
+
+def watch(schedule: Schedule, workdir: Path, how: Execution, cluster: Cluster) -> Watch:
+    """What takes the jobs through SLURM."""
+    from launch import run_job as program
+    from pause_jax.sweeps.slurm import Watch
+
+    def call(job: Job) -> Any:
+        files = (program.write(job, workdir.absolute()), schedule.log_of(job).absolute(), cluster.report_file(job))
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        return functools.partial(program.on_slurm, *map(str, files))
+
+    return Watch(schedule, cluster, lambda job: how.of(job.size), call, lambda job: is_finished(job, workdir))
 
 
 def conclude(
@@ -144,12 +212,12 @@ def failures(schedule: Schedule) -> list[Failure]:
 def collect(schedule: Schedule, workdir: Path) -> None:
     """results.csv of all evaluations that are done, in the order of the jobs."""
     done = [e.job for e in schedule.with_status("found", "done") if e.job.evaluation is not None]
-    write_results(workdir / "results.csv", [row for job in done for row in read_results(results_of(workdir, job))])
+    write_results(workdir / "results.csv", [row for job in done for row in read_results(results_of(workdir, job.name))])
 
 
-def results_of(workdir: Path, job: Job) -> Path:
-    """Where the rows of an evaluation are kept."""
-    return workdir / "results" / f"{job.name}.csv"
+def results_of(workdir: Path, evaluation: str) -> Path:
+    """Where the rows of the evaluation of this name are kept."""
+    return workdir / "results" / f"{evaluation}.csv"
 
 
 def run_job(task: tuple[Job, str]) -> workers.Outcome:
@@ -164,16 +232,73 @@ def run_job(task: tuple[Job, str]) -> workers.Outcome:
             str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), split=split,
             batch_size=asked.batch_size, limit=asked.limit or None, model=job.size,
         ).results  # fmt: skip
-    write_results(results_of(workdir, job), rows)
+    if processes.index() == 0:
+        write_results(results_of(workdir, job.name), rows)
     return "done"
 
 
+def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution) -> None:
+    """WORKDIR/gke/ and the files of the jobs that are left. Raises UserError where a driver is at work."""
+    from launch import run_job as program
+
+    template = (Path(__file__).parent / "gke" / "jobset.yaml").read_text()
+    left = [entry.job for entry in schedule.with_status("waiting")]
+    with locks.held(workdir / "lock"):
+        files = jobsets.write(
+            left, workdir, gke=how.gke, takes=lambda job: how.of(job.size), template=template
+        )  # raises before anything else is written
+        write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
+        for job in left:
+            mesh = dataclasses.replace(job.config.run.mesh, dcn_data=how.of(job.size).slices)
+            run_settings = dataclasses.replace(job.config.run, mesh=mesh)
+            program.write(dataclasses.replace(job, config=dataclasses.replace(job.config, run=run_settings)), workdir)
+        record.Recorder(schedule, workdir, how.executor, 0).write(ended=True)
+        collect(schedule, workdir)
+    seen = jobsets.workdir_in_pods(workdir, how.gke)
+    print(
+        f"{len(left)} JobSets: {', '.join(file.name for file in files[:-1])} in {workdir / 'gke'}; nothing is applied"
+    )
+    print(f"{workdir} must be {seen} of the claim {how.gke.claim}; then: bash {files[-1]}")
+    print("the same command afterwards collects the results, and writes JobSets of what is missing")
+
+
 def show_graph(schedule: Schedule) -> None:
-    """The jobs and what they cost."""
-    rows = [[e.job.name, e.job.needs or "-", e.status, tables.human_flops(e.flops)] for e in schedule.entries]
-    tables.print_table("Jobs", ["job", "needs", "status", "model FLOPs"], rows)
+    """The jobs, or where they are many how many each stage has, and their FLOPs."""
+    entries = schedule.entries
+    if len(entries) <= MOST_JOBS_SHOWN or FLAGS.all_jobs:
+        rows = [[e.job.name, e.job.needs or "-", e.status, tables.human_flops(e.flops)] for e in entries]
+        tables.print_table("Jobs", ["job", "needs", "status", "model FLOPs"], rows)
+    else:
+        rows = []
+        for kind in dict.fromkeys(entry.kind for entry in entries):
+            stage = [entry for entry in entries if entry.kind == kind]
+            found = sum(1 for entry in stage if entry.status == "found")
+            rows.append([kind, str(len(stage)), str(found), tables.human_flops(sum(e.flops for e in stage))])
+        tables.print_table("Jobs (--all_jobs names them)", ["stage", "jobs", "found", "model FLOPs"], rows)
     left = schedule.with_status("waiting")
-    print(f"{len(left)} of {len(rows)} jobs to run: {tables.human_flops(sum(e.flops for e in left))} model FLOPs")
+    print(f"{len(left)} of {len(entries)} jobs to run: {tables.human_flops(sum(e.flops for e in left))} model FLOPs")
+
+
+def show_costs(schedule: Schedule, how: Execution, workdir: Path) -> None:
+    """Device-hours of what is left, and the disk that all of it takes at its end."""
+    left = schedule.with_status("waiting")
+    hours: dict[str, float] = {}
+    unknown = 0.0
+    for entry in left:
+        name, chip = how.of(entry.job.size).chip, how.chip(entry.job.size)
+        if chip is None:
+            unknown += entry.flops
+        else:
+            hours[name] = hours.get(name, 0.0) + costs.device_hours(entry.flops, chip)
+    for name, sum_ in hours.items():
+        print(f"{name}: {sum_:.3g} device-hours, if {100 * costs.UTILISATION:.0f} % of its peak is reached")
+    rate = costs.measured_rate([record.Line.of(entry, "") for entry in schedule.entries])
+    if unknown and rate:
+        print(f"{format_seconds(unknown / rate)} of one worker, at the {rate:.2e} FLOP/s of the jobs that are done")
+    elif unknown and left:
+        print("no time is reckoned: config.resources names no chip, and no job is done here that could tell")
+    kept = sum(costs.checkpoint_bytes(entry.job) for entry in schedule.entries)
+    print(f"disk: {kept / 1e9:.3g} GB of checkpoints that are kept (parameters and Adam's moments, float32)")
 
 
 class Table:
@@ -208,7 +333,7 @@ class Table:
                 self._print(f"{entry.job.name}: {entry.status} {entry.message}")
         if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
             for entry in self._schedule.with_status("running"):
-                self._print(_last_line(self._schedule.log_of(entry.job)) or entry.job.name)
+                self._print(last_line(self._schedule.log_of(entry.job)) or entry.job.name)
 
     def _print(self, line: str) -> None:
         print(f"{self._summary()}  {line}".rstrip(), flush=True)
@@ -216,7 +341,7 @@ class Table:
 
     def _summary(self) -> str:
         done = len(self._schedule.with_status("found", "done"))
-        left = self._schedule.seconds_left(self._count)
+        left = self._schedule.seconds_left(self._count or max(1, len(self._schedule.with_status("running"))))
         return f"{done}/{len(self._schedule.entries)}" + (f"  ETA {format_seconds(left)}" if left is not None else "")
 
     def _drawn(self) -> Any:
@@ -224,12 +349,13 @@ class Table:
 
         table = RichTable("job", "status", "last line of its log", title=f"sweep  {self._summary()}", expand=True)
         for entry in self._schedule.with_status("running", "failed", "blocked"):
-            line = entry.message or _last_line(self._schedule.log_of(entry.job))
+            line = entry.message or last_line(self._schedule.log_of(entry.job))
             table.add_row(entry.job.name, entry.status, line)
         return table
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """The last line of a file, of 1000 bytes at most; "" where there is none."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, os.path.getsize(log) - 1000))
@@ -242,6 +368,7 @@ if __name__ == "__main__":
     cli.config_flag()
     cli.workdir_flag()
     flags.DEFINE_bool("dry_run", False, "show the graph and its cost, run nothing")
+    flags.DEFINE_bool("all_jobs", False, f"with --dry_run: name every job, also where there are over {MOST_JOBS_SHOWN}")
     flags.DEFINE_integer("workers", 0, "processes, each with its share of the cores; 0: one a core")
     flags.DEFINE_integer("retries", 1, "how often a job that fails is tried again")
     cli.run(main)

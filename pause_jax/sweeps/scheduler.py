@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pause_jax.sweeps.graph import Job
 from pause_jax.sweeps.workers import Report, Worker, ready
@@ -24,7 +24,11 @@ class Entry:
     tries: int = 0
     message: str = ""  # of its last failure
     seconds: float = 0.0  # of work, all tries
-    since: float = 0.0  # running: when it began
+    since: float = 0.0  # running: when it began, as time.time() has it
+
+    @property
+    def kind(self) -> str:
+        return self.job.kind
 
 
 @dataclasses.dataclass
@@ -67,7 +71,7 @@ class Schedule:
             for worker in workers:
                 if worker not in running and not stopping() and (entry := self._next()):
                     running[worker] = entry
-                    entry.status, entry.tries, entry.since = "running", entry.tries + 1, time.monotonic()
+                    entry.status, entry.tries, entry.since = "running", entry.tries + 1, time.time()
                     worker.send(task_of(entry.job), self.log_of(entry.job))
             on_tick()
             if not running:
@@ -77,7 +81,7 @@ class Schedule:
                     worker.ask_to_stop()
             for worker in ready(list(running), timeout=1.0):
                 entry = running.pop(worker)
-                self._note(entry, worker.receive())
+                self.note(entry, worker.receive())
                 if entry.status == "done":
                     on_done(entry.job)
 
@@ -89,31 +93,21 @@ class Schedule:
         return [entry for entry in self.entries if entry.status in statuses]
 
     def seconds_left(self, workers: int) -> float | None:
-        """From the seconds that a FLOP took in done jobs of the same kind, or of any; None while nothing is done."""
-        done = self.with_status("done")
-        if not done:
-            return None
-
-        def estimate(entry: Entry) -> float:
-            alike = [other for other in done if other.job.kind == entry.job.kind] or done
-            return entry.flops * sum(other.seconds for other in alike) / sum(other.flops for other in alike)
-
-        left = sum(estimate(entry) for entry in self.with_status("waiting"))
-        now = time.monotonic()
-        left += sum(max(0.0, estimate(entry) - (now - entry.since)) for entry in self.with_status("running"))
-        return left / workers
+        """As the function of this name."""
+        return seconds_left(self.entries, workers)
 
     def overhead(self) -> tuple[float, float]:
         """Seconds that workers spent on start-up and compilation, and in all."""
         spent = self.startup_seconds + self.compile_seconds
-        return spent, self.startup_seconds + sum(entry.seconds for entry in self.entries)
+        return spent, self.startup_seconds + sum(entry.seconds for entry in self.entries if entry.status != "found")
 
     def _next(self) -> Entry | None:
         finished = {entry.job.name for entry in self.with_status("found", "done")}
         waiting = self.with_status("waiting")
         return next((entry for entry in waiting if not entry.job.needs or entry.job.needs in finished), None)
 
-    def _note(self, entry: Entry, report: Report) -> None:
+    def note(self, entry: Entry, report: Report) -> None:
+        """What became of a try."""
         entry.seconds += report.seconds
         entry.message = report.message
         self.startup_seconds += report.startup_seconds
@@ -131,3 +125,31 @@ class Schedule:
             if entry.job.needs == name:
                 entry.status, entry.message = "blocked", f"needs {name}"
                 self._block(entry.job.name)
+
+
+class Timed(Protocol):
+    """What an estimate of time needs to know of a job."""
+
+    @property
+    def kind(self) -> str: ...
+
+    flops: float
+    status: Status
+    seconds: float
+    since: float
+
+
+def seconds_left(jobs: Sequence[Timed], workers: int) -> float | None:
+    """From the seconds that a FLOP took in done jobs of the same kind, or of any; None while nothing is done."""
+    done = [job for job in jobs if job.status in ("found", "done") and job.seconds]
+    if not done:
+        return None
+
+    def estimate(job: Timed) -> float:
+        alike = [other for other in done if other.kind == job.kind] or done
+        return job.flops * sum(other.seconds for other in alike) / sum(other.flops for other in alike)
+
+    now = time.time()
+    left = sum(estimate(job) for job in jobs if job.status == "waiting")
+    left += sum(max(0.0, estimate(job) - (now - job.since)) for job in jobs if job.status == "running")
+    return left / workers

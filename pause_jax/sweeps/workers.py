@@ -117,18 +117,23 @@ def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: 
     with contextlib.suppress(EOFError):
         while (message := connection.recv()) is not None:
             job, log = message
-            begun, compiled = time.time(), clock.seconds
-            with _output_to(log):
-                report = _run(run, job)
-            connection.send(
-                dataclasses.replace(
-                    report,
-                    seconds=time.time() - begun,
-                    compile_seconds=clock.seconds - compiled,
-                    startup_seconds=startup,
-                )
-            )
+            report = _timed(functools.partial(run, job), log, clock)
+            connection.send(dataclasses.replace(report, startup_seconds=startup))
             startup = 0.0
+
+
+def run_once(run: Callable[[], Outcome], log: Path | None) -> Report:
+    """What a worker does for a job, in this process; prints to `log` unless it is None."""
+    clock = CompileClock()
+    clock.listen()
+    return _timed(run, log, clock)
+
+
+def _timed(run: Callable[[], Outcome], log: Path | None, clock: CompileClock) -> Report:
+    begun, compiled = time.time(), clock.seconds
+    with _output_to(log) if log else contextlib.nullcontext():
+        report = _run(run)
+    return dataclasses.replace(report, seconds=time.time() - begun, compile_seconds=clock.seconds - compiled)
 
 
 def _start_up(setup: Setup, clock: CompileClock) -> Callable[[Any], Outcome]:
@@ -157,9 +162,9 @@ def die_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _run(run: Callable[[Any], Outcome], job: Any) -> Report:
+def _run(run: Callable[[], Outcome]) -> Report:
     try:
-        return Report(run(job), "")
+        return Report(run(), "")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return Report("mistaken", str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -13,8 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
+from launch import run_job
+from launch import sweep as sweep_program
+from pause_jax import locks
 from pause_jax.reporting.results import read_results
+from pause_jax.sweeps import graph
 from tests.launch.test_train import assert_one_sentence, program
 
 SWEEP = """
@@ -150,3 +156,62 @@ def wait_for(condition, seconds=240):
     while not condition():
         assert time.monotonic() < end, "nothing came"
         time.sleep(0.2)
+
+
+def test_the_cost_is_told_by_chip_or_by_what_was_measured(tmp_path, sweep):
+    told = sweep("1", "--dry_run").stdout
+    assert "no time is reckoned: config.resources names no chip" in told
+    assert re.search(r"^disk: \S+ GB of checkpoints", told, re.MULTILINE)
+    file = tmp_path / "tiny.py"
+    file.write_text(SWEEP.replace("return sweep", 'sweep.resources = {"default": {"chip": "h100"}}\n    return sweep'))
+    assert re.search(r"^h100: \S+ device-hours, if 40 % of its peak", sweep("1", "--dry_run").stdout, re.MULTILINE)
+
+
+def test_many_jobs_are_shown_by_stage(sweep):
+    told = sweep("10", "--dry_run").stdout
+    assert "60 of 60 jobs to run" in told and "pretrain-seed" not in told
+    assert ["finetune", "20", "0"] in [line.split()[:3] for line in told.splitlines()]
+    assert "pretrain-seed9-rate0.1-" in sweep("10", "--dry_run", "--all_jobs").stdout
+
+
+def test_a_second_driver_is_refused(tmp_path, sweep):
+    with locks.held(tmp_path / "sweep" / "lock"):
+        assert_one_sentence(sweep("1"), "is being written to by another run, process")
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == ["lock"]
+
+
+def test_jobsets_are_written_and_name_the_jobs_files(tmp_path, sweep):
+    more = """
+    sweep.executor, sweep.gke = "gke", {"image": "i", "claim": "c"}
+    sweep.resources = {"default": {"chip": "v5e", "topology": "4x4", "slices": 2}}
+    return sweep"""
+    (tmp_path / "tiny.py").write_text(SWEEP.replace("\n    return sweep", more))
+    written = sweep("1")
+    assert written.returncode == 0, written.stderr
+    assert "6 JobSets: 1-pretrain.yaml, 2-finetune.yaml, 3-evaluate.yaml" in written.stdout
+    manifests = list(yaml.safe_load_all((tmp_path / "sweep/gke/2-finetune.yaml").read_text()))
+    for manifest in manifests:
+        (argument,) = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0][
+            "args"
+        ]
+        file = tmp_path / argument.removeprefix("--job=/runs/")
+        job = run_job.read(file)
+        assert job.kind == "finetune" and job.config.run.mesh.dcn_data == 2
+        assert job.config.init_from == f"/runs/sweep/runs/{job.needs}"
+    assert len(manifests) == 2
+
+
+@pytest.mark.slow
+def test_a_job_is_run_from_its_file(tmp_path, sweep):
+    """As SLURM and JobSets do; what it makes is what the sweep looks for."""
+    assert_one_sentence(program("run_job", f"--job={tmp_path}/none.json"), "cannot be read")
+    module = runpy.run_path(str(tmp_path / "tiny.py"))
+    made = sweep_program.make_schedule(graph.parse(module["get_config"]("1").to_dict()), tmp_path / "sweep", retries=0)
+    job = made.entries[0].job
+    file = run_job.write(job, tmp_path / "sweep")
+    assert run_job.read(file) == job
+    evaluation = made.entries[-1].job
+    assert run_job.read(run_job.write(evaluation, tmp_path / "sweep")) == evaluation
+    done = program("run_job", f"--job={file}")
+    assert done.returncode == 0, done.stderr
+    assert sweep_program.is_finished(job, tmp_path / "sweep")
