@@ -18,17 +18,17 @@ from pause_jax.errors import UserError
 
 BITS = 12
 SIZES = {f"w{width}": {"d_model": width, "d_ff": width} for width in (16, 24, 32)}
-# Edition → sizes, seeds, steps of pretraining and of finetuning, M_ft, examples asked of each split.
+# Edition → sizes, seeds, steps of pretraining and of finetuning, M_ft, examples asked of each split, points left out.
 EDITIONS = {
-    "pause_count": (tuple(SIZES), 3, 300, 1000, (0, 4, 8, 12), 2048),
-    "ci": (("w16", "w24"), 2, 20, 20, (0, 4), 256),
+    "pause_count": (tuple(SIZES), 3, 300, 1000, (0, 4, 8, 12), 2048, ()),
+    "ci": (("w16", "w24"), 2, 20, 20, (0, 4), 256, ({"pretrain.pauses.rate": 0.0, "finetune.m_ft": (4,)},)),
 }
 
 
 def get_config(edition: str = "pause_count") -> Any:
     if edition not in EDITIONS:
         raise UserError(f"experiments/sweeps/laptop.py:{edition} does not exist: choose :{' or :'.join(EDITIONS)}")
-    sizes, seeds, pretrain_steps, steps, pauses, examples = EDITIONS[edition]
+    sizes, seeds, pretrain_steps, steps, pauses, examples, left_out = EDITIONS[edition]
     pretrain, finetune = time_to_think.get_config("0"), time_to_think.get_config("0")
     for config, steps_ in ((pretrain, pretrain_steps), (finetune, steps)):
         config.train.steps = steps_
@@ -47,6 +47,10 @@ def get_config(edition: str = "pause_count") -> Any:
         "config": pretrain,
         "axes": (("size", sizes), ("seed", tuple(range(seeds))), ("pauses.rate", (0.0, 0.1))),
     }
-    sweep.finetune = {"config": finetune, "axes": (("finetune.m_ft", tuple((m,) for m in pauses)),)}
+    sweep.finetune = {
+        "config": finetune,
+        "axes": (("finetune.m_ft", tuple((m,) for m in pauses)),),
+        "filters": {"skip": left_out},
+    }
     sweep.evaluate = {"m_inf": pauses, "splits": ("validation", "test"), "limit": examples}
     return sweep

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
-import json
-import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -18,7 +13,7 @@ from pause_jax.diagnostics.findings import Findings, write_tables
 from pause_jax.diagnostics.flips import Flip, Flips
 from pause_jax.diagnostics.measure import Measured
 from pause_jax.errors import UserError
-from tests.reporting.test_browser import PARENT, PROBE
+from tests.reporting.browser import look_at
 
 NAMES = list(MEASURES)
 
@@ -93,24 +88,10 @@ def test_page_says_what_must_be_known(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_and_shows_everything(tmp_path, width):
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
     flips = [flip(0), flip(1, prompt="0123456789abcdef" * 50)]
     file = page.write_page(findings_of(flips, task="a_task_with_a_long_name_" * 4), tmp_path)
-    (tmp_path / "probed.html").write_text(file.read_text().replace("</main>", f"</main>{PROBE}"))
-    parent = tmp_path / "parent.html"
-    parent.write_text(PARENT.format(width=width))
-    command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom",
-               "--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
-               parent.as_uri()]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in done.stderr
-    attribute = re.search(r'data-probe="([^"]*)"', done.stdout)
-    assert attribute is not None, done.stdout[-2000:]
-    found = json.loads(html.unescape(attribute[1]))
-    assert (found["page"], found["wide"]) == (width, [])
-    assert found["pictures"] == [780, 780]
+    found = look_at(file, tmp_path, width)
+    assert (found.page, found.wide, found.pictures) == (width, [], [780, 780])
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

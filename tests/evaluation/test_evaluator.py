@@ -120,8 +120,17 @@ def test_answers_do_not_depend_on_batch_and_mesh(batch_size, mesh):
     assert_same(outcome(), outcome(batch_size, mesh))
 
 
-@pytest.mark.parametrize("attention", ["causal", "prefix_only", "prefix_and_pauses"])
-@pytest.mark.parametrize("placement", ["append", "prepend", "filler"])
+@pytest.mark.parametrize(
+    ("attention", "placement"),
+    [
+        ("causal", "append"),
+        ("prefix_only", "append"),
+        ("prefix_and_pauses", "append"),
+        ("causal", "prepend"),
+        ("prefix_only", "filler"),
+        ("prefix_and_pauses", "filler"),
+    ],
+)
 def test_several_m_inf_at_once_are_each_as_alone(attention, placement):
     run = run_of(attention=attention, placement=placement)
     assert run.shares_prompts == (attention != "prefix_and_pauses" and placement != "prepend")

@@ -43,7 +43,7 @@ def config_for(files, **fields):
 
 def program(name, *arguments):
     command = [sys.executable, "-m", f"launch.{name}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=550)
 
 
 def assert_one_sentence(result, sentence):

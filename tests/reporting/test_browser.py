@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import html
-import json
 import re
-import shutil
-import subprocess
 
 import pytest
 
 from pause_jax.reporting.comparisons import Failure, Report
 from pause_jax.reporting.report import write_report
+from tests.reporting.browser import chromium, look_at
 from tests.reporting.result_rows import row, sweep_rows, toy_rows, write_runs
-
-# Windows narrower than 500 pixels are not to be had: the page is measured in a frame of the wanted width, by a script
-# in a copy of it, and the frame's parent keeps the result where the printed DOM shows it.
-PARENT = """<body><iframe src="probed.html" style="width: {width}px; height: 2000px; border: 0"></iframe>
-<script>addEventListener('message', event => document.body.dataset.probe = event.data)</script></body>"""
-PROBE = """<script>addEventListener('load', () => {
-  document.querySelectorAll('details').forEach(details => details.open = true);
-  parent.postMessage(JSON.stringify({
-    page: document.documentElement.scrollWidth,
-    pictures: [...document.images].map(image => image.naturalWidth),
-    wide: [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
-      .map(e => e.tagName + ' ' + e.className)}), '*');
-});</script>"""
 
 
 @pytest.fixture(scope="module")
@@ -43,21 +27,8 @@ def page(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_fits_and_shows_everything(page, tmp_path, width):
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    (tmp_path / "probed.html").write_text(page.read_text().replace("</main>", f"</main>{PROBE}"))
-    parent = tmp_path / "parent.html"
-    parent.write_text(PARENT.format(width=width))
-    command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom",
-               "--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
-               parent.as_uri()]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in done.stderr
-    attribute = re.search(r'data-probe="([^"]*)"', done.stdout)
-    assert attribute is not None, done.stdout[-2000:]
-    found = json.loads(html.unescape(attribute[1]))
-    assert (found["page"], found["wide"]) == (width, [])
+    found = look_at(page, tmp_path, width)
+    assert (found.page, found.wide) == (width, [])
     drawn = list(page.parent.glob("*.png"))
     for kind in (
         "seeds",
@@ -70,22 +41,17 @@ def test_the_page_fits_and_shows_everything(page, tmp_path, width):
         "after_pauses",
     ):
         assert any(file.stem.endswith(kind) for file in drawn), kind
-    assert len(found["pictures"]) == len(drawn) and min(found["pictures"]) == 780
+    assert len(found.pictures) == len(drawn) and min(found.pictures) == 780
 
 
 @pytest.mark.slow
 def test_a_printed_page_shows_what_is_folded(page, tmp_path):
     """As many sheets are printed as where everything is unfolded."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
 
     def sheets(text):
         (tmp_path / "page.html").write_text(text)
-        command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
-                   f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={tmp_path / 'page.pdf'}",
-                   (tmp_path / "page.html").as_uri()]  # fmt: skip
-        subprocess.run(command, capture_output=True, timeout=120, check=True)
+        printed = f"--print-to-pdf={tmp_path / 'page.pdf'}"
+        chromium(tmp_path, "--no-pdf-header-footer", printed, (tmp_path / "page.html").as_uri())
         return len(re.findall(rb"/Type\s*/Page\b", (tmp_path / "page.pdf").read_bytes()))
 
     folded = page.read_text()
