@@ -169,6 +169,13 @@ def test_the_cost_is_told_by_chip_or_by_what_was_measured(tmp_path, sweep):
     assert re.search(r"^h100: \S+ device-hours, if 40 % of its peak", sweep("1", "--dry_run").stdout, re.MULTILINE)
 
 
+def test_no_slurm_here_is_a_sentence_and_nothing_is_written(tmp_path, sweep, monkeypatch):
+    (tmp_path / "tiny.py").write_text(SWEEP.replace("return sweep", 'sweep.executor = "slurm"\n    return sweep'))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert_one_sentence(sweep("1"), "submitit is not installed|sbatch is not in PATH")
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_many_jobs_are_shown_by_stage(sweep):
     told = sweep("10", "--dry_run").stdout
     assert "60 of 60 jobs to run" in told and "pretrain-seed" not in told
