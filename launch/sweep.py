@@ -124,7 +124,7 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, count: 
       UserError: another sweep's driver is at work in `workdir`, or the cluster is not to be had.
     """
     left = schedule.with_status("waiting")
-    local = how.executor != "slurm"  # or there is nothing left
+    local = how.executor != "slurm" or not left  # the results of what is done are collected anywhere
     count = max(1, min(count or len(available_cores()), len(left))) if local else 0
     cluster = None if local else slurm_cluster(workdir, how)
     with locks.held(workdir / "lock"), StopSignals() as stop, Table(schedule, count) as table:

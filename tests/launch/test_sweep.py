@@ -18,9 +18,11 @@ import yaml
 
 from launch import run_job
 from launch import sweep as sweep_program
+from pause_jax import config as configs
 from pause_jax import locks
+from pause_jax.errors import UserError
 from pause_jax.reporting.results import read_results
-from pause_jax.sweeps import graph
+from pause_jax.sweeps import graph, record
 from tests.launch.test_train import assert_one_sentence, program
 
 SWEEP = """
@@ -167,6 +169,13 @@ def test_the_cost_is_told_by_chip_or_by_what_was_measured(tmp_path, sweep):
     assert re.search(r"^h100: \S+ device-hours, if 40 % of its peak", sweep("1", "--dry_run").stdout, re.MULTILINE)
 
 
+def test_no_slurm_here_is_a_sentence_and_nothing_is_written(tmp_path, sweep, monkeypatch):
+    (tmp_path / "tiny.py").write_text(SWEEP.replace("return sweep", 'sweep.executor = "slurm"\n    return sweep'))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert_one_sentence(sweep("1"), "submitit is not installed|sbatch is not in PATH")
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_many_jobs_are_shown_by_stage(sweep):
     told = sweep("10", "--dry_run").stdout
     assert "60 of 60 jobs to run" in told and "pretrain-seed" not in told
@@ -201,12 +210,41 @@ def test_jobsets_are_written_and_name_the_jobs_files(tmp_path, sweep):
     assert len(manifests) == 2
 
 
+def schedule(tmp_path, argument):
+    values = runpy.run_path(str(tmp_path / "tiny.py"))["get_config"](argument).to_dict()
+    return sweep_program.make_schedule(graph.parse(values), tmp_path / "sweep", retries=0)
+
+
+def test_values_added_to_an_axis_add_only_their_jobs(tmp_path, sweep):
+    folder = tmp_path / "sweep"
+    first = schedule(tmp_path, "1")
+    for entry in first.entries:  # as if all were done
+        run = folder / "runs" / entry.job.name
+        files = {run / "config.json": json.dumps(configs.to_dict(entry.job.config)),
+                 run / "checkpoints/30/commit_success.txt": ""}  # fmt: skip
+        if entry.job.evaluation is not None:
+            files = {sweep_program.results_of(folder, entry.job.name): ""}
+        for file, text in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        entry.status, entry.seconds = "done", 2.0
+    record.Recorder(first, folder, "local", 2).write(ended=True)
+    more = schedule(tmp_path, "2")
+    assert {entry.job.name for entry in more.with_status("found")} == {entry.job.name for entry in first.entries}
+    assert len(more.with_status("waiting")) == 6 and all("seed1" in e.job.name for e in more.with_status("waiting"))
+    assert {entry.seconds for entry in more.with_status("found")} == {2.0}  # what they took is known still
+    assert re.search(r"of one worker, at the \S+ FLOP/s of the jobs that are done", sweep("2", "--dry_run").stdout)
+    other = json.loads((run := folder / "runs" / first.entries[0].job.name / "config.json").read_text())
+    run.write_text(json.dumps(other | {"seed": 7}))
+    with pytest.raises(UserError, match="holds another run, which differs in"):
+        schedule(tmp_path, "2")
+
+
 @pytest.mark.slow
 def test_a_job_is_run_from_its_file(tmp_path, sweep):
     """As SLURM and JobSets do; what it makes is what the sweep looks for."""
     assert_one_sentence(program("run_job", f"--job={tmp_path}/none.json"), "cannot be read")
-    module = runpy.run_path(str(tmp_path / "tiny.py"))
-    made = sweep_program.make_schedule(graph.parse(module["get_config"]("1").to_dict()), tmp_path / "sweep", retries=0)
+    made = schedule(tmp_path, "1")
     job = made.entries[0].job
     file = run_job.write(job, tmp_path / "sweep")
     assert run_job.read(file) == job
