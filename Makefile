@@ -20,7 +20,7 @@ bench: $(BENCH) ## measure our speed against peers in torch, on the CPU (minutes
 	$(PYTHON) -m benchmarks.run
 
 test: $(DEV) ## run the fast tests
-	$(PYTHON) -m pytest -m "not slow" -n 2 --dist=loadfile
+	$(PYTHON) -m pytest -m "not slow" -n 2 --dist=worksteal
 
 slow: $(DEV) ## run the slow tests: several processes, kills and resumes, whole programs
 	$(PYTHON) -m pytest -m slow -n 2 --dist=worksteal

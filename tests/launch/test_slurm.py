@@ -1,5 +1,6 @@
 """A job through a real SLURM of two nodes on this machine: trained straight, and preempted in the middle."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -35,6 +36,8 @@ def slurm():
         pytest.skip(f"no {LOCAL_SLURM}, which starts a SLURM on this machine: set PAUSE_JAX_LOCAL_SLURM")
     if os.getuid() != 0 or not (shutil.which("slurmctld") or shutil.which("apt-get")):
         pytest.skip("to install and start SLURM takes root and apt-get")
+    alone = (Path(tempfile.gettempdir()) / "pause_jax_slurm.lock").open("w")
+    fcntl.flock(alone, fcntl.LOCK_EX)  # its ports are fixed, and another test process may have one
     folder = Path(tempfile.mkdtemp(prefix="slurm"))  # munged, another user, is to reach it: pytest's folders are closed
     folder.chmod(0o755)
     started = subprocess.run(["bash", LOCAL_SLURM, "start", folder], capture_output=True, text=True)
@@ -47,6 +50,7 @@ def slurm():
     finally:
         subprocess.run(["bash", LOCAL_SLURM, "stop", folder], check=True)
         shutil.rmtree(folder, ignore_errors=True)
+        alone.close()
 
 
 class Job:

@@ -13,7 +13,7 @@ from pause_jax.runs import RunFolder
 from tests.launch.test_slurm import ROOT, slurm  # noqa: F401  (a fixture)
 from tests.launch.test_sweep import SWEEP, trained, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # another SLURM may have to end first
 ON_SLURM = ["--config.executor=slurm", "--retries=1"]
 
 
