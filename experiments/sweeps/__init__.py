@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_collections
+
 from experiments import finetune, paper, quickstart
 from experiments.finetune import Recipe, Training
 from pause_jax.errors import UserError
@@ -90,6 +92,13 @@ LAPTOP = Edition(
     tasks={"recall_8": Recipe(20, 2, _TOY), "count_parity_12": Recipe(14, 2, _TOY), "addition_2": Recipe(7, 4, _TOY)},
     some_tasks=("recall_8",), m_ft=(5, 10), many_m=(2, 5, 10, 20), seeds=3, limit=512, is_paper=False,
 )  # fmt: skip
+
+
+def new_sweep() -> Any:
+    """A sweep without stages, run on this machine; `--config.executor=slurm` changes that (launch/slurm/README.md)."""
+    sweep = ml_collections.ConfigDict()
+    sweep.executor = "local"
+    return sweep
 
 
 def edition_of(file: str, arg: str) -> Edition:

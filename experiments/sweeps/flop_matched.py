@@ -11,9 +11,7 @@ for the FLOPs that the usual one has for the prompt with its pauses, counted ove
 
 from typing import Any
 
-import ml_collections
-
-from experiments.sweeps import edition_of
+from experiments.sweeps import edition_of, new_sweep
 from pause_jax.config import from_config_dict
 from pause_jax.sweeps.budget import flops_per_step
 
@@ -33,7 +31,7 @@ def get_config(arg: str = "") -> Any:
         config.model.update(model)
         config.model.vocab_size = config.model.vocab_size or 259  # bytes and three more: FLOPs want a number
     finetune.finetune.m_ft = (m,)
-    sweep = ml_collections.ConfigDict()
+    sweep = new_sweep()
     sweep.sizes = {usual: model, **{name: {**model, **other} for name, other in others.items()}}
     arms = ((usual, 0.0), (usual, 0.1), *((name, 0.0) for name in others))
     sweep.pretrain = {"config": pretrain, "axes": ((("size", "pauses.rate"), arms), ("budget", (_flops(pretrain),)))}

@@ -11,9 +11,8 @@ fewer points and too few steps to learn anything: it shows that all of it runs.
 
 from typing import Any
 
-import ml_collections
-
 from experiments import time_to_think
+from experiments.sweeps import new_sweep
 from pause_jax.errors import UserError
 
 BITS = 12
@@ -41,7 +40,7 @@ def get_config(edition: str = "pause_count") -> Any:
     pretrain.train.batch_size = 32
     finetune.finetune.task = f"count_parity_{BITS}"
     finetune.finetune.prefix_length = BITS + 2
-    sweep = ml_collections.ConfigDict()
+    sweep = new_sweep()
     sweep.sizes = SIZES
     sweep.pretrain = {
         "config": pretrain,

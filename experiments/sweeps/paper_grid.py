@@ -9,15 +9,13 @@ pretraining run. Data and tokenizer are given as docs/sweeps.md says.
 
 from typing import Any
 
-import ml_collections
-
-from experiments.sweeps import edition_of
+from experiments.sweeps import edition_of, new_sweep
 
 
 def get_config(arg: str = "") -> Any:
     edition = edition_of(__file__, arg)
     m_ft = ("finetune.m_ft", ((0,), *((m,) for m in edition.m_ft)))
-    sweep = ml_collections.ConfigDict()
+    sweep = new_sweep()
     sweep.sizes = edition.sizes
     sweep.pretrain = edition.pretraining()
     sweep.finetune = edition.finetuning(tuple(edition.tasks), m_ft)

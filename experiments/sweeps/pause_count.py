@@ -8,15 +8,13 @@ Every number of pauses is finetuned, and each of these models is asked at every 
 
 from typing import Any
 
-import ml_collections
-
-from experiments.sweeps import edition_of
+from experiments.sweeps import edition_of, new_sweep
 
 
 def get_config(arg: str = "") -> Any:
     edition = edition_of(__file__, arg)
     m_ft = ("finetune.m_ft", ((0,), *((m,) for m in edition.many_m)))
-    sweep = ml_collections.ConfigDict()
+    sweep = new_sweep()
     sweep.sizes = edition.sizes
     sweep.pretrain = edition.pretraining(rates=(0.1,))
     sweep.finetune = edition.finetuning(tuple(edition.tasks), m_ft)

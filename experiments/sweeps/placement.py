@@ -9,9 +9,7 @@ pretraining would be no part of that comparison.
 
 from typing import Any
 
-import ml_collections
-
-from experiments.sweeps import edition_of
+from experiments.sweeps import edition_of, new_sweep
 
 TASKS = ("gsm8k", "squad_v1", "commonsenseqa", "lambada", "piqa", "nq_open")  # of table 2
 
@@ -21,7 +19,7 @@ def get_config(arg: str = "") -> Any:
     places = [(place, (m,)) for place in ("append", "prepend", "filler") for m in edition.m_ft]
     where = (("finetune.placement", "finetune.m_ft"), (("append", (0,)), *places))
     sizes = tuple(edition.sizes)[-1:]  # the larger
-    sweep = ml_collections.ConfigDict()
+    sweep = new_sweep()
     sweep.sizes = edition.sizes
     sweep.pretrain = edition.pretraining(sizes=sizes)
     sweep.finetune = edition.finetuning(TASKS if edition.is_paper else tuple(edition.tasks), where, sizes=sizes)

@@ -9,16 +9,14 @@ answer without delay is trained too. Each model is asked at every M_inf.
 
 from typing import Any
 
-import ml_collections
-
-from experiments.sweeps import edition_of
+from experiments.sweeps import edition_of, new_sweep
 
 
 def get_config(arg: str = "") -> Any:
     edition = edition_of(__file__, arg)
     random = (0, *edition.many_m)
     sizes = tuple(edition.sizes)[-1:]  # the larger
-    sweep = ml_collections.ConfigDict()
+    sweep = new_sweep()
     sweep.sizes = edition.sizes
     sweep.pretrain = edition.pretraining(sizes=sizes)
     m_ft = ("finetune.m_ft", ((0,), *((m,) for m in edition.m_ft), random))

@@ -8,9 +8,8 @@ The argument is the number of seeds, from 10 on; a larger one later trains the n
 
 from typing import Any
 
-import ml_collections
-
 from experiments import time_to_think
+from experiments.sweeps import new_sweep
 from pause_jax.errors import UserError
 
 FIRST_SEED = 10
@@ -21,7 +20,7 @@ ARMS = ((24, 3000), (0, 3000), (0, 7500))
 def get_config(seeds: str = "3") -> Any:
     if not seeds.isdecimal() or int(seeds) < 1:
         raise UserError(f"experiments/sweeps/time_to_think.py:{seeds} does not exist: give a number of seeds")
-    sweep = ml_collections.ConfigDict()
+    sweep = new_sweep()
     sweep.finetune = {
         "config": time_to_think.get_config(),
         "axes": (

@@ -8,9 +8,8 @@ the number of seeds.
 
 from typing import Any
 
-import ml_collections
-
 from experiments import quickstart
+from experiments.sweeps import new_sweep
 from pause_jax.errors import UserError
 
 
@@ -27,7 +26,7 @@ def get_config(seeds: str = "2") -> Any:
     finetune.train.steps = 150
     finetune.train.batch_size = 32
     finetune.optimizer.learning_rate = 1e-3
-    sweep = ml_collections.ConfigDict()
+    sweep = new_sweep()
     sweep.pretrain = {
         "config": pretrain,
         "axes": (("seed", tuple(range(int(seeds)))), ("pauses.rate", (0.0, 0.1))),

@@ -10,9 +10,7 @@ Ours, as the paper has no uptraining: the learning rate rises again to half the 
 
 from typing import Any
 
-import ml_collections
-
-from experiments.sweeps import edition_of
+from experiments.sweeps import edition_of, new_sweep
 
 PERCENT = (1, 2, 5, 10)
 
@@ -23,7 +21,7 @@ def get_config(arg: str = "") -> Any:
     config.optimizer.warmup_steps = edition.steps // 200
     rates = tuple((size, rate / 2) for size, rate in edition.learning_rates.items())
     m_ft = ("finetune.m_ft", ((0,), (10,)))
-    sweep = ml_collections.ConfigDict()
+    sweep = new_sweep()
     sweep.sizes = edition.sizes
     sweep.pretrain = edition.pretraining()
     sweep.uptrain = {
