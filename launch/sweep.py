@@ -346,11 +346,12 @@ class Table:
 
     def _drawn(self) -> Any:
         from rich.table import Table as RichTable
+        from rich.text import Text  # a string's square brackets would be read as markup
 
         table = RichTable("job", "status", "last line of its log", title=f"sweep  {self._summary()}", expand=True)
         for entry in self._schedule.with_status("running", "failed", "blocked"):
             line = entry.message or last_line(self._schedule.log_of(entry.job))
-            table.add_row(entry.job.name, entry.status, line)
+            table.add_row(entry.job.name, entry.status, Text(line))
         return table
 
 

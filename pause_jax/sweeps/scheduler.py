@@ -122,7 +122,7 @@ class Schedule:
 
     def _block(self, name: str) -> None:
         for entry in self.entries:
-            if entry.job.needs == name:
+            if entry.job.needs == name and entry.status == "waiting":
                 entry.status, entry.message = "blocked", f"needs {name}"
                 self._block(entry.job.name)
 
