@@ -21,7 +21,7 @@ from pause_jax.reporting.comparisons import Failure
 from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
-from pause_jax.sweeps import graph
+from pause_jax.sweeps import execution, graph
 
 FOLDER = Path("runs/quickstart")
 PARTS = {"time_to_think": "1 of 2: time to think", "two_by_two": "2 of 2: the paper's method in small"}
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
         parsed = graph.parse(config_of(part))
         sweep.check_folder(FOLDER / part, parsed)
         schedule = sweep.make_schedule(parsed, FOLDER / part, retries=1)
-        if sweep.run(schedule, parsed, FOLDER / part, 0) == "stopped":
+        if sweep.run(schedule, parsed, FOLDER / part, execution.parse(parsed.execution), 0) == "stopped":
             return cli.EXIT_STOPPED
         rows += read_results(FOLDER / part / "results.csv")
         failed += sweep.failures(schedule)
