@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # --- The source
 
-RUNS_DATA = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "shelve", "yaml"}
+RUNS_DATA = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "jsonpickle", "marshal", "shelve"}
 RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
 
 
@@ -43,13 +43,14 @@ def calls_and_imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names if alias.name.split(".")[0] in RUNS_DATA]
         elif isinstance(node, ast.ImportFrom):
-            found = [node.module or ""] if (node.module or "").split(".")[0] in RUNS_DATA else []
+            found = [node.module or ""] if (node.module or "").split(".")[0] in {*RUNS_DATA, "yaml"} else []
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             safe = {"allow_pickle": "False", "weights_only": "True", "filter": "'data'"}
             given = any(arguments.get(argument) == value for argument, value in safe.items())
-            runs = name in RUNS_TEXT or (name in ("np.load", "numpy.load", "torch.load") and not given)
+            unsafe_yaml = name.startswith("yaml.") and not name.startswith(("yaml.safe_load", "yaml.safe_dump"))
+            runs = name in RUNS_TEXT or unsafe_yaml or (name in ("np.load", "numpy.load", "torch.load") and not given)
             escapes = name.endswith((".extractall", ".unpack_archive")) and not given
             allows = arguments.get("allow_pickle") == "True" or arguments.get("shell") == "True"
             found = [name] if runs or escapes or allows else []
@@ -70,7 +71,7 @@ def test_no_code_of_ours_runs_what_it_reads():
 @pytest.mark.parametrize(
     "line",
     ["import pickle", "from yaml import load", "import a, marshal", "eval('1')", "exec(text)", "np.load(file)",
-     "np.load(file, allow_pickle=True)", "torch.load(file)", "f(shell=True)", "tar.extractall(folder)"],
+     "np.load(file, allow_pickle=True)", "torch.load(file)", "yaml.load(file)", "f(shell=True)", "tar.extractall(folder)"],
 )  # fmt: skip
 def test_such_code_would_be_found(line):
     assert list(calls_and_imports(ast.parse(line)))
