@@ -71,7 +71,8 @@ def test_no_code_of_ours_runs_what_it_reads():
 @pytest.mark.parametrize(
     "line",
     ["import pickle", "from yaml import load", "import a, marshal", "eval('1')", "exec(text)", "np.load(file)",
-     "np.load(file, allow_pickle=True)", "torch.load(file)", "yaml.load(file)", "f(shell=True)", "tar.extractall(folder)"],
+     "np.load(file, allow_pickle=True)", "torch.load(file)", "yaml.load(file)", "f(shell=True)",
+     "tar.extractall(folder)"],
 )  # fmt: skip
 def test_such_code_would_be_found(line):
     assert list(calls_and_imports(ast.parse(line)))
