@@ -3,7 +3,7 @@
     python process_program.py HOST:PORT NUM_PROCESSES PROCESS_ID JSON
 
 The JSON is a list of actions, done one after the other in one start of the processes:
-  {"train": FOLDER, "steps": N, "family": "gpt" or "llama", "signal": [process, step, number of a signal]}
+  {"train": FOLDER, "steps": N, "signal": [process, step, number of a signal]}
   {"move": FOLDER, "to": FOLDER}                a copy without its last checkpoint, by process 0
   {"agree": [facts of process 0, of process 1, …]}
   {"fail": [what process 0 raises or null, …]}
@@ -27,29 +27,27 @@ from pause_jax.model.config import Execution
 from pause_jax.runs import RunFolder
 from tests.small_runs import FAMILIES, B, L, make_batch
 
-MESHES = {"gpt": MeshConfig(data=2, tensor=2), "llama": MeshConfig(data=1, fsdp=4)}
 
-
-def make_config(family: str, steps: int) -> Config:
+def make_config(steps: int) -> Config:
     """Four devices, accumulation, pauses."""
     return Config(
-        model=FAMILIES[family],
+        model=FAMILIES["gpt"],
         pauses=PauseConfig(n_pauses=1, rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),
-        run=RunConfig(mesh=MESHES[family], execution=Execution(scan_layers=True), accumulation=2, log_every=2,
-                      validate_every=5, checkpoint_every=10, keep_checkpoints=9, tensorboard=family == "llama"),
+        run=RunConfig(mesh=MeshConfig(data=2, tensor=2), execution=Execution(scan_layers=True), accumulation=2,
+                      log_every=2, validate_every=5, checkpoint_every=10, keep_checkpoints=9),
     )  # fmt: skip
 
 
-def train(folder: Path, family: str, steps: int, signal: list[int] | None = None) -> str:
+def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:
     """Train in `folder`; `signal` is sent by the process to itself when it makes the batch of that step."""
     from pause_jax.distributed import batches
     from pause_jax.distributed.mesh import make_mesh
     from pause_jax.training import loop
 
-    config = make_config(family, steps)
+    config = make_config(steps)
     run_folder = RunFolder(folder)
     run_folder.claim(config, {"vocabulary": "byte-259"})
     mesh = make_mesh(config.run.mesh)
@@ -82,7 +80,7 @@ def train(folder: Path, family: str, steps: int, signal: list[int] | None = None
 def do(action: dict) -> None:
     me = processes.index()
     if "train" in action:
-        outcome = train(Path(action["train"]), action["family"], action["steps"], action.get("signal"))
+        outcome = train(Path(action["train"]), action["steps"], action.get("signal"))
         print(f"process {me}: {outcome}")
     if "move" in action:
         if me == 0:

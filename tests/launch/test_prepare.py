@@ -68,7 +68,8 @@ def test_a_tokenizer_trained_here_prepares_text_that_trains(tmp_path):
     done = prepare(files, f"--out={tmp_path / 'out'}", vocabulary, "--workers=1")
     assert done.returncode == 0, done.stderr
     train = [sys.executable, "-m", "launch.train", CONFIG, f"--workdir={tmp_path / 'run'}", "--config.train.steps=2",
-             f"--config.data.prepared={tmp_path / 'out'}", "--config.run.validate_every=2"]  # fmt: skip
+             f"--config.data.prepared={tmp_path / 'out'}", "--config.run.validate_every=2",
+             "--config.model.num_layers=1", "--config.model.d_model=16", "--config.model.num_heads=2"]  # fmt: skip
     done = subprocess.run([*train, vocabulary], cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert_mistake(
