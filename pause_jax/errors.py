@@ -1,5 +1,9 @@
 """The one exception that stands for a mistake of the user's, others that end a run, and what libraries' say first."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 _LONGEST = 1000  # characters of a sentence: a path may be as long as the user likes
 
 
@@ -29,3 +33,11 @@ class PeerLost(RuntimeError):
 def beginning(error: Exception) -> str:
     """What a library says first: some go on for pages. Empty where it says nothing."""
     return str(error).split("\n")[0][:200]
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The end of a sentence on a name that is none: the known one that is nearest; "" where none is near."""
+    import difflib  # only mistakes need it
+
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f": did you mean {close[0]!r}?" if close else ""

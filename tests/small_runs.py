@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 
+from pause_jax import tokenizer
+from pause_jax.checkpoints import Checkpoints
+from pause_jax.config import Config, MeshConfig
+from pause_jax.distributed.mesh import make_mesh
 from pause_jax.model.config import ModelConfig
+from pause_jax.runs import RunFolder
+from pause_jax.training import initialize
+from pause_jax.training.optimizer import make_optimizer
 
 V, B, L = 40, 16, 16  # vocabulary, rows, positions
 GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, max_positions=L)
@@ -35,3 +43,14 @@ def make_batch(t: int, n_pauses: int = 1) -> dict[str, np.ndarray]:
         "positions": positions[:, :-1].astype(np.int32),
         "segment_ids": segments[:, :-1].astype(np.int32),
     }
+
+
+def save_untrained(config: Config, folder: RunFolder) -> None:
+    """Make `folder` that of a run of bytes which has one checkpoint, of the parameters that it starts from."""
+    folder.claim(config, {"vocabulary": tokenizer.fingerprint("byte")})
+    state = initialize.initial_state(config, make_optimizer(config.optimizer), make_mesh(MeshConfig()))
+    checkpoints = Checkpoints(folder.checkpoints, keep=1)
+    checkpoints.save(state, 1, {})
+    checkpoints.close()
+    record = {"step": 1, "text_tokens": 0, "model_flops": 0.0, "loss": 0.0}
+    folder.metrics.write_text(json.dumps(record) + "\n")

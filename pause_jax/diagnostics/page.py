@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -12,7 +11,7 @@ from pause_jax.diagnostics.findings import Findings, change, write_tables
 from pause_jax.diagnostics.flips import Flip
 from pause_jax.diagnostics.plots import plot_attention, plot_lens
 from pause_jax.errors import UserError
-from pause_jax.reporting.html_page import STYLE
+from pause_jax.reporting.html_page import document, picture
 from pause_jax.runs import write_atomically
 
 AS_WRITTEN = "white-space: pre-wrap; overflow-wrap: anywhere"  # prompts have lines, and words without end
@@ -61,12 +60,9 @@ def render(findings: Findings, *, attention: Path, lens: Path) -> str:
         f"{findings.checkpoint}, split {findings.split}: no pauses against {findings.m_inf} "
         f"({findings.placement}, attention {findings.attention})."
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>\n"
-        f"<p>{escape(about)}</p>\n{_flips(findings)}{_lens(findings, lens)}{_attention(findings, attention)}"
-        "</main>\n</body>\n</html>\n"
+    return document(
+        title,
+        f"<p>{escape(about)}</p>\n{_flips(findings)}{_lens(findings, lens)}{_attention(findings, attention)}",
     )
 
 
@@ -130,7 +126,7 @@ def _table(flips: Sequence[Flip]) -> str:
     return f'<table class="wide"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n'
 
 
-def _lens(findings: Findings, picture: Path) -> str:
+def _lens(findings: Findings, file: Path) -> str:
     kinds = set(findings.first_tokens)
     caption = f"Logit lens (lens.csv); examples: {len(findings.first_tokens)}, different first tokens: {len(kinds)}"
     same = (
@@ -141,11 +137,11 @@ def _lens(findings: Findings, picture: Path) -> str:
     )
     return (
         f"<section>\n<h2>Where the answer forms</h2>\n{same}<p>{escape(summary(findings)[1])}</p>\n"
-        f'{_picture(caption, picture)}<p class="soft">{escape(LENS)}</p>\n</section>\n'
+        f'{picture(caption, file)}\n<p class="soft">{escape(LENS)}</p>\n</section>\n'
     )
 
 
-def _attention(findings: Findings, picture: Path) -> str:
+def _attention(findings: Findings, file: Path) -> str:
     measured = findings.measured
     items = "".join(
         f"<li><code>{name}</code>: {escape(meaning)}; mean over layers and heads "
@@ -154,14 +150,6 @@ def _attention(findings: Findings, picture: Path) -> str:
     )
     return (
         f"<section>\n<h2>Attention to and from pauses</h2>\n<p>{escape(summary(findings)[2])}</p>\n"
-        f"{_picture('Layers upwards (attention.csv, attention_by_pause.csv)', picture)}"
+        f"{picture('Layers upwards (attention.csv, attention_by_pause.csv)', file)}\n"
         f'<p class="soft">{escape(ATTENTION)}</p>\n<ul class="soft">{items}</ul>\n</section>\n'
-    )
-
-
-def _picture(caption: str, file: Path) -> str:
-    data = base64.b64encode(file.read_bytes()).decode()
-    return (
-        f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>\n"
     )

@@ -271,7 +271,7 @@ def _start(address: Address | None, timeout: int) -> None:
     from jax._src import distributed
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    _on_abort(lambda: _end(EXIT_PEER_LOST, _lost("JAX aborted; its own message is above")))
+    _on_abort(_end_aborted)
     try:
         jax.distributed.initialize(address.coordinator, address.num_processes, address.process_id,
                                    local_device_ids=address.local_device_ids, initialization_timeout=timeout + 60,
@@ -300,7 +300,7 @@ def _tell(why: str) -> None:
     """Let the others know of this process's failure; process 0, with which the service ends, waits until they do."""
     assert _group is not None
     if _group.index > 0:  # process 0 ends once all have heard, with it the service, and JAX aborts who is still there
-        _on_abort(_end_later)
+        _on_abort(lambda: _end_aborted(ENDING_SECONDS))
     with contextlib.suppress(Exception):  # of a service that is gone, there is no one to tell
         _group.put("failure", f"process {_group.index}: {' '.join(why.split())[:2000]}")
         _group.put(f"heard/{_group.index}", "")
@@ -309,9 +309,9 @@ def _tell(why: str) -> None:
             _group.get(f"heard/{k}", max(deadline - time.monotonic(), 0.001))
 
 
-def _end_later() -> None:
-    """Leave this process, which is about to end with its own sentence and code, the time for it."""
-    time.sleep(ENDING_SECONDS)
+def _end_aborted(patience: float = 0.0) -> None:
+    """End the process, unless it ends within `patience` seconds with a sentence and code of its own."""
+    time.sleep(patience)
     _end(EXIT_PEER_LOST, _lost("JAX aborted; its own message is above"))
 
 

@@ -105,14 +105,30 @@ def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], fol
     """
     body = "".join(_section(report, part, folder) for part in parts)
     said = "".join(f'<p class="soft">{escape(remark)}</p>\n' for remark in remarks)
+    return document(
+        report.title,
+        f"{_failures(report)}{_missing(report)}<p>{escape(report.summary())}</p>\n{said}{_contents(parts)}{body}"
+        f'<h2>How to read this</h2>\n<p class="soft">{escape(HOW_TO_READ)}</p>\n',
+        head=f'<meta name="fingerprint" content="{fingerprint}">\n',
+    )
+
+
+def document(title: str, body: str, head: str = "") -> str:
+    """A whole page with its style; `title` is text, `body` and what else its `head` has are HTML."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f'<meta name="fingerprint" content="{fingerprint}">\n'
-        f"<title>{escape(report.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{escape(report.title)}</h1>\n{_failures(report)}{_missing(report)}<p>{escape(report.summary())}</p>\n"
-        f"{said}{_contents(parts)}{body}"
-        f'<h2>How to read this</h2>\n<p class="soft">{escape(HOW_TO_READ)}</p>\n</main>\n</body>\n</html>\n'
+        f"{head}<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{escape(title)}</h1>\n{body}</main>\n</body>\n</html>\n"
+    )
+
+
+def picture(caption: str, file: Path) -> str:
+    """A PNG file within the page, and below it what it shows."""
+    data = base64.b64encode(file.read_bytes()).decode()
+    return (
+        f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 
 
@@ -148,7 +164,7 @@ def _contents(parts: Sequence[Section]) -> str:
 def _section(report: Report, part: Section, folder: Path) -> str:
     """A section; a folded one is closed until it is asked for."""
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in part.sentences)
-    pictures = "".join(_picture(picture.caption, folder / f"{picture.name}.png") for picture in part.pictures)
+    pictures = "".join(picture(one.caption, folder / f"{one.name}.png") for one in part.pictures)
     tables = "".join(f"<h3>{escape(table.title)}</h3>\n{_wide(table)}" for table in part.tables)
     details = "".join(
         f"<details><summary>{escape(table.title)}</summary>{_wide(table)}</details>\n" for table in part.details
@@ -199,14 +215,6 @@ def _wide(table: Table) -> str:
         body += f"<tr>{''.join(fields)}</tr>"
     note = f'<p class="soft">{escape(table.note)}</p>\n' if table.note else ""
     return f'<table class="wide"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n{note}'
-
-
-def _picture(caption: str, file: Path) -> str:
-    data = base64.b64encode(file.read_bytes()).decode()
-    return (
-        f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
 
 
 def _against(panel: Panel, comparison: Comparison) -> str:

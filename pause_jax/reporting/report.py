@@ -67,8 +67,8 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = ()) -> Path:
         for table in sections.top_tables(report):
             write_atomically(out / f"{table.name}.csv", table.csv())
         for part in parts:
-            for table in (*part.tables, *part.details):
-                write_atomically(out / f"{part.name}-{table.name}.csv", table.csv())
+            for name, table in part.tables_by_file().items():
+                write_atomically(out / name, table.csv())
             for picture in part.pictures:
                 picture.draw(out / f"{picture.name}.png")
         write_atomically(file, html_page.render(report, parts, remarks, out, fingerprint))
@@ -86,7 +86,7 @@ def _fingerprint(report: Report, curves: Sequence[Curves], remarks: Sequence[str
 
 def _stands(file: Path, fingerprint: str, parts: Sequence[Section]) -> bool:
     """Whether the page is there, whole, and so are its pictures and tables: drawing takes half a second a picture."""
-    tables = [f"{part.name}-{table.name}.csv" for part in parts for table in (*part.tables, *part.details)]
+    tables = [name for part in parts for name in part.tables_by_file()]
     pictures = [picture.name for part in parts for picture in part.pictures]
     names = [*tables, *(f"{name}{ending}" for name in pictures for ending in (".png", ".svg"))]
     try:

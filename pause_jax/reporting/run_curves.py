@@ -15,7 +15,7 @@ import numpy as np
 
 from pause_jax.errors import UserError
 from pause_jax.reporting import figures
-from pause_jax.reporting.panels import Arm, describe
+from pause_jax.reporting.panels import HUGE, Arm, describe
 from pause_jax.reporting.plots import DASHED
 from pause_jax.reporting.results import Result
 from pause_jax.reporting.statistics import Estimate, estimate
@@ -185,7 +185,7 @@ def _series(records: Records, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _is_number(value: object) -> bool:
     """A finite one, of a size whose sums are finite too."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e100
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < HUGE
 
 
 def _binned(records: Records, metric: str, last_step: float) -> tuple[np.ndarray, np.ndarray]:

@@ -43,6 +43,10 @@ class Section:
     pictures: tuple[Picture, ...] = ()
     is_folded: bool = False
 
+    def tables_by_file(self) -> dict[str, Table]:
+        """All tables, by the names of their CSV files."""
+        return {f"{self.name}-{table.name}.csv": table for table in (*self.tables, *self.details)}
+
 
 def of_report(report: Report, curves: Sequence[Curves]) -> list[Section]:
     """Overviews across sizes, panels, losses of training, and at the end, folded, what is for choosing only."""

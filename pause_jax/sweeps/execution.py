@@ -10,14 +10,13 @@ config.resources   name of a size, or "default" → what a job takes: the fields
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pause_jax.distributed.chips import CHIPS, Chip
-from pause_jax.errors import UserError
+from pause_jax.errors import UserError, did_you_mean
 
 EXECUTORS = ("local", "slurm", "gke")
 GKE_ACCELERATORS = {
@@ -145,8 +144,7 @@ def _build(cls: type, values: Any, where: str) -> Any:
     known = [field.name for field in dataclasses.fields(cls)]
     for name, value in values.items():
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
-            hint = f": did you mean {close[0]!r}?" if close else f": there are {', '.join(known)}"
+            hint = did_you_mean(name, known) or f": there are {', '.join(known)}"
             raise UserError(f"{where}.{name} is no setting{hint}")
         wanted = type(getattr(defaults, name))
         if type(value) is not wanted:

@@ -14,14 +14,13 @@ is kept where it matches one of `only`, if that is given, and none of `skip`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pause_jax import config as configs
 from pause_jax.config import Config
-from pause_jax.errors import UserError
+from pause_jax.errors import UserError, did_you_mean
 from pause_jax.model.config import ModelConfig
 from pause_jax.sweeps import budget
 
@@ -104,7 +103,7 @@ def parse_sizes(sizes: Mapping[str, Any]) -> Sizes:
             raise UserError(f"config.sizes.{name} is {model!r}, but must be fields of config.model and their values")
         for field in model:
             if field not in fields:
-                raise UserError(f"config.sizes.{name}.{field} is no field of config.model{_close(field, fields)}")
+                raise UserError(f"config.sizes.{name}.{field} is no field of config.model{did_you_mean(field, fields)}")
     return sizes
 
 
@@ -135,7 +134,7 @@ def _axis(axis: Any, where: str, sizes: Sizes, before: Mapping[str, Sequence[Any
     known = [*FIELDS, "size", "budget", *before]
     for field in names:
         if field not in known:
-            raise UserError(f"{where}: {field!r} is no config field{_close(field, known)}")
+            raise UserError(f"{where}: {field!r} is no config field{did_you_mean(field, known)}")
     if all(map(is_condition, names)):
         raise UserError(f"{where} varies nothing of its own stage: choose the runs before it by filters")
     rows = [(value,) for value in axis[1]] if alone else axis[1]
@@ -176,7 +175,7 @@ def _filters(filters: Any, where: str, known: Mapping[str, Sequence[Any]]) -> tu
         wanted = {field: _frozen(value) for field, value in item.items()}
         for field, value in wanted.items():
             if field not in known:
-                raise UserError(f"{where}[{number}]: no axis varies {field!r}{_close(field, list(known))}")
+                raise UserError(f"{where}[{number}]: no axis varies {field!r}{did_you_mean(field, list(known))}")
             values = [value] if value in known[field] or not isinstance(value, tuple) else value
             for one in values:
                 if one not in known[field]:
@@ -217,11 +216,6 @@ def _text(value: Any) -> str:
 
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
-
-
-def _close(name: Any, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f": did you mean {close[0]!r}?" if close else ""
 
 
 def _listed(values: Sequence[Any]) -> str:

@@ -10,13 +10,13 @@ import re
 import pytest
 
 from launch import diagnose, evaluate, train
-from pause_jax import tokenizer
-from pause_jax.config import Config, DataConfig, FinetuneConfig, MeshConfig, PauseConfig
+from pause_jax.config import Config, DataConfig, FinetuneConfig, PauseConfig
 from pause_jax.data.tasks import synthetic
 from pause_jax.diagnostics import page
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
 from tests.launch.test_train import TINY, assert_one_sentence, program
+from tests.small_runs import save_untrained
 
 TASK = "count_parity_5"
 FINETUNE = FinetuneConfig(task=TASK, m_ft=(2,), attention="causal", prefix_length=7, target_length=2)
@@ -25,11 +25,6 @@ FINETUNE = FinetuneConfig(task=TASK, m_ft=(2,), attention="causal", prefix_lengt
 @pytest.fixture
 def make_run(tmp_path, monkeypatch):
     """A run's folder with the checkpoint of a start; the task has ten examples."""
-    from pause_jax.checkpoints import Checkpoints
-    from pause_jax.distributed.mesh import make_mesh
-    from pause_jax.training import initialize
-    from pause_jax.training.optimizer import make_optimizer
-
     monkeypatch.setitem(synthetic.NUM_EXAMPLES, "test", 10)
 
     def make(n_pauses=1, **finetune):
@@ -37,13 +32,7 @@ def make_run(tmp_path, monkeypatch):
         config = Config(model=model, data=DataConfig(length=32), pauses=PauseConfig(n_pauses=n_pauses, rate=0.0),
                         finetune=dataclasses.replace(FINETUNE, **finetune))  # fmt: skip
         config, folder = train.resolve(config), RunFolder(tmp_path / "run")
-        folder.claim(config, {"vocabulary": tokenizer.fingerprint("byte")})
-        state = initialize.initial_state(config, make_optimizer(config.optimizer), make_mesh(MeshConfig()))
-        checkpoints = Checkpoints(folder.checkpoints, keep=1)
-        checkpoints.save(state, 1, {})
-        checkpoints.close()
-        record = {"step": 1, "text_tokens": 0, "model_flops": 0.0, "loss": 0.0}
-        folder.metrics.write_text(json.dumps(record) + "\n")
+        save_untrained(config, folder)
         return folder.path
 
     return make

@@ -12,16 +12,15 @@ import sys
 import pytest
 
 from launch import evaluate, train
-from pause_jax import tokenizer
 from pause_jax.config import Config, DataConfig, FinetuneConfig, MeshConfig, PauseConfig
 from pause_jax.data.tasks import official
-from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.evaluation.predictions import PredictionFile
 from pause_jax.reporting.results import read_results
 from pause_jax.runs import RunFolder
 from tests.distributed.process_groups import free_port, run_all
 from tests.launch.test_train import OVERRIDES, TINY, assert_one_sentence, program
+from tests.small_runs import save_untrained
 
 
 @pytest.mark.parametrize(
@@ -63,22 +62,12 @@ def test_meshes():
 @pytest.fixture
 def run(tmp_path):
     """A run of one step's parameters, never trained, with the official GSM8K prompts cut to 16 tokens."""
-    from pause_jax.checkpoints import Checkpoints
-    from pause_jax.training import initialize
-    from pause_jax.training.optimizer import make_optimizer
-
     finetune = FinetuneConfig(task="gsm8k", m_ft=(2,), attention="causal", prefix_length=16, target_length=4)
     config = train.resolve(
         Config(model=TINY, data=DataConfig(length=32), pauses=PauseConfig(n_pauses=1, rate=0.0), finetune=finetune)
     )
     folder = RunFolder(tmp_path / "run")
-    folder.claim(config, {"vocabulary": tokenizer.fingerprint("byte")})
-    state = initialize.initial_state(config, make_optimizer(config.optimizer), make_mesh(MeshConfig()))
-    checkpoints = Checkpoints(folder.checkpoints, keep=1)
-    checkpoints.save(state, 1, {})
-    checkpoints.close()
-    record = {"step": 1, "text_tokens": 0, "model_flops": 0.0, "loss": 0.0}
-    folder.metrics.write_text(json.dumps(record) + "\n")
+    save_untrained(config, folder)
     return folder
 
 
