@@ -44,7 +44,7 @@ class Evaluation(NamedTuple):
     """What all tasks and M_inf gave."""
 
     results: list[Result]
-    truncated: Mapping[tuple[str, int], int]  # (task, M_inf) → prompts that lost their beginning
+    truncated: Mapping[tuple[str, str, int], int]  # (task, split, M_inf) → prompts that lost their beginning
 
 
 def main(argv: list[str]) -> int:
@@ -72,7 +72,7 @@ def _evaluate_and_write(m_inf: list[int], mesh: MeshConfig, out: Path) -> None:
     from pause_jax import checkpoints
 
     run = f"{FLAGS.run.rstrip('/')}/checkpoints/{FLAGS.step}" if FLAGS.step is not None else FLAGS.run
-    evaluation = evaluate(run, FLAGS.tasks, m_inf, split=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit,
+    evaluation = evaluate(run, FLAGS.tasks, m_inf, splits=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit,
                           data_dir=FLAGS.data_dir, history=FLAGS.history, mesh=mesh)  # fmt: skip
     if processes.index() == 0:
         add_results(out, evaluation.results)
@@ -103,7 +103,7 @@ def evaluate(
     tasks: list[str],
     m_inf: list[int],
     *,
-    split: str = "test",
+    splits: Sequence[str] = ("test",),
     batch_size: int = 64,
     limit: int | None = None,
     data_dir: str | None = None,
@@ -111,7 +111,7 @@ def evaluate(
     history: History = "gold",
     mesh: MeshConfig | None = None,
 ) -> Evaluation:
-    """Rows for every task, M_inf and metric; keeps the answers beside the run, and goes on from those that are there.
+    """Rows for every split, task, M_inf and metric; keeps answers beside the run, and goes on from those that are there.
 
     Args:
       tasks: their names; ["all"] for the official ones whose files are there.
@@ -139,16 +139,17 @@ def evaluate(
     sets = [
         evaluation.read_examples(name, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=limit,
                                  history=history)
+        for split in splits
         for name in (official_tasks(split, data_dir) if tasks == ALL else tasks)
     ]  # fmt: skip
-    processes.agree({f"the examples of {examples.name}": examples.fingerprint() for examples in sets})
+    processes.agree({f"the {e.split} examples of {e.name}": e.fingerprint() for e in sets})
     for examples in sets:
         evaluator.check(run, examples, m_inf)
     files = [prediction_files(run, examples, m_inf) for examples in sets]
     filler = downstream.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
     model = model or tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
     results: list[Result] = []
-    truncated: dict[tuple[str, int], int] = {}
+    truncated: dict[tuple[str, str, int], int] = {}
     total = len(m_inf) * sum(len(examples.ids) for examples in sets)
     with Progress(f"evaluate {run.folder.path.name}", total, unit="examples",
                   shown=processes.index() == 0) as progress:  # fmt: skip
@@ -158,7 +159,7 @@ def evaluate(
                                           batch_size=batch_size, kept=kept, done=done(examples.name))  # fmt: skip
             for m, outcome in zip(m_inf, outcomes, strict=True):
                 results += rows(run, examples, m, outcome, model)
-                truncated[examples.name, m] = outcome.truncated
+                truncated[examples.name, examples.split, m] = outcome.truncated
     return Evaluation(results, truncated)
 
 
@@ -286,7 +287,7 @@ def show(evaluation: Evaluation) -> None:
     results = evaluation.results
     lines = [
         [r.task, r.split, r.m_ft, str(r.m_inf), r.metric, f"{r.value:.2f}", str(r.n_examples),
-         str(evaluation.truncated[r.task, r.m_inf]), f"{r.inference_flops:.3g}"]
+         str(evaluation.truncated[r.task, r.split, r.m_inf]), f"{r.inference_flops:.3g}"]
         for r in results
     ]  # fmt: skip
     tables.print_table(f"{results[0].checkpoint}, {results[0].model} parameters", columns, lines)
@@ -300,7 +301,9 @@ if __name__ == "__main__":
     flags.DEFINE_list("tasks", None, "names of tasks, such as count_parity_24,recall_8,gsm8k; or all")
     flags.DEFINE_string("m_inf", "0", "numbers of pauses after the prompt, such as 0,2,5,10")
     flags.DEFINE_string("out", None, "the CSV file to add rows to, such as results.csv")
-    flags.DEFINE_string("split", "test", "of the task: train, validation (a part of the training data) or test")
+    flags.DEFINE_list(
+        "split", "test", "of the tasks: train, validation (a part of the training data), test, or several"
+    )
     flags.DEFINE_integer("batch_size", 64, "examples at a time; the numbers do not depend on it, but for rounding")
     flags.DEFINE_string(
         "mesh",

@@ -226,14 +226,12 @@ def run_job(task: tuple[Job, str]) -> workers.Outcome:
     if job.evaluation is None:
         return "stopped" if train.run(job.config, workdir / "runs" / job.name) == "stopped" else "done"
     asked = job.evaluation
-    rows: list[Result] = []
-    for split in asked.splits:
-        rows += evaluate.evaluate(
-            str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), split=split,
-            batch_size=asked.batch_size, limit=asked.limit or None, model=job.size,
-        ).results  # fmt: skip
+    evaluation = evaluate.evaluate(
+        str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), splits=asked.splits,
+        batch_size=asked.batch_size, limit=asked.limit or None, model=job.size,
+    )  # fmt: skip
     if processes.index() == 0:
-        write_results(results_of(workdir, job.name), rows)
+        write_results(results_of(workdir, job.name), evaluation.results)
     return "done"
 
 

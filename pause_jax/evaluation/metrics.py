@@ -45,14 +45,16 @@ def label_accuracy(targets: Sequence[str], predictions: Sequence[Collection[str]
 def option_accuracy(targets: Sequence[int], scores: Sequence[Sequence[OptionScore]]) -> dict[str, float]:
     """Percentage of examples whose right option has the highest log p; and the same with log p a token.
 
+    The second only where it can say something else: where an example has options of several lengths.
+
     >>> unsure, long = OptionScore(-2.0, 1, 1), OptionScore(-4.0, 4, 9)
     >>> option_accuracy([0, 1], [[OptionScore(-1.0, 1, 1), unsure], [unsure, long]])
     {'option_accuracy': 50.0, 'option_accuracy_per_token': 100.0}
     """
-    return {
-        "option_accuracy": _percentage_highest(targets, scores, lambda option: option.log_p),
-        "option_accuracy_per_token": _percentage_highest(targets, scores, lambda o: o.log_p / o.num_tokens),
-    }
+    values = {"option_accuracy": _percentage_highest(targets, scores, lambda option: option.log_p)}
+    if any(len({option.num_tokens for option in options}) > 1 for options in scores):
+        values["option_accuracy_per_token"] = _percentage_highest(targets, scores, lambda o: o.log_p / o.num_tokens)
+    return values
 
 
 def option_accuracy_per_character(targets: Sequence[int], scores: Sequence[Sequence[OptionScore]]) -> dict[str, float]:

@@ -96,10 +96,12 @@ def _panel(report: Report, panel: Panel, number: int) -> Section:
 
 
 def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
-    """Those that have something to show; of a split for choosing, what M is chosen by."""
-    pictures = [Picture("seeds", "every seed, mean and 95 % interval", partial(result_plots.plot_seeds, panel))]
-    if panel.varies_m_inf:
-        for lot, number, of in _lots(panel.arms):
+    """Those that have something to show; of a split for choosing, only the maps of what M is chosen by."""
+    pictures = []
+    if not panel.is_for_choosing:
+        plot: Draw = partial(result_plots.plot_seeds, panel)
+        pictures.append(Picture("seeds", "every seed, mean and 95 % interval", plot))
+        for lot, number, of in _lots(panel.arms) if panel.varies_m_inf else []:
             plot = partial(result_plots.plot_m_inf, panel, lot)
             pictures.append(Picture(f"m_inf{number}", f"against pauses at inference{of}", plot))
     maps = result_plots.heat_maps(panel)
@@ -107,13 +109,13 @@ def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
         title = f": {family_title(family, [key for key, _ in maps])}" if len(maps) > 1 else ""
         plot = partial(result_plots.plot_heat_map, panel, family, arms)
         pictures.append(Picture(f"heat_map-{i}", f"pauses in finetuning and at inference{title}", plot))
-    shows_costs = not (panel.is_for_choosing or panel.counts_errors)
-    if panel.varies_flops and shows_costs:
-        plot = partial(result_plots.plot_cost, panel, "training")
-        pictures.append(Picture("training_flops", "against training FLOPs", plot))
-    if panel.varies_inference_flops and shows_costs:
-        plot = partial(result_plots.plot_cost, panel, "inference")
-        pictures.append(Picture("inference_flops", "against inference FLOPs, at every number of pauses", plot))
+    if not (panel.is_for_choosing or panel.counts_errors):
+        if panel.varies_flops:
+            plot = partial(result_plots.plot_cost, panel, "training")
+            pictures.append(Picture("training_flops", "against training FLOPs", plot))
+        if panel.varies_inference_flops:
+            plot = partial(result_plots.plot_cost, panel, "inference")
+            pictures.append(Picture("inference_flops", "against inference FLOPs, at every number of pauses", plot))
     return [_named(picture, name, f"{panel.task}, {panel.metric}") for picture in pictures]
 
 
