@@ -111,7 +111,7 @@ def evaluate(
     history: History = "gold",
     mesh: MeshConfig | None = None,
 ) -> Evaluation:
-    """Rows for every split, task, M_inf and metric; keeps answers beside the run, and goes on from those that are there.
+    """Rows of every split, task, M_inf and metric; keeps answers beside the run, and goes on from those that are there.
 
     Args:
       tasks: their names; ["all"] for the official ones whose files are there.
