@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import mmap
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -94,19 +95,20 @@ class TensorBoardWriter:
     """Scalars for TensorBoard, which hides what an earlier process wrote beyond `resume_step`."""
 
     def __init__(self, folder: Path, resume_step: int) -> None:
-        # SummaryWriter is not used: it writes from a thread, and when that dies of a full disk, add_scalar() hangs.
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import SessionLog
+        # EventFileWriter is not used: it writes from a thread, and when that dies of a full disk, nobody is told.
+        from tensorboard.compat.proto.event_pb2 import SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        # The file's name has seconds only: without the suffix, two processes in one second would overwrite each other.
-        self._file = EventsWriter(str(folder / "events"), filename_suffix=f".{time.time_ns()}")
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{time.time_ns()}"
+        self._file = RecordWriter((folder / name).open("xb"))
         self._failures = _Failures(folder)
         self._whole = True
+        self._add(file_version="brain.Event:2")
         self._add(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START))  # from here on: written anew
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
-        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.summary_pb2 import Summary
 
         values = [Summary.Value(tag=name, simple_value=value) for name, value in metrics.items()]
         self._add(step=step, summary=Summary(value=values))
@@ -119,13 +121,13 @@ class TensorBoardWriter:
             self._file.close()
 
     def _add(self, **event: Any) -> None:
-        from tensorboardX.proto.event_pb2 import Event
+        from tensorboard.compat.proto.event_pb2 import Event
 
         if not self._whole:  # after a failure the file may end in half a record, and TensorBoard reads no further
             return
         self._whole = False
         with self._failures.warned_about():
-            self._file.write_event(Event(wall_time=time.time(), **event))
+            self._file.write(Event(wall_time=time.time(), **event).SerializeToString())
             self._file.flush()
             self._whole = True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ["jax", "tensorflow", "torch", "ml_collections", "matplotlib", "tensorboardX", "rich", "scipy"]
+HEAVY = ["jax", "tensorflow", "torch", "ml_collections", "matplotlib", "tensorboard", "rich", "scipy"]
 
 
 def test_importing_reporting_imports_nothing_heavy():
