@@ -16,7 +16,7 @@ from pause_jax import pauses, tokenizer
 from pause_jax.config import DataConfig, FinetuneConfig
 from pause_jax.data import tasks, vocabularies
 from pause_jax.data.blocks import ordered_blocks, shuffled_blocks
-from pause_jax.data.host import keep_off_accelerators
+from pause_jax.data.host import keep_off_accelerators, without_autograph
 from pause_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -130,15 +130,19 @@ def read_examples(task: seqio.Task, split: str) -> Examples:
       UserError: there are none.
     """
     keep_off_accelerators()
-    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
-    dataset = dataset.map(lambda example: {name: example[name] for name in ("inputs", "targets")})
-    batches = list(dataset.ragged_batch(_READ_AT_ONCE))
+    batches = list(_inputs_and_targets(task, split).ragged_batch(_READ_AT_ONCE))
     if not batches:
         raise UserError(f"split {split!r} of task {task.name!r} has no examples")
     examples = Examples(*(_join([batch[name] for batch in batches]) for name in ("inputs", "targets")))
     if (lengths := np.diff(examples.prompts.starts)).min() == 0:
         raise UserError(f"example {lengths.argmin()} of split {split!r} of task {task.name!r} has an empty prompt")
     return examples
+
+
+@without_autograph
+def _inputs_and_targets(task: seqio.Task, split: str) -> tf.data.Dataset:
+    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
+    return dataset.map(lambda example: {name: example[name] for name in ("inputs", "targets")})
 
 
 def train_batches(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pause_jax.data import tasks, vocabularies
-from pause_jax.data.host import keep_off_accelerators
+from pause_jax.data.host import keep_off_accelerators, without_autograph
 from pause_jax.data.tasks import official
 from pause_jax.errors import UserError
 from pause_jax.evaluation.examples import TaskExamples
@@ -33,7 +33,7 @@ def read_examples(
     task = tasks.get(name, words, data_dir)
     if split not in task.splits:
         raise UserError(f"task {name!r} has no split {split!r}; it has {', '.join(task.splits)}")
-    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
+    dataset = without_autograph(task.get_dataset)(sequence_length=None, split=split, shuffle=False)
     examples: list[Mapping[str, Any]] = list(itertools.islice(dataset.as_numpy_iterator(), limit))
     if not examples:
         raise UserError(f"split {split!r} of task {name!r} has no examples")

@@ -18,7 +18,7 @@ from pause_jax.config import DataConfig, PauseConfig
 from pause_jax.data import corpora, shards, vocabularies
 from pause_jax.data.blocks import BlockSource, Mixture, num_blocks
 from pause_jax.data.feature_converter import PauseFeatureConverter
-from pause_jax.data.host import keep_off_accelerators, numpy_elements
+from pause_jax.data.host import keep_off_accelerators, numpy_elements, without_autograph
 from pause_jax.data.ranges import SPLITS
 from pause_jax.data.stream import Stream, read_stream
 
@@ -187,7 +187,7 @@ def _batches(
         preprocessors=[insert],
         shuffle_buffer_size=None,  # the source shuffles, by index
     )
-    dataset = seqio.get_dataset(
+    dataset = without_autograph(seqio.get_dataset)(
         mixture_or_task_name=task,
         task_feature_lengths={"targets": data.length + 1, "segment_ids": data.length + 1},
         feature_converter=PauseFeatureConverter(vocab_size=vocab_size),

@@ -11,7 +11,7 @@ import seqio
 
 from pause_jax.config import DataConfig
 from pause_jax.data import corpora
-from pause_jax.data.host import keep_off_accelerators
+from pause_jax.data.host import keep_off_accelerators, without_autograph
 from pause_jax.errors import UserError
 
 SAMPLE_BYTES = 50_000_000  # of text; 32,000 pieces of it take about 2 GB of memory
@@ -58,7 +58,7 @@ def sample(data: DataConfig) -> Iterator[str]:
     chosen = np.unique(np.linspace(0, num_shards - 1, _MOST_SHARDS).astype(int)).tolist()
     for shard in chosen:
         left = SAMPLE_BYTES // len(chosen)
-        examples = task.get_dataset(
+        examples = without_autograph(task.get_dataset)(
             sequence_length=None, split="train", shuffle=False, shard_info=seqio.ShardInfo(shard, num_shards)
         )
         for example in examples.as_numpy_iterator():

@@ -11,7 +11,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax.data.host import keep_off_accelerators
+from pause_jax.data.host import keep_off_accelerators, without_autograph
 from pause_jax.data.shards import Batch, token_dtype
 from pause_jax.errors import UserError
 
@@ -95,13 +95,16 @@ def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Itera
       UserError: the task keeps no text beside its tokens, or what its source raises.
     """
     keep_off_accelerators()
-    dataset = task.get_dataset(
-        sequence_length=None, split=split, shuffle=False, shard_info=seqio.ShardInfo(shard, num_shards)
-    )
-    if "targets_pretokenized" not in dataset.element_spec:
-        raise UserError(f"SeqIO task {task.name!r} keeps no targets_pretokenized: give it corpora.PREPROCESSORS")
-    dataset = dataset.map(lambda example: (example["targets"], tf.strings.length(example["targets_pretokenized"])))
-    for targets, sizes in dataset.ragged_batch(_BATCH):
+    for targets, sizes in _tokens_and_sizes(task, split, seqio.ShardInfo(shard, num_shards)).ragged_batch(_BATCH):
         text_bytes = int(tf.reduce_sum(tf.cast(sizes, tf.int64)))
         lengths = targets.row_lengths().numpy()
         yield Batch(targets.values.numpy(), lengths[lengths > 0], text_bytes)  # without an EOS, a document may be empty
+
+
+@without_autograph
+def _tokens_and_sizes(task: seqio.Task, split: str, shard: seqio.ShardInfo) -> tf.data.Dataset:
+    """Each document's ids, and the bytes of its text."""
+    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False, shard_info=shard)
+    if "targets_pretokenized" not in dataset.element_spec:
+        raise UserError(f"SeqIO task {task.name!r} keeps no targets_pretokenized: give it corpora.PREPROCESSORS")
+    return dataset.map(lambda example: (example["targets"], tf.strings.length(example["targets_pretokenized"])))
