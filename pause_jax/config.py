@@ -268,6 +268,7 @@ class RunConfig:
         bounds.check(self, "config.run", "not be negative", "loss_chunk", "validate_every", "keep_every", "max_seconds",
                      "replay_step", "stall_seconds")  # fmt: skip
         bounds.check(self.execution, "config.run.execution", "be at least 1", "attention_blocks")
+        bounds.check(self.execution, "config.run.execution", "not be negative", "few_rows")
         self.mesh.validate()
         _ = self.profiled_steps  # or it raises
 

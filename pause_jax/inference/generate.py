@@ -26,6 +26,7 @@ from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
 
 GREEDY = Sampling()
+FEW_TOKENS = 8  # an answer of fewer is written sooner than kernels are turned for it
 
 
 def generate(
@@ -143,6 +144,8 @@ def _decode(
     model = decoder.bind(params, config, execution, n_pauses)
     row_keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_numbers_B)
     batch = len(logits_BxV)
+    turns = 1 < batch <= execution.few_rows and max_new_tokens >= FEW_TOKENS
+    layers = model.turned_layers() if turns else None
 
     def choose(answers: _Answers, logits_BxV: jax.Array, cache: Cache) -> _Answers:
         keys_B = jax.vmap(jax.random.fold_in, (0, None))(row_keys_B, answers.count)
@@ -153,7 +156,8 @@ def _decode(
     def read_and_choose(answers: _Answers) -> _Answers:
         last = answers.count - 1
         ids_Bx1, positions_Bx1 = answers.ids_BxN[:, last][:, None], (positions_B + last)[:, None]
-        hidden_Bx1xD, cache = model(ids_Bx1, positions_Bx1, jnp.ones_like(ids_Bx1), cache=answers.cache)
+        ones_Bx1 = jnp.ones_like(ids_Bx1)
+        hidden_Bx1xD, cache = model(ids_Bx1, positions_Bx1, ones_Bx1, cache=answers.cache, layers=layers)
         return choose(answers, model.logits(hidden_Bx1xD)[:, 0], cast(Cache, cache))
 
     def unfinished(answers: _Answers) -> jax.Array:

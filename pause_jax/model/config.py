@@ -85,3 +85,6 @@ class Execution:
     # (inference) it is always "xla": splash compiles its mask, and a cache is filled to another place at each call.
     attention: Literal["xla", "splash", "cudnn"] = "xla"
     attention_blocks: int = 4  # of queries, with "xla": later keys are left out; 1 for accelerators, nothing left out
+    # Where so many rows or fewer are multiplied by a matrix, it stands on the left, which a CPU does in a third of the
+    # time; for answers, kernels are first turned for that, in a copy. 0 for accelerators.
+    few_rows: int = 32

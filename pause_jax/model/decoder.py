@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from flax import nnx
 from pause_jax.model import rope
 from pause_jax.model.attention import Mask
 from pause_jax.model.config import Execution, ModelConfig
-from pause_jax.model.layers import Cache, Context, Layer, Norm, normal
+from pause_jax.model.layers import Cache, Context, Dense, Layer, Norm, normal, times_few_rows
 from pause_jax.model.partitioning import Axes, constrain
 
 PAUSE_STD = 0.02  # of a new pause vector, also when it is added to a standard checkpoint
@@ -70,6 +71,7 @@ class Decoder(nnx.Module):
         *,
         bidirectional: jax.Array | int = 0,
         cache: Cache | None = None,
+        layers: Sequence[Layer] | None = None,
     ) -> tuple[jax.Array, Cache | None]:
         """Last layer's vectors [B, T, D] in the compute dtype, after the final norm; and the cache, T further.
 
@@ -80,6 +82,7 @@ class Decoder(nnx.Module):
           bidirectional: how many positions at the row's start see each other (`bidirectional_length`); [B] where the
             rows differ.
           cache: from `empty_cache`, or an earlier call; None to read the whole row at once.
+          layers: from `turned_layers`, once for many calls; None: those of the stack.
         """
         first_query: jax.Array | int = 0
         k_segments = segments_BxT
@@ -95,7 +98,11 @@ class Decoder(nnx.Module):
             starts_cache=starts_cache,
         )
         x = self.embed(ids_BxT, positions_BxT)
-        x, cache = self._run_layers(x, context, cache)
+        if layers is None:
+            x, cache = self._run_layers(x, context, cache)
+        else:
+            for index, layer in enumerate(layers):
+                x, cache = layer(x, context, cache, index, self.execution)
         if self.final_norm is not None:
             x = self.final_norm(x)
         if cache is not None:
@@ -109,7 +116,11 @@ class Decoder(nnx.Module):
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
         """Logits over text tokens, float32 [B, T, V]."""
         head = self.head_VxD().astype(hidden_BxTxD.dtype)
-        logits = jnp.einsum("btd,vd->btv", hidden_BxTxD, head, preferred_element_type=jnp.float32)
+        batch, length, width = hidden_BxTxD.shape
+        if batch * length <= self.execution.few_rows:
+            logits = times_few_rows(head, hidden_BxTxD.reshape(-1, width)).reshape(batch, length, -1)
+        else:
+            logits = jnp.einsum("btd,vd->btv", hidden_BxTxD, head, preferred_element_type=jnp.float32)
         return constrain(logits, "batch", "length", "vocab")
 
     def embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
@@ -140,18 +151,30 @@ class Decoder(nnx.Module):
         if self.execution.remat != "none":
             run_layer = jax.checkpoint(run_layer, policy=_REMAT_POLICIES[self.execution.remat],
                                        prevent_cse=not self.execution.scan_layers)  # fmt: skip
-        count = self.config.num_layers
         carry = (x, cache)
         if self.execution.scan_layers:
-            carry, _ = jax.lax.scan(run_layer, carry, (stacked, jnp.arange(count)))
+            carry, _ = jax.lax.scan(run_layer, carry, (stacked, jnp.arange(self.config.num_layers)))
             return carry
-        # lax.split: its gradient is one concatenation, where indexing would add up N arrays of all layers' size
-        leaves, tree = jax.tree.flatten(stacked)
-        by_layer = zip(*(jax.lax.split(leaf, (1,) * count) for leaf in leaves), strict=True)
-        for index, slices in enumerate(by_layer):
-            state = jax.tree.unflatten(tree, [s.reshape(s.shape[1:]) for s in slices])
+        for index, state in enumerate(self._unstack(stacked)):
             carry, _ = run_layer(carry, (state, index))
         return carry
+
+    def _unstack(self, stacked: Any) -> Iterator[Any]:
+        """Each layer's part of the layers' state."""
+        # lax.split: its gradient is one concatenation, where indexing would add up N arrays of all layers' size
+        leaves, tree = jax.tree.flatten(stacked)
+        splits = (jax.lax.split(leaf, (1,) * self.config.num_layers) for leaf in leaves)
+        for slices in zip(*splits, strict=True):
+            yield jax.tree.unflatten(tree, [s.reshape(s.shape[1:]) for s in slices])
+
+    def turned_layers(self) -> list[Layer]:
+        """The layers, each with parameters of its own, kernels turned: for `Execution.few_rows` at a time."""
+        graph, stacked = nnx.split(self.layers)
+        layers = [nnx.merge(graph, state) for state in self._unstack(stacked)]
+        for _, module in (found for layer in layers for found in nnx.iter_modules(layer)):
+            if isinstance(module, Dense):
+                module.turn()
+        return layers
 
 
 def init(config: ModelConfig, n_pauses: int, seed: int | jax.Array) -> dict[str, Any]:

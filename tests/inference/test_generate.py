@@ -11,7 +11,7 @@ import pytest
 
 from pause_jax import pauses, trees
 from pause_jax.errors import UserError
-from pause_jax.inference.generate import generate
+from pause_jax.inference.generate import FEW_TOKENS, generate
 from pause_jax.inference.prefill import read
 from pause_jax.inference.sampling import Sampling
 from pause_jax.model import decoder
@@ -114,9 +114,9 @@ def test_cache_equals_recomputing(family, attention, m_inf):
         assert ids == recomputed(family, prompt, m_inf, attention, ids).argmax(-1).tolist()
 
 
-def answer(prompts, family="llama", m_inf=2, **settings):
+def answer(prompts, family="llama", m_inf=2, execution=Execution(), **settings):
     settings = {"max_new_tokens": NEW, "eos_id": NEVER, **settings}
-    return generate(params_of(family), FAMILIES[family], Execution(), N_PAUSES, prompts, m_inf=m_inf, **settings)
+    return generate(params_of(family), FAMILIES[family], execution, N_PAUSES, prompts, m_inf=m_inf, **settings)
 
 
 def test_the_kinds_of_attention_and_the_pauses_differ():
@@ -148,6 +148,26 @@ def test_an_answer_stops_at_the_end_and_the_others_go_on():
     wanted = [ids[: ids.index(end)] if end in ids else ids for ids in free]
     assert [len(ids) for ids in wanted] == [2, 3, NEW]  # or another prompt must be found for this test
     assert answer(PROMPTS, eos_id=end) == wanted
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_kernels_turned_or_not_the_answers_are_the_same(family, monkeypatch):
+    """To rounding: so the answers, and the logits that the turned layers give to a token."""
+    turned, made = [], decoder.Decoder.turned_layers
+    monkeypatch.setattr(decoder.Decoder, "turned_layers", lambda self: turned.append(1) or made(self))
+    long = FEW_TOKENS + 2
+    assert answer(PROMPTS, family, max_new_tokens=long) == answer(
+        PROMPTS, family, max_new_tokens=long, execution=Execution(few_rows=2)
+    )
+    answer(PROMPTS, family, max_new_tokens=FEW_TOKENS - 1)
+    answer(PROMPTS[:1], family, max_new_tokens=long)
+    assert len(turned) == 1  # only where it pays
+    model = decoder.bind(params_of(family), FAMILIES[family], Execution(), N_PAUSES)
+    ids, cache = jnp.array([[3, 4], [V, 5]]), decoder.empty_cache(FAMILIES[family], 2, 4)
+    given = (ids, jnp.broadcast_to(jnp.arange(2), (2, 2)), jnp.ones_like(ids))
+    (one, kept), (other, also) = (model(*given, cache=cache, layers=layers) for layers in (None, made(model)))
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(kept.k_NxBxSxKxE, also.k_NxBxSxKxE, rtol=0, atol=1e-5)
 
 
 def test_no_prompts_no_answers():
