@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import shapes
 from benchmarks.measure import MIN_SECONDS, REPEATS, Pair
 from benchmarks.shapes import Shape
-from launch import cli
+from pause_jax import native_messages
 from pause_jax.errors import UserError
 
 
@@ -113,14 +113,14 @@ def _six_m_inf() -> Pair:
 
 
 def _batch(step: int) -> Pair:
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from benchmarks import batches
 
     return batches.make_pair(step)
 
 
 def _pipeline(step: int | None) -> Pair:
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from benchmarks import pipeline
 
     return pipeline.make_step_pair(step) if step is not None else pipeline.make_goal()

@@ -24,14 +24,13 @@ Exit codes:
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,23 +148,6 @@ def workdir() -> Path:
             "(gcsfuse, mount-s3) and give the path of the folder in it"
         )
     return Path(FLAGS.workdir)
-
-
-@contextlib.contextmanager
-def native_messages_hidden() -> Iterator[None]:
-    """What C++ code writes to stderr in here is dropped: TensorFlow, imported, complains of a GPU it is not to use.
-
-    Python's own errors are raised as ever.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def code_version() -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from launch import cli, evaluate
+from pause_jax import native_messages
 from pause_jax.errors import UserError
 from pause_jax.reporting.progress import Progress
 
@@ -63,7 +64,7 @@ def diagnose(run_or_checkpoint: str, task: str, m_inf: int, *, split: str = "tes
       UserError: no such run, task or split, a run without pauses, a task without written answers, or more positions
         than the model has learned; found before anything is computed.
     """
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from pause_jax.data import downstream, evaluation, vocabularies
     from pause_jax import tokenizer
     from pause_jax.diagnostics.context import position_names, read_context

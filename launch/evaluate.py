@@ -19,6 +19,7 @@ from absl import flags
 
 from launch import cli
 from pause_jax import config as configs
+from pause_jax import native_messages
 from pause_jax.config import Config, MeshConfig
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
@@ -124,7 +125,7 @@ def evaluate(
       UserError: no such run, task or split, M_inf without pauses in the model, a prompt beyond the model's positions,
         or answers of another evaluation in their place; found before anything is evaluated.
     """
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from pause_jax.data import downstream, evaluation, vocabularies
     from pause_jax import tokenizer
     from pause_jax.evaluation import evaluator

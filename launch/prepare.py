@@ -20,7 +20,6 @@ Exit codes: 0 done, 2 a mistake in the command or the text, 75 stopped by a sign
 from __future__ import annotations
 
 import functools
-import multiprocessing as mp
 import os
 import signal
 import threading
@@ -35,6 +34,7 @@ from typing import Any, TypeVar
 from absl import flags
 
 from launch import cli, train
+from pause_jax import forking, native_messages
 from pause_jax.config import DataConfig
 from pause_jax.cores import available_cores
 from pause_jax.data import prepare, ranges
@@ -85,7 +85,7 @@ def show(count: int) -> int:
     if count < 1:
         raise UserError(f"--show={count} shows nothing: give a number of blocks, such as 3")
     config = train.resolve(cli.load_config())
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from pause_jax.data import downstream, pretraining, preview
 
     if config.finetune.task:
@@ -100,7 +100,7 @@ def download(names: Sequence[str], data_dir: str | None) -> int:
     """Fetch the official files of tasks, or of `all`."""
     if not data_dir:
         raise UserError("--data_dir is missing: give the folder for the files of tasks, such as --data_dir=data")
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from pause_jax.data import download as downloads
         from pause_jax.data import tasks
 
@@ -143,7 +143,7 @@ def train_tokenizer(out: Path, data: DataConfig, size: int) -> None:
     """
     if out.exists():
         raise UserError(f"--out={out} exists: give another name, a tokenizer is not to change under what uses it")
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from pause_jax.data import sentencepieces
 
     print(f"train {size:,} pieces on up to {sentencepieces.SAMPLE_BYTES / 1e6:.0f} MB of text: minutes", flush=True)
@@ -193,11 +193,10 @@ class Pool:
     """Processes that prepare, one a core; none of their messages are seen, what they raise is raised here."""
 
     def __init__(self, workers: int, *, stopping: Callable[[], bool]):
-        context = mp.get_context("spawn")
+        context = forking.context(["pause_jax.data.corpora", "pause_jax.data.prepare"])
         self.text_bytes: Synchronized[int] = context.Value("q", 0)  # tokenized so far, by all
         self._stopping = stopping
-        arguments = (self.text_bytes, os.getpid())
-        self._executor = futures.ProcessPoolExecutor(workers, context, _start_worker, arguments)
+        self._executor = futures.ProcessPoolExecutor(workers, context, _start_worker, (self.text_bytes,))
 
     def __enter__(self) -> Pool:
         return self
@@ -252,15 +251,15 @@ class Speedometer:
         self._progress.update(done, {"text": f"{megabytes:,.1f} MB", "speed": f"{speed:.2f} MB/s"})
 
 
-def _start_worker(text_bytes: Synchronized[int], parent: int) -> None:
+def _start_worker(text_bytes: Synchronized[int]) -> None:
     """A fresh process: deaf to signals, which are the parent's to answer, dead soon after it, one thread, no GPU."""
     global _text_bytes
     _text_bytes = text_bytes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=die_with_parent, args=(parent,), daemon=True).start()
+    threading.Thread(target=die_with_parent, args=(os.getppid(),), daemon=True).start()
     os.environ.update(TF_NUM_INTEROP_THREADS="1", TF_NUM_INTRAOP_THREADS="1")
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from pause_jax.data import corpora, host  # noqa: F401 - imported now, while nothing can be missed
 
         host.keep_off_accelerators()

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from launch import cli
+from pause_jax import native_messages
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
@@ -125,7 +126,7 @@ class _Data:
 
 
 def _open_pretraining(config: Config) -> _Data:
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from pause_jax.data import pretraining
 
     corpus = pretraining.open_corpus(config.data)
@@ -140,7 +141,7 @@ def _open_pretraining(config: Config) -> _Data:
 
 
 def _open_finetuning(config: Config) -> _Data:
-    with cli.native_messages_hidden():
+    with native_messages.hidden():
         from pause_jax.data import downstream
 
     task = downstream.open_task(config.data, config.finetune)

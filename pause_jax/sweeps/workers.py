@@ -1,7 +1,7 @@
 """Long-lived worker processes on this machine: imports, compilations and tokenized data are paid for once.
 
-A worker is a fresh Python process that runs one job after another. A job that raises fails alone; where a worker dies
-(out of memory, say) its job fails and a new worker takes its place.
+A worker runs one job after another in a process of its own (pause_jax/forking.py). A job that raises fails alone; where
+a worker dies (out of memory, say) its job fails and a new worker takes its place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import functools
 import importlib
-import multiprocessing as mp
 import os
 import signal
 import sys
@@ -22,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
+from pause_jax import forking
 from pause_jax.cores import available_cores
 from pause_jax.errors import UserError
 
@@ -52,13 +52,13 @@ class Worker:
     """One process, on the cores given."""
 
     def __init__(self, setup: Setup, cores: Sequence[int]):
-        self._spawn = mp.get_context("spawn")
+        self._context = forking.context(setup.preload, setup.environment)
         self._setup, self._cores = setup, cores
         self._start()
 
     def _start(self) -> None:
-        self.connection, theirs = self._spawn.Pipe()
-        self._process = self._spawn.Process(
+        self.connection, theirs = self._context.Pipe()
+        self._process = self._context.Process(
             target=_serve, args=(theirs, self._setup, self._cores, time.time()), daemon=True
         )
         self._process.start()
