@@ -15,7 +15,8 @@ from pause_jax.data.tasks import synthetic
 from pause_jax.diagnostics import page
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
-from tests.launch.test_train import TINY, assert_one_sentence, program
+from tests.launch.test_train import TINY
+from tests.programs import assert_one_sentence, program
 from tests.small_runs import save_untrained
 
 TASK = "count_parity_5"

@@ -19,7 +19,8 @@ from pause_jax.evaluation.predictions import PredictionFile
 from pause_jax.reporting.results import read_results
 from pause_jax.runs import RunFolder
 from tests.distributed.process_groups import free_port, run_all
-from tests.launch.test_train import OVERRIDES, TINY, assert_one_sentence, program
+from tests.launch.test_train import OVERRIDES, TINY
+from tests.programs import assert_one_sentence, program
 from tests.small_runs import save_untrained
 
 

@@ -7,7 +7,7 @@ import csv
 import pytest
 
 from pause_jax.reporting.results import read_results
-from tests.launch.test_train import program
+from tests.programs import program
 from tests.reporting.browser import look_at
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pause_jax.reporting.results import write_results
-from tests.launch.test_train import assert_one_sentence, program
+from tests.programs import assert_one_sentence, program
 from tests.reporting.result_rows import row, sweep_rows, toy_rows, write_runs
 
 

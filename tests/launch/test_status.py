@@ -11,7 +11,7 @@ from launch import status
 from pause_jax.errors import UserError
 from pause_jax.sweeps import record
 from pause_jax.sweeps.record import Line, Record
-from tests.launch.test_train import assert_one_sentence, program
+from tests.programs import assert_one_sentence, program
 
 
 def line(name, status="waiting", *, steps=30, message="", seconds=0.0, since=0.0):

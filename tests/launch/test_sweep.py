@@ -23,7 +23,7 @@ from pause_jax import locks
 from pause_jax.errors import UserError
 from pause_jax.reporting.results import read_results
 from pause_jax.sweeps import graph, record
-from tests.launch.test_train import assert_one_sentence, program
+from tests.programs import assert_one_sentence, program
 
 SWEEP = """
 import ml_collections

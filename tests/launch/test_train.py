@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +10,7 @@ from launch import train
 from pause_jax.config import Config, DataConfig, ModelConfig, PauseConfig, RunConfig, TrainConfig
 from pause_jax.errors import UserError
 from pause_jax.reporting.writers import read_jsonl
+from tests.programs import assert_one_sentence, program
 
 TINY = ModelConfig(num_layers=1, d_model=16, num_heads=2, d_ff=16, max_positions=32)
 OVERRIDES = [
@@ -39,19 +37,6 @@ def config_for(files, **fields):
         run=RunConfig(log_every=1, tensorboard=False, validation_batches=1),
     )
     return train.resolve(dataclasses.replace(config, **fields))
-
-
-def program(name, *arguments):
-    command = [sys.executable, "-m", f"launch.{name}", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=550)
-
-
-def assert_one_sentence(result, sentence):
-    """Exit code 2, one line on stderr, no traceback."""
-    assert result.returncode == 2, result.stderr
-    line = result.stderr.strip()
-    assert line.startswith("error: ") and "\n" not in line, result.stderr
-    assert re.search(sentence, line), line
 
 
 @pytest.mark.slow
