@@ -22,7 +22,6 @@ from __future__ import annotations
 import functools
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
@@ -44,7 +43,6 @@ from pause_jax.data.ranges import Scan
 from pause_jax.data.shards import Shard
 from pause_jax.errors import UserError
 from pause_jax.reporting.progress import Progress
-from pause_jax.sweeps.workers import die_with_parent
 from pause_jax.training.signals import StopSignals
 
 FLAGS = flags.FLAGS
@@ -257,7 +255,7 @@ def _start_worker(text_bytes: Synchronized[int]) -> None:
     _text_bytes = text_bytes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=die_with_parent, args=(os.getppid(),), daemon=True).start()
+    forking.die_with_parent()
     os.environ.update(TF_NUM_INTEROP_THREADS="1", TF_NUM_INTRAOP_THREADS="1")
     with native_messages.hidden():
         from pause_jax.data import corpora, host  # noqa: F401 - imported now, while nothing can be missed

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import multiprocessing as mp
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
@@ -28,6 +29,21 @@ def context(preload: Sequence[str], environment: Mapping[str, str] | None = None
     with _variables({**(environment or {}), _PRELOAD: ",".join(preload)}):
         forkserver.ensure_running()
     return made
+
+
+def die_with_parent() -> None:
+    """From now on this process ends when the one that asked for it has been killed.
+
+    That one, started anew, must be alone in its folders.
+    """
+    parent = mp.parent_process()
+    assert parent is not None, "for processes of a context"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

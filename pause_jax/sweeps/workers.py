@@ -13,7 +13,6 @@ import importlib
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -106,7 +105,7 @@ def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: 
     """The process: jobs in, reports out, until None or the end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the sweep asks each to stop
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # between jobs; a run under way has its own handler
-    threading.Thread(target=die_with_parent, args=(os.getppid(),), daemon=True).start()
+    forking.die_with_parent()
     os.environ.update(setup.environment)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
@@ -150,16 +149,6 @@ def _start_up(setup: Setup, clock: CompileClock) -> Callable[[Any], Outcome]:
 
 def _raise(error: Exception, job: Any) -> Outcome:
     raise error
-
-
-def die_with_parent(parent: int) -> None:
-    """Ends this process soon after its parent was killed, which, started anew, must be alone in its folders.
-
-    For a thread of its own; `parent` is the parent's process number.
-    """
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def _run(run: Callable[[], Outcome]) -> Report:

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.programs import ROOT, program
+
 CONFIG = "--config=experiments/quickstart.py:pause"
 
 
@@ -22,8 +23,8 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "launch.prepare", CONFIG, *map(str, arguments)]
 
 
-def prepare(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=500, **options)
+def prepare(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return program("prepare", CONFIG, *map(str, arguments))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -67,13 +68,13 @@ def test_a_tokenizer_trained_here_prepares_text_that_trains(tmp_path):
     vocabulary = f"--config.data.vocabulary={model}"
     done = prepare(files, f"--out={tmp_path / 'out'}", vocabulary, "--workers=1")
     assert done.returncode == 0, done.stderr
-    train = [sys.executable, "-m", "launch.train", CONFIG, f"--workdir={tmp_path / 'run'}", "--config.train.steps=2",
+    train = [CONFIG, f"--workdir={tmp_path / 'run'}", "--config.train.steps=2",
              f"--config.data.prepared={tmp_path / 'out'}", "--config.run.validate_every=2",
              "--config.model.num_layers=1", "--config.model.d_model=16", "--config.model.num_heads=2"]  # fmt: skip
-    done = subprocess.run([*train, vocabulary], cwd=ROOT, capture_output=True, text=True, timeout=500)
+    done = program("train", *train, vocabulary)
     assert done.returncode == 0, done.stderr
     assert_mistake(
-        subprocess.run([*train, f"--workdir={tmp_path / 'other'}"], cwd=ROOT, capture_output=True, text=True),
+        program("train", *train, f"--workdir={tmp_path / 'other'}"),
         "was made with another tokenizer than config.data.vocabulary = 'byte'",
     )
 
@@ -81,20 +82,15 @@ def test_a_tokenizer_trained_here_prepares_text_that_trains(tmp_path):
 @pytest.mark.slow
 def test_official_files_that_are_there_and_what_finetuning_makes_of_them(data_dir):
     """No network is needed for either; the sentence about a missing file names a command of this program."""
-
-    def run(*arguments):
-        command = [sys.executable, "-m", "launch.prepare", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-    done = run("--download=gsm8k", f"--data_dir={data_dir}")
+    done = program("prepare", "--download=gsm8k", f"--data_dir={data_dir}")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert done.stdout == f"0 files fetched; the files of gsm8k are whole and as published: {data_dir}\n"
     config = "--config=experiments/finetune/gsm8k.py:toy,m_ft=3"
-    done = run(config, "--show=2", f"--config.data.data_dir={data_dir}")
+    done = program("prepare", config, "--show=2", f"--config.data.data_dir={data_dir}")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert done.stdout.count("=== example") == 2 and done.stdout.count("Answer:‹pause›‹pause›⟧‹pause› ") == 2
     assert "7,119 examples: " in done.stdout
-    done = run(config, "--show=2", "--config.data.data_dir=none")
+    done = program("prepare", config, "--show=2", "--config.data.data_dir=none")
     assert_mistake(done, "`python -m launch.prepare --download=gsm8k --data_dir=none` fetches it")
 
 

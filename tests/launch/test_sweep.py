@@ -125,7 +125,7 @@ def test_stopped_killed_and_gone_on_with_nothing_is_done_twice(tmp_path, sweep):
     assert set(trained(folder).values()) == {30} and len(trained(folder)) == 2 + 4
     assert all(path.stat().st_mtime_ns == time_ for path, time_ in kept.items())
     rows = read_results(folder / "results.csv")
-    assert len(rows) == 2 * 2 * (3 + 1)  # pretrained runs, M_inf, metrics of recall and of addition
+    assert len(rows) == 2 * 2 * (2 + 1)  # pretrained runs, M_inf, metrics of recall and of addition
     assert {row.pretrain for row in rows} == {"std", "pause"}
 
     start = time.monotonic()
