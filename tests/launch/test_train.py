@@ -169,9 +169,9 @@ def test_resuming_reads_the_batches_an_undisturbed_run_reads(tmp_path, texts):
 @pytest.mark.slow
 def test_the_quickstarts_model_hardly_waits_for_data(tmp_path):
     done = program("train", "--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}/run",
-                   "--config.train.steps=41", "--config.run.validate_every=0")  # fmt: skip
+                   "--config.train.steps=21", "--config.run.validate_every=0")  # fmt: skip
     assert done.returncode == 0, done.stderr
     stretches = [r for r in read_jsonl(tmp_path / "run" / "metrics.jsonl")[1:] if "data_seconds_share" in r]
-    assert [r["step"] for r in stretches] == [10, 20, 30, 40, 41]
+    assert [r["step"] for r in stretches] == [10, 20, 21]
     # A pipeline that is too slow is so in each stretch; other tests, which take the cores meanwhile, are not.
     assert min(r["data_seconds_share"] for r in stretches) < 0.05
