@@ -31,7 +31,7 @@ from pause_jax import locks
 from pause_jax.cores import available_cores
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
-from pause_jax.reporting import tables
+from pause_jax.reporting import demonstration, tables
 from pause_jax.reporting.comparisons import Failure, Report
 from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
 from pause_jax.reporting.report import print_report, write_report
@@ -76,8 +76,14 @@ def main(argv: list[str]) -> int:
         return cli.EXIT_STOPPED
     results = workdir / "results.csv"
     print(f"results: {results}")
-    rows, title = read_results(results), f"Sweep {workdir.name}"
-    return conclude(rows, failures(schedule), workdir / "report", title, [workdir / "runs"])
+    rows, title, failed = read_results(results), f"Sweep {workdir.name}", failures(schedule)
+    code = conclude(rows, failed, workdir / "report", title, [workdir / "runs"])
+    if sweep.demonstration and not failed:
+        command = f"python -m launch.sweep --config={flag.config_filename} --workdir={workdir}"
+        seconds = record.wall_seconds_of(workdir)
+        demonstration.write(Path(sweep.demonstration), rows, wall_seconds=seconds, command=command)
+        print(f"demonstration: {sweep.demonstration}")
+    return code
 
 
 def make_schedule(sweep: Sweep, workdir: Path, *, retries: int, seen_as: Path | None = None) -> Schedule:

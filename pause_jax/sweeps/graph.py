@@ -7,10 +7,12 @@ A sweep's config has up to four stages:
     finetune   config: a training config; axes; filters             one run a point for each run before
     evaluate   tasks, m_inf, splits, limit, batch_size              of each run of the last stage that trains
 
-and beside them `sizes`: names → dicts of fields of config.model. pause_jax/sweeps/points.py says what axes and filters
-are. An uptraining or finetuning run has the model, the seed and the vocabulary of the run that it starts from.
-Uptraining pretrains on: its config has its own data, pauses, optimizer and steps. Finetuning starts from the uptrained
-runs and, unless `keep_pretrained` is False, from the pretraining runs as well.
+and beside them `sizes`: names → dicts of fields of config.model; `demonstration`: the name of a file that
+pause_jax/reporting/demonstration.py writes at the end. pause_jax/sweeps/points.py says what axes and filters are.
+
+An uptraining or finetuning run has the model, the seed and the vocabulary of the run that it starts from. Uptraining
+pretrains on: its config has its own data, pauses, optimizer and steps. Finetuning starts from the uptrained runs and,
+unless `keep_pretrained` is False, from the pretraining runs as well.
 """
 
 from __future__ import annotations
@@ -79,6 +81,7 @@ class Sweep:
     keep_pretrained: bool = True  # finetuning starts from runs that were not uptrained, too
     sizes: Sizes = dataclasses.field(default_factory=dict)
     execution: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of `EXECUTION`, as it was given
+    demonstration: str = ""  # the JSON file to write at the end, of a sweep of its arms; "": none
 
     def base(self) -> dict[str, Any]:
         """What makes it this sweep: the stages' configs, but not the points, of which there may be more later."""
@@ -92,7 +95,7 @@ def parse(values: Mapping[str, Any]) -> Sweep:
     Raises:
       UserError: an unknown stage or setting, a stage without its config, sizes, axes or filters that cannot be.
     """
-    if unknown := sorted(set(values) - {*STAGES, "sizes", *EXECUTION}):
+    if unknown := sorted(set(values) - {*STAGES, "sizes", "demonstration", *EXECUTION}):
         raise UserError(f"config.{unknown[0]} is no stage of a sweep: there are {', '.join(STAGES)}")
     sizes = points.parse_sizes(values.get("sizes") or {})
     stages: dict[str, Stage] = {}
@@ -111,6 +114,7 @@ def parse(values: Mapping[str, Any]) -> Sweep:
     return Sweep(
         **{name: stages.get(name) for name in TRAINING}, evaluate=_evaluation(values.get("evaluate")),
         keep_pretrained=keep, sizes=sizes, execution={name: values[name] for name in EXECUTION if name in values},
+        demonstration=str(values.get("demonstration") or ""),
     )  # fmt: skip
 
 

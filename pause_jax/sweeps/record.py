@@ -50,6 +50,7 @@ class Record:
     ended: bool  # the driver has left
     updated: float
     jobs: list[Line]
+    wall_seconds: float = 0.0  # that drivers were at work here, all together
 
 
 class Recorder:
@@ -57,6 +58,7 @@ class Recorder:
 
     def __init__(self, schedule: Schedule, workdir: Path, executor: str, workers: int):
         self._schedule, self._workdir, self._executor, self._workers = schedule, workdir, executor, workers
+        self._begun, self._earlier = time.time(), wall_seconds_of(workdir)
         self._written: list[tuple[Status, int]] = []
         self._written_at = 0.0
 
@@ -72,7 +74,9 @@ class Recorder:
             Line.of(entry, os.path.relpath(self._schedule.log_of(entry.job).absolute(), folder))
             for entry in self._schedule.entries
         ]
-        record = Record(self._executor, socket.gethostname(), os.getpid(), self._workers, ended, time.time(), lines)
+        now = time.time()
+        record = Record(self._executor, socket.gethostname(), os.getpid(), self._workers, ended, now, lines,
+                        self._earlier + now - self._begun)  # fmt: skip
         write_atomically(folder / "jobs.json", json.dumps(dataclasses.asdict(record), indent=1))
 
 
@@ -96,3 +100,11 @@ def seconds_of(workdir: Path) -> dict[str, float]:
         return {line.name: line.seconds for line in read(workdir).jobs if line.status in ("found", "done")}
     except UserError:
         return {}
+
+
+def wall_seconds_of(workdir: Path) -> float:
+    """How long drivers were at work in `workdir`, as far as it was recorded."""
+    try:
+        return read(workdir).wall_seconds
+    except UserError:
+        return 0.0

@@ -1,0 +1,1 @@
+"""Sweeps behind docs/when_pauses_help.md: one a question."""
