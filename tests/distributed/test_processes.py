@@ -177,7 +177,7 @@ def runs(tmp_path_factory) -> Path:
     stopped_at = RunFolder(root / "stopped").saved_steps()[-1]
     assert 6 <= stopped_at < 20
     start(1, train(root / "gpt_1"), *moved(2, to=1))
-    start(4, train(root / "gpt_4"), *moved(2, to=4))
+    start(4, train(root / "gpt_4"))
     start(2, *moved(1, to=2), train(root / "stopped"))
     return root
 
@@ -199,7 +199,7 @@ def test_one_two_and_four_processes_train_alike(runs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["2_on_1", "2_on_4", "1_on_2"])
+@pytest.mark.parametrize("name", ["2_on_1", "1_on_2"])
 def test_a_checkpoint_goes_on_on_another_number_of_processes(runs, name):
     ratio = losses(runs / name) / losses(runs / "gpt_1")
     assert np.abs(ratio - 1).max() < 1e-4

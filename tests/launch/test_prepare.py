@@ -100,7 +100,7 @@ def many_shards(tmp_path):
     chooser = random.Random(0)
     words = (ROOT / "pause_jax" / "pauses.py").read_text().split()
     texts = [" ".join(chooser.choices(words, k=150)) for _ in range(2000)]
-    for number in range(3):
+    for number in range(2):
         with (tmp_path / f"{number}.jsonl").open("w") as file:
             for line in range(34_000):
                 file.write(json.dumps({"text": f"{line} {texts[line % 2000]}"}) + "\n")
@@ -134,13 +134,13 @@ def kill_after(running: subprocess.Popen, out: Path, seconds: float) -> bool:
 def test_killed_at_random_moments_it_ends_in_the_same_folder(tmp_path, many_shards):
     assert prepare(many_shards, f"--out={tmp_path / 'undisturbed'}").returncode == 0
     out, chooser, kills = tmp_path / "killed", random.Random(1), 0
-    for _ in range(3):
+    for _ in range(2):
         running = subprocess.Popen(command(many_shards, f"--out={out}"), cwd=ROOT, stdout=subprocess.DEVNULL)
         if not kill_after(running, out, chooser.uniform(0, 1.5)):
             break
         kills += 1
     done = prepare(many_shards, f"--out={out}")
-    assert done.returncode == 0 and kills >= 2, done.stderr
+    assert done.returncode == 0 and kills == 2, done.stderr
     assert contents(out) == contents(tmp_path / "undisturbed")
 
 
