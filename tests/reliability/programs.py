@@ -20,6 +20,7 @@ from tests.distributed.process_groups import ROOT, free_port
 from tests.reliability.faulty_disks import FaultyDisk
 
 PROGRAM = Path(__file__).with_name("training_program.py")
+STEPS = 24  # of most runs
 FULL = "PAUSE_JAX_RELIABILITY" in os.environ  # the file of the table: every fault as often as promised
 
 

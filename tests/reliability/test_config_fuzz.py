@@ -10,12 +10,8 @@ import collections
 import copy
 import dataclasses
 import functools
-import os
 import re
-import subprocess
-import sys
 import typing
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -30,6 +26,7 @@ from pause_jax.distributed import batches, mesh
 from pause_jax.errors import UserError
 from pause_jax.training import initialize, loop
 from pause_jax.training.optimizer import make_optimizer, make_schedule
+from tests.programs import program
 from tests.reliability.programs import FULL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -354,9 +351,8 @@ def trouble_with(folder: Path, number: int) -> str | None:
     """What a command did but say one sentence and exit with code 2."""
     workdir = folder / f"run{number}"
     arguments = [argument.replace("{tmp}", str(folder)) for argument in COMMANDS[number]]
-    command = [sys.executable, "-m", "launch.train", *map(os.fsencode, arguments), f"--workdir={workdir}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)
-    error = re.sub(r"(?m)^[EWI]\d{4} .*\n", "", done.stderr.decode())  # C++ libraries on what this machine lacks
+    done = program("train", *arguments, f"--workdir={workdir}", timeout=300)
+    error = re.sub(r"(?m)^[EWI]\d{4} .*\n", "", done.stderr)  # C++ libraries on what this machine lacks
     one_sentence = re.fullmatch(r"error: .{10,1100}\n", error) and error[:-1].isprintable()
     if done.returncode == 2 and one_sentence and not workdir.exists():
         return None
@@ -367,7 +363,6 @@ def trouble_with(folder: Path, number: int) -> str | None:
 def test_command_lines_with_mistakes_end_in_one_sentence_and_leave_nothing(folder):
     assert len(COMMANDS) >= 40
     before = sorted(folder.iterdir())
-    with ThreadPoolExecutor(max_workers=2) as threads:
-        troubles = threads.map(functools.partial(trouble_with, folder), range(len(COMMANDS)))
+    troubles = [trouble_with(folder, number) for number in range(len(COMMANDS))]
     assert not [trouble for trouble in troubles if trouble]
     assert sorted(folder.iterdir()) == before

@@ -10,18 +10,8 @@ import pytest
 
 from pause_jax.errors import RunStopped
 from pause_jax.runs import RunFolder
-from tests.reliability.programs import Group, assert_same, last_step, note, run
+from tests.reliability.programs import STEPS, Group, assert_same, last_step, note, run
 from tests.reliability.training_program import train
-
-STEPS = 24
-
-
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("straight") / "run"
-    ((code, err),) = run(folder, STEPS)
-    assert code == 0, err
-    return RunFolder(folder)
 
 
 def fail(monkeypatch, steps):
@@ -101,7 +91,7 @@ def test_a_full_disk_that_is_emptied_again(disk, straight):
         code, err = group.ended()
     assert code == 0, err
     assert re.search(r"could not be saved to .* \(No space left on device\): training goes on", err)
-    assert_same(group.folder, straight, range(1, STEPS + 1))  # metrics that waited included
+    assert_same(group.folder, straight(1), range(1, STEPS + 1))  # metrics that waited included
     note("disk full for a while (the run goes on)", 1, 1, "none")
 
 
@@ -117,7 +107,7 @@ def test_a_disk_that_stays_full_stops_the_run(disk, straight):
     (disk / "ballast").unlink()
     ((code, err),) = run(disk / "run", STEPS)
     assert code == 0, err
-    assert_same(group.folder, straight, range(1, STEPS + 1))
+    assert_same(group.folder, straight(1), range(1, STEPS + 1))
     note("disk full for good (the run stops, and goes on once there is room)", 1, 1, "since the last save")
 
 

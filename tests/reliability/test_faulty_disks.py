@@ -8,25 +8,14 @@ import pytest
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 from tests.reliability.faulty_disks import FaultyDisk
-from tests.reliability.programs import FULL, Group, assert_same, is_saving, last_step, note, run
+from tests.reliability.programs import FULL, STEPS, Group, assert_same, is_saving, last_step, note, run
 
-STEPS = 24
 PEER_LOST = 4
 
 
 @pytest.fixture
 def disk(tmp_path):
     return FaultyDisk(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    """Undisturbed runs of one and of two processes."""
-    folders = {size: RunFolder(tmp_path_factory.mktemp("straight") / "run") for size in (1, 2)}
-    for size, folder in folders.items():
-        for code, err in run(folder.path, STEPS, size=size):
-            assert code == 0, err
-    return folders
 
 
 @pytest.mark.slow
@@ -45,7 +34,7 @@ def test_a_disk_that_is_read_only_for_a_while(tmp_path, disk, straight, when):
     assert code == 0, err
     assert re.search(r"could not be saved to .* \(Read-only file system\): training goes on", err)
     assert re.search(r"could not write metrics to \S+ \(Read-only file system\)", err)
-    assert_same(group.folder, straight[1], range(1, STEPS + 1))
+    assert_same(group.folder, straight(1), range(1, STEPS + 1))
     assert not is_saving(group.folder)
     note(f"disk read-only for a while, from {when} on (the run goes on)", 1, 1, "none")
 
@@ -65,7 +54,7 @@ def test_a_disk_that_stays_read_only_stops_the_run(tmp_path, disk, straight):
     assert group.folder.saved_steps() == [4]
     for code, err in run(group.folder.path, STEPS):
         assert code == 0, err
-    assert_same(group.folder, straight[1], range(1, STEPS + 1))
+    assert_same(group.folder, straight(1), range(1, STEPS + 1))
     note("disk read-only for good (the run stops, and goes on once it is repaired)", 1, 1, "since the last save")
 
 
@@ -87,7 +76,7 @@ def test_slow_storage_does_not_hold_up_the_steps(tmp_path, disk, straight):
     (held_up,) = [r["checkpoint_seconds"] for r in read_jsonl(group.folder.metrics) if 12 < r["step"] < STEPS
                   and "checkpoint_seconds" in r]  # fmt: skip
     assert held_up < took / 2
-    assert_same(group.folder, straight[1], range(1, STEPS + 1))
+    assert_same(group.folder, straight(1), range(1, STEPS + 1))
     note(f"slow storage (a save takes {took:.0f} s, and training waits for {held_up:.1f} s of them)", 1, 1, "none")
 
 
@@ -106,7 +95,7 @@ def test_a_checkpoint_that_one_of_two_processes_cannot_read_is_used_by_none(tmp_
         assert [(path, reason[:11]) for path, reason in told] == [(str(folder.checkpoints / "12"), "process 1: ")], err
     assert [one.name for one in folder.checkpoints.glob("*.damaged")] == ["12.damaged"]
     assert folder.saved_steps() == [4, 8, 12, 16, 20, 24]
-    assert_same(folder, straight[2], range(1, STEPS + 1))
+    assert_same(folder, straight(2), range(1, STEPS + 1))
     note("newest checkpoint unreadable for one of 2 processes", 1, 1, "4 steps")
 
 
@@ -129,5 +118,5 @@ def test_when_one_of_two_processes_cannot_save_both_end_and_a_restart_goes_on(tm
     assert group.folder.saved_steps() == [4]
     for code, err in run(group.folder.path, STEPS, size=2):
         assert code == 0, err
-    assert_same(group.folder, straight[2], range(1, STEPS + 1))
+    assert_same(group.folder, straight(2), range(1, STEPS + 1))
     note(f"disk full for process {victim} of 2 (both end within {seconds:.0f} s)", 1, 1, "since the last save")

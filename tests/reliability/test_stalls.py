@@ -8,9 +8,8 @@ import pytest
 
 from pause_jax.runs import RunFolder
 from pause_jax.training.stalls import StallWatch
-from tests.reliability.programs import FULL, Group, assert_same, last_step, note, run
+from tests.reliability.programs import FULL, STEPS, Group, assert_same, last_step, note, run
 
-STEPS = 24
 PEER_LOST = 4
 
 
@@ -52,7 +51,7 @@ def test_the_loop_is_watched(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1] if FULL else [0])
-def test_when_a_process_stands_still_the_other_ends_and_a_restart_goes_on(tmp_path, victim):
+def test_when_a_process_stands_still_the_other_ends_and_a_restart_goes_on(tmp_path, straight, victim):
     folder = RunFolder(tmp_path / "run")
     with Group(folder.path, STEPS, size=2, seconds=0.2) as group:
         assert group.until(lambda: last_step(folder) >= 6 and bool(folder.saved_steps()))
@@ -69,7 +68,5 @@ def test_when_a_process_stands_still_the_other_ends_and_a_restart_goes_on(tmp_pa
     repeated = reached - max(folder.saved_steps())
     for code, err in run(folder.path, STEPS, size=2):
         assert code == 0, err
-    for code, err in run(tmp_path / "straight", STEPS, size=2):
-        assert code == 0, err
-    assert_same(folder, RunFolder(tmp_path / "straight"), range(1, STEPS + 1))
+    assert_same(folder, straight(2), range(1, STEPS + 1))
     note(f"SIGSTOP of process {victim} of 2 (the other ends after {seconds:.0f} s)", 1, 1, f"{repeated} steps")

@@ -9,9 +9,8 @@ from pause_jax.config import RunConfig
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
 from pause_jax.training.signals import StopSignals
-from tests.reliability.programs import Group, assert_same, last_step, note, run
+from tests.reliability.programs import STEPS, Group, assert_same, last_step, note, run
 
-STEPS = 24
 WITHIN = 60  # seconds, on a busy machine: finish the step, save, end
 
 
@@ -32,18 +31,10 @@ def test_max_seconds_is_not_negative():
         RunConfig(max_seconds=-1).validate()
 
 
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("straight") / "run"
-    ((code, err),) = run(folder, STEPS)
-    assert code == 0, err
-    return folder
-
-
 def finish_and_compare(folder, straight):
     ((code, err),) = run(folder.path, STEPS)
     assert code == 0, err
-    assert_same(folder, RunFolder(straight), range(1, STEPS + 1))
+    assert_same(folder, straight(1), range(1, STEPS + 1))
 
 
 @pytest.mark.slow
@@ -81,8 +72,8 @@ def test_the_second_interrupt_ends_it_at_once(tmp_path, straight):
 def test_the_time_given(tmp_path, straight):
     folder, attempts, code = tmp_path / "run", 0, 75
     while code == 75 and attempts < 10:
-        ((code, err),) = run(folder, STEPS, seconds=0.3, run={"max_seconds": 5, "checkpoint_every": 100})
+        ((code, err),) = run(folder, STEPS, seconds=0.2, run={"max_seconds": 3, "checkpoint_every": 100})
         attempts += 1
     assert code == 0 and attempts > 1, err
-    assert_same(RunFolder(folder), RunFolder(straight), range(1, STEPS + 1))
+    assert_same(RunFolder(folder), straight(1), range(1, STEPS + 1))
     note("the time given is up (run.max_seconds)", attempts - 1, attempts - 1, "none")
