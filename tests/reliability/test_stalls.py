@@ -43,7 +43,7 @@ def test_what_is_usual_is_no_stall_nor_is_anything_where_nothing_is_watched(capf
 
 @pytest.mark.slow
 def test_the_loop_is_watched(tmp_path):
-    task = {"slow": [16, 12], "run": {"stall_seconds": 3, "log_every": 2}}
+    task = {"slow": [16, 7], "run": {"stall_seconds": 3, "log_every": 2}}
     ((code, err),) = run(tmp_path / "run", STEPS, **task)
     assert code == 0 and len(re.findall(r"no step was finished for", err)) == 1, err
     assert "in open_batches" in err  # where it stood
