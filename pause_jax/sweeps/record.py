@@ -96,15 +96,18 @@ def read(workdir: Path) -> Record:
 
 def seconds_of(workdir: Path) -> dict[str, float]:
     """What finished jobs took, by name, as far as it was recorded."""
-    try:
-        return {line.name: line.seconds for line in read(workdir).jobs if line.status in ("found", "done")}
-    except UserError:
-        return {}
+    record = _read_if_whole(workdir)
+    return {line.name: line.seconds for line in record.jobs if line.status in ("found", "done")} if record else {}
 
 
 def wall_seconds_of(workdir: Path) -> float:
     """How long drivers were at work in `workdir`, as far as it was recorded."""
+    record = _read_if_whole(workdir)
+    return record.wall_seconds if record else 0.0
+
+
+def _read_if_whole(workdir: Path) -> Record | None:
     try:
-        return read(workdir).wall_seconds
+        return read(workdir)
     except UserError:
-        return 0.0
+        return None

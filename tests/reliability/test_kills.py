@@ -13,7 +13,7 @@ from tests.reliability.programs import FULL, Group, assert_same, is_saving, last
 
 STEPS = {1: 500, 2: 160} if FULL else {1: 60, 2: 40}  # of a run of so many processes
 SAVES_EVERY = 4  # steps
-KILLS = {1: 32, 2: 8} if FULL else {1: 2, 2: 1}
+KILLS = {1: 32, 2: 8} if FULL else {1: 3, 2: 1}
 
 
 def kill_once(group: Group, how: str, chance: random.Random) -> int:
