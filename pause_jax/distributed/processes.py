@@ -299,14 +299,22 @@ def _part() -> None:
 def _tell(why: str) -> None:
     """Let the others know of this process's failure; process 0, with which the service ends, waits until they do."""
     assert _group is not None
-    if _group.index > 0:  # process 0 ends once all have heard, with it the service, and JAX aborts who is still there
+    group = _group
+    if group.index > 0:  # process 0 ends once all have heard, with it the service, and JAX aborts who is still there
         _on_abort(lambda: _end_aborted(ENDING_SECONDS))
-    with contextlib.suppress(Exception):  # of a service that is gone, there is no one to tell
-        _group.put("failure", f"process {_group.index}: {' '.join(why.split())[:2000]}")
-        _group.put(f"heard/{_group.index}", "")
-        deadline = time.monotonic() + FAREWELL_SECONDS
-        for k in range(1, _group.size) if _group.index == 0 else ():
-            _group.get(f"heard/{k}", max(deadline - time.monotonic(), 0.001))
+
+    def tell() -> None:
+        with contextlib.suppress(Exception):  # of a service that is gone, there is no one to tell
+            group.put("failure", f"process {group.index}: {' '.join(why.split())[:2000]}")
+            group.put(f"heard/{group.index}", "")
+            deadline = time.monotonic() + FAREWELL_SECONDS
+            for k in range(1, group.size) if group.index == 0 else ():
+                group.get(f"heard/{k}", max(deadline - time.monotonic(), 0.001))
+
+    # In a thread, as a service that goes while it answers leaves the caller waiting until JAX aborts it.
+    telling = threading.Thread(target=tell, daemon=True)
+    telling.start()
+    telling.join(None if group.index == 0 else ENDING_SECONDS / 2)
 
 
 def _end_aborted(patience: float = 0.0) -> None:

@@ -1,6 +1,7 @@
 """Several real processes as one run: start-up, agreement, losses, checkpoints, stops, and ends that are bad."""
 
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,23 @@ def test_one_that_is_slow_to_end_says_why_all_the_same():
     """Process 0 is gone by then, and JAX aborts the other."""
     ended = run_group(2, {"fail": ["there is no file", None]}, {"agree": [{}, {}]}, SECONDS_TO_LEAVE="3")
     assert_all_end_with(ended, 2, r"there is no file")
+
+
+def test_a_service_that_goes_while_it_answers_holds_nobody(monkeypatch):
+    """Process 0 ends once it knows that all have heard: it may never answer the one that told it so."""
+
+    class Service:
+        def key_value_set(self, key, value, allow_overwrite):
+            if key.startswith("heard"):
+                threading.Event().wait()
+
+    monkeypatch.setattr(processes, "_group", processes._Group(Service(), size=2, index=1))
+    monkeypatch.setattr(processes, "_on_abort", lambda do: None)
+    monkeypatch.setattr(processes, "ENDING_SECONDS", 0.2)
+    telling = threading.Thread(target=processes._tell, args=["why"], daemon=True)
+    telling.start()
+    telling.join(10)
+    assert not telling.is_alive()
 
 
 def train_commands(folder, *of_second, size=2, module=("-m", "launch.train")):
