@@ -39,7 +39,7 @@ from absl import logging as absl_logging
 
 from launch import flag_errors
 from pause_jax import __version__
-from pause_jax.config import Config, from_config_dict
+from pause_jax.config import Config, MeshConfig, from_config_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import PeerLost, RunStopped, UserError
 
@@ -54,6 +54,8 @@ EXIT_INTERRUPTED = 130
 START_TIMEOUT = 300  # seconds
 
 COMPILATION_CACHE = Path.home() / ".cache" / "pause_jax" / "xla"  # where JAX_COMPILATION_CACHE_DIR names no other
+
+MESH_AXES = ("data", "fsdp", "tensor")  # rows are not cut along their positions: an answer is one at a time
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # what is defined here counts as the calling program's, for its --help
@@ -120,6 +122,14 @@ def address() -> processes.Address | None:
             return None
         raise UserError(f"--{missing[0]} is missing: --coordinator, --num_processes and --process_id go together")
     return processes.Address(**values)
+
+
+def parse_mesh(text: str) -> MeshConfig:
+    """`fsdp=4,tensor=2` as sizes of axes; what is left of the devices goes to `data`. Raises UserError."""
+    sizes = dict(part.strip().partition("=")[::2] for part in text.split(",")) if text else {}
+    if not all(axis in MESH_AXES and size.isdecimal() and int(size) > 0 for axis, size in sizes.items()):
+        raise UserError(f"--mesh={text} gives no sizes of {', '.join(MESH_AXES)}: give such as fsdp=4,tensor=2")
+    return MeshConfig(**{axis: int(size) for axis, size in sizes.items()})
 
 
 def load_config() -> Config:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:  # JAX is imported after the flags
     from pause_jax.inference.restored import RestoredRun
 
 ALL = ["all"]
-MESH_AXES = ("data", "fsdp", "tensor")  # rows are not cut along their positions: an answer is one at a time
 FLAGS = flags.FLAGS
 
 
@@ -56,7 +55,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--batch_size={FLAGS.batch_size} is too small: give 1 or more")
     if FLAGS.limit is not None and FLAGS.limit < 1:
         raise UserError(f"--limit={FLAGS.limit} leaves nothing to evaluate: give 1 or more")
-    m_inf, mesh, out = parse_m_inf(FLAGS.m_inf), parse_mesh(FLAGS.mesh), Path(FLAGS.out)
+    m_inf, mesh, out = parse_m_inf(FLAGS.m_inf), cli.parse_mesh(FLAGS.mesh), Path(FLAGS.out)
     if out.exists():
         read_results(out)  # before the work: rows could not be added to a file of other columns
     with processes.joined(cli.address(), FLAGS.start_timeout):
@@ -89,14 +88,6 @@ def parse_m_inf(text: str) -> list[int]:
             f"--m_inf={text} is no list of whole numbers, 0 or more: give numbers of pauses such as 0,2,5,10"
         )
     return list(dict.fromkeys(map(int, parts)))
-
-
-def parse_mesh(text: str) -> MeshConfig:
-    """`fsdp=4,tensor=2` as sizes of axes; what is left of the devices goes to `data`. Raises UserError."""
-    sizes = dict(part.strip().partition("=")[::2] for part in text.split(",")) if text else {}
-    if not all(axis in MESH_AXES and size.isdecimal() and int(size) > 0 for axis, size in sizes.items()):
-        raise UserError(f"--mesh={text} gives no sizes of {', '.join(MESH_AXES)}: give such as fsdp=4,tensor=2")
-    return MeshConfig(**{axis: int(size) for axis, size in sizes.items()})
 
 
 def evaluate(

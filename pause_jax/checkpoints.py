@@ -209,6 +209,23 @@ def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.M
         raise UserError(f"checkpoint {folder / str(step)} cannot be read ({error}): choose another step") from None
 
 
+def save_params(folder: Path, step: int, params: Any, meta: dict[str, Any]) -> None:
+    """Write parameters alone, for runs to start from; they are written as they lie, a GB at a time.
+
+    Raises:
+      UserError: they cannot be written.
+    """
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=True)
+    handlers = {"params": ocp.StandardCheckpointHandler(save_concurrent_gb=1), "meta": ocp.JsonCheckpointHandler()}
+    meta = meta | {"checksums": {"params": checksums.of_arrays(params)}}
+    try:
+        with ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers) as manager:
+            manager.save(step, args=ocp.args.Composite(params=ocp.args.StandardSave(params),
+                                                       meta=ocp.args.JsonSave(meta)))  # fmt: skip
+    except OSError as error:
+        raise UserError(f"the checkpoint could not be saved to {folder} ({error.strerror}): make room") from error
+
+
 def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The items of a step, each laid out as `abstract` has it, and what was noted with them.
 

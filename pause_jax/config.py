@@ -102,7 +102,7 @@ class DataConfig:
     validation_files: str = ""  # glob of text to hold out; "": 5 % of `files`
     data_dir: str = ""  # where a task of files finds them (docs/tasks.md); of TensorFlow Datasets, "" is their default
     text_field: str = "text"  # the field of a JSON line that holds the document
-    vocabulary: str = "byte"  # "byte", or the path of a SentencePiece model
+    vocabulary: str = "byte"  # "byte", or the path of a SentencePiece model or a Hugging Face tokenizer.json
     length: int = 256  # positions in a row
     separate_documents: bool = True  # attention, positions and loss stop at a document's end
 

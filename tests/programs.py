@@ -1,14 +1,11 @@
-"""Our programs, run to their end, in processes forked from one that has imported what most of them do.
-
-That is most of the time of a short one. Programs that are sent signals, killed or watched are started as users start
-them (subprocess).
-"""
+"""Programs in processes forked from one that has imported what most of them do: that is most of a short one's time."""
 
 from __future__ import annotations
 
 import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,23 +19,68 @@ ROOT = Path(__file__).parents[1]
 PRELOAD = ("pause_jax.data.pretraining", "pause_jax.data.evaluation", "pause_jax.training.loop", "launch.cli")
 
 
-def program(
-    name: str, *arguments: str, cwd: Path = ROOT, timeout: float = 550, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """`python -m launch.NAME ARGUMENTS` in the folder `cwd`."""
-    argv = [f"launch.{name}", *map(str, arguments)]
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = [Path(folder) / "stdout", Path(folder) / "stderr"]
-        process = forking.context(PRELOAD).Process(
-            target=_main, args=(argv, cwd, outputs, dict(os.environ if env is None else env))
+class Forked:
+    """`python -m MODULE ARGUMENTS` in the folder `cwd`, begun; with those methods of subprocess.Popen that tests use."""
+
+    def __init__(
+        self,
+        module: str,
+        *arguments: object,
+        cwd: Path = ROOT,
+        env: Mapping[str, str] | None = None,
+        stderr: Path | None = None,
+    ):
+        self.args = [module, *map(str, arguments)]
+        self._folder = tempfile.TemporaryDirectory()
+        self._outputs = [Path(self._folder.name) / "stdout", stderr or Path(self._folder.name) / "stderr"]
+        for output in self._outputs:
+            output.touch()
+        environment = dict(os.environ if env is None else env)
+        self._process = forking.context(PRELOAD).Process(
+            target=_main, args=(self.args, cwd, self._outputs, environment)
         )
-        process.start()
-        process.join(timeout)
-        if process.is_alive():
-            process.kill()
-            raise subprocess.TimeoutExpired(argv, timeout, *(output.read_bytes() for output in outputs))
-        stdout, stderr = (output.read_text() for output in outputs)
-        return subprocess.CompletedProcess(argv, process.exitcode or 0, stdout, stderr)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    @property
+    def stdout(self) -> str:
+        """What it has written there up to now."""
+        return self._outputs[0].read_text()
+
+    @property
+    def stderr(self) -> str:
+        return self._outputs[1].read_text()
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._process.join(timeout)
+        code = self.poll()
+        if code is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(self.args, timeout, self.stdout, self.stderr)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def program(
+    name: str, *arguments: object, cwd: Path = ROOT, timeout: float = 550, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`python -m launch.NAME ARGUMENTS`, run to its end."""
+    process = Forked(f"launch.{name}", *arguments, cwd=cwd, env=env)
+    try:
+        code = process.wait(timeout)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, code, process.stdout, process.stderr)
 
 
 def assert_one_sentence(result: subprocess.CompletedProcess[str], sentence: str) -> None:

@@ -7,15 +7,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = Path(__file__).with_name("process_program.py")
+from tests.programs import Forked
+
 DEVICES = 4  # of all processes together
 
 
@@ -40,21 +38,19 @@ def free_port() -> int:
 
 def run_group(size: int, *actions: Mapping[str, Any], **environment: str) -> list[Ended]:
     """`size` processes of process_program.py with these actions."""
-    address = f"localhost:{free_port()}"
-    commands = [[str(PROGRAM), address, str(size), str(k), json.dumps(actions)] for k in range(size)]
+    address, module = f"localhost:{free_port()}", "tests.distributed.process_program"
+    commands = [[module, address, str(size), str(k), json.dumps(actions)] for k in range(size)]
     return run_all(commands, devices=DEVICES // size, **environment)
 
 
-def run_all(arguments: Sequence[Sequence[str]], devices: int = 1, timeout: float = 500, **environment: str):
-    """One Python process for each list of arguments; what became of each. Processes left after `timeout` are killed."""
+def run_all(commands: Sequence[Sequence[str]], devices: int = 1, timeout: float = 500, **environment: str):
+    """One process for each command, a module and its arguments; what became of each.
+
+    Processes left after `timeout` are killed.
+    """
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
-    ours = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), **environment}
     begun = time.monotonic()
-    started = [
-        subprocess.Popen([sys.executable, *one], env=ours, cwd=ROOT, text=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for one in arguments
-    ]  # fmt: skip
+    started = [Forked(*one, env={**os.environ, "XLA_FLAGS": flags, **environment}) for one in commands]
     ended: dict[int, Ended] = {}
     try:
         while len(ended) < len(started) and time.monotonic() < begun + timeout:
@@ -62,9 +58,8 @@ def run_all(arguments: Sequence[Sequence[str]], devices: int = 1, timeout: float
                 if k not in ended and (
                     process.poll() is not None or (_is_stopped(process) and len(ended) == len(started) - 1)
                 ):
-                    process.kill()  # of those that have ended nothing is left; of a stopped one, this
-                    out, err = process.communicate()
-                    ended[k] = Ended(process.returncode, out, err, time.monotonic() - begun)
+                    process.kill()  # a stopped one
+                    ended[k] = Ended(process.wait(), process.stdout, process.stderr, time.monotonic() - begun)
             time.sleep(0.05)
     finally:
         for process in started:
@@ -73,7 +68,7 @@ def run_all(arguments: Sequence[Sequence[str]], devices: int = 1, timeout: float
     return [ended[k] for k in range(len(started))]
 
 
-def _is_stopped(process: subprocess.Popen) -> bool:
+def _is_stopped(process: Forked) -> bool:
     """Whether SIGSTOP has reached it."""
     try:
         return Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"

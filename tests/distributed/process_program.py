@@ -1,6 +1,6 @@
-"""One process of a run of several, on batches made here: no TensorFlow to import. Started by test_processes.py.
+"""One process of a run of several, on batches made here: no data to prepare. Started by test_processes.py.
 
-    python process_program.py HOST:PORT NUM_PROCESSES PROCESS_ID JSON
+    python -m tests.distributed.process_program HOST:PORT NUM_PROCESSES PROCESS_ID JSON
 
 The JSON is a list of actions, done one after the other in one start of the processes:
   {"train": FOLDER, "steps": N, "signal": [process, step, number of a signal]}

@@ -253,29 +253,22 @@ def test_a_service_that_goes_while_it_answers_holds_nobody(monkeypatch):
     assert not telling.is_alive()
 
 
-def train_commands(folder, *of_second, size=2, module=("-m", "launch.train")):
-    common = ["--config=experiments/quickstart.py:pause", f"--workdir={folder}", f"--num_processes={size}",
+def train_commands(folder, *of_second, module="launch.train"):
+    common = ["--config=experiments/quickstart.py:pause", f"--workdir={folder}", "--num_processes=2",
               f"--coordinator=localhost:{free_port()}"]  # fmt: skip
-    return [["-m", "launch.train", *common, "--process_id=0"], [*module, *common, "--process_id=1", *of_second]]
-
-
-OTHER_CODE = """
-import runpy, sys
-from launch import cli
-cli.code_version = lambda: "another"
-runpy.run_module("launch.train", run_name="__main__", alter_sys=True)
-"""
+    return [["launch.train", *common, "--process_id=0"], [module, *common, "--process_id=1", *of_second]]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "more, module, sentence",
     [
-        (["--config.train.batch_size=16", "--config.run.accumulation=2"], ("-m", "launch.train"),
+        (["--config.train.batch_size=16", "--config.run.accumulation=2"], "launch.train",
          r"process 1 differs from process 0 in config\.run\.accumulation \(2 there, 1 here\), "
          r"config\.train\.batch_size \(16 there, 8 here\): start all"),
-        ([], ("-c", OTHER_CODE), r'process 1 differs from process 0 in the code\'s version \("another" there'),
-        (["--config.train.stepz=1"], ("-m", "launch.train"), r"config\.train\.stepz: the config has no such field"),
+        ([], "tests.distributed.train_of_other_code",
+         r'process 1 differs from process 0 in the code\'s version \("another" there'),
+        (["--config.train.stepz=1"], "launch.train", r"config\.train\.stepz: the config has no such field"),
     ],
     ids=["config", "code", "mistake"],
 )  # fmt: skip
@@ -296,6 +289,6 @@ def test_a_coordinator_that_nobody_answers_at(tmp_path):
 
 
 def test_flags_that_go_together(tmp_path):
-    command = ["-m", "launch.train", "--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}"]
+    command = ["launch.train", "--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}"]
     ended = run_all([[*command, "--coordinator=localhost:1"]])
     assert_all_end_with(ended, 2, r"--num_processes is missing: --coordinator, --num_processes and --process_id go")

@@ -18,7 +18,8 @@ import pytest
 
 from pause_jax import trees
 from pause_jax.errors import UserError
-from pause_jax.interop import huggingface
+from pause_jax.interop.configs import model_config
+from pause_jax.interop.weights import params as params_from
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution
 
@@ -95,8 +96,8 @@ def assert_close(actual, wanted, name="", tolerance=1e-5):
 @pytest.mark.parametrize("name", CASES)
 def test_logits_and_every_gradient(name):
     model, hf_config = build(name)
-    config = huggingface.model_config(hf_config)
-    params = huggingface.params(arrays(model), config)
+    config = model_config(hf_config)
+    params = params_from(arrays(model), config)
     ids = random_ids(2, T)
 
     def loss(params):
@@ -108,7 +109,7 @@ def test_logits_and_every_gradient(name):
     labels = torch.tensor(ids, dtype=torch.long)
     their_loss = model(labels, labels=labels).loss
     their_loss.backward()
-    their_gradients = huggingface.params({n: p.grad.numpy() for n, p in model.named_parameters()}, config)
+    their_gradients = params_from({n: p.grad.numpy() for n, p in model.named_parameters()}, config)
 
     assert_close(logits, theirs(model, ids), "logits")
     np.testing.assert_allclose(value, their_loss.item(), rtol=1e-6)
@@ -124,9 +125,9 @@ def test_logits_and_every_gradient(name):
 
 def test_the_tolerance_sees_a_wrong_epsilon():
     model, hf_config = build("llama")
-    config = huggingface.model_config(hf_config)
+    config = model_config(hf_config)
     wrong = dataclasses.replace(config, norm_eps=10 * config.norm_eps)
-    logits = ours(huggingface.params(arrays(model), config), wrong, random_ids(2, T))
+    logits = ours(params_from(arrays(model), config), wrong, random_ids(2, T))
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         assert_close(logits, theirs(model, random_ids(2, T)))
 
@@ -135,8 +136,8 @@ def test_the_tolerance_sees_a_wrong_epsilon():
 def test_ragged_rows_equal_each_alone(name):
     """A packed row and a left-padded one, against transformers reading each text by itself."""
     model, hf_config = build(name)
-    config = huggingface.model_config(hf_config)
-    params = huggingface.params(arrays(model), config)
+    config = model_config(hf_config)
+    params = params_from(arrays(model), config)
     a, b = random_ids(1, 9)[0], random_ids(1, 7)[0] // 2
     alone = [theirs(model, text[None])[0] for text in (a, b)]
     ids = np.stack([np.concatenate([a, b]), np.concatenate([np.zeros(7, np.int32), a])])
@@ -150,8 +151,8 @@ def test_ragged_rows_equal_each_alone(name):
 
 def test_tree_is_that_of_init():
     model, hf_config = build("qwen3")
-    config = huggingface.model_config(hf_config)
-    converted = trees.flatten(huggingface.params(arrays(model), config))
+    config = model_config(hf_config)
+    converted = trees.flatten(params_from(arrays(model), config))
     wanted = trees.flatten(decoder.abstract_params(config, 0))
     assert {path: (a.shape, a.dtype) for path, a in converted.items()} == {
         path: (a.shape, a.dtype) for path, a in wanted.items()
@@ -160,38 +161,38 @@ def test_tree_is_that_of_init():
 
 def test_names_without_prefix_buffers_and_bfloat16_are_read():
     model, hf_config = build("gpt2")
-    config = huggingface.model_config(hf_config)
+    config = model_config(hf_config)
     weights = arrays(model)
     bare = {name.removeprefix("transformer."): weight.astype(jnp.bfloat16) for name, weight in weights.items()}
     bare |= {"h.0.attn.bias": np.ones((1, 1, 32, 32)), "h.0.attn.masked_bias": np.array(-1e4)}  # as in the hub's file
-    for path, array in trees.flatten(huggingface.params(bare, config)).items():
-        wanted = trees.flatten(huggingface.params(weights, config))[path]
+    for path, array in trees.flatten(params_from(bare, config)).items():
+        wanted = trees.flatten(params_from(weights, config))[path]
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, wanted.astype(jnp.bfloat16).astype(np.float32), err_msg=path)
 
 
 def test_bad_weights_are_named():
     model, hf_config = build("gpt2")
-    config = huggingface.model_config(hf_config)
+    config = model_config(hf_config)
     good = arrays(model)
     name = "transformer.h.1.mlp.c_fc.weight"
     with pytest.raises(UserError, match=r"h\.1\.mlp\.c_fc\.weight is missing"):
-        huggingface.params({n: w for n, w in good.items() if n != name}, config)
+        params_from({n: w for n, w in good.items() if n != name}, config)
     with pytest.raises(UserError, match=r"c_fc\.weight has shape \(128, 32\), but the config says \(32, 128\)"):
-        huggingface.params(good | {name: good[name].T}, config)
+        params_from(good | {name: good[name].T}, config)
     with pytest.raises(UserError, match=r"h\.2\.mlp\.c_fc\.weight has no place"):
-        huggingface.params(good | {name.replace("1", "2"): good[name]}, config)
+        params_from(good | {name.replace("1", "2"): good[name]}, config)
     with pytest.raises(UserError, match=r"lm_head\.weight differs from the token embedding"):
-        huggingface.params(good | {"lm_head.weight": good["lm_head.weight"] + 1}, config)
+        params_from(good | {"lm_head.weight": good["lm_head.weight"] + 1}, config)
     with pytest.raises(UserError, match=r"layers/attention/k_norm/scale"):
-        huggingface.params(good, dataclasses.replace(config, qk_norm=True))
+        params_from(good, dataclasses.replace(config, qk_norm=True))
 
 
 def test_a_square_linear_weight_is_transposed():
     """q_proj is [16, 16] here, so a missing transposition would pass every check of shapes."""
     model, hf_config = build("llama", hidden_size=16)
-    config = huggingface.model_config(hf_config)
-    params = huggingface.params(arrays(model), config)
+    config = model_config(hf_config)
+    params = params_from(arrays(model), config)
     q = model.model.layers[1].self_attn.q_proj.weight.detach().numpy()
     np.testing.assert_array_equal(params["layers"]["attention"]["q"]["kernel"][1].reshape(16, 16), q.T)
 
@@ -202,27 +203,29 @@ def test_a_square_linear_weight_is_transposed():
 ])  # fmt: skip
 def test_rope_settings_of_older_files(old):
     new = {"model_type": "llama"} | LLAMA
-    assert huggingface.model_config(new | old) == huggingface.model_config(new | {"rope_parameters": LLAMA3})
+    assert model_config(new | old) == model_config(new | {"rope_parameters": LLAMA3})
 
 
 def test_defaults_of_fields_that_old_files_leave_out():
     llama = {name: value for name, value in LLAMA.items() if "key_value" not in name}
-    config = huggingface.model_config({"model_type": "llama"} | llama)
+    config = model_config({"model_type": "llama"} | llama)
     assert (config.kv_heads, config.head_size, config.rope_theta, config.tie_embeddings) == (4, 8, 10_000.0, False)
-    gpt2 = huggingface.model_config({"model_type": "gpt2"} | GPT2)
+    gpt2 = model_config({"model_type": "gpt2"} | GPT2)
     assert (gpt2.d_ff, gpt2.mlp, gpt2.tie_embeddings, gpt2.norm_eps) == (128, "gelu_tanh", True, 1e-5)
 
 
 def test_a_window_that_no_layer_uses_is_read():
     window = {"model_type": "qwen2", "sliding_window": 8, "use_sliding_window": False, "max_window_layers": 1}
-    assert huggingface.model_config(LLAMA | window).attention_bias == "qkv"
-    huggingface.model_config(LLAMA | window | {"use_sliding_window": True, "max_window_layers": 2})
+    assert model_config(LLAMA | window).attention_bias == "qkv"
+    model_config(LLAMA | window | {"use_sliding_window": True, "max_window_layers": 2})
     with pytest.raises(UserError, match=r"use_sliding_window is true for layers from max_window_layers = 1 on"):
-        huggingface.model_config(LLAMA | window | {"use_sliding_window": True})
+        model_config(LLAMA | window | {"use_sliding_window": True})
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"model_type": "mistral"}, "model_type is 'mistral', but must be one of gpt2, llama, qwen2, qwen3"),
+    ({"model_type": "bert"}, "model_type is 'bert', but must be one of gpt2, llama, mistral, qwen2, qwen3"),
+    ({"model_type": "mistral"}, "sliding_window is 4096 in a mistral, but the decoder has only full attention"),
+    ({"no_rope_layers": [0, 1]}, "no_rope_layers = [0, 1] is no field that is known here of a llama"),
     ({"hidden_act": "gelu"}, "hidden_act is 'gelu', but must be one of silu"),
     ({"hidden_size": None}, "hidden_size is missing"),
     ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types has 'sliding_attention'"),
@@ -236,11 +239,11 @@ def test_a_window_that_no_layer_uses_is_read():
 ])  # fmt: skip
 def test_what_the_decoder_does_not_have_is_named(fields, message):
     with pytest.raises(UserError) as error:
-        huggingface.model_config({"model_type": "llama"} | LLAMA | fields)
+        model_config({"model_type": "llama"} | LLAMA | fields)
     assert message in str(error.value)
 
 
 def test_gpt2_scaling_variants_are_refused():
     for name, value in (("scale_attn_by_inverse_layer_idx", True), ("scale_attn_weights", False)):
         with pytest.raises(UserError, match=name):
-            huggingface.model_config({"model_type": "gpt2"} | GPT2 | {name: value})
+            model_config({"model_type": "gpt2"} | GPT2 | {name: value})

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from launch import evaluate, train
+from launch import cli, evaluate, train
 from pause_jax.config import Config, DataConfig, FinetuneConfig, MeshConfig, PauseConfig
 from pause_jax.data.tasks import official
 from pause_jax.errors import UserError
@@ -53,11 +53,11 @@ def test_numbers_of_pauses():
 
 
 def test_meshes():
-    assert evaluate.parse_mesh("") == MeshConfig()
-    assert evaluate.parse_mesh("fsdp=4, tensor=2") == MeshConfig(fsdp=4, tensor=2)
+    assert cli.parse_mesh("") == MeshConfig()
+    assert cli.parse_mesh("fsdp=4, tensor=2") == MeshConfig(fsdp=4, tensor=2)
     for text in ("fsdp", "fsdp=0", "tensor=-1", "sequence=2", "fsdp=4,,"):
         with pytest.raises(UserError, match="gives no sizes of data, fsdp, tensor"):
-            evaluate.parse_mesh(text)
+            cli.parse_mesh(text)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_two_processes_give_what_one_gives(run, tmp_path):
     alone = evaluate.evaluate(str(run.path), ["recall_3"], M_INF, **settings)
     wanted = files_of(run)
     shutil.rmtree(run.path / "predictions")
-    command = ["-m", "launch.evaluate", f"--run={run.path}", "--tasks=recall_3", "--m_inf=0,2,5", "--limit=13"]
+    command = ["launch.evaluate", f"--run={run.path}", "--tasks=recall_3", "--m_inf=0,2,5", "--limit=13"]
     command += [f"--out={tmp_path}/results.csv", f"--coordinator=localhost:{free_port()}", "--num_processes=2"]
     ended = run_all([[*command, "--batch_size=4", f"--process_id={k}"] for k in range(2)])
     assert [one.code for one in ended] == [0, 0], ended[0].stderr + ended[1].stderr

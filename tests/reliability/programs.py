@@ -16,10 +16,11 @@ import numpy as np
 
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
-from tests.distributed.process_groups import ROOT, free_port
+from tests.distributed.process_groups import free_port
+from tests.programs import ROOT, Forked
 from tests.reliability.faulty_disks import FaultyDisk
 
-PROGRAM = Path(__file__).with_name("training_program.py")
+PROGRAM = "tests.reliability.training_program"
 STEPS = 24  # of most runs
 FULL = "PAUSE_JAX_RELIABILITY" in os.environ  # the file of the table: every fault as often as promised
 
@@ -35,16 +36,14 @@ class Group:
     ):
         text, address = json.dumps({"folder": str(folder), "steps": steps, **task}), f"localhost:{free_port()}"
         flags = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0"
-        env = {**os.environ, "XLA_FLAGS": flags, "PYTHONPATH": str(ROOT), "HEARTBEAT_SECONDS": "10"}
+        env = {**os.environ, "XLA_FLAGS": flags, "HEARTBEAT_SECONDS": "10"}
         self.folder = RunFolder(folder)
-        self._errors = [tempfile.TemporaryFile("w+") for _ in range(size)]  # noqa: SIM115 - until they are collected
-        disks = disks or {}
+        self._outputs = tempfile.TemporaryDirectory()
+        self._errors = [Path(self._outputs.name) / f"stderr{k}" for k in range(size)]
         self.processes = [
-            subprocess.Popen([sys.executable, str(PROGRAM), address, str(size), str(k), text], cwd=ROOT,
-                             env=env | (disks[k].environment if k in disks else {}),
-                             stdout=subprocess.DEVNULL, stderr=errors)
+            _start([address, str(size), str(k), text], env, errors, (disks or {}).get(k))
             for k, errors in enumerate(self._errors)
-        ]  # fmt: skip
+        ]
 
     def __enter__(self) -> Group:
         return self
@@ -70,7 +69,18 @@ class Group:
 
     def stderr(self, k: int = 0) -> str:
         """What process k has written there up to now."""
-        return os.pread(self._errors[k].fileno(), 1 << 20, 0).decode()
+        return self._errors[k].read_text()
+
+
+def _start(
+    arguments: list[str], env: Mapping[str, str], errors: Path, disk: FaultyDisk | None
+) -> Forked | subprocess.Popen[bytes]:
+    if disk is None:
+        return Forked(PROGRAM, *arguments, env=env, stderr=errors)
+    with errors.open("w") as stderr:  # a faulty disk is one from the start of the program
+        command = [sys.executable, "-m", PROGRAM, *arguments]
+        return subprocess.Popen(command, cwd=ROOT, env={**env, **disk.environment}, stdout=subprocess.DEVNULL,
+                                stderr=stderr)  # fmt: skip
 
 
 def run(folder: Path, steps: int, size: int = 1, **task: Any) -> list[tuple[int, str]]:

@@ -11,7 +11,7 @@ import pytest
 from pause_jax.runs import RunFolder
 from tests.reliability.programs import FULL, Group, assert_same, is_saving, last_step, note, run
 
-STEPS = {1: 500, 2: 160} if FULL else {1: 60, 2: 40}  # of a run of so many processes
+STEPS = {1: 500, 2: 160} if FULL else {1: 60, 2: 30}  # of a run of so many processes
 SAVES_EVERY = 4  # steps
 KILLS = {1: 32, 2: 8} if FULL else {1: 3, 2: 1}
 
@@ -20,7 +20,7 @@ def kill_once(group: Group, how: str, chance: random.Random) -> int:
     """Kill all processes of the group, or one; the last step whose metrics were written, or 0 if it was too late."""
     begun = last_step(group.folder)
     if how == "start":  # while it starts, compiles or restores
-        time.sleep(chance.uniform(0.5, 5.0))
+        time.sleep(chance.uniform(0.1, 2.0))
     else:
         ahead = begun + chance.randint(5, 12)
         alive = group.until(lambda: last_step(group.folder) >= ahead)

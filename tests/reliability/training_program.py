@@ -1,6 +1,6 @@
-"""A tiny training as a real process, or as one of several, on batches made here: no TensorFlow to import.
+"""A tiny training as a real process, or as one of several, on batches made here.
 
-    python training_program.py HOST:PORT NUM_PROCESSES PROCESS_ID JSON
+    python -m tests.reliability.training_program HOST:PORT NUM_PROCESSES PROCESS_ID JSON
 
 The JSON: {"folder": …, "steps": …, "run": {fields of config.run}, "seconds": that each batch takes to be made,
 "slow": [a batch, seconds that it takes],

@@ -1,0 +1,74 @@
+"""Models of Hugging Face as runs, and runs as folders that transformers loads, pauses included.
+
+    python -m launch.convert --from_hf=Llama-3.2-1B --workdir=runs/llama
+    python -m launch.convert --run=runs/uptrained --to_hf=exported/uptrained
+
+What is read: GPT-2, Llama 2 and 3, Mistral without a sliding window, Qwen 2, 2.5 and 3, SmolLM, as safetensors. The run
+that is made stands at step 0: start others from it with --config.init_from, where it gets fresh pauses (docs/interop.md).
+What is written has the pauses as special tokens of the tokenizer, and a README.md that says how to use them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from launch import cli
+from pause_jax.errors import UserError
+
+FLAGS = flags.FLAGS
+
+
+def main(argv: list[str]) -> int:
+    if bool(FLAGS.from_hf) == bool(FLAGS.to_hf):
+        raise UserError("give either --from_hf=DIR --workdir=RUN, to read a model, or --run=RUN --to_hf=DIR, to write one")
+    with cli.processes.joined(cli.address(), cli.FLAGS.start_timeout):
+        if FLAGS.from_hf:
+            print(_import(Path(FLAGS.from_hf), cli.workdir()))
+        else:
+            print(_export(Path(FLAGS.to_hf)))
+    return cli.EXIT_DONE
+
+
+def _import(source: Path, workdir: Path) -> str:
+    from pause_jax.distributed.mesh import make_mesh
+    from pause_jax.interop.importing import import_folder
+
+    mesh = make_mesh(cli.parse_mesh(FLAGS.mesh))
+    folder = import_folder(source, workdir, mesh, FLAGS.vocabulary)
+    config = folder.config()
+    return (
+        f"{workdir}: {source} as a run at step 0, {config.model.num_layers} layers of {config.model.d_model}, "
+        f"vocabulary {config.data.vocabulary}; train from it with --config.init_from={workdir}"
+    )
+
+
+def _export(out: Path) -> str:
+    if not FLAGS.run:
+        raise UserError("--run is missing: give a run's folder, or one of its checkpoints (RUN/checkpoints/STEP)")
+    if cli.processes.several():
+        raise UserError("--to_hf writes from one process: start one only")
+    from pause_jax import checkpoints
+    from pause_jax.config import MeshConfig
+    from pause_jax.distributed.mesh import make_mesh
+    from pause_jax.interop.exporting import export_run
+    from pause_jax.reporting.results import read_results
+
+    folder, step = checkpoints.locate(FLAGS.run)
+    results = read_results(Path(FLAGS.results)) if FLAGS.results else []
+    export_run(folder, step, out, make_mesh(MeshConfig()), dtype=FLAGS.dtype, results=results)
+    return f"{out}: step {step} of {folder.path}; {out / 'README.md'} says how to give it time to think"
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("from_hf", None, "a folder with config.json, safetensors and a tokenizer, to read")
+    flags.DEFINE_string("vocabulary", "", "with --from_hf: 'byte' or the path of a tokenizer; its own is the default")
+    flags.DEFINE_string("mesh", "", "with --from_hf: how the parameters are cut, such as fsdp=4,tensor=2")
+    flags.DEFINE_string("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP, to write")
+    flags.DEFINE_string("to_hf", None, "with --run: the folder to make")
+    flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "with --to_hf: of the weights")
+    flags.DEFINE_string("results", "", "with --to_hf: a results.csv of launch.evaluate, for the model card")
+    cli.workdir_flag()
+    cli.process_flags()
+    cli.run(main)

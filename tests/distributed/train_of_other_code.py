@@ -1,0 +1,9 @@
+"""launch.train as it would be in a checkout of another commit."""
+
+import runpy
+
+from launch import cli
+
+if __name__ == "__main__":
+    cli.code_version = lambda: "another"
+    runpy.run_module("launch.train", run_name="__main__", alter_sys=True)

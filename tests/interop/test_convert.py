@@ -1,0 +1,291 @@
+"""Hugging Face folders as runs and back: transformers, tokenizers and the files themselves are the oracles."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import jax
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from pause_jax import checkpoints, tokenizer, trees
+from pause_jax.config import Config, DataConfig, FinetuneConfig, MeshConfig, PauseConfig, TrainConfig
+from pause_jax.distributed.mesh import make_mesh
+from pause_jax.errors import UserError
+from pause_jax.inference.restored import RestoredRun
+from pause_jax.interop import tokenizers
+from pause_jax.interop.exporting import export_run
+from pause_jax.interop.importing import import_folder
+from pause_jax.model import decoder
+from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.runs import RunFolder
+from tests.programs import assert_one_sentence, program
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+V, T, D = 259, 24, 32  # V: of the byte tokenizer
+COMMON = {"vocab_size": V, "hidden_size": D, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+          "num_key_value_heads": 2, "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "bos_token_id": 1,
+          "eos_token_id": 1}  # fmt: skip
+# The shapes of real models, scaled down.
+MODELS = {
+    "gpt2": {"model_type": "gpt2", "vocab_size": V, "n_embd": D, "n_layer": 2, "n_head": 4, "n_positions": 128,
+             "activation_function": "gelu_new", "resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1},
+    "llama2": COMMON | {"model_type": "llama", "num_key_value_heads": 4, "rope_theta": 10000.0},
+    "llama3.2": COMMON | {"model_type": "llama", "tie_word_embeddings": True, "rope_theta": 500000.0, "head_dim": 8,
+                          "rope_scaling": {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
+                                           "high_freq_factor": 4.0, "original_max_position_embeddings": 64}},
+    "mistral": COMMON | {"model_type": "mistral", "sliding_window": None, "rope_theta": 1000000.0},
+    "qwen2.5": COMMON | {"model_type": "qwen2", "tie_word_embeddings": True, "rope_theta": 1000000.0,
+                         "use_sliding_window": False, "sliding_window": 64, "max_window_layers": 2},
+    "qwen3": COMMON | {"model_type": "qwen3", "head_dim": 16, "rope_theta": 1000000.0, "attention_bias": False},
+    "smollm2": COMMON | {"model_type": "llama", "tie_word_embeddings": True, "num_attention_heads": 4,
+                         "num_key_value_heads": 1, "rope_interleaved": False, "pretraining_tp": 1},
+}  # fmt: skip
+
+
+def build(folder, name, shard="5GB", **changes):
+    """A random model of transformers' own, saved by it, with the byte tokenizer; the model."""
+    hf = MODELS[name] | changes
+    config = transformers.AutoConfig.for_model(**hf, attn_implementation="eager")
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            is_scale = parameter.ndim == 1 and parameter_name.endswith("weight")
+            parameter.copy_(torch.randn_like(parameter) * 0.3 + float(is_scale))
+    model.save_pretrained(folder, max_shard_size=shard)
+    (folder / "config.json").write_text(json.dumps(hf))  # as published, not as this version of transformers writes it
+    tokenizers.write("byte", [], folder, max_length=128)
+    return model
+
+
+def imported(folder, workdir):
+    return import_folder(folder, workdir, make_mesh(MeshConfig(), jax.devices()[:1]))
+
+
+def params_of(run):
+    return checkpoints.restore_params(run.checkpoints, run.saved_steps()[-1], run.config(), one_device())
+
+
+def one_device():
+    return make_mesh(MeshConfig(), jax.devices()[:1])
+
+
+def ours(run, ids_BxT):
+    config, params = run.config(), params_of(run)
+    positions_BxT = np.broadcast_to(np.arange(ids_BxT.shape[1], dtype=np.int32), ids_BxT.shape)
+    model = decoder.bind(params, config.model, Execution(), config.pauses.n_pauses)
+    return np.asarray(model.logits(model(ids_BxT, positions_BxT, np.ones_like(ids_BxT))[0]))
+
+
+def theirs(model, ids_BxT):
+    with torch.no_grad():
+        return model(torch.tensor(np.asarray(ids_BxT), dtype=torch.long)).logits.numpy()
+
+
+def load(folder):
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+
+
+def tensor_bytes(folder):
+    found = {}
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="numpy") as opened:
+            found |= {name: (str(opened.get_tensor(name).dtype), opened.get_tensor(name).tobytes())
+                      for name in opened.keys()}  # fmt: skip
+    return found
+
+
+@pytest.fixture(scope="module")
+def pause_run(tmp_path_factory):
+    """A function: a run of our own with random parameters and pauses, so that all of its parts show."""
+
+    def make(folder=None, n_pauses=1, vocabulary="byte", **model):
+        folder = RunFolder(folder or tmp_path_factory.mktemp("run"))
+        fields = {"vocab_size": V, "num_layers": 2, "d_model": D, "num_heads": 4, "d_ff": 48, "max_positions": 128}
+        config = Config(model=ModelConfig(**fields | model), pauses=PauseConfig(n_pauses=n_pauses, rate=0.1),
+                        data=DataConfig(length=64, vocabulary=vocabulary))  # fmt: skip
+        config.validate()
+        folder.claim(config, {"vocabulary": tokenizer.fingerprint(vocabulary)})
+        rng = np.random.default_rng(0)
+        flat = {path: np.asarray(0.3 * rng.standard_normal(leaf.shape) + path.endswith("scale"), np.float32)
+                for path, leaf in trees.flatten(decoder.abstract_params(config.model, n_pauses)).items()}  # fmt: skip
+        checkpoints.save_params(folder.checkpoints, 3, jax.tree.map(jax.numpy.asarray, trees.unflatten(flat)), {})
+        return folder
+
+    return make
+
+
+LLAMA = {"mlp": "swiglu", "mlp_bias": False, "attention_bias": "none", "norm": "rmsnorm", "norm_bias": False,
+         "positions": "rope", "tie_embeddings": False, "num_kv_heads": 2}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_of_imported_models_are_those_of_transformers(tmp_path, name):
+    model = build(tmp_path / "hf", name)
+    run = imported(tmp_path / "hf", tmp_path / "run")
+    ids = np.random.default_rng(1).integers(0, V, (3, T)).astype(np.int32)
+    wanted = theirs(model, ids)
+    assert np.abs(wanted).max() > 1  # or 1e-4 would say little
+    np.testing.assert_allclose(ours(run, ids), wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama3.2", "qwen3"])
+def test_export_import_export_is_the_same_bytes(tmp_path, name):
+    build(tmp_path / "hf", name)
+    export_run(imported(tmp_path / "hf", tmp_path / "run"), 0, tmp_path / "out", one_device())
+    export_run(imported(tmp_path / "out", tmp_path / "again"), 0, tmp_path / "out2", one_device(), shard_bytes=20_000)
+    first = tensor_bytes(tmp_path / "out")
+    assert first == tensor_bytes(tmp_path / "out2") and len(list((tmp_path / "out2").glob("*.safetensors"))) > 3
+    original = tensor_bytes(tmp_path / "hf")
+    assert {name: original[name] for name in first} == first  # what transformers wrote, tied heads left out
+    ids = np.random.default_rng(1).integers(0, V, (2, T)).astype(np.int32)
+    np.testing.assert_array_equal(theirs(load(tmp_path / "out2"), ids), theirs(load(tmp_path / "hf"), ids))
+
+
+@pytest.mark.parametrize("n_pauses, model", [(1, {}), (1, LLAMA), (3, LLAMA), (1, LLAMA | {"vocab_size": 272}),
+                                             (2, {"vocab_size": 260})])  # fmt: skip
+def test_pauses_in_transformers_are_ours(tmp_path, pause_run, n_pauses, model):
+    """Text columns of the logits; greedy answers of `generate`; the vectors, when read again."""
+    run = pause_run(tmp_path / "run", n_pauses=n_pauses, **model)
+    export_run(run, 3, tmp_path / "out", one_device())
+    words, peer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out"), load(tmp_path / "out")
+    rows = run.config().model.vocab_size
+    pauses = words.convert_tokens_to_ids(tokenizers.pause_tokens(n_pauses))
+    assert pauses == list(range(V, V + n_pauses))
+    prompt = words("def f(x):", add_special_tokens=False).input_ids
+    assert prompt == tokenizer.load("byte").encode("def f(x):")
+    text = [*prompt, *pauses, *prompt]
+    mine = [i if i < V else rows + i - V for i in text]
+    text_logits = theirs(peer, [text])[..., :V]
+    np.testing.assert_allclose(ours(run, np.array([mine], np.int32))[..., :V], text_logits, rtol=0, atol=1e-4)
+
+    again = imported(tmp_path / "out", tmp_path / "again")
+    assert again.config().pauses.n_pauses == n_pauses and again.config().model.vocab_size == rows
+    ours_flat, again_flat = (trees.flatten(params_of(one)) for one in (run, again))
+    np.testing.assert_array_equal(again_flat["pause/embedding"], ours_flat["pause/embedding"])
+    export_run(again, 0, tmp_path / "out2", one_device())
+    assert tensor_bytes(tmp_path / "out2") == tensor_bytes(tmp_path / "out")
+
+
+@pytest.mark.parametrize("model", [{}, LLAMA])
+def test_greedy_answers_after_pauses_are_those_of_generate(tmp_path, pause_run, model):
+    run = pause_run(tmp_path / "run", **model)
+    export_run(run, 3, tmp_path / "out", one_device())
+    words, peer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out"), load(tmp_path / "out")
+    rng = np.random.default_rng(2)
+    prompts = [rng.integers(3, V, rng.integers(1, 20)).tolist() for _ in range(100)]
+    mine = RestoredRun.restore(str(run.path), MeshConfig()).generate(
+        prompts, m_inf=10, max_new_tokens=12, eos_id=words.eos_token_id
+    )
+    for prompt, answer in zip(prompts, mine, strict=True):
+        ids = torch.tensor([prompt + words.convert_tokens_to_ids(["<pause>"]) * 10])
+        found = peer.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=12)[0, ids.shape[1] :].tolist()
+        assert answer == (found[: found.index(words.eos_token_id)] if words.eos_token_id in found else found)
+    assert len({tuple(answer) for answer in mine}) > 50
+
+
+def test_a_model_cut_over_devices_is_the_same(tmp_path):
+    build(tmp_path / "hf", "llama2", shard="20KB", vocab_size=260)
+    assert len(list((tmp_path / "hf").glob("*.safetensors"))) > 3
+    whole = params_of(imported(tmp_path / "hf", tmp_path / "one"))
+    cut = params_of(import_folder(tmp_path / "hf", tmp_path / "cut", make_mesh(MeshConfig(fsdp=4, tensor=2))))
+    for path, array in trees.flatten(whole).items():
+        np.testing.assert_array_equal(array, trees.flatten(cut)[path], err_msg=path)
+
+
+def test_bfloat16_is_read_and_written(tmp_path):
+    build(tmp_path / "hf", "llama2")
+    weights = {name: w.astype(ml_dtypes.bfloat16) for name, w in load_file(tmp_path / "hf/model.safetensors").items()}
+    save_file(weights, tmp_path / "hf/model.safetensors", metadata={"format": "pt"})
+    run = imported(tmp_path / "hf", tmp_path / "run")
+    export_run(run, 0, tmp_path / "out", one_device(), dtype="bfloat16")
+    assert tensor_bytes(tmp_path / "out") == tensor_bytes(tmp_path / "hf")
+
+
+def test_what_has_no_counterpart_is_refused(tmp_path, pause_run):
+    run = pause_run(tmp_path / "run", norm_placement="post")
+    with pytest.raises(UserError, match=r"has no weight|norm_placement = 'post' cannot be exported"):
+        export_run(run, 3, tmp_path / "out", one_device())
+    assert not (tmp_path / "out").exists()
+    config = Config(model=ModelConfig(vocab_size=V), pauses=PauseConfig(n_pauses=1),
+                    finetune=FinetuneConfig(task="recall_3", m_ft=(2,)), train=TrainConfig(steps=1))  # fmt: skip
+    folder = RunFolder(tmp_path / "finetuned")
+    folder.claim(config, {"vocabulary": "byte-259"})
+    with pytest.raises(UserError, match=r"attention = 'prefix_and_pauses', but what is exported reads causally"):
+        export_run(folder, 3, tmp_path / "out", one_device())
+
+
+def change(file, edit):
+    content = json.loads(file.read_text())
+    edit(content)
+    file.write_text(json.dumps(content))
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+MISTAKES = {
+    "architecture": (lambda f: change(f / "config.json", lambda c: c.update(model_type="mamba")),
+                     r"model_type is 'mamba', but must be one of gpt2, llama, mistral, qwen2, qwen3"),
+    "field": (lambda f: change(f / "config.json", lambda c: c.update(logit_softcap=30.0)),
+              r"logit_softcap = 30.0 is no field that is known here of a llama"),
+    "window": (lambda f: change(f / "config.json", lambda c: c.update(model_type="mistral")),
+               r"sliding_window is 4096 in a mistral"),
+    "shard": (lambda f: next(iter(sorted(f.glob("*.safetensors")))).unlink(),
+              r"model-00001-of-\d+\.safetensors is missing, one of the \d+ files"),
+    "cut": (lambda f: truncate(next(iter(f.glob("*.safetensors")))), r"cannot be read as safetensors .*: fetch it again"),
+    "shape": (lambda f: change(f / "config.json", lambda c: c.update(intermediate_size=40)),
+              r"the weight layers\.0\.mlp\.\w+_proj\.weight has shape \(\d+, \d+\), but the config says"),
+    "pickle": (lambda f: ([x.unlink() for x in f.glob("model*")], (f / "pytorch_model.bin").write_bytes(b"x")),
+               r"has pytorch_model\.bin, which is a pickle and is not read"),
+    "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing: give the folder of a"),
+    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), r"has neither tokenizer\.json nor tokenizer\.model"),
+    "end": (lambda f: (f / "tokenizer_config.json").unlink(), r"does not say which token ends a text"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_folder_that_cannot_be_read_is_one_sentence(tmp_path, name):
+    break_it, sentence = MISTAKES[name]
+    build(tmp_path / "hf", "llama2", shard="20KB")
+    break_it(tmp_path / "hf")
+    with pytest.raises(UserError, match=sentence):
+        imported(tmp_path / "hf", tmp_path / "run")
+    assert not RunFolder(tmp_path / "run").exists()
+
+
+def test_a_tokenizer_with_ids_beyond_the_embedding(tmp_path):
+    build(tmp_path / "hf", "llama2", vocab_size=200)
+    with pytest.raises(UserError, match=r"has ids up to 258, but the model in .* has 200 rows of embeddings"):
+        imported(tmp_path / "hf", tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_the_program(tmp_path, pause_run):
+    """There and back; what is imported can be generated from, and be trained on."""
+    run = pause_run(tmp_path / "run", **LLAMA)
+    done = program("convert", f"--run={run.path}", f"--to_hf={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    readme = (tmp_path / "out/README.md").read_text()
+    assert "`<pause>` (id 259)" in readme and "suppress_tokens" in readme
+    code = readme.split("```python\n")[1].split("```")[0]
+    scope = {"torch": torch, "folder": str(tmp_path / "out"), **{
+        name: getattr(transformers, name) for name in ("AutoTokenizer", "AutoModelForCausalLM")}}  # fmt: skip
+    exec(code, scope)  # noqa: S102 - the card's five lines
+    assert 0 < scope["answer"].shape[0] <= 50 and int(scope["answer"].max()) < V
+    done = program("convert", f"--from_hf={tmp_path}/out", f"--workdir={tmp_path}/again")
+    assert done.returncode == 0, done.stderr
+    assert "as a run at step 0" in done.stdout
+    shutil.rmtree(tmp_path / "out")  # the run keeps its tokenizer
+    done = program("generate", f"--run={tmp_path}/again", "--m_inf=3", "--prompt=ab", "--max_new_tokens=5")
+    assert done.returncode == 0 and done.stdout.startswith("ab"), done.stderr
+    assert_one_sentence(program("convert", f"--run={run.path}"), r"give either --from_hf=DIR --workdir=RUN")
+    assert_one_sentence(program("convert", f"--from_hf={tmp_path}/out", f"--workdir={run.path}"), r"holds a run already")
