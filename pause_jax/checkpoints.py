@@ -149,6 +149,8 @@ class Checkpoints:
             self._tell_failed(step, error)
 
     def _tell_failed(self, step: int, error: Exception) -> None:
+        if processes.tells_of_loss(error):
+            raise error
         self._failed += 1
         known = re.search(_DISK_ERRORS, str(error))  # at the end of long lines of TensorStore's
         reason = known[0] if known else " ".join(str(error).split())[:300]

@@ -115,12 +115,17 @@ def joined(address: Address | None, start_timeout: int) -> Iterator[None]:
     except BaseException as error:
         if _group is None:
             raise
-        if not isinstance(error, UserError) and _GONE.search(str(error)):
+        if not isinstance(error, UserError) and tells_of_loss(error):
             raise PeerLost(_lost(_heard_failure() or str(error))) from error
         _tell(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
         raise
     else:
         _part()
+
+
+def tells_of_loss(error: BaseException) -> bool:
+    """Whether it was raised because another process is gone."""
+    return _group is not None and _GONE.search(str(error)) is not None
 
 
 def leave(code: int) -> NoReturn:
