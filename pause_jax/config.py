@@ -34,6 +34,8 @@ class PauseConfig:
     policy: policies.Policy = "uniform"  # where they go (pause_jax/policies.py); "uniform" in the paper
     boundary: policies.Boundary = "word"  # policy "boundary": pauses come before what
     burst: int = 0  # policy "burst": pauses in a run
+    init: Literal["noise", "mean", "token"] = "noise"  # new pauses of an `init_from` without: the mean of its embeddings,
+    init_token: str = ""  # ... or the vector of this text's last token; a little noise on both
 
     def validate(self) -> None:
         bounds.check(self, "config.pauses", "not be negative", "n_pauses")
@@ -44,6 +46,11 @@ class PauseConfig:
                     f"config.pauses.{name} = {getattr(self, name)} inserts pauses, but config.pauses.n_pauses = 0 "
                     "gives the model none: set --config.pauses.n_pauses=1"
                 )
+        if (self.init == "token") != bool(self.init_token):
+            raise UserError(
+                f"config.pauses.init = {self.init!r} and config.pauses.init_token = {self.init_token!r} do not go "
+                "together: a token is given with init = 'token', and only there"
+            )
         self._validate_range()
         self._validate_policy()
 
@@ -192,10 +199,11 @@ class OptimizerConfig:
     eps: float = 1e-8
     weight_decay: float = 0.1
     clip_norm: float = 1.0  # global gradient norm; 0: no clipping
+    pauses_first: int = 0  # steps at the start in which the pauses' vectors alone move
 
     def validate(self) -> None:
         bounds.check(self, "config.optimizer", "not be negative",
-                     "learning_rate", "warmup_steps", "final_fraction", "weight_decay", "clip_norm")  # fmt: skip
+                     "learning_rate", "warmup_steps", "final_fraction", "weight_decay", "clip_norm", "pauses_first")  # fmt: skip
         bounds.check(self, "config.optimizer", "be in [0, 1)", "b1", "b2")
         bounds.check(self, "config.optimizer", "be in [0, 1]", "decay_from")
         bounds.check(self, "config.optimizer", "be more than 0", "eps")
@@ -323,6 +331,7 @@ class Config:
                 f"config.finetune.m_ft = {self.finetune.m_ft} gives pauses to prompts, but config.pauses.n_pauses = 0 "
                 "gives the model none: set --config.pauses.n_pauses=1"
             )
+        self._validate_new_pauses()
         if self.train.batch_size % self.run.accumulation:
             raise UserError(
                 f"config.train.batch_size = {self.train.batch_size} is not divisible by config.run.accumulation = "
@@ -334,6 +343,18 @@ class Config:
                 f"{LARGEST[int]} that a batch may have: lower one of them"
             )
         self._validate_attention()
+
+    def _validate_new_pauses(self) -> None:
+        if self.optimizer.pauses_first and not self.pauses.n_pauses:
+            raise UserError(
+                f"config.optimizer.pauses_first = {self.optimizer.pauses_first} trains pauses alone, but config.pauses."
+                "n_pauses = 0 gives the model none: set --config.pauses.n_pauses=1"
+            )
+        if self.pauses.init != "noise" and not (self.init_from and self.pauses.n_pauses):
+            raise UserError(
+                f"config.pauses.init = {self.pauses.init!r} makes pauses from a trained model's embeddings: give one as "
+                "--config.init_from, and --config.pauses.n_pauses"
+            )
 
     def _validate_attention(self) -> None:
         """What the attention kernels cannot serve, as far as a config tells."""

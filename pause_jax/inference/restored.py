@@ -99,6 +99,14 @@ class RestoredRun:
         """log p of each row's options after what has been read, as `inference.score.score_read` has it."""
         return score.score_read(**self._network, reading=reading, options=options, option_length=option_length)
 
+    def score_and_compare(
+        self, reading: Reading, options: Sequence[Sequence[Sequence[int]]], *, option_length: int
+    ) -> tuple[list[list[float]], list[list[bool]]]:
+        """As `score`, and which options are the greedy answers."""
+        return score.score_and_compare_read(
+            **self._network, reading=reading, options=options, option_length=option_length
+        )
+
     def write(self, reading: Reading, *, max_new_tokens: int, eos_id: int) -> list[list[int]]:
         """Greedy answers after what has been read, as `inference.generate.write` has it."""
         return generate.write(**self._network, reading=reading, max_new_tokens=max_new_tokens, eos_id=eos_id)

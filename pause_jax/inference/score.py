@@ -76,13 +76,48 @@ def score_read(
     mesh: Mesh | None = None,
 ) -> list[list[float]]:
     """log p of options after prompts that have been read; the reading stays as it is. Arguments as of `score`."""
+    sums, _ = _scored(params, config, execution, n_pauses, reading, options, option_length, mesh, greedy=False)
+    return sums
+
+
+def score_and_compare_read(
+    params: dict[str, Any],
+    config: ModelConfig,
+    execution: Execution,
+    n_pauses: int,
+    reading: Reading,
+    options: Sequence[Sequence[Sequence[int]]],
+    *,
+    option_length: int,
+    mesh: Mesh | None = None,
+) -> tuple[list[list[float]], list[list[bool]]]:
+    """As `score_read`; and which options are what greedy decoding would write."""
+    return _scored(params, config, execution, n_pauses, reading, options, option_length, mesh, greedy=True)
+
+
+def _scored(
+    params: dict[str, Any],
+    config: ModelConfig,
+    execution: Execution,
+    n_pauses: int,
+    reading: Reading,
+    options: Sequence[Sequence[Sequence[int]]],
+    option_length: int,
+    mesh: Mesh | None,
+    greedy: bool,
+) -> tuple[list[list[float]], list[list[bool]]]:
+    """log p of each row's options, and whether each is the greedy answer; of the latter nothing where not asked."""
     _check_lengths(options, option_length)
     ids_BxOxA, is_token_BxOxA = _as_arrays(filled(options, len(reading.next_positions_B)), option_length)
-    sums_BxO = _score(
+    results_BxO = _score(
         params, reading.cache, reading.logits_BxV, reading.next_positions_B, ids_BxOxA, is_token_BxOxA,
-        config=config, execution=execution, n_pauses=n_pauses, mesh=mesh,
+        config=config, execution=execution, n_pauses=n_pauses, mesh=mesh, greedy=greedy,
     )  # fmt: skip
-    return [row[: len(mine)] for row, mine in zip(sharded.fetch(sums_BxO).tolist(), options, strict=False)]
+    sums, is_greedy = (
+        [row[: len(mine)] for row, mine in zip(sharded.fetch(result_BxO).tolist(), options, strict=False)]
+        for result_BxO in results_BxO
+    )
+    return sums, is_greedy
 
 
 def _check_lengths(options: Sequence[Sequence[Sequence[int]]], option_length: int) -> None:
@@ -105,7 +140,7 @@ def _as_arrays(options: Sequence[Sequence[Sequence[int]]], option_length: int) -
     return ids_BxOxA, is_token_BxOxA
 
 
-@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh"))
+@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh", "greedy"))
 def _score(
     params: dict[str, Any],
     cache: Cache,
@@ -118,8 +153,9 @@ def _score(
     execution: Execution,
     n_pauses: int,
     mesh: Mesh | None,
-) -> jax.Array:
-    """Sums of log p, [B, O].
+    greedy: bool,
+) -> tuple[jax.Array, jax.Array]:
+    """Sums of log p, [B, O]; and [B, O] whether all of an option's tokens are the likeliest, False where not asked.
 
     Args:
       cache: of prompts and pauses; each option goes on from it.
@@ -129,7 +165,7 @@ def _score(
     model = decoder.bind(params, config, execution, n_pauses)
     positions_BxA = positions_B[:, None] + jnp.arange(ids_BxOxA.shape[2] - 1)[None]
 
-    def of_option(option: tuple[jax.Array, jax.Array]) -> jax.Array:
+    def of_option(option: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         ids_BxA, is_token_BxA = option
         logits_BxAxV = logits_BxV[:, None]
         if ids_BxA.shape[1] > 1:  # the last token is only predicted
@@ -137,8 +173,11 @@ def _score(
             hidden_BxAxD, _ = model(read_BxA, positions_BxA, is_token_BxA[:, :-1].astype(jnp.int32), cache=cache)
             logits_BxAxV = jnp.concatenate([logits_BxAxV, model.logits(hidden_BxAxD)], axis=1)
         log_p_BxA = jnp.take_along_axis(jax.nn.log_softmax(logits_BxAxV), ids_BxA[..., None], axis=-1)[..., 0]
-        return jnp.sum(jnp.where(is_token_BxA, log_p_BxA, 0.0), axis=-1)
+        is_likeliest_BxA = jnp.argmax(logits_BxAxV, axis=-1) == ids_BxA if greedy else jnp.zeros_like(is_token_BxA)
+        sums_B = jnp.sum(jnp.where(is_token_BxA, log_p_BxA, 0.0), axis=-1)
+        return sums_B, jnp.all(is_likeliest_BxA | ~is_token_BxA, axis=-1)
 
     by_option = (jnp.moveaxis(ids_BxOxA, 1, 0), jnp.moveaxis(is_token_BxOxA, 1, 0))
     with sharded.on(mesh):
-        return jax.lax.map(of_option, by_option).T  # one after the other: the memory of one
+        sums_OxB, is_greedy_OxB = jax.lax.map(of_option, by_option)  # one after the other: the memory of one
+    return sums_OxB.T, is_greedy_OxB.T

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -76,16 +77,50 @@ def _attend_xla(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array
     for start, end, keys in _blocks(length, k_BxSxKxE.shape[1], mask, blocks):
         block = slice(start, end)
         q_BxKxRxE = q_BxKxGxTxE[:, :, :, block].reshape(batch, kv_heads, -1, size)  # R = G · queries of the block
-        scores_BxKxRxS = jnp.einsum("bkre,bkse->bkrs", q_BxKxRxE, k_BxKxSxE[:, :, :keys],
-                                    preferred_element_type=jnp.float32)  # fmt: skip
-        scores_BxKxGxTxS = scores_BxKxRxS.reshape(*q_BxKxGxTxE.shape[:3], end - start, keys) * size**-0.5
-        # finite, so that a padding query, which may attend to nothing, gives numbers rather than NaN
-        scores_BxKxGxTxS = jnp.where(may_attend_BxTxS[:, None, None, block, :keys], scores_BxKxGxTxS, -1e30)
-        weights = jax.nn.softmax(scores_BxKxGxTxS, axis=-1).astype(v_BxSxKxE.dtype).reshape(scores_BxKxRxS.shape)
-        out_BxKxRxE = jnp.einsum("bkrs,bkse->bkre", weights, v_BxKxSxE[:, :, :keys], preferred_element_type=jnp.float32)
+        may_attend = may_attend_BxTxS[:, block, :keys]
+        out_BxKxRxE = _attend_block(q_BxKxRxE, k_BxKxSxE[:, :, :keys], v_BxKxSxE[:, :, :keys], may_attend)
         outs.append(out_BxKxRxE.reshape(*q_BxKxGxTxE.shape[:3], end - start, size))
     out_BxKxGxTxE = jnp.concatenate(outs, axis=3)
     return out_BxKxGxTxE.transpose(0, 3, 1, 2, 4).reshape(q_BxTxHxE.shape).astype(q_BxTxHxE.dtype)
+
+
+@jax.custom_vjp
+def _attend_block(q_BxKxRxE: jax.Array, k_BxKxSxE: jax.Array, v_BxKxSxE: jax.Array,
+                  may_attend_BxTxS: jax.Array) -> jax.Array:  # fmt: skip
+    """Attention of R = G · T queries, float32. Sums are divided by after the product with the values, and the gradient
+    takes its row sums from gradient · output: both are of size E where XLA's own go over all keys."""
+    return _attend_block_forward(q_BxKxRxE, k_BxKxSxE, v_BxKxSxE, may_attend_BxTxS)[0]
+
+
+def _attend_block_forward(q: jax.Array, k: jax.Array, v: jax.Array, may_attend: jax.Array) -> tuple[jax.Array, Any]:
+    batch, kv_heads, rows, size = q.shape
+    _, queries, keys = may_attend.shape
+    q = q * size**-0.5
+    scores = jnp.einsum("bkre,bkse->bkrs", q, k, preferred_element_type=jnp.float32)
+    # finite, so that a padding query, which may attend to nothing, gives numbers rather than NaN
+    masked = jnp.where(may_attend[:, None, None], scores.reshape(batch, kv_heads, -1, queries, keys), -1e30)
+    masked = masked.reshape(scores.shape)
+    weights = jnp.exp(masked - jnp.max(masked, axis=-1, keepdims=True))
+    sums_BxKxRx1 = jnp.sum(weights, axis=-1, keepdims=True)
+    weights = weights.astype(v.dtype)
+    out = jnp.einsum("bkrs,bkse->bkre", weights, v, preferred_element_type=jnp.float32) / sums_BxKxRx1
+    return out, (q, k, v, weights, sums_BxKxRx1, out)
+
+
+def _attend_block_backward(kept: Any, gradient_BxKxRxE: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, None]:
+    q, k, v, weights, sums_BxKxRx1, out = kept
+    gradient = gradient_BxKxRxE / sums_BxKxRx1
+    row_sums_BxKxRx1 = jnp.sum(gradient * out, axis=-1, keepdims=True)
+    gradient = gradient.astype(v.dtype)
+    of_v = jnp.einsum("bkrs,bkre->bkse", weights, gradient, preferred_element_type=jnp.float32)
+    of_weights = jnp.einsum("bkre,bkse->bkrs", gradient, v, preferred_element_type=jnp.float32)
+    of_scores = (weights * (of_weights - row_sums_BxKxRx1)).astype(k.dtype)
+    of_q = jnp.einsum("bkrs,bkse->bkre", of_scores, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+    of_k = jnp.einsum("bkrs,bkre->bkse", of_scores, q, preferred_element_type=jnp.float32)
+    return of_q.astype(q.dtype), of_k.astype(k.dtype), of_v.astype(v.dtype), None
+
+
+_attend_block.defvjp(_attend_block_forward, _attend_block_backward)
 
 
 def _blocks(queries: int, keys: int, mask: Mask, count: int) -> Iterator[tuple[int, int, int]]:

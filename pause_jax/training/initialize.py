@@ -84,9 +84,21 @@ def params_from(config: Config, mesh: jax.sharding.Mesh) -> Any:
         del params["pause"]
     elif config.pauses.n_pauses and not source.pauses.n_pauses:
         pause_sharding = sharding.param_shardings(config.model, config.pauses.n_pauses, mesh)["pause"]
-        fresh = functools.partial(decoder.new_pauses, config.model, config.pauses.n_pauses, config.seed)
-        params["pause"] = jax.jit(fresh, out_shardings=pause_sharding)()
+        fresh = functools.partial(_new_pauses, config=config, size=tokenizer.load(config.data.vocabulary).size)
+        params["pause"] = jax.jit(fresh, out_shardings=pause_sharding)(params["token"]["embedding"])
     return params
+
+
+def _new_pauses(table_VxD: jax.Array, config: Config, size: int) -> dict[str, jax.Array]:
+    """The `pause` part of the parameters for a model with these embeddings: noise, around what `pauses.init` says."""
+    noise = decoder.new_pauses(config.model, config.pauses.n_pauses, config.seed)
+    if config.pauses.init == "noise":
+        return noise
+    if config.pauses.init == "mean":
+        centre_D = table_VxD[:size].mean(axis=0)  # rows beyond the tokenizer's ids were never trained
+    else:
+        centre_D = table_VxD[tokenizer.load(config.data.vocabulary).encode(config.pauses.init_token)[-1]]
+    return jax.tree.map(lambda vectors_PxD: centre_D + vectors_PxD, noise)
 
 
 def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:

@@ -118,7 +118,8 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     optimizer = make_optimizer(config.optimizer)
     how: dict[str, Any] = {"accumulation": config.run.accumulation, "loss_chunk": config.run.loss_chunk,
                            "first_loss": config.first_loss, "bidirectional": config.bidirectional}  # fmt: skip
-    step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps), **how)
+    step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps), **how,
+                           pauses_first=config.optimizer.pauses_first)  # fmt: skip
     examination = make_examination(network, **how)
     validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.bidirectional)
     state = initialize.state_shardings(config, optimizer, mesh)

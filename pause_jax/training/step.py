@@ -47,9 +47,13 @@ def batch_loss_sum(params: Params, batch: Batch, network: Network, loss_chunk: i
 
 
 def make_train_step(network: Network, optimizer: optax.GradientTransformation, schedule: optax.Schedule, *,
-                    accumulation: int, loss_chunk: int, first_loss: int = 0,
-                    bidirectional: int | None = None) -> Callable[[State, Batch], tuple[State, Metrics]]:  # fmt: skip
-    """The step. Where loss or gradient is not finite, parameters and optimizer stay as they were; `step` goes on."""
+                    accumulation: int, loss_chunk: int, first_loss: int = 0, bidirectional: int | None = None,
+                    pauses_first: int = 0) -> Callable[[State, Batch], tuple[State, Metrics]]:  # fmt: skip
+    """The step. Where loss or gradient is not finite, parameters and optimizer stay as they were; `step` goes on.
+
+    Args:
+      pauses_first: steps at the start in which of all parameters the pauses alone move.
+    """
     loss_sum = functools.partial(batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss,
                                  bidirectional=bidirectional)  # fmt: skip
 
@@ -59,6 +63,10 @@ def make_train_step(network: Network, optimizer: optax.GradientTransformation, s
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         learning_rate = jnp.asarray(schedule(state["step"]), jnp.float32)
+        if pauses_first:
+            moves = jnp.where(state["step"] < pauses_first, 0.0, 1.0)
+            updates = {name: u if name == "pause" else jax.tree.map(lambda x: x * moves, u)
+                       for name, u in updates.items()}  # fmt: skip
         params = jax.tree.map(lambda p, u: p - learning_rate * u, state["params"], updates)
         old = (state["params"], state["opt_state"])
         params, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), (params, opt_state), old)
