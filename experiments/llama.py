@@ -12,9 +12,8 @@ the pause vector, which they lack, is drawn from the seed. Not run by us. Compil
 GPUs: experiments/compiled. 10,000 steps of 512 rows of 2048 positions, 10 % pauses as in the paper's pretraining;
 learning rate 2e-5 with cosine to a tenth. None of that is from a paper.
 
-Not here: a program that makes RUN of the published weights (pause_jax/interop/huggingface.py reads them), and Llama 3's
-own tokenizer, which is no SentencePiece model. Until then a tokenizer of at most 128,256 ids of your own goes with
-weights of your own, or none (leave out --config.init_from).
+RUN comes of `python -m launch.convert --from_hf=Meta-Llama-3-8B --workdir=RUN` (docs/interop.md), the tokenizer with
+it: `--config.data.vocabulary=RUN/tokenizer.json`.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
     python -m launch.convert --from_hf=Llama-3.2-1B --workdir=runs/llama
     python -m launch.convert --run=runs/uptrained --to_hf=exported/uptrained
 
-What is read: GPT-2, Llama 2 and 3, Mistral without a sliding window, Qwen 2, 2.5 and 3, SmolLM, as safetensors. The run
-that is made stands at step 0: start others from it with --config.init_from, where it gets fresh pauses (docs/interop.md).
-What is written has the pauses as special tokens of the tokenizer, and a README.md that says how to use them.
+What is read: GPT-2, Llama 2 and 3, Mistral without a sliding window, Qwen 2, 2.5 and 3, SmolLM, as safetensors. The
+run that is made stands at step 0: start others from it with --config.init_from, where it gets fresh pauses
+(docs/interop.md). What is written has the pauses as special tokens of the tokenizer, and a README.md that says how to
+use them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ FLAGS = flags.FLAGS
 
 def main(argv: list[str]) -> int:
     if bool(FLAGS.from_hf) == bool(FLAGS.to_hf):
-        raise UserError("give either --from_hf=DIR --workdir=RUN, to read a model, or --run=RUN --to_hf=DIR, to write one")
+        raise UserError(
+            "give either --from_hf=DIR --workdir=RUN to read a model, or --run=RUN --to_hf=DIR to write one"
+        )
     with cli.processes.joined(cli.address(), cli.FLAGS.start_timeout):
         if FLAGS.from_hf:
             print(_import(Path(FLAGS.from_hf), cli.workdir()))

@@ -8,16 +8,10 @@ section 3.1), then it writes token by token. --temperature=0 (greedy) is the def
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from absl import flags
 
 from launch import cli
 from pause_jax.errors import UserError
-
-if TYPE_CHECKING:  # JAX is imported after the flags
-    from pause_jax.inference.restored import RestoredRun
-    from pause_jax.inference.sampling import Sampling
 
 FLAGS = flags.FLAGS
 
@@ -29,39 +23,16 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--m_inf={FLAGS.m_inf} is negative: give the number of pauses, 0 or more")
     if FLAGS.max_new_tokens < 1:
         raise UserError(f"--max_new_tokens={FLAGS.max_new_tokens} leaves nothing to write: give 1 or more")
-    from pause_jax.inference.restored import RestoredRun
+    from pause_jax.inference.restored import RestoredRun  # JAX, after the flags
     from pause_jax.inference.sampling import Sampling
 
-    sampling = Sampling(temperature=FLAGS.temperature, top_p=FLAGS.top_p)
-    texts = continue_texts(
-        RestoredRun.restore(FLAGS.run), FLAGS.prompt, m_inf=FLAGS.m_inf, max_new_tokens=FLAGS.max_new_tokens,
-        sampling=sampling, seed=FLAGS.seed,
+    texts = RestoredRun.restore(FLAGS.run).complete(
+        FLAGS.prompt, m_inf=FLAGS.m_inf, max_new_tokens=FLAGS.max_new_tokens, seed=FLAGS.seed,
+        sampling=Sampling(temperature=FLAGS.temperature, top_p=FLAGS.top_p),
     )  # fmt: skip
     for prompt, text in zip(FLAGS.prompt, texts, strict=True):
         print(prompt + text)
     return cli.EXIT_DONE
-
-
-def continue_texts(
-    run: RestoredRun, prompts: list[str], *, m_inf: int, max_new_tokens: int, sampling: Sampling, seed: int
-) -> list[str]:
-    """What a run writes after each prompt and `m_inf` pauses, up to the end of the document.
-
-    Raises:
-      UserError: prompt, pauses and new tokens together are longer than the model's positions.
-    """
-    from pause_jax import tokenizer
-
-    words = tokenizer.load(run.config.data.vocabulary)
-    ids = run.generate(
-        [words.encode(prompt) for prompt in prompts],
-        m_inf=m_inf,
-        max_new_tokens=max_new_tokens,
-        eos_id=words.eos_id,
-        sampling=sampling,
-        seed=seed,
-    )
-    return [words.decode(one) for one in ids]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python -m launch.lm_eval --model=pause_jax --model_args=run=runs/mine,m_inf=10 --tasks=lambada_openai --limit=100
     python -m launch.lm_eval --model=pause_jax --model_args=run=runs/mine,m_inf=0 --tasks=mine --include_path=my_tasks
 
-`run` is a run's folder or RUN/checkpoints/STEP, `m_inf` the pauses after each context, `batch_size` the rows of a batch.
+`run` is a run's folder or RUN/checkpoints/STEP, `m_inf` the pauses after each context, `batch_size` rows are a batch.
 """
 
 from __future__ import annotations

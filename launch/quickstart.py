@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from launch import cli, generate, sweep
+from launch import cli, sweep
 from pause_jax.reporting import plots, tables
 from pause_jax.reporting.comparisons import Failure
 from pause_jax.reporting.results import Result, read_results, write_results
@@ -101,7 +101,7 @@ def show_samples(folders: dict[str, RunFolder]) -> None:
     for label, folder in folders.items():
         run = RestoredRun.restore(str(folder.path))
         m_inf = 10 if run.config.pauses.rate else 0
-        text = generate.continue_texts(run, [PROMPT], m_inf=m_inf, max_new_tokens=120, sampling=sampling, seed=0)[0]
+        text = run.complete([PROMPT], m_inf=m_inf, max_new_tokens=120, sampling=sampling)[0]
         print(f"{label}, {m_inf} after the prompt:\n{PROMPT}{text}\n")
 
 

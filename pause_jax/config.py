@@ -34,8 +34,9 @@ class PauseConfig:
     policy: policies.Policy = "uniform"  # where they go (pause_jax/policies.py); "uniform" in the paper
     boundary: policies.Boundary = "word"  # policy "boundary": pauses come before what
     burst: int = 0  # policy "burst": pauses in a run
-    init: Literal["noise", "mean", "token"] = "noise"  # new pauses of an `init_from` without: the mean of its embeddings,
-    init_token: str = ""  # ... or the vector of this text's last token; a little noise on both
+    # Of new pauses, which an `init_from` lacks: noise, or a little of it around its embeddings' mean or one of them.
+    init: Literal["noise", "mean", "token"] = "noise"
+    init_token: str = ""  # of "token": the text whose last token it is
 
     def validate(self) -> None:
         bounds.check(self, "config.pauses", "not be negative", "n_pauses")
@@ -203,7 +204,8 @@ class OptimizerConfig:
 
     def validate(self) -> None:
         bounds.check(self, "config.optimizer", "not be negative",
-                     "learning_rate", "warmup_steps", "final_fraction", "weight_decay", "clip_norm", "pauses_first")  # fmt: skip
+                     "learning_rate", "warmup_steps", "final_fraction", "weight_decay", "clip_norm",
+                     "pauses_first")  # fmt: skip
         bounds.check(self, "config.optimizer", "be in [0, 1)", "b1", "b2")
         bounds.check(self, "config.optimizer", "be in [0, 1]", "decay_from")
         bounds.check(self, "config.optimizer", "be more than 0", "eps")
@@ -352,8 +354,8 @@ class Config:
             )
         if self.pauses.init != "noise" and not (self.init_from and self.pauses.n_pauses):
             raise UserError(
-                f"config.pauses.init = {self.pauses.init!r} makes pauses from a trained model's embeddings: give one as "
-                "--config.init_from, and --config.pauses.n_pauses"
+                f"config.pauses.init = {self.pauses.init!r} makes pauses from a trained model's embeddings: give one "
+                "as --config.init_from, and --config.pauses.n_pauses"
             )
 
     def _validate_attention(self) -> None:

@@ -99,6 +99,13 @@ def check_fingerprint(vocabulary: str, recorded: str, where: str) -> None:
         )
 
 
+def byte_characters() -> list[str]:
+    """GPT-2's character of each byte: those that print stand for themselves, the others come from U+0100 on."""
+    printing = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = (chr(256 + n) for n in range(256))
+    return [chr(byte) if byte in printing else next(others) for byte in range(256)]
+
+
 def _bytes_to_ids(text: str) -> list[int]:
     return [byte + _BYTE_OFFSET for byte in text.encode()]
 

@@ -20,7 +20,7 @@ PRELOAD = ("pause_jax.data.pretraining", "pause_jax.data.evaluation", "pause_jax
 
 
 class Forked:
-    """`python -m MODULE ARGUMENTS` in the folder `cwd`, begun; with those methods of subprocess.Popen that tests use."""
+    """`python -m MODULE ARGUMENTS` in the folder `cwd`, begun; with the methods of subprocess.Popen that tests use."""
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """Pauses for a model that was pretrained without: continued pretraining with pauses inserted, and its controls.
 
-Ours, not the paper's. A fresh pause starts as the mean of the text's embeddings (`pauses.init`), for some steps it alone
-moves (`optimizer.pauses_first`), then all parameters do, while the learning rate rises again and falls as in pretraining.
+Ours, not the paper's. A fresh pause starts as the mean of the text's embeddings (`pauses.init`), for some steps it
+alone moves (`optimizer.pauses_first`), then all parameters do, while the learning rate rises again and falls as in
+pretraining.
 """
 
 from typing import Any

@@ -8,8 +8,8 @@
     python -m launch.convert --run=runs/llama_pauses --to_hf=exported/llama_pauses
 
 `,control` is without pauses at equal FLOPs, `,control_text` at equal text tokens (a shorter run). The text must be
-tokenized by the run's own tokenizer: launch.prepare with this config does that. The learning rate, 1e-5 with cosine to a
-tenth, is no measured optimum: sweep it.
+tokenized by the run's own tokenizer: launch.prepare with this config does that. The learning rate, 1e-5 with cosine to
+a tenth, is no measured optimum: sweep it.
 """
 
 import dataclasses

@@ -2,9 +2,9 @@
 
     python -m launch.sweep --config=experiments/uptrain/small.py --workdir=runs/uptrain_small
 
-A standard model of the quickstart's size reads Python's standard library for 400 steps; then a quarter as much with 10 %
-pauses inserted, or without at equal FLOPs, or without at equal text tokens. Each, and the model as it was, is finetuned
-to recall one of 8 words, with 10 pauses and without, three seeds.
+A standard model of the quickstart's kind reads Python's standard library for 400 steps; then a quarter as much with
+10 % pauses inserted, or without at equal FLOPs, or without at equal text tokens. Each, and the model as it was, is
+finetuned to recall one of 8 digits, with 10 pauses and without, three seeds.
 """
 
 from typing import Any

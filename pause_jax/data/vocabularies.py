@@ -135,28 +135,19 @@ def _huggingface_bytes(content: dict[str, Any], size: int) -> list[bytes | None]
     pieces |= {token["id"]: token["content"] for token in content["added_tokens"]}
     spells_bytes = '"ByteLevel"' in json.dumps(content["decoder"])
     is_unicode = {token["id"] for token in content["added_tokens"]} if spells_bytes else set()
+    byte_of = {character: byte for byte, character in enumerate(tokenizer.byte_characters())}
 
     def spelled(i: int) -> bytes | None:
         piece = pieces.get(i)
         if piece is None or i in special:
             return None
         if spells_bytes and i not in is_unicode:
-            return bytes(_BYTE_OF[character] for character in piece)
+            return bytes(byte_of[character] for character in piece)
         if re.fullmatch(r"<0x[0-9A-F]{2}>", piece):
             return bytes([int(piece[1:-1], 16)])
         return piece.replace("\u2581", " ").encode()
 
     return [spelled(i) for i in range(size)]
-
-
-def _byte_of() -> dict[str, int]:
-    """GPT-2's characters for bytes: those that print stand for themselves, the others come from U+0100 on."""
-    printing = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printing]
-    return {chr(byte): byte for byte in printing} | {chr(256 + n): byte for n, byte in enumerate(others)}
-
-
-_BYTE_OF = _byte_of()
 
 
 @functools.lru_cache(maxsize=2)

@@ -60,6 +60,30 @@ class RestoredRun:
         """Whether several M_inf can go on from one reading of the prompts."""
         return prefill.can_share(self.attention, self.config.finetune.placement)
 
+    def complete(
+        self, prompts: Sequence[str], *, m_inf: int, max_new_tokens: int = 100, sampling: Sampling = GREEDY,
+        seed: int = 0,
+    ) -> list[str]:  # fmt: skip
+        """What the run writes after each text and `m_inf` pauses, up to the document's end. Raises as `generate`."""
+        words = tokenizer.load(self.config.data.vocabulary)
+        ids = self.generate([words.encode(prompt) for prompt in prompts], m_inf=m_inf, max_new_tokens=max_new_tokens,
+                            eos_id=words.eos_id, sampling=sampling, seed=seed)  # fmt: skip
+        return [words.decode(one) for one in ids]
+
+    def likelihoods(
+        self, prompts: Sequence[str], options: Sequence[Sequence[str]], *, m_inf: int
+    ) -> list[list[float]]:  # fmt: skip
+        """log p of each text's options after `m_inf` pauses, in nats; texts and options are tokenized on their own.
+
+        Raises:
+          UserError: an option is empty, or see `generate`.
+        """
+        words = tokenizer.load(self.config.data.vocabulary)
+        ids = [[words.encode(option) for option in mine] for mine in options]
+        longest = max((len(one) for mine in ids for one in mine), default=1)
+        (reading,) = self.read([words.encode(prompt) for prompt in prompts], [m_inf], room=longest - 1)
+        return self.score(reading, ids, option_length=longest)
+
     def generate(
         self,
         prompts: Sequence[Sequence[int]],

@@ -21,9 +21,9 @@ _READ = {  # fields that are read or refused below
     "gpt2": {"vocab_size", "n_layer", "n_head", "n_embd", "n_inner", "n_positions", "activation_function",
              "layer_norm_epsilon", "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "add_cross_attention",
              "tie_word_embeddings", "initializer_range"},
-    "llama": {"vocab_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size", "head_dim",
-              "intermediate_size", "hidden_act", "attention_bias", "mlp_bias", "rms_norm_eps", "sliding_window",
-              "use_sliding_window", "max_window_layers", "layer_types", "max_position_embeddings",
+    "llama": {"vocab_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size",
+              "head_dim", "intermediate_size", "hidden_act", "attention_bias", "mlp_bias", "rms_norm_eps",
+              "sliding_window", "use_sliding_window", "max_window_layers", "layer_types", "max_position_embeddings",
               "original_max_position_embeddings", "rope_theta", "rope_scaling", "rope_parameters",
               "partial_rotary_factor", "tie_word_embeddings", "initializer_range"},
 }  # fmt: skip
@@ -274,8 +274,8 @@ def _check_window(hf: Mapping[str, Any]) -> None:
     if hf["model_type"] == "mistral":  # whose default is a window
         if hf.get("sliding_window", 4096) is not None:
             raise UserError(
-                f"Hugging Face config: sliding_window is {hf.get('sliding_window', 4096)} in a mistral, but the decoder "
-                "has only full attention: set it to null if no text is longer than that"
+                f"Hugging Face config: sliding_window is {hf.get('sliding_window', 4096)} in a mistral, but the "
+                "decoder has only full attention: set it to null if no text is longer than that"
             )
         return
     from_layer = hf.get("max_window_layers", 28)
@@ -305,5 +305,3 @@ def _refuse(fields: Mapping[str, Any], **wanted: bool | float) -> None:
     for name, value in wanted.items():
         if fields.get(name) not in (None, value):
             raise UserError(f"Hugging Face config: {name} is {fields[name]!r}, but the decoder has only {value!r}")
-
-

@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 from safetensors.numpy import save_file
 
 from pause_jax import checkpoints, tokenizer
-
 from pause_jax.errors import UserError
 from pause_jax.interop import card, configs, tokenizers
 from pause_jax.interop.weights import INDEX, SINGLE, Tensor, tensors

@@ -3,8 +3,8 @@
     python -m launch.lm_eval --model=pause_jax --model_args=run=runs/mine,m_inf=10 --tasks=lambada_openai,hellaswag
 
 Pauses come after the context, wherever the harness splits a request into context and continuation; both are tokenized
-on their own, as everywhere in this code base. A rolling likelihood reads each window's first tokens, the pauses, and then
-what it scores.
+on their own, as everywhere in this code base. A rolling likelihood reads each window's first tokens, the pauses, and
+then what it scores.
 """
 
 from __future__ import annotations
@@ -108,7 +108,9 @@ class PauseModel(LM):
     ) -> list[Answer]:  # fmt: skip
         """`answer` of contexts and continuations, together with others of similar length, in their order."""
         answers: dict[int, Answer] = {}
-        for batch in batches({i: len(context) for i, (context, _) in enumerate(pairs)}, self._batch_size) if pairs else ():
+        for batch in (
+            batches({i: len(context) for i, (context, _) in enumerate(pairs)}, self._batch_size) if pairs else ()
+        ):
             mine = [pairs[i] for i in batch.examples]
             found = answer([context for context, _ in mine], [ids for _, ids in mine], batch.length)
             answers |= zip(batch.examples, found, strict=True)
@@ -147,8 +149,8 @@ def _most_new_tokens(settings: dict[str, Any]) -> int:
 def _refuse_sampling(settings: dict[str, Any]) -> None:
     if settings.get("do_sample") or float(settings.get("temperature") or 0.0) > 0:
         raise UserError(
-            f"a task asks for sampled answers ({settings}), but here they are greedy: give --gen_kwargs=do_sample=False,"
-            "temperature=0"
+            f"a task asks for sampled answers ({settings}), but here they are greedy: give "
+            "--gen_kwargs=do_sample=False,temperature=0"
         )
 
 

@@ -82,21 +82,15 @@ def _bytes() -> dict[str, Any]:
     from tokenizers import decoders, models, pre_tokenizers
 
     special = ["<pad>", "</s>", "<unk>"]
-    model = models.BPE({**dict(zip(special, range(3), strict=True)),
-                        **{character: byte + 3 for byte, character in enumerate(_byte_characters())}}, [])  # fmt: skip
+    ids = {**dict(zip(special, range(3), strict=True)),
+           **{character: byte + 3 for byte, character in enumerate(tokenizer.byte_characters())}}  # fmt: skip
+    model = models.BPE(ids, [])
     made = tokenizers.Tokenizer(model)
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     made.decoder = decoders.ByteLevel()
     content = json.loads(made.to_str())
     content["added_tokens"] = [_special(i, token) for i, token in enumerate(special)]
     return content
-
-
-def _byte_characters() -> list[str]:
-    """GPT-2's character of each byte: those that print stand for themselves, the others come from U+0100 on."""
-    printing = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (chr(256 + n) for n in range(256))
-    return [chr(byte) if byte in printing else next(others) for byte in range(256)]
 
 
 def _sentencepiece(path: str) -> tuple[dict[str, Any], str]:
@@ -129,8 +123,8 @@ def _sentencepiece(path: str) -> tuple[dict[str, Any], str]:
     return content, proto.pieces[proto.trainer_spec.eos_id].piece
 
 
-_PROBES = ("def f(x):\n    return x + 1\n", "Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich.", "  two  spaces ",
-           "a\tb\n\nc", "日本語 🙂 \u00a0x", "1234567890 != 0.5e-3")  # fmt: skip
+_PROBES = ("def f(x):\n    return x + 1\n", "Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich.",
+           "  two  spaces ", "a\tb\n\nc", "日本語 🙂 \u00a0x", "1234567890 != 0.5e-3")  # fmt: skip
 
 
 def _check(vocabulary: str, pauses: dict[str, int], file: Path) -> None:

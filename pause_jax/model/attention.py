@@ -93,7 +93,7 @@ def _attend_block(q_BxKxRxE: jax.Array, k_BxKxSxE: jax.Array, v_BxKxSxE: jax.Arr
 
 
 def _attend_block_forward(q: jax.Array, k: jax.Array, v: jax.Array, may_attend: jax.Array) -> tuple[jax.Array, Any]:
-    batch, kv_heads, rows, size = q.shape
+    batch, kv_heads, _, size = q.shape
     _, queries, keys = may_attend.shape
     q = q * size**-0.5
     scores = jnp.einsum("bkre,bkse->bkrs", q, k, preferred_element_type=jnp.float32)

@@ -159,6 +159,34 @@ def test_standard_checkpoint_into_pause_model_gets_a_fresh_pause_leaf(tmp_path):
     assert "pause/embedding" not in trees.flatten(initialize.params_from(back, mesh))
 
 
+def test_fresh_pauses_start_where_they_are_told_to(tmp_path):
+    """Around the mean of the embeddings, or a token's: twice the noise of a fresh pause away at most, in the mean."""
+    _, standard = run(tmp_path / "standard", make_config(1, n_pauses=0))
+    mesh, table_VxD = make_mesh(ONE_DEVICE, jax.devices()[:1]), params(standard)["token/embedding"]
+    config = dataclasses.replace(make_config(1), init_from=str(standard.path))
+    for settings, centre_D in (({"init": "mean"}, table_VxD.mean(axis=0)),
+                               ({"init": "token", "init_token": "ab\x05"}, table_VxD[8])):  # fmt: skip
+        asked = dataclasses.replace(config, pauses=dataclasses.replace(config.pauses, n_pauses=2, **settings))
+        asked.validate()
+        pauses_PxD = np.asarray(initialize.params_from(asked, mesh)["pause"]["embedding"])
+        noise_PxD = pauses_PxD - centre_D
+        assert 0.01 < noise_PxD.std() < 0.04 and (pauses_PxD[0] != pauses_PxD[1]).all()
+    for changes, sentence in (
+        ({"init_from": ""}, r"init = 'mean' makes pauses from a trained model's embeddings: give one as"),
+        (
+            {"pauses": PauseConfig(n_pauses=1, init="token")},
+            r"init = 'token' and config.pauses.init_token = '' do not go",
+        ),
+        (
+            {"pauses": PauseConfig(), "optimizer": OptimizerConfig(pauses_first=3)},
+            r"pauses_first = 3 trains pauses alone",
+        ),
+    ):
+        wrong = dataclasses.replace(config, pauses=PauseConfig(n_pauses=1, init="mean"))
+        with pytest.raises(UserError, match=sentence):
+            dataclasses.replace(wrong, **changes).validate()
+
+
 def test_starting_from_what_is_not_there_or_does_not_fit(tmp_path):
     _, folder = run(tmp_path / "run", make_config(1))
     mesh = make_mesh(ONE_DEVICE, jax.devices()[:1])

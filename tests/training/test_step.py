@@ -72,6 +72,24 @@ def test_accumulation_equals_one_large_batch():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * scale)
 
 
+def test_pauses_move_alone_at_first():
+    """For two steps; then all does, by no more than it would have anyway."""
+    optimizer = make_optimizer(OptimizerConfig(warmup_steps=0, schedule="constant"))
+    step = jax.jit(
+        make_train_step(NETWORK, optimizer, lambda count: 1e-2, accumulation=1, loss_chunk=0, pauses_first=2)
+    )
+    state = new_state(initial_params(), optimizer)
+    moved = []
+    for t in range(3):
+        before, (state, _) = state["params"], step(state, make_batch(t))
+        moved.append({name: any(bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, pair), strict=True))
+                      for name, pair in ((n, (before[n], state["params"][n])) for n in before)})  # fmt: skip
+    others = [name for name in moved[0] if name != "pause"]
+    assert [m["pause"] for m in moved] == [True, True, True]
+    assert [[m[name] for name in others] for m in moved[:2]] == [[False] * len(others)] * 2
+    assert all(moved[2][name] for name in others)
+
+
 def test_a_mean_of_means_would_be_another_loss():
     """The control of the test above: rows differ so much in their counts that averaging averages is wrong by far."""
     batch = make_batch()

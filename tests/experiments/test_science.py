@@ -1,0 +1,76 @@
+"""The sweeps behind what is claimed, and those of uptraining: their graphs, and that their arms are what they say."""
+
+import dataclasses
+import functools
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from experiments.uptrain import imported
+from launch.train import resolve
+from pause_jax.config import Config, from_config_dict
+from pause_jax.errors import UserError
+from pause_jax.model.config import ModelConfig
+from pause_jax.runs import RunFolder
+from pause_jax.sweeps import budget, graph
+
+ROOT = Path(__file__).parents[2] / "experiments"
+LAPTOP_FLOPS = 2e13  # which two cores do in less than an hour: experiments/sweeps/laptop.py has 1.25e13
+JOBS = {  # file → argument, jobs that pretrain, uptrain and finetune
+    "science/demonstration": ("6", 0, 0, 6 * 4),
+    "science/controls": ("3", 0, 0, 3 * 4),
+    "science/larger": ("3", 0, 0, 3 * 3),
+    "science/knee": ("3", 0, 0, 3 * 2 * 4),
+    "uptrain/small": ("3", 3, 9, 3 * 4 * 2),
+}
+
+
+@functools.cache
+def jobs_of(name):
+    file = ROOT / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert f"--config=experiments/{name}.py --workdir=runs/" in module.__doc__
+    sweep = module.get_config(JOBS[name][0]).to_dict()
+    return graph.make_jobs(graph.parse(sweep), Path("runs"), resolve)
+
+
+def test_every_file_is_in_the_list():
+    files = {f"science/{file.stem}" for file in (ROOT / "science").glob("*.py") if file.stem != "__init__"}
+    assert files | {"uptrain/small"} == set(JOBS)
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_the_graph(name):
+    _, pretrain, uptrain, finetune = JOBS[name]
+    wanted = {"pretrain": pretrain, "uptrain": uptrain, "finetune": finetune, "evaluate": finetune}
+    assert Counter(job.kind for job in jobs_of(name)) == {kind: count for kind, count in wanted.items() if count}
+    assert sum(map(graph.flops, jobs_of(name))) < LAPTOP_FLOPS
+
+
+def test_arms_of_uptraining_are_matched():
+    """Equal FLOPs of the first two; equal text tokens, to one step's, of the first and the last."""
+    runs = [job.config for job in jobs_of("uptrain/small") if job.kind == "uptrain" and job.config.seed == 0]
+    pauses, control, control_text = sorted(runs, key=lambda config: (-config.pauses.n_pauses, -config.train.steps))
+    flops = [config.train.steps * budget.flops_per_step(config) for config in (pauses, control)]
+    assert flops[0] == flops[1]
+    text = [budget.text_tokens_per_step(config) * config.train.steps for config in (pauses, control_text)]
+    assert abs(text[0] - text[1]) <= budget.text_tokens_per_step(control_text)
+    assert (pauses.pauses.init, pauses.optimizer.pauses_first, control.optimizer.pauses_first) == ("mean", 10, 0)
+
+
+def test_uptraining_of_an_imported_model_has_its_network(tmp_path):
+    model = ModelConfig(vocab_size=259, num_layers=1, d_model=16, num_heads=2, d_ff=16, max_positions=64)
+    RunFolder(tmp_path).claim(
+        Config(model=model, data=dataclasses.replace(Config().data, length=64)), {"vocabulary": ""}
+    )
+    config = from_config_dict(imported.get_config(str(tmp_path)))
+    assert config.model == model and config.init_from == str(tmp_path) and config.data.length == 64
+    assert (config.pauses.n_pauses, config.pauses.init) == (1, "mean")
+    assert from_config_dict(imported.get_config(f"{tmp_path},control")).pauses.n_pauses == 0
+    for wrong in ("", f"{tmp_path},both"):
+        with pytest.raises(UserError, match="give the run to start from and one of pauses, control, control_text"):
+            imported.get_config(wrong)

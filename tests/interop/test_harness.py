@@ -1,0 +1,152 @@
+"""lm-evaluation-harness on a run: its numbers against our evaluator's, and against one-by-one computation."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from pause_jax import tokenizer
+from pause_jax.config import MeshConfig
+from pause_jax.errors import UserError
+from pause_jax.evaluation import metrics
+from pause_jax.evaluation.evaluator import evaluate
+from pause_jax.evaluation.examples import TaskExamples
+from pause_jax.inference.restored import RestoredRun
+from tests.interop.runs import LLAMA, make_run
+from tests.programs import assert_one_sentence, program
+
+pytest.importorskip("lm_eval")
+
+from lm_eval.api.instance import Instance
+
+from pause_jax.interop.harness import PauseModel
+
+WORDS = tokenizer.load("byte")
+ITEMS = [{"question": f"{'x' * (i % 9)}{i}", "choices": [" a", " bb", f" {i}"], "gold": i % 3} for i in range(20)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("harness") / "run", **LLAMA)
+
+
+def requests(kind, arguments):
+    return [Instance(request_type=kind, doc={}, arguments=one, idx=i) for i, one in enumerate(arguments)]
+
+
+@pytest.mark.parametrize("m_inf, batch_size", [(0, 3), (7, 3), (7, 16)])
+def test_likelihoods_are_those_of_one_by_one_scoring(run, m_inf, batch_size):
+    model, restored = (
+        PauseModel(str(run.path), m_inf, batch_size),
+        RestoredRun.restore(str(run.path), MeshConfig(data=1)),
+    )
+    pairs = [(item["question"] + "  ", choice) for item in ITEMS[:6] for choice in item["choices"]] + [("", "abc")]
+    for (context, text), (log_p, is_greedy) in zip(
+        pairs, model.loglikelihood(requests("loglikelihood", pairs)), strict=True
+    ):
+        bare = WORDS.encode(context.rstrip()) or [WORDS.eos_id]
+        ids = WORDS.encode(context[len(context.rstrip()) :] + text)
+        (reading,) = restored.read([bare], [m_inf], room=len(ids) - 1)
+        assert log_p == pytest.approx(restored.score(reading, [[ids]], option_length=len(ids))[0][0], abs=1e-4)
+        written = restored.generate([bare], m_inf=m_inf, max_new_tokens=len(ids), eos_id=WORDS.eos_id)[0]
+        assert is_greedy == (written == ids)
+
+
+def test_what_greedy_decoding_writes_is_told_to_be_greedy(run):
+    model = PauseModel(str(run.path), 5)
+    (answer,) = model.generate_until(requests("generate_until", [("def ", {"until": [], "max_gen_toks": 4})]))
+    ids = RestoredRun.restore(str(run.path), MeshConfig(data=1)).generate(
+        [WORDS.encode("def ")], m_inf=5, max_new_tokens=4, eos_id=WORDS.eos_id
+    )[0]
+    assert answer == WORDS.decode(ids)
+    pairs = [(WORDS.encode("def "), ids), (WORDS.encode("def "), [*ids[:-1], 9])]
+    (_, is_greedy), (_, other) = model._in_batches(pairs, model._score)
+    assert is_greedy and not other
+
+
+def test_whole_texts_are_read_in_windows(run):
+    """128 positions: a text of 300 tokens is three windows. By hand: each token once, after what its window has."""
+    model = PauseModel(str(run.path), 3, 4)
+    text = "".join(chr(97 + i % 26) for i in range(300))
+    ids, most = WORDS.encode(text), 128 - 3 - 1
+    restored = RestoredRun.restore(str(run.path), MeshConfig(data=1))
+    wanted = 0.0
+    for start in range(0, 300, most):
+        end = min(start + most, 300)
+        context = [WORDS.eos_id] if start == 0 else ids[end - most - 1 : start]
+        (reading,) = restored.read([context], [3], room=end - start - 1)
+        wanted += restored.score(reading, [[ids[start:end]]], option_length=end - start)[0][0]
+    short = WORDS.encode("short")
+    (reading,) = restored.read([[WORDS.eos_id]], [3], room=4)
+    found = model.loglikelihood_rolling(requests("loglikelihood_rolling", [(text,), ("short",)]))
+    assert found == pytest.approx([wanted, restored.score(reading, [[short]], option_length=5)[0][0]], rel=1e-5)
+
+
+def test_answers_end_where_they_are_told_to(run):
+    model = PauseModel(str(run.path), 2)
+    free = model.generate_until(requests("generate_until", [("ab", {"until": [], "max_gen_toks": 8})]))[0]
+    until = free[3]
+    settings = {"until": [until], "max_gen_toks": 8}
+    assert model.generate_until(requests("generate_until", [("ab", settings)]))[0] == free.split(until)[0]
+    with pytest.raises(UserError, match="a task asks for sampled answers"):
+        model.generate_until(requests("generate_until", [("ab", {"do_sample": True})]))
+
+
+def test_arguments_that_cannot_be(run, tmp_path):
+    with pytest.raises(UserError, match="m_inf=x is no whole number"):
+        PauseModel(str(run.path), "x")
+    with pytest.raises(UserError, match="--model_args has pauses, but a pause_jax model takes run, m_inf and"):
+        PauseModel(str(run.path), pauses=3)
+    with pytest.raises(UserError, match=r"gives pauses, but the run .* has none"):
+        PauseModel(str(make_run(tmp_path / "standard", n_pauses=0).path), 3)
+
+
+TASK = """
+task: ours
+dataset_path: json
+dataset_kwargs:
+  data_files: {{test: {file}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: gold
+target_delimiter: ""
+metric_list:
+  - metric: acc
+"""
+
+
+@pytest.mark.slow
+def test_the_harness_finds_what_our_evaluator_finds(run, tmp_path):
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in ITEMS))
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "ours.yaml").write_text(TASK.format(file=tmp_path / "items.jsonl"))
+    found = {}
+    for m_inf in (0, 7):
+        done = program(
+            "lm_eval", "--model=pause_jax", f"--model_args=run={run.path},m_inf={m_inf}", "--tasks=ours",
+            f"--include_path={tmp_path}/tasks", f"--output_path={tmp_path}/{m_inf}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (file,) = (tmp_path / str(m_inf)).rglob("results*.json")
+        found[m_inf] = 100 * json.loads(file.read_text())["results"]["ours"]["acc,none"]
+    examples = TaskExamples(
+        name="ours", split="test", ids=[str(i) for i in range(20)], texts=[item["question"] for item in ITEMS],
+        prompts=[WORDS.encode(item["question"]) for item in ITEMS], references=["" for _ in ITEMS],
+        targets=["" for _ in ITEMS], postprocess=lambda text, i: text, predict_metrics=[],
+        options=[[WORDS.encode(choice) for choice in item["choices"]] for item in ITEMS],
+        option_texts=[tuple(item["choices"]) for item in ITEMS], labels=[item["gold"] for item in ITEMS],
+        score_metrics=[metrics.option_accuracy],
+    )  # fmt: skip
+    restored = RestoredRun.restore(str(run.path), MeshConfig(data=1))
+    outcomes = evaluate(restored, examples, [0, 7], tokenizer=WORDS, batch_size=4)
+    wanted = {m: outcome.metrics["option_accuracy"] for m, outcome in zip((0, 7), outcomes, strict=True)}
+    assert found == pytest.approx(wanted) and len({*found.values()} - {0.0}) == 2
+    assert_one_sentence(
+        program("lm_eval", "--model=pause_jax", "--model_args=run=nowhere", "--tasks=ours",
+                f"--include_path={tmp_path}/tasks"), r"nowhere holds no run")  # fmt: skip
+    assert re.search("acc", done.stdout) and np.isfinite(list(found.values())).all()

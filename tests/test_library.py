@@ -1,0 +1,36 @@
+"""pause_jax in other people's notebooks: docs/library.ipynb runs from its first cell to its last."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.interop.runs import LLAMA, make_run
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_notebook(tmp_path):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    notebook = nbformat.read(ROOT / "docs" / "library.ipynb", as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)  # nothing stale is shown
+    environment = {**os.environ, "RUN": str(make_run(tmp_path / "run", **LLAMA).path), "PYTHONPATH": str(ROOT)}
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=str(tmp_path), env=environment)
+    printed = ["".join(output.get("text", "") for output in cell.get("outputs", ())) for cell in notebook.cells]
+    assert "10 pauses: " in printed[3] and printed[5].count("\n") == 3
+    assert "_" in printed[8] and "think" in printed[8].replace("_", "")
+
+
+@pytest.mark.slow
+def test_the_package_installs_and_is_whole(tmp_path):
+    """Into a folder of its own, without what it depends on: that is here."""
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", f"--target={tmp_path}/site", str(ROOT)]
+    subprocess.run(install, check=True, capture_output=True, timeout=300)
+    look = "import pause_jax.inference.restored, pause_jax.reporting.paper as p; p.numbers(); print(pause_jax.__file__)"
+    done = subprocess.run([sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "PYTHONPATH": f"{tmp_path}/site"})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "site") in done.stdout
