@@ -155,7 +155,7 @@ def _to_gpt2(config: ModelConfig) -> dict[str, Any]:
 
 def _to_llama_like(config: ModelConfig) -> dict[str, Any]:
     model_type = "qwen3" if config.qk_norm else "qwen2" if config.attention_bias == "qkv" else "llama"
-    hf = {
+    hf: dict[str, Any] = {
         "model_type": model_type,
         "architectures": [f"{model_type.capitalize()}ForCausalLM"],
         "vocab_size": config.vocab_size,
