@@ -98,7 +98,7 @@ def _new_pauses(table_VxD: jax.Array, config: Config, size: int) -> dict[str, ja
         centre_D = table_VxD[:size].mean(axis=0)  # rows beyond the tokenizer's ids were never trained
     else:
         centre_D = table_VxD[tokenizer.load(config.data.vocabulary).encode(config.pauses.init_token)[-1]]
-    return jax.tree.map(lambda vectors_PxD: centre_D + vectors_PxD, noise)
+    return jax.tree.map(lambda vectors_PxD: centre_D[None] + vectors_PxD, noise)
 
 
 def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:

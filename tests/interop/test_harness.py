@@ -25,7 +25,7 @@ from lm_eval.api.instance import Instance
 from pause_jax.interop.harness import PauseModel
 
 WORDS = tokenizer.load("byte")
-ITEMS = [{"question": f"{'x' * (i % 9)}{i}", "choices": [" a", " bb", f" {i}"], "gold": i % 3} for i in range(20)]
+ITEMS = [{"question": f"{'x' * (i % 9)}{i}=", "choices": [" a", " bb", f" {i}"], "gold": i % 3} for i in range(20)]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def requests(kind, arguments):
 def test_likelihoods_are_those_of_one_by_one_scoring(run, m_inf, batch_size):
     model, restored = (
         PauseModel(str(run.path), m_inf, batch_size),
-        RestoredRun.restore(str(run.path), MeshConfig(data=1)),
+        RestoredRun.restore(str(run.path), MeshConfig()),
     )
     pairs = [(item["question"] + "  ", choice) for item in ITEMS[:6] for choice in item["choices"]] + [("", "abc")]
     for (context, text), (log_p, is_greedy) in zip(
@@ -58,7 +58,7 @@ def test_likelihoods_are_those_of_one_by_one_scoring(run, m_inf, batch_size):
 def test_what_greedy_decoding_writes_is_told_to_be_greedy(run):
     model = PauseModel(str(run.path), 5)
     (answer,) = model.generate_until(requests("generate_until", [("def ", {"until": [], "max_gen_toks": 4})]))
-    ids = RestoredRun.restore(str(run.path), MeshConfig(data=1)).generate(
+    ids = RestoredRun.restore(str(run.path), MeshConfig()).generate(
         [WORDS.encode("def ")], m_inf=5, max_new_tokens=4, eos_id=WORDS.eos_id
     )[0]
     assert answer == WORDS.decode(ids)
@@ -72,7 +72,7 @@ def test_whole_texts_are_read_in_windows(run):
     model = PauseModel(str(run.path), 3, 4)
     text = "".join(chr(97 + i % 26) for i in range(300))
     ids, most = WORDS.encode(text), 128 - 3 - 1
-    restored = RestoredRun.restore(str(run.path), MeshConfig(data=1))
+    restored = RestoredRun.restore(str(run.path), MeshConfig())
     wanted = 0.0
     for start in range(0, 300, most):
         end = min(start + most, 300)
@@ -142,10 +142,10 @@ def test_the_harness_finds_what_our_evaluator_finds(run, tmp_path):
         option_texts=[tuple(item["choices"]) for item in ITEMS], labels=[item["gold"] for item in ITEMS],
         score_metrics=[metrics.option_accuracy],
     )  # fmt: skip
-    restored = RestoredRun.restore(str(run.path), MeshConfig(data=1))
+    restored = RestoredRun.restore(str(run.path), MeshConfig())
     outcomes = evaluate(restored, examples, [0, 7], tokenizer=WORDS, batch_size=4)
     wanted = {m: outcome.metrics["option_accuracy"] for m, outcome in zip((0, 7), outcomes, strict=True)}
-    assert found == pytest.approx(wanted) and len({*found.values()} - {0.0}) == 2
+    assert found == pytest.approx(wanted) and all(0 < value < 100 for value in wanted.values())
     assert_one_sentence(
         program("lm_eval", "--model=pause_jax", "--model_args=run=nowhere", "--tasks=ours",
                 f"--include_path={tmp_path}/tasks"), r"nowhere holds no run")  # fmt: skip

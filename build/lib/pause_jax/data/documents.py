@@ -1,0 +1,227 @@
+"""Documents: the user's text files and the standard library's sources, read and validated in plain Python.
+
+Everything that can be wrong with a text is found here, before tf.data, which would wrap our sentences in its own.
+"""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+import functools
+import glob
+import gzip
+import json
+import os
+import pathlib
+import sysconfig
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from pause_jax.errors import UserError
+
+_TEXT_SUFFIXES = (".txt", ".txt.gz")
+_JSON_SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")  # the last as C4 is published
+_NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """One document of a corpus."""
+
+    name: str  # its file, relative to the corpus, and for JSON lines the line: the same wherever the corpus lies
+    text: bytes  # valid UTF-8, not blank
+
+
+class Piece(NamedTuple):
+    """Whole documents of one file: a text file, or lines of a JSON-lines file."""
+
+    path: str
+    name: str  # relative to the corpus
+    start: int = 0  # bytes of text, unzipped
+    stop: int | None = None  # None: to the end
+    line: int = 1  # number of the first line
+
+
+class BadText(UserError):
+    """A document that is no text: not UTF-8, or broken JSON. Left out where the user asks for it."""
+
+    def __init__(self, sentence: str, name: str = ""):
+        super().__init__(sentence)
+        self.name = name  # of the document
+
+
+def stop_at(error: BadText) -> None:
+    """What is done about a bad document unless the user asks for something else."""
+    raise error
+
+
+def read_files(pattern: str, text_field: str) -> Iterator[Document]:
+    """The documents of the files that match a glob, in the order of their paths; blank ones are left out.
+
+    A `.txt` file is a document; so is the field `text_field` of a line of a `.jsonl` (or `.json`) file. All may be
+    gzipped.
+
+    Raises:
+      UserError: no file matches, a suffix is none of these, a file cannot be read, is not UTF-8, or has a line
+        that is no JSON object or lacks the text.
+    """
+    for piece in list_files(pattern):
+        yield from (document for document in read_piece(piece, text_field) if document.text.strip())
+
+
+def list_files(pattern: str, *, field: str = "files") -> list[Piece]:
+    """The files that match a glob, each as a whole, in the order of their paths; `field` of config.data has it.
+
+    Raises:
+      UserError: no file matches, or a suffix is none of those that are read.
+    """
+    expanded = os.path.expanduser(pattern)
+    paths = sorted(path for path in glob.glob(expanded, recursive=True) if os.path.isfile(path))
+    if not paths:
+        raise UserError(f"config.data.{field} = {pattern!r} matches no file (seen from {os.getcwd()}): check the path")
+    for path in paths:
+        if not path.endswith(_TEXT_SUFFIXES + _JSON_SUFFIXES):
+            raise UserError(
+                f"config.data.{field} = {pattern!r} matches {path}, whose suffix is none of "
+                f"{' '.join(_TEXT_SUFFIXES + _JSON_SUFFIXES)}: rename it, or narrow the pattern"
+            )
+    root = _fixed_part(expanded)
+    return [Piece(path, pathlib.Path(os.path.relpath(path, root)).as_posix()) for path in paths]
+
+
+def read_piece(
+    piece: Piece,
+    text_field: str,
+    *,
+    wanted: Callable[[str], bool] = lambda name: True,
+    on_bad: Callable[[BadText], None] = stop_at,
+) -> Iterator[Document]:
+    """The documents of a piece that are `wanted` by their names, blank ones among them, and not one that is bad.
+
+    Raises:
+      UserError: as `read_files`, and what `on_bad` raises.
+    """
+    for name, read in _parts(piece, text_field):
+        if not wanted(name):
+            continue
+        try:
+            document = read()
+        except BadText as error:
+            on_bad(error)
+            continue
+        if document is not None:
+            yield document
+
+
+def read_line(path: str, name: str, line: bytes, offset: int, text_field: str) -> Document | None:
+    """The document in a line of JSON, if any is there. Raises UserError as `read_files`."""
+    content = _decode(line, path, offset=offset, name=name).removeprefix("\ufeff")
+    if not content.strip():
+        return None
+    return Document(name, _field(content, text_field, name, where=f"{path}, line {name.rpartition(':')[2]}"))
+
+
+def is_text_file(path: str) -> bool:
+    """Whether a file is one document; else its lines are."""
+    return path.endswith(_TEXT_SUFFIXES)
+
+
+def lines_of(piece: Piece) -> Iterator[tuple[str, int, bytes]]:
+    """Each line of a JSON-lines file: the name of its document, where it starts in the file, unzipped, and itself."""
+    offset = piece.start
+    for number, line in enumerate(_lines(piece.path, piece.start), start=piece.line):
+        if piece.stop is not None and offset >= piece.stop:
+            break
+        yield f"{piece.name}:{number}", offset, line
+        offset += len(line)
+
+
+def read_python_stdlib() -> Iterator[Document]:
+    """The sources of the running interpreter's standard library without its tests, in the order of their paths.
+
+    About 12 MB of real text on every machine; which text exactly depends on the interpreter's version.
+    """
+    root = sysconfig.get_path("stdlib")
+    paths = []
+    for folder, subfolders, files in os.walk(root):
+        subfolders[:] = set(subfolders) - _NOT_LIBRARY
+        paths += [os.path.join(folder, file) for file in files if file.endswith(".py")]
+    for name, path in sorted((pathlib.Path(os.path.relpath(path, root)).as_posix(), path) for path in paths):
+        text = b"".join(_lines(path))
+        if text.strip() and _is_utf8(text):
+            yield Document(name, text)
+
+
+def _fixed_part(pattern: str) -> pathlib.Path:
+    """The folder of a glob up to its first wildcard."""
+    parts = pathlib.Path(pattern).parent.parts
+    wild = [i for i, part in enumerate(parts) if set(part) & set("*?[")]
+    return pathlib.Path(*parts[: wild[0] if wild else None])
+
+
+def _parts(piece: Piece, text_field: str) -> Iterator[tuple[str, Callable[[], Document | None]]]:
+    """The names of a piece's documents, and how each is read."""
+    if is_text_file(piece.path):
+        yield piece.name, functools.partial(_read_text, piece)
+        return
+    for name, offset, line in lines_of(piece):
+        yield name, functools.partial(read_line, piece.path, name, line, offset, text_field)
+
+
+def _read_text(piece: Piece) -> Document:
+    text = b"".join(_lines(piece.path))
+    _decode(text, piece.path, offset=0, name=piece.name)
+    return Document(piece.name, text.removeprefix(codecs.BOM_UTF8))
+
+
+def _field(line: str, text_field: str, name: str, *, where: str) -> bytes:
+    """The text in one JSON line, as UTF-8."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:  # the latter of lists in lists in lists, hundreds deep
+        reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise BadText(f"{where}: broken JSON ({reason}): each line must be one JSON object", name) from error
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: not a JSON object but of type {type(record).__name__}")
+    if text_field not in record:
+        raise UserError(
+            f"{where}: no field {text_field!r}, only {', '.join(map(repr, record)) or 'none'}: set "
+            "--config.data.text_field"
+        )
+    text = record[text_field]
+    if not isinstance(text, str):
+        raise UserError(f"{where}: field {text_field!r} is not a string but of type {type(text).__name__}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise BadText(
+            f"{where}: field {text_field!r} has half a surrogate pair at character {error.start}, which is no text: "
+            "mend or remove the line",
+            name,
+        ) from error
+
+
+def _lines(path: str, start: int = 0) -> Iterator[bytes]:
+    """The lines of a file from byte `start` on with their ends; only \\n ends one, as JSON may hold U+2028."""
+    try:
+        with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as file:
+            file.seek(start)  # of a zipped file, all before it is unzipped: quick beside what is done to text
+            yield from file
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read ({error}): is it whole?") from error
+
+
+def _decode(text: bytes, path: str, *, offset: int, name: str) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise BadText(f"{path} is not UTF-8 at byte {offset + error.start}: convert it to UTF-8", name) from error
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

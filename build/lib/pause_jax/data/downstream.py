@@ -1,0 +1,257 @@
+"""Finetuning batches: prompt, pauses, target, as the model's features. Batch t is a function of (config, t)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from pause_jax import pauses, tokenizer
+from pause_jax.config import DataConfig, FinetuneConfig
+from pause_jax.data import tasks, vocabularies
+from pause_jax.data.blocks import ordered_blocks, shuffled_blocks
+from pause_jax.data.host import keep_off_accelerators, without_autograph
+from pause_jax.errors import UserError
+
+Batch = dict[str, np.ndarray]
+
+_READ_AT_ONCE = 512  # examples handed over by TensorFlow
+_STEPS_AT_ONCE = 64  # whose order TensorFlow is asked for: asking costs as much as making the batch
+FEATURES = {
+    "inputs": np.int32,
+    "targets": np.int32,
+    "loss_weights": np.float32,
+    "positions": np.int32,
+    "segment_ids": np.int32,
+    "prefix_length": np.int32,  # [B]: positions at the row's start that see each other both ways
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ragged:
+    """Sequences of ids, end to end."""
+
+    ids: np.ndarray  # int32
+    starts: np.ndarray  # int64 [sequences + 1]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.ids[self.starts[index] : self.starts[index + 1]]
+
+    def first(self, index_B: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first `length` ids of some sequences, left-aligned [B, `length`], and how many each has of them."""
+        start_B, stop_B = self.starts[index_B], self.starts[index_B + 1]
+        return self._take(start_B[:, None] + np.arange(length)), np.minimum(stop_B - start_B, length)
+
+    def last(self, index_B: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The last `length` ids of some sequences, right-aligned [B, `length`], and how many each has of them."""
+        start_B, stop_B = self.starts[index_B], self.starts[index_B + 1]
+        return self._take(stop_B[:, None] - length + np.arange(length)), np.minimum(stop_B - start_B, length)
+
+    def _take(self, at_BxN: np.ndarray) -> np.ndarray:
+        return self.ids[np.clip(at_BxN, 0, len(self.ids) - 1)]  # beyond a sequence lies another: the caller masks it
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A tokenized split of a task: each example's prompt, and its target with EOS."""
+
+    prompts: Ragged
+    targets: Ragged
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def manifest(self) -> dict[str, Any]:
+        """What identifies the examples, ready for JSON."""
+        digest = hashlib.sha256()
+        for ragged in (self.prompts, self.targets):
+            digest.update(ragged.ids.astype("<i4").tobytes())
+            digest.update(ragged.starts.astype("<i8").tobytes())
+        text_tokens = len(self.prompts.ids) + len(self.targets.ids)
+        return {"examples": len(self), "text_tokens": text_tokens, "sha256": digest.hexdigest()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Downstream:
+    """A task, ready for finetuning."""
+
+    train: Examples
+    validation: Examples
+    filler_id: int
+    manifest: Mapping[str, Any]  # what identifies the data of a run, ready for JSON
+
+
+def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
+    """Reads and tokenizes the training and validation parts of `finetune.task`.
+
+    Raises:
+      UserError: no such task, no examples, or a filler that is no text.
+    """
+    fingerprint = tokenizer.fingerprint(data.vocabulary)
+    train, validation = (
+        _examples(finetune.task, data.vocabulary, fingerprint, data.data_dir, split)
+        for split in ("train", "validation")
+    )
+    manifest = {
+        "task": finetune.task,
+        "vocabulary": fingerprint,
+        "train": train.manifest(),
+        "validation": validation.manifest(),
+    }
+    return Downstream(train, validation, filler_id(finetune.filler, vocabularies.load(data.vocabulary)), manifest)
+
+
+@functools.lru_cache(maxsize=4)  # a process that trains many runs reads them once
+def _examples(task: str, vocabulary: str, fingerprint: str, data_dir: str, split: str) -> Examples:
+    return read_examples(tasks.get(task, vocabularies.load(vocabulary), data_dir), split)
+
+
+def filler_id(filler: str, vocabulary: seqio.Vocabulary) -> int:
+    """The id of the last token of `filler`. Raises UserError where it has none."""
+    ids = vocabulary.encode(filler)
+    if not ids:
+        raise UserError(f"config.finetune.filler = {filler!r} has no token: give a text such as '.'")
+    return int(ids[-1])
+
+
+def read_examples(task: seqio.Task, split: str) -> Examples:
+    """All examples of a split, tokenized, in order.
+
+    Raises:
+      UserError: there are none.
+    """
+    keep_off_accelerators()
+    batches = list(_inputs_and_targets(task, split).ragged_batch(_READ_AT_ONCE))
+    if not batches:
+        raise UserError(f"split {split!r} of task {task.name!r} has no examples")
+    examples = Examples(*(_join([batch[name] for batch in batches]) for name in ("inputs", "targets")))
+    if (lengths := np.diff(examples.prompts.starts)).min() == 0:
+        raise UserError(f"example {lengths.argmin()} of split {split!r} of task {task.name!r} has an empty prompt")
+    return examples
+
+
+@without_autograph
+def _inputs_and_targets(task: seqio.Task, split: str) -> tf.data.Dataset:
+    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
+    return dataset.map(lambda example: {name: example[name] for name in ("inputs", "targets")})
+
+
+def train_batches(
+    examples: Examples,
+    *,
+    finetune: FinetuneConfig,
+    filler_id: int,
+    seed: int,
+    vocab_size: int,
+    n_pauses: int,
+    batch_size: int,
+    rows: Sequence[int],
+    start_step: int = 0,
+) -> Iterator[Batch]:
+    """Batches for training from step `start_step` on, without end.
+
+    Each has the features of `FEATURES`, [len(rows), L], prefix_length [len(rows)]. An epoch visits each example once,
+    in an order that is a function of (seed, epoch).
+
+    Raises:
+      UserError: pauses where the model has none.
+    """
+    order = functools.partial(shuffled_blocks, num_blocks=len(examples), seed=seed)
+    make = functools.partial(features, examples, finetune=finetune, filler_id=filler_id, seed=seed,
+                             vocab_size=vocab_size, n_pauses=n_pauses)  # fmt: skip
+    return _batches(order, make, batch_size, rows, range(start_step, np.iinfo(np.int64).max))
+
+
+def validation_batches(
+    examples: Examples,
+    *,
+    finetune: FinetuneConfig,
+    filler_id: int,
+    seed: int,
+    vocab_size: int,
+    n_pauses: int,
+    batch_size: int,
+    rows: Sequence[int],
+    num_batches: int,
+) -> Iterator[Batch]:
+    """The first `num_batches` batches of the examples in order, or all if there are fewer; the last one is padded.
+
+    Of several M_ft each example draws the same one in each call. Arrays, arguments and errors as in `train_batches`.
+    """
+    make = functools.partial(features, examples, finetune=finetune, filler_id=filler_id, seed=seed,
+                             vocab_size=vocab_size, n_pauses=n_pauses)  # fmt: skip
+    steps = range(min(num_batches, -(-len(examples) // batch_size)))
+    return _batches(ordered_blocks, make, batch_size, rows, steps)
+
+
+def features(
+    examples: Examples,
+    epoch_B: np.ndarray,
+    index_B: np.ndarray,
+    *,
+    finetune: FinetuneConfig,
+    filler_id: int,
+    seed: int,
+    vocab_size: int,
+    n_pauses: int,
+) -> Batch:
+    """The features of some examples; of indices after the last, padding. Seeded by (seed, epoch, index)."""
+    exists_B = index_B < len(examples)
+    index_B = np.where(exists_B, index_B, 0)
+    num_pauses_B = np.array(
+        [draw_m_ft(finetune.m_ft, seed=seed, epoch=epoch, example=index)
+         for epoch, index in zip(epoch_B.tolist(), index_B.tolist(), strict=True)]
+    ) * exists_B  # fmt: skip
+    prompts_BxP, prompt_lengths_B = examples.prompts.last(index_B, finetune.prefix_length)
+    targets_BxA, target_lengths_B = examples.targets.first(index_B, finetune.target_length)
+    made = pauses.finetune_rows(
+        prompts_BxP, prompt_lengths_B * exists_B, num_pauses_B, targets_BxA, target_lengths_B * exists_B,
+        context_length=finetune.context_length, placement=finetune.placement, vocab_size=vocab_size, n_pauses=n_pauses,
+        filler=filler_id,
+    )  # fmt: skip
+    return {
+        "inputs": made.ids_BxT[:, :-1],
+        "targets": made.ids_BxT[:, 1:],
+        "loss_weights": made.loss_weights_BxL,
+        "positions": pauses.positions(made.segments_BxT[:, :-1]),
+        "segment_ids": made.segments_BxT[:, :-1],
+        "prefix_length": (finetune.bidirectional(num_pauses_B) * exists_B).astype(np.int32),
+    }
+
+
+def draw_m_ft(m_ft: Sequence[int], *, seed: int, epoch: int, example: int) -> int:
+    """One of the numbers of `m_ft`, each as likely, from (seed, epoch, example)."""
+    if len(m_ft) == 1:
+        return m_ft[0]
+    return m_ft[int(pauses.random_words(seed, epoch, example, 1)[0] % len(m_ft))]
+
+
+def _batches(order: Any, make: Any, batch_size: int, rows: Sequence[int], steps: range) -> Iterator[Batch]:
+    keep_off_accelerators()
+    make(*np.zeros((2, 1), np.int64))  # a user's mistake is raised here, not at the first batch
+    rows_R = np.asarray(rows, np.int64)
+
+    def batches() -> Iterator[Batch]:
+        for start in range(steps.start, steps.stop, _STEPS_AT_ONCE):
+            step_S = np.arange(start, min(start + _STEPS_AT_ONCE, steps.stop))
+            example_SxR = step_S[:, None] * batch_size + rows_R
+            epoch_SxR, index_SxR = (
+                x.numpy().reshape(example_SxR.shape) for x in order(tf.constant(example_SxR.ravel()))
+            )
+            yield from map(make, epoch_SxR, index_SxR)
+
+    return batches()
+
+
+def _join(parts: Sequence[tf.RaggedTensor]) -> Ragged:
+    lengths = np.concatenate([part.row_lengths().numpy() for part in parts])
+    return Ragged(np.concatenate([part.values.numpy() for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))

@@ -1,0 +1,78 @@
+"""Pauses in anybody's SeqIO task: a preprocessor after the last one that makes token ids, for decoders such as t5x's.
+
+    seqio.TaskRegistry.add(
+        "my_task_with_pauses",
+        source=my_source,
+        preprocessors=[*my_preprocessors, seqio.preprocessors.tokenize, seqio.preprocessors.append_eos,
+                       functools.partial(insert_pauses, length=512, vocab_size=32_000, rate=0.1)],
+        output_features=pause_features(vocabulary),
+    )
+    dataset = seqio.get_dataset("my_task_with_pauses", {}, feature_converter=seqio.PassThroughFeatureConverter())
+
+The embedding needs `n_pauses` rows beyond `vocab_size`; where the output head has them too, mask their logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from pause_jax import pauses
+from pause_jax.data.feature_converter import model_features, to_seqio
+
+_TYPES = {
+    "decoder_target_tokens": tf.int32,
+    "decoder_input_tokens": tf.int32,
+    "decoder_loss_weights": tf.float32,
+    "decoder_segment_ids": tf.int32,
+    "decoder_positions": tf.int32,
+}
+
+
+def insert_pauses(
+    dataset: tf.data.Dataset, *, length: int, vocab_size: int, rate: float = 0.1, n_pauses: int = 1, seed: int = 0
+) -> tf.data.Dataset:
+    """Examples with `targets` (text ids) as rows with pauses at random places, in SeqIO's names (paper section 3.1).
+
+    A row has `length` + 1 elements: text and pauses, then padding; what is longer loses its end. Where pauses go
+    depends on the seed and on the example's place in the data set.
+
+    Args:
+      length: positions that are read; `rate` of it are pauses, fewer where the text is short.
+      vocab_size: ids of text, and the first pause's id.
+
+    Returns:
+      A data set of `decoder_target_tokens`, `decoder_input_tokens` (shifted right within the row),
+      `decoder_segment_ids`, `decoder_positions` (int32) and `decoder_loss_weights` (float32: 0 on pauses, on padding
+      and on the first token), each [length + 1].
+
+    Raises:
+      UserError: the rate is out of range, or leaves no room for text.
+    """
+    pauses.text_tokens_per_block(length, rate, "trim", 0.0)  # or it raises
+    count = pauses.num_pauses(length, rate)
+
+    def one(number: np.ndarray, ids_N: np.ndarray) -> list[np.ndarray]:
+        text_1xT = np.zeros((1, length + 1), np.int32)
+        kept = ids_N[: length + 1]
+        text_1xT[0, : len(kept)] = kept
+        segments_1xT = (np.arange(length + 1)[None] < len(kept)).astype(np.int32)
+        slots = pauses.draw_slots(seed=seed, epoch_B=np.zeros(1, int), block_B=np.array([number]),
+                                  num_slots=length + count, num_pauses=count)  # fmt: skip
+        rows = pauses.insert(text_1xT, segments_1xT, slots, length=length, vocab_size=vocab_size, n_pauses=n_pauses)
+        features = to_seqio(model_features(rows.ids_BxT, rows.segments_BxT, vocab_size=vocab_size))
+        return [features[name][0].astype(kind.as_numpy_dtype) for name, kind in _TYPES.items()]
+
+    def convert(number: tf.Tensor, example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        arrays = tf.numpy_function(one, [number, example["targets"]], list(_TYPES.values()))
+        return {name: tf.ensure_shape(array, [length + 1]) for name, array in zip(_TYPES, arrays, strict=True)}
+
+    return dataset.enumerate().map(convert, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def pause_features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
+    """`output_features` of a task that ends in `insert_pauses`."""
+    return {name: seqio.Feature(vocabulary, add_eos=False, dtype=kind) for name, kind in _TYPES.items()}

@@ -1,0 +1,244 @@
+"""Pretraining batches: blocks of text, pauses inserted, as the model's features. Batch t is a function of t."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from pause_jax import pauses, policies, tokenizer
+from pause_jax.config import DataConfig, PauseConfig
+from pause_jax.data import corpora, shards, vocabularies
+from pause_jax.data.blocks import BlockSource, Mixture, num_blocks
+from pause_jax.data.feature_converter import PauseFeatureConverter
+from pause_jax.data.host import keep_off_accelerators, numpy_elements, without_autograph
+from pause_jax.data.ranges import SPLITS
+from pause_jax.data.stream import Stream, read_stream
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """A tokenized corpus, or a mixture of several."""
+
+    train: Mixture
+    validation: Mixture
+    manifest: Mapping[str, Any]  # what identifies the data of a run, ready for JSON
+
+
+def open_corpus(data: DataConfig) -> Corpus:
+    """Reads and tokenizes the corpus that the config names, or opens the prepared folders.
+
+    Raises:
+      UserError: see `vocabularies.load`, `corpora.text_task`, `documents.read_files`, `splits.split_documents`;
+        or a prepared folder is not whole, or was made with another tokenizer.
+    """
+    fingerprint = tokenizer.fingerprint(data.vocabulary)
+    if data.prepared:
+        return _mix([_open_prepared(Path(folder), data.vocabulary) for folder, _ in data.prepared_folders],
+                    [rate for _, rate in data.prepared_folders], fingerprint)  # fmt: skip
+    if data.files:  # may change from one run to the next
+        return _read_corpus(data, fingerprint)
+    return _registered_corpus(
+        DataConfig(task=data.task, data_dir=data.data_dir, vocabulary=data.vocabulary), fingerprint
+    )
+
+
+class _Part(NamedTuple):
+    """One corpus of a mixture."""
+
+    task: str
+    train: Stream
+    validation: Stream
+
+
+def _read_corpus(data: DataConfig, fingerprint: str) -> Corpus:
+    task = corpora.text_task(data, vocabularies.load(data.vocabulary))
+    return _mix([_Part(task.name, *(read_stream(task, split) for split in SPLITS))], [1.0], fingerprint)
+
+
+def _open_prepared(folder: Path, vocabulary: str) -> _Part:
+    manifest = shards.read_manifest(folder)
+    tokenizer.check_fingerprint(vocabulary, manifest["vocabulary"], f"the prepared text in {folder}")
+    return _Part(manifest["task"], *(shards.PreparedStream(folder, split, manifest) for split in SPLITS))
+
+
+def _mix(parts: Sequence[_Part], rates: Sequence[float], fingerprint: str) -> Corpus:
+    recorded = [
+        {"task": part.task, "train": part.train.manifest(), "validation": part.validation.manifest()} for part in parts
+    ]
+    manifest: dict[str, Any] = {"vocabulary": fingerprint}
+    if len(parts) == 1:
+        manifest |= recorded[0]
+    else:
+        manifest["mixture"] = [{"rate": rate, **one} for rate, one in zip(rates, recorded, strict=True)]
+    train, validation = ([getattr(part, split) for part in parts] for split in SPLITS)
+    return Corpus(Mixture(train, rates), Mixture(validation, rates), manifest)
+
+
+_registered_corpus = functools.lru_cache(maxsize=2)(_read_corpus)  # a process that trains many runs reads it once
+
+
+def train_batches(
+    mixture: Mixture,
+    *,
+    data: DataConfig,
+    pause: PauseConfig,
+    seed: int,
+    vocab_size: int,
+    batch_size: int,
+    rows: Sequence[int],
+    start_step: int = 0,
+) -> Iterator[Batch]:
+    """Batches for training from step `start_step` on, without end, prepared in the background.
+
+    Each has `inputs`, `targets`, `positions`, `segment_ids` (int32) and `loss_weights` (float32), [len(rows), length].
+
+    Args:
+      vocab_size: the model's, where pause ids start; a tokenizer's may be smaller.
+      rows: this process's rows of the global batch, within 0..batch_size - 1.
+
+    Raises:
+      UserError: a block shorter than its pauses, or pauses where config.pauses.n_pauses is 0.
+    """
+    stride = _check(data, pause)
+    source = BlockSource(
+        mixture,
+        stride=stride,
+        batch_size=batch_size,
+        rows=rows,
+        separate_documents=data.separate_documents,
+        start=start_step,
+    )
+    return _batches(source, data, pause, seed=seed, vocab_size=vocab_size, shuffle=True)
+
+
+def validation_batches(
+    mixture: Mixture,
+    *,
+    data: DataConfig,
+    pause: PauseConfig,
+    rate: float,
+    seed: int,
+    vocab_size: int,
+    batch_size: int,
+    rows: Sequence[int],
+    num_batches: int,
+) -> Iterator[Batch]:
+    """The first `num_batches` batches of the text in order, or all if there are fewer; the last one is padded.
+
+    Of a mixture they are mixed as in training, and there is padding for a corpus whose text is used up.
+
+    `rate` replaces that of `pause`: 0 is clean text, with the same blocks as `trim` at any rate. Where `pause` has a
+    range of rates it does so too: every block has the same number of pauses, so that the loss is of one thing. Pauses
+    are placed by the policy of `pause`, those of epoch 0, so each call gives the same batches. Arrays, arguments and
+    errors as in `train_batches`.
+    """
+    pause = dataclasses.replace(pause, rate=rate, max_rate=0.0)
+    stride = _check(data, pause)
+    source = BlockSource(
+        mixture,
+        stride=stride,
+        batch_size=batch_size,
+        rows=rows,
+        separate_documents=data.separate_documents,
+        stop=min(num_batches, _steps_of_all(mixture, stride, batch_size)),
+    )
+    return _batches(source, data, pause, seed=seed, vocab_size=vocab_size, shuffle=False)
+
+
+def _steps_of_all(mixture: Mixture, stride: int, batch_size: int) -> int:
+    """Steps after which every block of every stream has been seen."""
+    blocks = [num_blocks(stream.num_tokens, stride) for stream in mixture.streams]
+    if len(blocks) == 1:
+        return -(-blocks[0] // batch_size)
+    # One step more, for shares of so few examples may be one example late.
+    return 1 + max(math.ceil(count / rate / batch_size) for count, rate in zip(blocks, mixture.rates, strict=True))
+
+
+def _check(data: DataConfig, pause: PauseConfig) -> int:
+    """Text tokens of a block, once length, rate and pauses are known to fit together."""
+    pause.validate()
+    return pauses.text_tokens_per_block(data.length, pause.rate, pause.mode, pause.max_rate)
+
+
+def _batches(
+    source: BlockSource, data: DataConfig, pause: PauseConfig, *, seed: int, vocab_size: int, shuffle: bool
+) -> Iterator[Batch]:
+    """The pipeline: source, pauses as a preprocessor of a SeqIO task, feature converter."""
+    keep_off_accelerators()
+    traits_V = vocabularies.token_traits(data.vocabulary) if pause.policy == "boundary" else None
+    insert = functools.partial(
+        insert_pauses, length=data.length, pause=pause, traits_V=traits_V, seed=seed, vocab_size=vocab_size
+    )
+    feature = seqio.Feature(seqio.PassThroughVocabulary(vocab_size + pause.n_pauses), add_eos=False, rank=2)
+    task = seqio.Task(
+        "pretraining",
+        source,
+        output_features={"targets": feature, "segment_ids": feature},
+        preprocessors=[insert],
+        shuffle_buffer_size=None,  # the source shuffles, by index
+    )
+    dataset = without_autograph(seqio.get_dataset)(
+        mixture_or_task_name=task,
+        task_feature_lengths={"targets": data.length + 1, "segment_ids": data.length + 1},
+        feature_converter=PauseFeatureConverter(vocab_size=vocab_size),
+        shuffle=shuffle,
+        seed=seed,
+        trim_output_features=False,  # it would cut rows off, for an element is a batch
+        verbose=False,
+    )
+    return numpy_elements(dataset.prefetch(tf.data.AUTOTUNE))
+
+
+def insert_pauses(
+    dataset: tf.data.Dataset,
+    *,
+    length: int,
+    pause: PauseConfig,
+    traits_V: np.ndarray | None,
+    seed: int,
+    vocab_size: int,
+) -> tf.data.Dataset:
+    """SeqIO preprocessor: elements of a `BlockSource` into rows z[0..length] with their pauses.
+
+    Seeded by the example's epoch and block, not by its place in the data set, as SeqIO's `map_over_dataset` would be.
+
+    Args:
+      traits_V: uint8, the `policies.Trait`s of each id; policy `boundary` needs them.
+    """
+    fewest = pauses.num_pauses(length, pause.rate)
+    most = pauses.num_pauses(length, pause.max_rate) if pause.max_rate else fewest
+
+    def insert(
+        text: np.ndarray, segments: np.ndarray, component: np.ndarray, epoch: np.ndarray, block: np.ndarray
+    ) -> pauses.Rows:
+        slots = pauses.draw_slots(
+            seed=seed,
+            epoch_B=epoch,
+            block_B=block,
+            component_B=component,
+            num_slots=text.shape[1] - 1 + most,
+            num_pauses=most,
+            fewest_pauses=fewest if pause.max_rate else None,
+            policy=pause.policy,
+            burst=pause.burst,
+            starts_BxN1=None if traits_V is None else policies.starts(text, segments, traits_V, pause.boundary),
+        )
+        return pauses.insert(text, segments, slots, length=length, vocab_size=vocab_size, n_pauses=pause.n_pauses)
+
+    def insert_into(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        inputs = [example[name] for name in ("targets", "segment_ids", "component", "epoch", "block")]
+        ids, segments = tf.numpy_function(insert, inputs, (tf.int32, tf.int32))
+        shape = (example["targets"].shape[0], length + 1)
+        return {"targets": tf.ensure_shape(ids, shape), "segment_ids": tf.ensure_shape(segments, shape)}
+
+    return dataset.map(insert_into)

@@ -1,0 +1,283 @@
+"""Rows to look at: a block of text without and with pauses, or a prompt, its pauses and its target; loss made visible.
+
+Every mark is made of characters, so that it survives in a file; colours come on top on a terminal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import operator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from pause_jax import pauses
+from pause_jax.config import Config, FinetuneConfig, PauseConfig
+from pause_jax.data import downstream, vocabularies
+from pause_jax.data.blocks import Mixture
+from pause_jax.data.downstream import Examples
+from pause_jax.data.pretraining import Batch, train_batches
+
+_PAUSE, _SEGMENT, _NO_LOSS = "bold black on yellow", "bold cyan", "dim italic"  # styles
+_SHADES = ("on grey15", "on grey30")  # of text tokens, in turn: their borders show
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """What a row of L positions holds. The look-ahead, which is only a target, is not counted."""
+
+    text: int
+    pauses: int
+    padding: int
+    loss: int  # positions that carry loss
+    loss_at_pauses: int  # those of them that read a pause
+    segments: int
+
+    @classmethod
+    def of(cls, row: Batch, vocab_size: int) -> Counts:
+        """Of one row of a batch: its features, [L] each."""
+        is_pause_L, is_padding_L = row["inputs"] >= vocab_size, row["segment_ids"] == 0
+        has_loss_L = row["loss_weights"] > 0
+        return cls(
+            text=int((~is_pause_L & ~is_padding_L).sum()),
+            pauses=int(is_pause_L.sum()),
+            padding=int(is_padding_L.sum()),
+            loss=int(has_loss_L.sum()),
+            loss_at_pauses=int((has_loss_L & is_pause_L).sum()),
+            segments=len(np.unique(row["segment_ids"][~is_padding_L])),
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"text tokens {self.text}, pauses {self.pauses}, padding {self.padding}, positions with loss {self.loss} "
+            f"({self.loss_at_pauses} of them read a pause), segments {self.segments}"
+        )
+
+
+def show_blocks(config: Config, mixture: Mixture, *, count: int, console: Console | None = None) -> None:
+    """Prints the first `count` blocks that training reads, each before and after its pauses are inserted.
+
+    They are the first rows of training's own batches, from step 0 on.
+
+    Args:
+      config: resolved: config.model.vocab_size is where pause ids start.
+      mixture: the training text.
+      console: where to; standard output, if None.
+
+    Raises:
+      UserError: see `train_batches`.
+    """
+    console = console or Console()
+    pause, vocab_size = config.pauses, config.model.vocab_size
+    shown = shown_tokens(config.data.vocabulary, vocab_size, pause.n_pauses)
+    num_text = pauses.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
+    standard = dataclasses.replace(pause, rate=0.0, max_rate=0.0)
+    texts = _first_rows(config, mixture, count, standard, length=num_text)  # of the same blocks: they go by num_text
+    rows = _first_rows(config, mixture, count, pause, length=config.data.length)
+    _print(console, legend(pause.n_pauses))
+    for number, (text, row) in enumerate(zip(texts, rows, strict=True), start=1):
+        before, after = Counts.of(text, vocab_size), Counts.of(row, vocab_size)
+        title = f"\n=== block {number} of {count}, the text: {before}\n"
+        _print(console, Text(title, "bold"), row_text(text, shown, vocab_size))
+        if pause.mean_rate:
+            cut = f", text tokens cut off {before.text - after.text}" if pause.mode == "trim" else ""
+            title = f"\n=== block {number} of {count}, {pause.label}: {after}{cut}\n"
+            _print(console, Text(title, "bold"), row_text(row, shown, vocab_size))
+
+
+def show_examples(
+    config: Config, examples: Examples, filler_id: int, *, count: int, console: Console | None = None
+) -> None:
+    """Prints the first `count` rows that finetuning reads, from step 0 on: prompt, pauses and target as they are cut.
+
+    Args:
+      config: resolved, with a finetuning task.
+      examples, filler_id: of `downstream.open_task`.
+      console: where to; standard output, if None.
+
+    Raises:
+      UserError: see `downstream.train_batches`.
+    """
+    console = console or Console()
+    finetune, vocab_size, n_pauses = config.finetune, config.model.vocab_size, config.pauses.n_pauses
+    shown = shown_tokens(config.data.vocabulary, vocab_size, n_pauses)
+    batch = next(
+        downstream.train_batches(
+            examples, finetune=finetune, filler_id=filler_id, seed=config.seed, vocab_size=vocab_size,
+            n_pauses=n_pauses, batch_size=count, rows=range(count),
+        )
+    )  # fmt: skip
+    _print(console, legend(n_pauses, finetuning=True), Text(cuts(examples, finetune)))
+    for number in range(count):
+        row = {name: feature[number] for name, feature in batch.items()}
+        title = f"\n=== example {number + 1} of {count}, {finetune.task}: {_parts(row, finetune, vocab_size)}\n"
+        _print(console, Text(title, "bold"), example_text(row, shown, vocab_size))
+
+
+def cuts(examples: Examples, finetune: FinetuneConfig) -> str:
+    """How many examples lose something to the lengths of `finetune`."""
+    prompts, targets = cut_shares(examples, finetune)
+    return (
+        f"{len(examples):,} examples: {100 * prompts:.2f} % of prompts are longer than {finetune.prefix_length} tokens "
+        f"and lose their beginning, {100 * targets:.2f} % of targets are longer than {finetune.target_length}, their "
+        "end counted, and lose it"
+    )
+
+
+def cut_shares(examples: Examples, finetune: FinetuneConfig) -> tuple[float, float]:
+    """The shares of prompts and of targets that are longer than the lengths of `finetune`: 0 to 1 each."""
+    prompts_N, targets_N = (np.diff(ragged.starts) for ragged in (examples.prompts, examples.targets))
+    return float(np.mean(prompts_N > finetune.prefix_length)), float(np.mean(targets_N > finetune.target_length))
+
+
+def _parts(row: Batch, finetune: FinetuneConfig, vocab_size: int) -> str:
+    """What a row of finetuning holds, and who sees whom."""
+    is_real_L = row["segment_ids"] > 0
+    is_pause_L = is_real_L & (row["inputs"] >= vocab_size)
+    context = int(is_real_L[: finetune.context_length].sum())
+    padding = finetune.context_length - context
+    prompt = "prompt and fillers" if finetune.placement == "filler" else "prompt"
+    both_ways = max(int(row["prefix_length"]) - padding, 0)
+    return (
+        f"{prompt} {context - is_pause_L.sum()}, pauses {is_pause_L.sum()}, target {int(row['loss_weights'].sum())} "
+        f"(as many positions with loss); {both_ways} positions see each other both ways"
+    )
+
+
+def legend(n_pauses: int, *, finetuning: bool = False) -> Text:
+    """What the marks mean, each in its colours."""
+    where = [
+        ("⟦x⟧", _NO_LOSS, "no loss where x is read: a pause, another segment, padding or nothing follows"),
+        ("¶ segment 2", _SEGMENT, "a document starts that is a segment of its own"),
+    ]
+    if finetuning:
+        where = [("⟦…⟧", _NO_LOSS, "no loss where this is read: no token of the target follows")]
+    marks = [
+        *where,
+        ("‹end› ‹id 2›", "", "the end of a document or target; another id without text"),
+        ("↵ \\t \\xe2", "", "a newline; characters, or bytes, that cannot be shown by themselves"),
+        ("‹next›x", _SEGMENT, "the look-ahead, which is only a target: the last position's"),
+        ("shades", _SHADES[1], "change where tokens meet"),
+    ]
+    if n_pauses:
+        of_several = f", the first of {n_pauses} distinct ones" if n_pauses > 1 else ""
+        marks.insert(0, (_pause(0, n_pauses), _PAUSE, f"a pause{of_several}"))
+    text = Text()
+    for mark, style, meaning in marks:
+        text.append(mark, style).append(f"{'':{15 - len(mark)}}{meaning}\n")
+    return text
+
+
+def row_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
+    """One row of a batch (its features, [L] each) for people to read.
+
+    >>> row = {"inputs": [5, 6, 9, 1, 7, 0], "targets": [6, 9, 1, 7, 0, 0], "loss_weights": [1, 0, 1, 0, 0, 0],
+    ...        "segment_ids": [1, 1, 1, 1, 2, 0]}
+    >>> shown = ["", "‹end›", "", "", "", "a", " b", "c", "d", "‹pause›"]
+    >>> print(row_text({name: np.array(feature) for name, feature in row.items()}, shown, vocab_size=9))
+    ¶ segment 1
+    a⟦ b⟧‹pause›⟦‹end›⟧
+    ¶ segment 2
+    ⟦c⟧‹padding × 1›
+
+    Args:
+      shown: of each id, pauses too (`shown_tokens`).
+    """
+    text, shades, segment = Text(), itertools.cycle(_SHADES), 0
+    length = int(np.count_nonzero(row["segment_ids"]))  # padding is at the end
+    for k in range(length):
+        if row["segment_ids"][k] != segment:
+            segment = row["segment_ids"][k]
+            text.append(f"{'' if k == 0 else chr(10)}¶ segment {segment}\n", _SEGMENT)
+        token, has_loss = int(row["inputs"][k]), row["loss_weights"][k] > 0
+        style = _PAUSE if token >= vocab_size else next(shades)
+        if has_loss:
+            text.append(shown[token], style)
+        else:
+            mark = shown[token].removesuffix("\n")
+            text.append(f"⟦{mark}⟧{shown[token][len(mark) :]}", f"{style} {_NO_LOSS}")
+    if row["loss_weights"][-1] > 0:
+        text.append("‹next›", _SEGMENT).append(shown[int(row["targets"][-1])], next(shades))
+    if padding := len(row["segment_ids"]) - length:
+        text.append(f"‹padding × {padding}›", _NO_LOSS)
+    return text
+
+
+def example_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
+    """One row of finetuning (its features, [L] each) for people to read.
+
+    >>> row = {"inputs": [0, 5, 6, 9, 9, 7, 1], "targets": [5, 6, 9, 9, 7, 1, 0],
+    ...        "loss_weights": [0, 0, 0, 0, 1, 1, 0], "segment_ids": [0, 1, 1, 1, 1, 1, 1]}
+    >>> shown = ["", "‹end›", "", "", "", "a", " b", "c", "d", "‹pause›"]
+    >>> print(example_text({name: np.array(feature) for name, feature in row.items()}, shown, vocab_size=9))
+    ‹padding × 1›⟦a b‹pause›⟧‹pause›c⟦‹end›⟧
+
+    Args:
+      shown: of each id, pauses too (`shown_tokens`).
+    """
+    text, shades = Text(), itertools.cycle(_SHADES)
+    kinds = zip(
+        (row["segment_ids"] > 0).tolist(), (row["loss_weights"] > 0).tolist(), row["inputs"].tolist(), strict=True
+    )
+    for (is_real, has_loss), run in itertools.groupby(kinds, key=operator.itemgetter(0, 1)):
+        ids = [token for _, _, token in run]
+        if not is_real:
+            text.append(f"‹padding × {len(ids)}›", _NO_LOSS)
+            continue
+        text.append("" if has_loss else "⟦", _NO_LOSS)
+        for token in ids:
+            style = _PAUSE if token >= vocab_size else next(shades)
+            text.append(shown[token], style if has_loss else f"{style} {_NO_LOSS}")
+        text.append("" if has_loss else "⟧", _NO_LOSS)
+    if row["loss_weights"][-1] > 0:
+        text.append("‹next›", _SEGMENT).append(shown[int(row["targets"][-1])], next(shades))
+    return text
+
+
+def shown_tokens(vocabulary: str, vocab_size: int, n_pauses: int) -> list[str]:
+    """How each id is shown, pauses too: [vocab_size + n_pauses]; `vocabulary` is config.data.vocabulary."""
+    shown = [f"‹id {i}›" for i in range(vocab_size)]  # a model may have more ids than its tokenizer
+    for i, token in enumerate(vocabularies.token_bytes(vocabulary)):
+        if token is not None:
+            shown[i] = _visible(token)
+    shown[vocabularies.load(vocabulary).eos_id] = "‹end›"
+    return shown + [_pause(j, n_pauses) for j in range(n_pauses)]
+
+
+def _pause(j: int, n_pauses: int) -> str:
+    return f"‹pause {j}›" if n_pauses > 1 else "‹pause›"
+
+
+def _visible(token: bytes) -> str:
+    """A token's text, with what cannot be shown escaped.
+
+    >>> _visible(b"a b"), _visible(b"\\n"), _visible(b"\\xe2"), _visible(b"\\r")
+    ('a b', '↵\\n', '\\\\xe2', '\\\\r')
+    """
+    text = token.decode(errors="backslashreplace")
+    visible = (c if c.isprintable() else "↵\n" if c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(visible)
+
+
+def _first_rows(config: Config, mixture: Mixture, count: int, pause: PauseConfig, *, length: int) -> Iterator[Batch]:
+    """The rows of training's first examples, one by one."""
+    batches = train_batches(
+        mixture,
+        data=dataclasses.replace(config.data, length=length),
+        pause=pause,
+        seed=config.seed,
+        vocab_size=config.model.vocab_size,
+        batch_size=count,  # example n is the same in batches of any size
+        rows=range(count),
+    )
+    batch = next(batches)
+    for row in range(count):
+        yield {name: feature[row] for name, feature in batch.items()}
+
+
+def _print(console: Console, *texts: Text) -> None:
+    for text in texts:
+        console.print(text, soft_wrap=True, highlight=False)

@@ -1,0 +1,127 @@
+"""Ranges: a corpus of files cut into pieces of work of about the same size, whole documents each.
+
+The cuts depend on the files alone: not on who reads them, nor on how many do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pause_jax.config import DataConfig
+from pause_jax.data import documents, splits
+from pause_jax.data.documents import BadText, Piece
+from pause_jax.errors import UserError
+
+RANGE_BYTES = 64 * 2**20  # of text and its JSON: a shard of about 32 MB, a quarter of a minute's work
+SPLITS = ("train", "validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """What a look through one file found."""
+
+    pieces: Sequence[tuple[Piece, int]]  # each with its size in bytes, unzipped
+    documents: int  # with text; counted until the rule of the split is clear
+    hit: int  # of them by `splits.is_validation`
+
+
+@dataclasses.dataclass(frozen=True)
+class FilePlan:
+    """The ranges of a corpus of files and how its documents are split."""
+
+    ranges: Mapping[str, Sequence[Sequence[Piece]]]  # of each split
+    rule: splits.Rule
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists, ready for JSON."""
+        return {"rule": self.rule, "ranges": self.ranges}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> FilePlan:
+        ranges = {
+            split: [[Piece(*piece) for piece in pieces] for pieces in of_split]
+            for split, of_split in content["ranges"].items()
+        }
+        return FilePlan(ranges, content["rule"])
+
+
+def plan_files(data: DataConfig, scans: Mapping[Piece, Scan] | None = None, *, skip_bad: bool = False) -> FilePlan:
+    """The plan of `data.files` and `data.validation_files`; looks through all files that `scans` does not have.
+
+    Raises:
+      UserError: see `documents.read_files`; or no document has text.
+    """
+    scans = dict(scans or {})
+    ranges: dict[str, Sequence[Sequence[Piece]]] = {}
+    for field, files in files_of(data).items():
+        scans |= {file: scan_file(file, data.text_field, skip_bad=skip_bad) for file in files if file not in scans}
+        if not any(scans[file].documents for file in files):
+            raise UserError(f"config.data.{field} = {getattr(data, field)!r} holds no text: every document is blank")
+        ranges["validation" if field == "validation_files" else "train"] = group(scans[file] for file in files)
+    if data.validation_files:
+        return FilePlan(ranges, "whole")
+    found = list(scans.values())
+    rule = splits.choose_rule(sum(scan.documents for scan in found), sum(scan.hit for scan in found))
+    return FilePlan({split: ranges["train"] for split in SPLITS}, rule)
+
+
+def files_of(data: DataConfig) -> dict[str, list[Piece]]:
+    """The files of each glob in the config, by its field. Raises UserError as `documents.list_files`."""
+    fields = ["files", "validation_files"] if data.validation_files else ["files"]
+    return {field: documents.list_files(getattr(data, field), field=field) for field in fields}
+
+
+def scan_file(file: Piece, text_field: str, *, skip_bad: bool = False) -> Scan:
+    """Cut a file at the first document's start after each `RANGE_BYTES`, and count its documents.
+
+    Only the first lines are parsed, until as much is known as decides about the rule of the split: the rest goes by at
+    the speed of the disk, or of unzipping.
+    """
+    on_bad = _ignore if skip_bad else documents.stop_at
+    if documents.is_text_file(file.path):
+        found = list(documents.read_piece(file, text_field, on_bad=on_bad))
+        texts = [document for document in found if document.text.strip()]
+        hit = sum(splits.is_validation(document.name) for document in texts)
+        return Scan([(file, sum(len(document.text) for document in found))], len(texts), hit)
+    pieces, count, hit = [], 0, 0
+    start, stop, first_line = 0, 0, 1
+    for number, (name, offset, line) in enumerate(documents.lines_of(file), start=1):
+        if offset - start >= RANGE_BYTES:
+            pieces.append((file._replace(start=start, stop=offset, line=first_line), offset - start))
+            start, first_line = offset, number
+        stop = offset + len(line)
+        if (count < splits.FEW or not hit) and _has_text(file, name, offset, line, text_field, on_bad):
+            count, hit = count + 1, hit + splits.is_validation(name)
+    pieces.append((file._replace(start=start, stop=stop, line=first_line), stop - start))
+    return Scan(pieces, count, hit)
+
+
+def group(scans: Iterable[Scan]) -> list[list[Piece]]:
+    """Ranges of neighbouring pieces, up to `RANGE_BYTES` together."""
+    ranges: list[list[Piece]] = []
+    room = 0
+    for scan in scans:
+        for piece, size in scan.pieces:
+            if size > room:
+                ranges.append([])
+                room = RANGE_BYTES
+            ranges[-1].append(piece)
+            room -= size
+    return ranges
+
+
+def _has_text(
+    file: Piece, name: str, offset: int, line: bytes, text_field: str, on_bad: Callable[[BadText], None]
+) -> bool:
+    try:
+        document = documents.read_line(file.path, name, line, offset, text_field)
+    except BadText as error:
+        on_bad(error)
+        return False
+    return document is not None and bool(document.text.strip())
+
+
+def _ignore(error: BadText) -> None:
+    """A bad document that is left out; who reads it counts it."""

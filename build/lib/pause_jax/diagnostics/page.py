@@ -1,0 +1,155 @@
+"""The findings as one HTML file: pictures and style inside, no script, nothing fetched. All text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from pause_jax.diagnostics.attention import MEASURES
+from pause_jax.diagnostics.findings import Findings, change, write_tables
+from pause_jax.diagnostics.flips import Flip
+from pause_jax.diagnostics.plots import plot_attention, plot_lens
+from pause_jax.errors import UserError
+from pause_jax.reporting.html_page import document, picture
+from pause_jax.runs import write_atomically
+
+AS_WRITTEN = "white-space: pre-wrap; overflow-wrap: anywhere"  # prompts have lines, and words without end
+NOTHING = '<span class="soft">nothing</span>'  # where an answer is empty
+SHOWN_FLIPS = 20  # on the page; flips.csv has all
+PROMPT_CHARACTERS = 400  # of a longer prompt the end is shown, which is next to the pauses
+
+LENS = (
+    "At the last prompt token and at each pause, the residual stream after each layer (layer 0: what the first layer "
+    "reads) goes through the final norm and the head as if that layer were the last: the log-probability, and the rank "
+    "among all text tokens, of the first token of the right answer; means over the examples (the picture has e to the "
+    "power of the mean log-probability). Only the output at the "
+    "answer position, in the last layer, is ever used as an answer. Where no prompt token sees a pause (pauses "
+    "appended, attention causal or prefix_only), the last layer at the last prompt token is the prediction without "
+    "pauses."
+)
+ATTENTION = (
+    "Attention weights after the softmax, of the rows that end where the answer begins: padding left out, means over "
+    "the examples. The answer position is the one whose output is the first token of the answer. "
+    "“If even” is what a head would give that looks at all it may see alike."
+)
+
+
+def write_page(findings: Findings, folder: Path) -> Path:
+    """Writes diagnosis.html, its pictures and its CSV files into `folder`, made where it is missing.
+
+    Raises:
+      UserError: the folder can't be written.
+    """
+    attention, lens, page = folder / "attention.png", folder / "lens.png", folder / "diagnosis.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tables(findings, folder)
+        plot_attention(findings, attention)
+        plot_lens(findings, lens)
+        write_atomically(page, render(findings, attention=attention, lens=lens))
+    except OSError as error:
+        raise UserError(f"the page can't be written to {folder} ({error}): give another folder as --out") from None
+    return page
+
+
+def render(findings: Findings, *, attention: Path, lens: Path) -> str:
+    """The whole page; `attention` and `lens` are PNG files."""
+    title = f"What pauses do: {findings.task}"
+    about = (
+        f"{findings.checkpoint}, split {findings.split}: no pauses against {findings.m_inf} "
+        f"({findings.placement}, attention {findings.attention})."
+    )
+    return document(
+        title,
+        f"<p>{escape(about)}</p>\n{_flips(findings)}{_lens(findings, lens)}{_attention(findings, attention)}",
+    )
+
+
+def summary(findings: Findings) -> list[str]:
+    """The figures of the three parts, a sentence each."""
+    flips, measured = findings.flips, findings.measured
+    right = [flips.both_right + flips.to_wrong, flips.both_right + flips.to_right]
+    percent = [f"{100 * count / flips.examples:.1f} %" for count in right]
+    last = f"pause {findings.m_inf}"
+    first, log_p = measured.first_N1xL[-1], measured.log_p_N1xL[-1]
+    lens = [
+        f"{100 * first[i]:.0f} % of the examples (mean log p {log_p[i]:.2f})"
+        for i in map(findings.positions.index, ("prompt", last))
+    ]
+    shares = measured.attention_NxH["answer_to_pauses"]
+    layer, head = divmod(int(shares.argmax()), shares.shape[1])
+    return [
+        f"Right without pauses: {percent[0]} of {flips.examples:,} examples, with {findings.m_inf}: {percent[1]}. "
+        f"Wrong to right: {flips.to_right:,}; right to wrong: {flips.to_wrong:,}; exact two-sided sign test: "
+        f"p = {flips.p_value:.2g}.",
+        f"In the last layer the right first token is the likeliest at the last prompt token in {lens[0]}, "
+        f"at {last} in {lens[1]}.",
+        f"Of the answer position's attention pauses get {shares.mean():.2f}, mean over layers and heads "
+        f"(if even: {measured.even['answer_to_pauses']:.2f}); most in layer {layer + 1}, head {head + 1}: "
+        f"{shares.max():.2f}.",
+    ]
+
+
+def _flips(findings: Findings) -> str:
+    flips = findings.flips
+    shown = sorted(flips.flips, key=lambda flip: not flip.to_right)[:SHOWN_FLIPS]
+    more = (
+        f" The first {len(shown)} of {len(flips.flips):,}; flips.csv has all." if len(shown) < len(flips.flips) else ""
+    )
+    never = (
+        f"<p>The run was finetuned with {' or '.join(map(str, findings.m_ft))} pauses, never without: what it answers "
+        "without them is not what a run finetuned so would answer.</p>\n"
+        if findings.m_ft and 0 not in findings.m_ft
+        else ""
+    )
+    table = _table(shown) if shown else ""
+    return (
+        f"<section>\n<h2>Answers that pauses changed</h2>\n<p>{escape(summary(findings)[0])}</p>\n{never}"
+        f'<p class="soft">An answer is right where the task\'s first metric gives it 100.{escape(more)}</p>\n'
+        f"{table}</section>\n"
+    )
+
+
+def _table(flips: Sequence[Flip]) -> str:
+    columns = ["change", "prompt", "target", "without pauses", "with pauses"]
+    head = "".join(f"<th>{column}</th>" for column in columns)
+    body = ""
+    for flip in flips:
+        prompt = flip.prompt if len(flip.prompt) <= PROMPT_CHARACTERS else f"… {flip.prompt[-PROMPT_CHARACTERS:]}"
+        values = [change(flip.to_right), prompt, flip.target, flip.without_pauses, flip.with_pauses]
+        cells = (
+            f'<td data-name="{column}"><span style="{AS_WRITTEN}">{escape(value) or NOTHING}</span></td>'
+            for column, value in zip(columns, values, strict=True)
+        )
+        body += f"<tr>{''.join(cells)}</tr>"
+    return f'<table class="wide"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n'
+
+
+def _lens(findings: Findings, file: Path) -> str:
+    kinds = set(findings.first_tokens)
+    caption = f"Logit lens (lens.csv); examples: {len(findings.first_tokens)}, different first tokens: {len(kinds)}"
+    same = (
+        f"<p><strong>All answers begin with the same token, {escape(repr(findings.first_tokens[0]))}: the lens tells "
+        "nothing of what they say.</strong></p>\n"
+        if len(kinds) == 1
+        else ""
+    )
+    return (
+        f"<section>\n<h2>Where the answer forms</h2>\n{same}<p>{escape(summary(findings)[1])}</p>\n"
+        f'{picture(caption, file)}\n<p class="soft">{escape(LENS)}</p>\n</section>\n'
+    )
+
+
+def _attention(findings: Findings, file: Path) -> str:
+    measured = findings.measured
+    items = "".join(
+        f"<li><code>{name}</code>: {escape(meaning)}; mean over layers and heads "
+        f"{measured.attention_NxH[name].mean():.2f}, if even {measured.even[name]:.2f}</li>"
+        for name, meaning in MEASURES.items()
+    )
+    return (
+        f"<section>\n<h2>Attention to and from pauses</h2>\n<p>{escape(summary(findings)[2])}</p>\n"
+        f"{picture('Layers upwards (attention.csv, attention_by_pause.csv)', file)}\n"
+        f'<p class="soft">{escape(ATTENTION)}</p>\n<ul class="soft">{items}</ul>\n</section>\n'
+    )

@@ -1,0 +1,110 @@
+"""From logical axes to mesh axes: one table, and what follows from it for parameters, batches and activations."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from pause_jax import trees
+from pause_jax.errors import UserError
+from pause_jax.model import decoder
+from pause_jax.model.config import ModelConfig
+from pause_jax.model.partitioning import Axes, Function, laid_out
+
+ROW_AXES = ("data", "fsdp")  # the second too: it is data parallelism whose parameters are cut as well
+RULES: dict[str, str | tuple[str, ...] | None] = {
+    "batch": ROW_AXES,
+    "length": "sequence",
+    "embed": "fsdp",
+    "vocab": "tensor",
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "row_heads": ("tensor", "sequence"),  # kernels that want whole rows: positions are exchanged for heads and back
+    "mlp": "tensor",
+    "head": None,
+    "layers": None,
+    "positions": None,
+    "pauses": None,
+}
+
+
+def partition_spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> PartitionSpec:
+    """How the array called `name` lies on `mesh`.
+
+    Raises:
+      UserError: a dimension is not divisible by the devices it is cut over.
+      ValueError: two dimensions claim one mesh axis, or a logical axis has no rule (a defect of ours).
+    """
+    spec = []
+    for dim, axis in enumerate(axes):
+        if axis is not None and axis not in RULES:
+            raise ValueError(f"{name}: logical axis {axis!r} of dimension {dim} has no rule in {sorted(RULES)}")
+        rule = RULES[axis] if axis is not None else None
+        mesh_axes = (rule,) if isinstance(rule, str) else rule or ()
+        parts = math.prod(mesh.shape[a] for a in mesh_axes)
+        if shape[dim] % parts:
+            raise UserError(
+                f"{name}, of shape {shape}, cannot be cut: its {axis} = {shape[dim]} is not divisible by "
+                f"{' x '.join(f'config.run.mesh.{a}' for a in mesh_axes)} = {parts}"
+            )
+        spec.append(rule)
+    used = [a for rule in spec for a in ((rule,) if isinstance(rule, str) else rule or ())]
+    if len(used) != len(set(used)):
+        raise ValueError(f"{name}: logical axes {axes} use a mesh axis twice: {spec}")
+    return PartitionSpec(*spec)
+
+
+def param_shardings(config: ModelConfig, n_pauses: int, mesh: Mesh) -> dict[str, Any]:
+    """A NamedSharding for each parameter, in the tree of `decoder.init`."""
+    axes = decoder.logical_axes(config, n_pauses)
+    return trees.map_with_path(
+        lambda path, leaf: NamedSharding(mesh, partition_spec(path, leaf.shape, axes[path], mesh)),
+        decoder.abstract_params(config, n_pauses),
+    )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def row_parts(mesh: Mesh) -> int:
+    """How many parts the rows of a batch are cut into."""
+    return math.prod(mesh.shape[axis] for axis in ROW_AXES)
+
+
+def batch_sharding(mesh: Mesh, ndim: int = 2) -> NamedSharding:
+    """Of each [rows, positions] array of a batch, or with `ndim` 1 of each [rows] array."""
+    return NamedSharding(mesh, PartitionSpec(*(RULES["batch"], RULES["length"])[:ndim]))
+
+
+def activation_constraints(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
+    """Trace the network within this, and its activations lie on `mesh` as the rules say."""
+    return laid_out(_OnMesh(mesh))
+
+
+@dataclasses.dataclass(frozen=True)
+class _OnMesh:
+    mesh: Mesh
+
+    def constrain(self, x: jax.Array, axes: Axes) -> jax.Array:
+        return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, self._spec(x, axes)))
+
+    def on_each_part(self, function: Function, axes: tuple[Axes, ...]) -> Function:
+        def on_parts(*args: jax.Array) -> jax.Array:
+            specs = tuple(map(self._spec, args, axes))
+            # check_vma: kernels do not say over which mesh axes their results vary
+            parts = jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=specs[0], check_vma=False)
+            return parts(*args)
+
+        return on_parts
+
+    def _spec(self, x: jax.Array, axes: Axes) -> PartitionSpec:
+        # a length that does not divide stays whole: a chunk of the loss, an answer's next token
+        parts = self.mesh.shape["sequence"]
+        axes = tuple(None if axis == "length" and n % parts else axis for n, axis in zip(x.shape, axes, strict=True))
+        return partition_spec("an activation", x.shape, axes, self.mesh)

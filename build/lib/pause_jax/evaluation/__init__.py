@@ -1,0 +1,1 @@
+"""How good a run is at its tasks: metrics as the official scripts compute them, and the evaluator."""

@@ -1,0 +1,240 @@
+"""A run on a task: every example answered once after each number of pauses, and the metrics of the answers.
+
+Where the run's attention allows it (`RestoredRun.shares_prompts`), all M_inf go on from one reading of the prompts.
+Runs without TensorFlow and SeqIO, on any mesh and in any number of processes, each of which calls it alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from pause_jax import pauses
+from pause_jax.evaluation.batches import Batch, batches
+from pause_jax.evaluation.examples import TaskExamples
+from pause_jax.evaluation.metrics import OptionScore
+from pause_jax.evaluation.predictions import Predictions, Record
+from pause_jax.inference.prefill import Reading
+from pause_jax.inference.restored import RestoredRun
+from pause_jax.inference.rows import check_positions, filled
+from pause_jax.model import counts
+from pause_jax.tokenizer import Tokenizer
+
+PRETRAINED_NEW_TOKENS = 32  # written at most by a run that was not finetuned
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What one M_inf gave."""
+
+    metrics: Mapping[str, float]
+    predictions: Sequence[Record]  # of each example, in order
+    inference_flops: float  # model FLOPs to answer all examples, mean of one
+    truncated: int  # how many prompts were longer than the run's and lost their beginning
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prompt:
+    text: str
+    ids: Sequence[int]  # as the run reads them, without pauses
+    truncated: bool
+
+
+def evaluate(
+    run: RestoredRun,
+    examples: TaskExamples,
+    m_infs: Sequence[int],
+    *,
+    tokenizer: Tokenizer,
+    filler: int = 0,
+    batch_size: int,
+    kept: Mapping[int, Predictions] | None = None,
+    done: Callable[[int, int], None] = lambda m_inf, count: None,
+) -> list[Outcome]:
+    """What each M_inf gives over all examples. Greedy; options are scored by likelihood where the task has them.
+
+    Prompts that are longer than `config.finetune.prefix_length` lose their beginning, as in finetuning; a run that was
+    not finetuned reads them whole. Numbers do not depend on batches, mesh and what else is evaluated, but for the
+    rounding of floats: an answer changes where two tokens are as likely to within it.
+
+    A prediction has the fields `id`, `prompt`, `prediction` (the text written, or where no metric wants one the
+    likeliest option), `target`, `score` (the value that the task's first metric has on this example alone), `m_inf`,
+    `truncated`, `prompt_tokens` and `answer_tokens` (pauses not counted), and where there are options `option_log_p`.
+
+    Args:
+      filler: id of the token that the run was finetuned with in the pauses' place; not used by other placements.
+      batch_size: examples at a time.
+      kept: for each M_inf, where its predictions are kept; examples that are there already are not answered again.
+      done: called with M_inf and the number of examples answered, after each batch.
+
+    Raises:
+      UserError: an M_inf is negative, or positive where the model has no pauses; more positions than it has learned.
+    """
+    kept = kept or {m_inf: Predictions() for m_inf in m_infs}
+    # Prompts that hold earlier answers differ from M_inf to M_inf.
+    shared = run.shares_prompts and examples.render is None
+    rounds = examples.rounds or [range(len(examples.ids))]
+    size = min(batch_size, max(map(len, rounds)))
+    for together in [m_infs] if shared else [[m_inf] for m_inf in m_infs]:
+        for numbers in rounds:
+            said = {i: r["prediction"] for i, e in enumerate(examples.ids) if (r := kept[together[0]].records.get(e))}
+            prompts = {i: _prompt(run, examples, i, said, tokenizer) for i in numbers}
+            for i, prompt in prompts.items():
+                _check_positions(run, examples, i, len(prompt.ids), max(m_infs))
+            for batch in batches({i: len(prompt.ids) for i, prompt in prompts.items()}, size):
+                ids = [examples.ids[i] for i in batch.examples]
+                wanted = [m for m in together if any(i not in kept[m].records for i in ids)]
+                if not wanted:
+                    continue
+                for m_inf, records in _answers(
+                    run, examples, prompts, batch, together, wanted, size, tokenizer, filler
+                ):
+                    new = [record for record in records if record["id"] not in kept[m_inf].records]
+                    kept[m_inf].add(new)
+                    done(m_inf, len(new))
+    for m_inf in m_infs:
+        kept[m_inf].finish(examples.ids)
+    return [_outcome(run, examples, [kept[m_inf].records[i] for i in examples.ids]) for m_inf in m_infs]
+
+
+def check(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[int]) -> None:
+    """Raises UserError where a prompt, its pauses and the answer are more positions than the model has learned."""
+    at_most = run.config.finetune.prefix_length if run.config.finetune.task else None
+    for number, ids in enumerate(examples.prompts):
+        _check_positions(run, examples, number, len(ids[:at_most]), max(m_infs))
+
+
+def new_tokens_at_most(run: RestoredRun) -> int:
+    """Tokens that an answer has at most."""
+    return run.config.finetune.target_length if run.config.finetune.task else PRETRAINED_NEW_TOKENS
+
+
+def _check_positions(run: RestoredRun, examples: TaskExamples, number: int, prompt_length: int, m_inf: int) -> None:
+    answers = [len(option) for option in examples.options[number]] if examples.options else []
+    answers += [new_tokens_at_most(run)] if examples.predict_metrics else []
+    where = f"task {examples.name!r}, example {examples.ids[number]}: a prompt"
+    check_positions(prompt_length, m_inf, max(answers), run.config.model, where)
+
+
+def _prompt(
+    run: RestoredRun, examples: TaskExamples, number: int, said: Mapping[int, str], tokenizer: Tokenizer
+) -> _Prompt:
+    text, ids = examples.texts[number], examples.prompts[number]
+    if examples.render is not None:
+        text = examples.render(number, said)
+        ids = tokenizer.encode(text)
+    at_most = run.config.finetune.prefix_length if run.config.finetune.task else len(ids)
+    return _Prompt(text, ids[-at_most:], len(ids) > at_most)
+
+
+def _answers(
+    run: RestoredRun,
+    examples: TaskExamples,
+    prompts: Mapping[int, _Prompt],
+    batch: Batch,
+    m_infs: Sequence[int],
+    wanted: Sequence[int],
+    size: int,
+    tokenizer: Tokenizer,
+    filler: int,
+) -> Iterator[tuple[int, list[Record]]]:
+    """The records of a batch's examples for one M_inf after the other, of which those not `wanted` are only read.
+
+    So an evaluation that goes on computes what it would have computed, to the last bit.
+    """
+    options = [examples.options[i] for i in batch.examples] if examples.options else []
+    option_length = max((len(option) for mine in examples.options for option in mine), default=1)
+    new_tokens = new_tokens_at_most(run) if examples.predict_metrics else 1
+    rows = filled([prompts[i].ids for i in batch.examples], size)
+    room = max(new_tokens, option_length) - 1
+    for m_inf, reading in zip(m_infs, _read(run, rows, m_infs, batch.length, room, filler), strict=True):
+        if m_inf not in wanted:
+            continue
+        log_p: list[list[float]] = []
+        if options:
+            log_p = run.score(reading, filled(options, size), option_length=option_length)
+        if examples.predict_metrics:  # last, as it may use the reading up
+            ids = run.write(reading, max_new_tokens=new_tokens, eos_id=tokenizer.eos_id)
+            written = [(tokenizer.decode(mine), len(mine)) for mine in ids[: len(batch.examples)]]
+        else:
+            best = [mine[p.index(max(p))] for mine, p in zip(options, log_p, strict=False)]
+            written = [(tokenizer.decode(mine), len(mine)) for mine in best]
+        yield (
+            m_inf,
+            [
+                _record(examples, i, m_inf, prompts[i], text, count, log_p[row] if log_p else None)
+                for row, (i, (text, count)) in enumerate(zip(batch.examples, written, strict=True))
+            ],
+        )
+
+
+def _read(
+    run: RestoredRun, rows: Sequence[Sequence[int]], m_infs: Sequence[int], length: int, room: int, filler: int
+) -> Iterator[Reading]:
+    """The rows with their pauses, where the run was finetuned to have them."""
+    if run.config.finetune.placement != "prepend":
+        is_filler = run.config.finetune.placement == "filler"
+        yield from run.read(rows, m_infs, room=room, bucket=length, filler=filler if is_filler else None)
+        return
+    for m_inf in m_infs:
+        before = pauses.pause_ids(
+            m_inf, vocab_size=run.config.model.vocab_size, n_pauses=run.config.pauses.n_pauses
+        ).tolist()
+        yield from run.read([[*before, *row] for row in rows], [0], room=room, bucket=length + m_inf)
+
+
+def _record(
+    examples: TaskExamples,
+    number: int,
+    m_inf: int,
+    prompt: _Prompt,
+    text: str,
+    answer_tokens: int,
+    log_p: Sequence[float] | None,
+) -> Record:
+    """What is kept of an answer."""
+    record = {
+        "id": examples.ids[number],
+        "prompt": prompt.text,
+        "prediction": text,
+        "target": examples.references[number],
+        "m_inf": m_inf,
+        "truncated": prompt.truncated,
+        "prompt_tokens": len(prompt.ids),
+        "answer_tokens": answer_tokens,
+    } | ({} if log_p is None else {"option_log_p": log_p})
+    return record | {"score": next(iter(_metrics(examples, {number: record}, first=True).values()), None)}
+
+
+def _metrics(examples: TaskExamples, records: Mapping[int, Record], *, first: bool = False) -> dict[str, float]:
+    """The metrics, or only those of the first metric function, over the records of some examples by number."""
+    values: dict[str, float] = {}
+    for metric in examples.predict_metrics[: 1 if first else None]:
+        targets = [examples.targets[i] for i in records]
+        values |= metric(targets, [examples.postprocess(r["prediction"], i) for i, r in records.items()])
+    if examples.options and not (first and values):
+        scores = [
+            [
+                OptionScore(p, len(ids), len(text.strip()))
+                for p, ids, text in zip(r["option_log_p"], examples.options[i], examples.option_texts[i], strict=True)
+            ]
+            for i, r in records.items()
+        ]
+        for metric in examples.score_metrics:
+            values |= metric([examples.labels[i] for i in records], scores)
+    return values
+
+
+def _outcome(run: RestoredRun, examples: TaskExamples, records: Sequence[Record]) -> Outcome:
+    model = run.config.model
+    # Every position read, the head at the answer's only.
+    flops = [
+        counts.forward_flops(
+            model, r["prompt_tokens"] + r["m_inf"] + r["answer_tokens"], head_positions=r["answer_tokens"] + 1
+        )
+        for r in records
+    ]
+    return Outcome(
+        _metrics(examples, dict(enumerate(records))), records, sum(flops) / len(flops),
+        sum(r["truncated"] for r in records),
+    )  # fmt: skip

@@ -1,0 +1,119 @@
+"""Reading prompts and their pauses in one pass (paper section 3.1, Alg. 3), for one M_inf or for several at once.
+
+Where no prompt token sees a pause and no pause a later one (`can_share`), several M_inf are one pass: the pauses of a
+smaller M_inf are the first of those of the largest, and so are their keys and values. An answer after M pauses goes on
+from the output at the M-th; what the cache holds beyond is later, hence not seen, and is overwritten.
+
+Letters: B rows, C positions of context (prompt and pauses), V vocabulary, S positions of the cache.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from pause_jax import pauses
+from pause_jax.inference import sharded
+from pause_jax.inference.rows import BUCKET, context_rows, filled, round_up
+from pause_jax.model import decoder
+from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.layers import Cache
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """Prompts and pauses, read: where an answer goes on from."""
+
+    logits_BxV: jax.Array  # float32, of the first answer token
+    next_positions_B: np.ndarray  # int32, that token's position
+    cache: Cache
+    num_rows: int  # the rows after these are padding, so that a mesh can cut the batch
+    shared: bool = False  # other readings go on from the same cache: it must not be donated
+
+
+def can_share(attention: pauses.PrefixAttention, placement: pauses.Placement) -> bool:
+    """Whether a prompt's keys and values are the same for every M_inf."""
+    return attention != "prefix_and_pauses" and placement != "prepend"
+
+
+def read(
+    params: dict[str, Any],
+    config: ModelConfig,
+    execution: Execution,
+    n_pauses: int,
+    prompts: Sequence[Sequence[int]],
+    m_infs: Sequence[int],
+    *,
+    attention: pauses.PrefixAttention,
+    room: int,
+    bucket: int = BUCKET,
+    filler: int | None = None,
+    mesh: Mesh | None = None,
+) -> Iterator[Reading]:
+    """The prompts, read with each number of pauses after them, in the order of `m_infs`.
+
+    One pass for all where they can share it; else a pass each, made when it is asked for. All outputs before those at
+    a last pause (without pauses: at the last prompt token) are ignored, and their logits never computed. Compiled once
+    for each shape and setting.
+
+    Args:
+      prompts: ids, one sequence a row; pauses before a prompt are its own.
+      room: positions of the cache for what comes after the pauses.
+      bucket, filler: as of `context_rows`.
+
+    Raises:
+      UserError: as `context_rows`.
+    """
+    padded = filled(prompts, round_up(len(prompts), sharded.row_parts(mesh)))
+    shared = len(m_infs) > 1 and can_share(attention, "filler" if filler is not None else "append")
+    for together in [m_infs] if shared else [[m_inf] for m_inf in m_infs]:
+        most = max(together)
+        rows = context_rows(padded, most, vocab_size=config.vocab_size, n_pauses=n_pauses, bucket=bucket, filler=filler)
+        logits, cache = _prefill(
+            params, rows.ids_BxC, rows.positions_BxC, rows.segments_BxC,
+            config=config, execution=execution, n_pauses=n_pauses, mesh=mesh,
+            bidirectional=pauses.bidirectional_length(attention, rows.prompt_length, most),
+            answer_positions=tuple(pauses.first_answer_position(rows.prompt_length, m) for m in together),
+            # Rounded up, so that the decoding of all M_inf up to the next multiple is one compilation.
+            cache_length=round_up(rows.ids_BxC.shape[1] + room, BUCKET),
+        )  # fmt: skip
+        for m_inf, logits_BxV in zip(together, logits, strict=True):
+            index = np.int32(rows.prompt_length + m_inf)
+            yield Reading(
+                logits_BxV, rows.next_positions_B - np.int32(most - m_inf), dataclasses.replace(cache, index=index),
+                len(prompts), shared,
+            )  # fmt: skip
+
+
+_STATIC = ("config", "execution", "n_pauses", "mesh", "bidirectional", "answer_positions", "cache_length")
+
+
+@functools.partial(jax.jit, static_argnames=_STATIC)
+def _prefill(
+    params: dict[str, Any],
+    ids_BxC: jax.Array,
+    positions_BxC: jax.Array,
+    segments_BxC: jax.Array,
+    *,
+    config: ModelConfig,
+    execution: Execution,
+    n_pauses: int,
+    mesh: Mesh | None,
+    bidirectional: int,
+    answer_positions: tuple[int, ...],
+    cache_length: int,
+) -> tuple[tuple[jax.Array, ...], Cache]:
+    """Logits [B, V] at each of `answer_positions`, and the cache of all positions."""
+    with sharded.on(mesh):
+        model = decoder.bind(params, config, execution, n_pauses)
+        cache = decoder.empty_cache(config, len(ids_BxC), cache_length)
+        hidden_BxCxD, filled = model(ids_BxC, positions_BxC, segments_BxC, bidirectional=bidirectional, cache=cache)
+        logits_BxKxV = model.logits(hidden_BxCxD[:, jnp.array(answer_positions)])
+    return tuple(logits_BxKxV[:, k] for k in range(len(answer_positions))), cast(Cache, filled)

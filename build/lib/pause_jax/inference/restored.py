@@ -1,0 +1,146 @@
+"""A trained run, restored and ready to answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jax.sharding import Mesh
+
+from pause_jax import checkpoints, tokenizer
+from pause_jax.config import Config, MeshConfig
+from pause_jax.distributed.mesh import make_mesh
+from pause_jax.inference import generate, prefill, score
+from pause_jax.inference.generate import GREEDY
+from pause_jax.inference.prefill import Reading
+from pause_jax.inference.rows import BUCKET
+from pause_jax.inference.sampling import Sampling
+from pause_jax.pauses import PrefixAttention
+from pause_jax.runs import RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoredRun:
+    """Parameters of one checkpoint on a mesh, and the config that they were trained with."""
+
+    folder: RunFolder
+    step: int
+    config: Config
+    params: Any
+    mesh: Mesh
+
+    @classmethod
+    def restore(cls, run_or_checkpoint: str, mesh: MeshConfig | None = None) -> RestoredRun:
+        """The newest checkpoint of a run's folder, or the one given as RUN/checkpoints/STEP.
+
+        Args:
+          mesh: how all devices are used; None: each has all parameters and its own rows. It need not
+            be the mesh of training.
+
+        Raises:
+          UserError: there is no run or checkpoint, it cannot be read, the run's tokenizer has changed since, or the
+            mesh does not fit devices or parameters.
+        """
+        folder, step = checkpoints.locate(run_or_checkpoint)
+        config = folder.config()
+        tokenizer.check_fingerprint(
+            config.data.vocabulary, str(folder.manifest().get("vocabulary")), f"the run in {folder.path}"
+        )
+        made = make_mesh(mesh or MeshConfig())
+        return cls(folder, step, config, checkpoints.restore_params(folder.checkpoints, step, config, made), made)
+
+    @property
+    def attention(self) -> PrefixAttention:
+        """Over prompt and pauses, as the run was trained."""
+        return self.config.finetune.attention if self.config.finetune.task else "causal"
+
+    @property
+    def shares_prompts(self) -> bool:
+        """Whether several M_inf can go on from one reading of the prompts."""
+        return prefill.can_share(self.attention, self.config.finetune.placement)
+
+    def complete(
+        self, prompts: Sequence[str], *, m_inf: int, max_new_tokens: int = 100, sampling: Sampling = GREEDY,
+        seed: int = 0,
+    ) -> list[str]:  # fmt: skip
+        """What the run writes after each text and `m_inf` pauses, up to the document's end. Raises as `generate`."""
+        words = tokenizer.load(self.config.data.vocabulary)
+        ids = self.generate([words.encode(prompt) for prompt in prompts], m_inf=m_inf, max_new_tokens=max_new_tokens,
+                            eos_id=words.eos_id, sampling=sampling, seed=seed)  # fmt: skip
+        return [words.decode(one) for one in ids]
+
+    def likelihoods(
+        self, prompts: Sequence[str], options: Sequence[Sequence[str]], *, m_inf: int
+    ) -> list[list[float]]:  # fmt: skip
+        """log p of each text's options after `m_inf` pauses, in nats; texts and options are tokenized on their own.
+
+        Raises:
+          UserError: an option is empty, or see `generate`.
+        """
+        words = tokenizer.load(self.config.data.vocabulary)
+        ids = [[words.encode(option) for option in mine] for mine in options]
+        longest = max((len(one) for mine in ids for one in mine), default=1)
+        (reading,) = self.read([words.encode(prompt) for prompt in prompts], [m_inf], room=longest - 1)
+        return self.score(reading, ids, option_length=longest)
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        m_inf: int,
+        max_new_tokens: int,
+        eos_id: int,
+        sampling: Sampling = GREEDY,
+        seed: int = 0,
+        bucket: int = BUCKET,
+        filler: int | None = None,
+    ) -> list[list[int]]:
+        """What the run writes after each prompt and `m_inf` pauses, as `inference.generate.generate` has it."""
+        return generate.generate(
+            **self._network, prompts=prompts, m_inf=m_inf, attention=self.attention, max_new_tokens=max_new_tokens,
+            eos_id=eos_id, sampling=sampling, seed=seed, bucket=bucket, filler=filler,
+        )  # fmt: skip
+
+    def read(
+        self,
+        prompts: Sequence[Sequence[int]],
+        m_infs: Sequence[int],
+        *,
+        room: int,
+        bucket: int = BUCKET,
+        filler: int | None = None,
+    ) -> Iterator[Reading]:
+        """The prompts, read with each number of pauses after them, as `inference.prefill.read` has it."""
+        return prefill.read(
+            **self._network, prompts=prompts, m_infs=m_infs, attention=self.attention, room=room, bucket=bucket,
+            filler=filler,
+        )  # fmt: skip
+
+    def score(
+        self, reading: Reading, options: Sequence[Sequence[Sequence[int]]], *, option_length: int
+    ) -> list[list[float]]:
+        """log p of each row's options after what has been read, as `inference.score.score_read` has it."""
+        return score.score_read(**self._network, reading=reading, options=options, option_length=option_length)
+
+    def score_and_compare(
+        self, reading: Reading, options: Sequence[Sequence[Sequence[int]]], *, option_length: int
+    ) -> tuple[list[list[float]], list[list[bool]]]:
+        """As `score`, and which options are the greedy answers."""
+        return score.score_and_compare_read(
+            **self._network, reading=reading, options=options, option_length=option_length
+        )
+
+    def write(self, reading: Reading, *, max_new_tokens: int, eos_id: int) -> list[list[int]]:
+        """Greedy answers after what has been read, as `inference.generate.write` has it."""
+        return generate.write(**self._network, reading=reading, max_new_tokens=max_new_tokens, eos_id=eos_id)
+
+    @property
+    def _network(self) -> dict[str, Any]:
+        return {
+            "params": self.params,
+            "config": self.config.model,
+            "execution": self.config.run.execution,
+            "n_pauses": self.config.pauses.n_pauses,
+            "mesh": self.mesh,
+        }

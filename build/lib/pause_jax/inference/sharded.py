@@ -1,0 +1,33 @@
+"""Answering on a mesh: rows lie over its `data` and `fsdp` axes, parameters and activations as in training.
+
+Each process hands the whole batch of ids over, some KB; the network's own constraints cut it. `None` is no mesh: the
+devices are those where the parameters lie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from pause_jax.distributed import sharding
+
+
+def on(mesh: Mesh | None) -> contextlib.AbstractContextManager[None]:
+    """Trace the network within this. The mesh must be a static argument of what is traced."""
+    return contextlib.nullcontext() if mesh is None else sharding.activation_constraints(mesh)
+
+
+def row_parts(mesh: Mesh | None) -> int:
+    """How many parts rows are cut into: a batch has a multiple of it."""
+    return 1 if mesh is None else sharding.row_parts(mesh)
+
+
+def fetch(array: jax.Array) -> np.ndarray:
+    """The whole array on the host, of every process."""
+    if array.is_fully_addressable:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -1,0 +1,82 @@
+"""The model card of an exported run: how to give it time to think, and what it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pause_jax.config import Config
+from pause_jax.interop import tokenizers
+from pause_jax.reporting.results import Result
+from pause_jax.reporting.writers import read_jsonl
+from pause_jax.runs import RunFolder
+
+
+def text(folder: RunFolder, step: int, config: Config, pause_ids: Sequence[int], model_type: str,
+         results: Sequence[Result]) -> str:  # fmt: skip
+    """README.md: use, training, results."""
+    parts = [
+        "---\nlibrary_name: transformers\ntags:\n- pause-tokens\n---\n",
+        f"# {folder.path.name}\n",
+        f"A decoder of {config.model.num_layers} layers of width {config.model.d_model}, trained with pause_jax "
+        f"and written as {model_type}.\n",
+        _use(pause_ids, config),
+        _training(folder, step, config),
+        _results(results),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _use(pause_ids: Sequence[int], config: Config) -> str:
+    if not pause_ids:
+        return "It has no pause tokens: use it as any other model of its kind.\n"
+    m = max(config.finetune.m_ft) or 10
+    ids = list(pause_ids)
+    some = f"[{ids[0]}] * {m}" if len(ids) == 1 else f"[{ids} [k % {len(ids)}] for k in range({m})]"
+    tokens = ", ".join(f"`{token}` (id {i})" for token, i in zip(tokenizers.pause_tokens(len(ids)), ids, strict=True))
+    return f"""## Time to think
+
+Append pauses, {tokens}, to the prompt; what the model says before the last one is ignored. In five lines:
+
+```python
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+ids = torch.tensor([tokenizer("your prompt", add_special_tokens=False).input_ids + {some}])
+answer = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=50)[0, ids.shape[1]:]
+print(tokenizer.decode(answer))
+```
+
+The pauses have columns among the logits that mean nothing: the model was trained without them. `generation_config.json`
+keeps `generate` from choosing them (`suppress_tokens`); where you take logits yourself, mask them first:
+`logits[..., {ids}] = -inf`. With plain logits, probabilities of text tokens would be too small.
+
+vLLM reads folders of this kind; prompts with pauses are given to it as ids (`prompt_token_ids`), and `logit_bias` or
+`allowed_token_ids` keeps it from the pauses. That was not tried by us: unverified.
+"""
+
+
+def _training(folder: RunFolder, step: int, config: Config) -> str:
+    data = folder.manifest()
+    lines = [f"- checkpoint: step {step} of {folder.path.name}"]
+    if "imported_from" in data:
+        lines.append(f"- imported from {data['imported_from']}, not trained further")
+    else:
+        where = config.finetune.task or config.data.prepared or config.data.files or config.data.task
+        lines += [
+            f"- {'finetuned' if config.finetune.task else 'pretrained'} on {where}, batches of "
+            f"{config.train.batch_size} rows of {config.length} positions, tokenizer {config.data.vocabulary}",
+            f"- pauses in pretraining: {config.pauses.mean_rate:.0%} of the text tokens ({config.pauses.label})"
+            if not config.finetune.task else f"- pauses after a prompt: {', '.join(map(str, config.finetune.m_ft))}",
+        ]  # fmt: skip
+    if config.init_from:
+        lines.append(f"- started from {config.init_from}")
+    if folder.metrics.is_file() and (known := [r for r in read_jsonl(folder.metrics) if r["step"] <= step]):
+        lines.append(f"- training loss at step {known[-1]['step']}: {known[-1]['loss']:.4f}")
+    return "## Training\n\n" + "\n".join(lines) + "\n"
+
+
+def _results(results: Sequence[Result]) -> str:
+    if not results:
+        return ""
+    rows = [f"| {r.task} | {r.split} | {r.metric} | {r.m_inf} | {r.value:.2f} |" for r in results]
+    head = "## Results\n\n| task | split | metric | pauses at inference | value |\n|---|---|---|---|---|\n"
+    return head + "\n".join(rows) + "\n"

@@ -1,0 +1,161 @@
+"""A run as a model of lm-evaluation-harness: all of its tasks, after any number of pauses.
+
+    python -m launch.lm_eval --model=pause_jax --model_args=run=runs/mine,m_inf=10 --tasks=lambada_openai,hellaswag
+
+Pauses come after the context, wherever the harness splits a request into context and continuation; both are tokenized
+on their own, as everywhere in this code base. A rolling likelihood reads each window's first tokens, the pauses, and
+then what it scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.api.registry import register_model
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from pause_jax import tokenizer
+from pause_jax.errors import UserError
+from pause_jax.evaluation.batches import batches, rung
+from pause_jax.inference.restored import RestoredRun
+from pause_jax.inference.rows import filled
+
+MAX_NEW_TOKENS = 256  # of an answer, where the task says nothing
+
+Answer = TypeVar("Answer")
+
+
+@register_model("pause_jax")
+class PauseModel(LM):
+    """One checkpoint, asked at one M_inf."""
+
+    def __init__(self, run: str, m_inf: int | str = 0, batch_size: int | str = 16, **other: Any):
+        """Raises UserError: no run, M_inf is no number, or the run has no pauses; another argument is given."""
+        super().__init__()
+        if extra := sorted(name for name, value in other.items() if value is not None and name not in _OF_HARNESS):
+            raise UserError(f"--model_args has {extra[0]}, but a pause_jax model takes run, m_inf and batch_size")
+        self._run = RestoredRun.restore(run)
+        self._m_inf, self._batch_size = _number("m_inf", m_inf), max(1, _number("batch_size", batch_size))
+        if self._m_inf and not self._run.config.pauses.n_pauses:
+            raise UserError(f"m_inf={m_inf} gives pauses, but the run {run} has none: give m_inf=0")
+        self._words = tokenizer.load(self._run.config.data.vocabulary)
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """log p of each continuation, in nats, and whether it is the greedy answer."""
+        pairs = [self._encoded(*request.args) for request in requests]
+        return self._in_batches(pairs, self._score)
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """log p of whole texts, the end of a text before them."""
+        windows: list[tuple[list[int], list[int]]] = []
+        owners: list[int] = []
+        for number, request in enumerate(requests):
+            ids = self._words.encode(request.args[0])
+            rolled = get_rolling_token_windows(
+                token_list=ids, prefix_token=self._words.eos_id, max_seq_len=self._most_positions() - 1, context_len=1
+            )
+            for context, continuation in map(make_disjoint_window, rolled):
+                windows.append((list(context), list(continuation)))
+                owners.append(number)
+        sums = [0.0] * len(requests)
+        for number, (log_p, _) in zip(owners, self._in_batches(windows, self._score), strict=True):
+            sums[number] += log_p
+        return sums
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Greedy answers, up to the first of the texts that end one."""
+        most = [_most_new_tokens(request.args[1]) for request in requests]
+        for request in requests:
+            _refuse_sampling(request.args[1])
+        room = max(most, default=1)
+        pairs = [(self._prompt(self._words.encode(request.args[0]), room), [0] * room) for request in requests]
+        answers = self._in_batches(pairs, self._write)
+        return [
+            _until(self._words.decode(ids[:count]), request.args[1].get("until", ()))
+            for request, count, ids in zip(requests, most, answers, strict=True)
+        ]
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self._run.config.data.vocabulary
+
+    def _encoded(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Both as ids; white space at the context's end goes over to the continuation."""
+        bare = context.rstrip()
+        continuation = context[len(bare) :] + continuation
+        answer = self._words.encode(continuation)
+        return self._prompt(self._words.encode(bare), len(answer)), answer
+
+    def _prompt(self, ids: list[int], room: int) -> list[int]:
+        """A context that leaves room for pauses and answer: it loses its beginning; without any, the end of a text."""
+        at_most = self._most_positions() - room
+        if at_most < 1:
+            raise UserError(
+                f"an answer of {room} tokens and {self._m_inf} pauses do not fit config.model.max_positions = "
+                f"{self._run.config.model.max_positions}: ask for less"
+            )
+        return (ids or [self._words.eos_id])[-at_most:]
+
+    def _most_positions(self) -> int:
+        return self._run.config.model.max_positions - self._m_inf
+
+    def _in_batches(
+        self, pairs: Sequence[tuple[list[int], list[int]]],
+        answer: Callable[[list[list[int]], list[list[int]], int], Iterable[Answer]],
+    ) -> list[Answer]:  # fmt: skip
+        """`answer` of contexts and continuations, together with others of similar length, in their order."""
+        answers: dict[int, Answer] = {}
+        for batch in (
+            batches({i: len(context) for i, (context, _) in enumerate(pairs)}, self._batch_size) if pairs else ()
+        ):
+            mine = [pairs[i] for i in batch.examples]
+            found = answer([context for context, _ in mine], [ids for _, ids in mine], batch.length)
+            answers |= zip(batch.examples, found, strict=True)
+        return [answers[i] for i in range(len(pairs))]
+
+    def _score(
+        self, contexts: list[list[int]], answers: list[list[int]], length: int
+    ) -> Iterable[tuple[float, bool]]:  # fmt: skip
+        longest = rung(max(map(len, answers)))
+        rows = filled(contexts, self._batch_size)
+        (reading,) = self._run.read(rows, [self._m_inf], room=longest - 1, bucket=length)
+        options = filled([[ids] for ids in answers], self._batch_size)
+        log_p, is_greedy = self._run.score_and_compare(reading, options, option_length=longest)
+        return [(p, g) for (p,), (g,) in zip(log_p, is_greedy, strict=True)][: len(contexts)]
+
+    def _write(self, contexts: list[list[int]], answers: list[list[int]], length: int) -> Iterable[list[int]]:
+        rows = filled(contexts, self._batch_size)
+        (reading,) = self._run.read(rows, [self._m_inf], room=len(answers[0]) - 1, bucket=length)
+        written = self._run.write(reading, max_new_tokens=len(answers[0]), eos_id=self._words.eos_id)
+        return written[: len(contexts)]
+
+
+_OF_HARNESS = ("device", "max_batch_size", "dtype", "metadata", "max_length")
+
+
+def _number(name: str, value: int | str) -> int:
+    if not str(value).isdecimal():
+        raise UserError(f"--model_args: {name}={value} is no whole number of 0 or more")
+    return int(value)
+
+
+def _most_new_tokens(settings: dict[str, Any]) -> int:
+    return int(settings.get("max_gen_toks") or settings.get("max_new_tokens") or MAX_NEW_TOKENS)
+
+
+def _refuse_sampling(settings: dict[str, Any]) -> None:
+    if settings.get("do_sample") or float(settings.get("temperature") or 0.0) > 0:
+        raise UserError(
+            f"a task asks for sampled answers ({settings}), but here they are greedy: give "
+            "--gen_kwargs=do_sample=False,temperature=0"
+        )
+
+
+def _until(text: str, ends: str | Sequence[str]) -> str:
+    """The text up to the first of `ends`."""
+    for end in [ends] if isinstance(ends, str) else ends:
+        text = text.split(end)[0] if end else text
+    return text

@@ -1,0 +1,146 @@
+"""A Hugging Face folder as a run of ours, one weight in this machine's memory at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from pause_jax import checkpoints, tokenizer, trees
+from pause_jax.config import Config, DataConfig, PauseConfig, TrainConfig
+from pause_jax.distributed import processes, sharding
+from pause_jax.errors import UserError
+from pause_jax.interop import configs, tokenizers
+from pause_jax.interop.weights import Folder, Reader
+from pause_jax.model.config import ModelConfig
+from pause_jax.runs import RunFolder
+
+_TABLES = ("wte.weight", "embed_tokens.weight", "lm_head.weight")  # a row for each token
+_LENGTH = 256  # positions in a row of the run's config; a run that starts from it has its own
+
+
+def import_folder(source: Path, workdir: Path, mesh: Mesh, vocabulary: str = "") -> RunFolder:
+    """Make `workdir` a run at step 0 with the weights, config and tokenizer of `source`.
+
+    Args:
+      vocabulary: as `config.data.vocabulary`; "": the tokenizer of `source`, copied into the run's folder.
+
+    Raises:
+      UserError: `source` is not what it should be, or its model is none of ours; `workdir` holds a run already.
+    """
+    folder = RunFolder(workdir)
+    if folder.exists():
+        raise UserError(f"--workdir={workdir} holds a run already: give another, or delete it")
+    hf = _read_config(source)
+    pauses = configs.pauses_of(hf)
+    model = configs.model_config(hf)
+    weights = Folder(source)
+    text_only = _TextRows(weights, model.vocab_size) if pauses else weights
+    reader = Reader(text_only, model)
+    sharding.param_shardings(model, len(pauses), mesh)  # or it cannot be cut over the mesh
+    if processes.index() == 0:
+        vocabulary = vocabulary or tokenizers.read(source, pauses, workdir)
+    else:
+        vocabulary = vocabulary or str((workdir / tokenizers.FILE).absolute())
+    processes.agree({})
+    _check_tokenizer(vocabulary, model, source)
+    config = Config(model=model, pauses=PauseConfig(n_pauses=len(pauses)), train=TrainConfig(steps=1),
+                    data=DataConfig(vocabulary=vocabulary, length=min(_LENGTH, model.max_positions)))  # fmt: skip
+    config.validate()
+    params = place(reader, model, mesh)
+    if pauses:
+        table = _table(weights, model)
+        params["pause"] = {"embedding": _put(table[pauses].astype(np.float32), sharding.param_shardings(
+            model, len(pauses), mesh)["pause"]["embedding"])}  # fmt: skip
+    with folder.held():
+        folder.claim(config, {"vocabulary": tokenizer.fingerprint(vocabulary), "imported_from": str(source)})
+        checkpoints.save_params(folder.checkpoints, 0, params, {"imported_from": str(source)})
+    return folder
+
+
+def place(reader: Reader, model: ModelConfig, mesh: Mesh) -> dict[str, Any]:
+    """The parameters on their devices: each layer's array goes to its place as soon as it is read."""
+    shardings = trees.flatten(sharding.param_shardings(model, 0, mesh))
+    flat: dict[str, Any] = {}
+    for path, arrays in reader:
+        to = shardings[path]
+        flat[path] = _stack(arrays, model.num_layers, to) if path.startswith("layers/") else _put(next(arrays), to)
+        logging.info("%s %s", path, flat[path].shape)
+    return trees.unflatten(flat)
+
+
+def _stack(arrays: Iterator[np.ndarray], num_layers: int, to: NamedSharding) -> jax.Array:
+    """The layers' arrays as one, made where it stays and filled layer by layer."""
+    of_one = NamedSharding(to.mesh, PartitionSpec(*to.spec[1:]))
+    stacked: jax.Array | None = None
+    for layer, array in enumerate(arrays):
+        if stacked is None:
+            stacked = jax.jit(functools.partial(jax.numpy.zeros, (num_layers, *array.shape)), out_shardings=to)()
+        stacked = _fill(stacked, _put(array, of_one), layer, to=to)
+    assert stacked is not None
+    return stacked
+
+
+@functools.partial(jax.jit, static_argnames="to", donate_argnums=0)
+def _fill(stacked: jax.Array, one: jax.Array, layer: jax.Array, to: NamedSharding) -> jax.Array:
+    filled = jax.lax.dynamic_update_index_in_dim(stacked, one, layer, axis=0)
+    return jax.lax.with_sharding_constraint(filled, to)
+
+
+def _put(array: np.ndarray, to: NamedSharding) -> jax.Array:
+    """On the devices of all processes; each takes its own part."""
+    return jax.make_array_from_callback(array.shape, to, lambda index: array[index])
+
+
+@dataclasses.dataclass(frozen=True)
+class _TextRows(Mapping[str, np.ndarray]):
+    """Weights without the rows that were added for pauses."""
+
+    weights: Mapping[str, np.ndarray]
+    rows: int
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        weight = self.weights[name]
+        return weight[: self.rows] if name.endswith(_TABLES) else weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
+def _table(weights: Mapping[str, np.ndarray], model: ModelConfig) -> np.ndarray:
+    """The token embedding, pauses among its rows."""
+    name = "wte.weight" if model.positions == "learned" else "embed_tokens.weight"
+    return next(weights[full] for full in weights if full.endswith(name))
+
+
+def _read_config(source: Path) -> dict[str, Any]:
+    file = source / "config.json"
+    if not file.is_file():
+        raise UserError(f"{file} is missing: give the folder of a Hugging Face model, with config.json and safetensors")
+    try:
+        content = json.loads(file.read_text())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not readable as JSON ({error}): fetch it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} holds no JSON object: fetch it again")
+    return content
+
+
+def _check_tokenizer(vocabulary: str, model: ModelConfig, source: Path) -> None:
+    size = tokenizer.load(vocabulary).size
+    if size > model.vocab_size:
+        raise UserError(
+            f"the tokenizer {vocabulary} has ids up to {size - 1}, but the model in {source} has {model.vocab_size} "
+            "rows of embeddings: give the tokenizer that it was trained with, as --vocabulary"
+        )

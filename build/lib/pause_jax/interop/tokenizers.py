@@ -1,0 +1,141 @@
+"""Tokenizers of ours as folders that transformers reads, pauses added as special tokens; and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pause_jax import tokenizer
+from pause_jax.errors import UserError
+
+FILE = "tokenizer.json"
+SETTINGS = "tokenizer_config.json"
+
+
+def pause_tokens(n_pauses: int) -> list[str]:
+    """How the pauses are written: "<pause>", or where they are distinct "<pause_0>", "<pause_1>", ..."""
+    return ["<pause>"] if n_pauses == 1 else [f"<pause_{j}>" for j in range(n_pauses)]
+
+
+def write(vocabulary: str, pause_ids: Sequence[int], folder: Path, max_length: int) -> None:
+    """Write the tokenizer `config.data.vocabulary` of a run into `folder`, with pauses of these ids.
+
+    Raises:
+      UserError: it cannot be written as a tokenizer.json that gives the same ids.
+    """
+    if vocabulary == "byte":
+        content, eos = _bytes(), "</s>"
+    elif tokenizer.is_huggingface(vocabulary):
+        content = json.loads(tokenizer.read_model(vocabulary))
+        eos = tokenizer.end_of_text(Path(vocabulary).parent)
+    else:
+        content, eos = _sentencepiece(vocabulary)
+    pauses = pause_tokens(len(pause_ids))
+    content["added_tokens"] = [*content["added_tokens"], *map(_special, pause_ids, pauses)]
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": eos,
+        "pad_token": eos,
+        "additional_special_tokens": pauses,
+        "model_max_length": max_length,
+        "clean_up_tokenization_spaces": False,
+    }
+    (folder / FILE).write_text(json.dumps(content, ensure_ascii=False))
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+    _check(vocabulary, dict(zip(pauses, pause_ids, strict=True)), folder / FILE)
+
+
+def read(source: Path, pause_ids: Sequence[int], folder: Path) -> str:
+    """Copy the tokenizer of `source` into `folder`, without the pauses that `write` added; what to give as vocabulary.
+
+    Raises:
+      UserError: there is none.
+    """
+    if (source / FILE).is_file():
+        content = json.loads((source / FILE).read_text())
+        content["added_tokens"] = [token for token in content.get("added_tokens", ()) if token["id"] not in pause_ids]
+        eos = tokenizer.end_of_text(source)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).write_text(json.dumps(content, ensure_ascii=False))
+        (folder / SETTINGS).write_text(json.dumps({"eos_token": eos}) + "\n")
+        return str((folder / FILE).absolute())
+    if (source / "tokenizer.model").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tokenizer.model").write_bytes((source / "tokenizer.model").read_bytes())
+        return str((folder / "tokenizer.model").absolute())
+    raise UserError(
+        f"{source} has neither {FILE} nor tokenizer.model: fetch one of them, or give --vocabulary, 'byte' or the path "
+        "of one"
+    )
+
+
+def _special(number: int, token: str) -> dict[str, Any]:
+    return {"id": number, "content": token, "single_word": False, "lstrip": False, "rstrip": False,
+            "normalized": False, "special": True}  # fmt: skip
+
+
+def _bytes() -> dict[str, Any]:
+    """The ids of pause_jax.tokenizer's "byte": padding, end of text, unknown, then the 256 bytes."""
+    import tokenizers
+    from tokenizers import decoders, models, pre_tokenizers
+
+    special = ["<pad>", "</s>", "<unk>"]
+    ids = {**dict(zip(special, range(3), strict=True)),
+           **{character: byte + 3 for byte, character in enumerate(tokenizer.byte_characters())}}  # fmt: skip
+    model = models.BPE(ids, [])
+    made = tokenizers.Tokenizer(model)
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = decoders.ByteLevel()
+    content = json.loads(made.to_str())
+    content["added_tokens"] = [_special(i, token) for i, token in enumerate(special)]
+    return content
+
+
+def _sentencepiece(path: str) -> tuple[dict[str, Any], str]:
+    """A unigram model as a tokenizer.json, and its end of sentence."""
+    import tokenizers
+    from sentencepiece import sentencepiece_model_pb2
+    from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.read_model(path))
+    if proto.trainer_spec.model_type != proto.trainer_spec.UNIGRAM:
+        raise UserError(f"{path} is no unigram model, and others cannot be exported: take its run without a tokenizer")
+    spec = proto.normalizer_spec
+    made = tokenizers.Tokenizer(models.Unigram([(p.piece, p.score) for p in proto.pieces], proto.trainer_spec.unk_id,
+                                               proto.trainer_spec.byte_fallback))  # fmt: skip
+    steps: list[Any] = [normalizers.Precompiled(spec.precompiled_charsmap)] if spec.precompiled_charsmap else []
+    if spec.remove_extra_whitespaces:
+        steps += [normalizers.Strip(), normalizers.Replace(tokenizers.Regex(" {2,}"), " ")]
+    if steps:
+        made.normalizer = normalizers.Sequence(steps)
+    scheme = "always" if spec.add_dummy_prefix else "never"
+    made.pre_tokenizer = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme=scheme, split=False)
+    made.decoder = decoders.Sequence([
+        decoders.ByteFallback(), decoders.Metaspace(replacement="\u2581", prepend_scheme=scheme, split=False),
+        decoders.Fuse(),
+    ])  # fmt: skip
+    content = json.loads(made.to_str())
+    kinds = proto.SentencePiece
+    content["added_tokens"] = [_special(i, piece.piece) for i, piece in enumerate(proto.pieces)
+                               if piece.type in (kinds.CONTROL, kinds.UNKNOWN)]  # fmt: skip
+    return content, proto.pieces[proto.trainer_spec.eos_id].piece
+
+
+_PROBES = ("def f(x):\n    return x + 1\n", "Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich.",
+           "  two  spaces ", "a\tb\n\nc", "日本語 🙂 \u00a0x", "1234567890 != 0.5e-3")  # fmt: skip
+
+
+def _check(vocabulary: str, pauses: dict[str, int], file: Path) -> None:
+    """Raises UserError where what was written gives other ids than the run's tokenizer."""
+    ours, theirs = tokenizer.load(vocabulary), tokenizer.load(str(file))
+    for text in _PROBES:
+        if ours.encode(text) != theirs.encode(text):
+            raise UserError(
+                f"config.data.vocabulary = {vocabulary!r} cannot be exported: as a tokenizer.json it gives other ids "
+                f"for {text!r}"
+            )
+    for token, wanted in pauses.items():
+        if (found := theirs.encode(token)) != [wanted]:
+            raise UserError(f"{token} cannot be added to the tokenizer {vocabulary!r}: it is {found}, not {[wanted]}")

@@ -1,0 +1,1 @@
+"""The decoder. Knows sizes, dtypes and arrays; nothing of meshes, runs or data."""

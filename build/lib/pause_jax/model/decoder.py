@@ -1,0 +1,221 @@
+"""The decoder: embeddings (pauses among them), stacked layers, head.
+
+Parameters live in a plain nested dict. `init` makes one, `bind` puts one under a module that can be called:
+
+    params = init(config, n_pauses=1, seed=0)
+    hidden_BxTxD, _ = bind(params, config, Execution(), n_pauses=1)(ids, positions, segments)
+
+Letters: B rows, T positions, D width, V vocabulary, P distinct pauses, N layers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from pause_jax.model import rope
+from pause_jax.model.attention import Mask
+from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.layers import Cache, Context, Dense, Layer, Norm, normal, times_few_rows
+from pause_jax.model.partitioning import Axes, constrain
+
+PAUSE_STD = 0.02  # of a new pause vector, also when it is added to a standard checkpoint
+
+_REMAT_POLICIES = {
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+class Embedding(nnx.Module):
+    """A table of vectors."""
+
+    def __init__(self, rngs: nnx.Rngs, rows: int, config: ModelConfig, axis: str):
+        self.embedding = normal(rngs, (rows, config.d_model), (axis, "embed"), config.init_std)
+
+
+class Pause(nnx.Module):
+    """One vector of d_model for each distinct pause: all that a pause model has beyond a standard one."""
+
+    def __init__(self, rngs: nnx.Rngs, n_pauses: int, d_model: int):
+        # A stream of its own: all other parameters start as those of a standard model of the same seed.
+        vectors = PAUSE_STD * jax.random.normal(rngs.pause(), (n_pauses, d_model), jnp.float32)
+        self.embedding = nnx.Param(vectors, axes=("pauses", "embed"))
+
+
+class Decoder(nnx.Module):
+    """Ids in [0, V) are text, V + j is the j-th pause. The head has V rows: a pause cannot be predicted."""
+
+    def __init__(self, config: ModelConfig, n_pauses: int, rngs: nnx.Rngs, execution: Execution):
+        self.config, self.execution = config, execution
+        self.token = Embedding(rngs, config.vocab_size, config, "vocab")
+        self.positions = (
+            Embedding(rngs, config.max_positions, config, "positions") if config.positions == "learned" else None
+        )
+        self.layers = Layer(config, rngs)
+        self.final_norm = Norm(config.d_model, config) if config.norm_placement == "pre" else None
+        self.head = None if config.tie_embeddings else Embedding(rngs, config.vocab_size, config, "vocab")
+        self.pause = Pause(rngs, n_pauses, config.d_model) if n_pauses else None
+
+    def __call__(
+        self,
+        ids_BxT: jax.Array,
+        positions_BxT: jax.Array,
+        segments_BxT: jax.Array,
+        *,
+        bidirectional: jax.Array | int = 0,
+        cache: Cache | None = None,
+        layers: Sequence[Layer] | None = None,
+    ) -> tuple[jax.Array, Cache | None]:
+        """Last layer's vectors [B, T, D] in the compute dtype, after the final norm; and the cache, T further.
+
+        Args:
+          ids_BxT: int32 ids, pauses included.
+          positions_BxT: int32, restarting in each segment; pauses count.
+          segments_BxT: int32; attention stays within one; 0 is padding.
+          bidirectional: how many positions at the row's start see each other (`bidirectional_length`); [B] where the
+            rows differ.
+          cache: from `empty_cache`, or an earlier call; None to read the whole row at once.
+          layers: from `turned_layers`, once for many calls; None: those of the stack.
+        """
+        first_query: jax.Array | int = 0
+        k_segments = segments_BxT
+        starts_cache = cache is not None and isinstance(cache.index, int)  # as `empty_cache` has it, 0
+        if cache is not None:
+            filled = jax.lax.dynamic_update_slice(cache.segments_BxS, segments_BxT, (0, cache.index))
+            cache = dataclasses.replace(cache, segments_BxS=filled)
+            if not starts_cache:
+                first_query, k_segments = cache.index, filled
+        context = Context(
+            mask=Mask(segments_BxT, k_segments, first_query, bidirectional),
+            cos_sin=rope.angles(positions_BxT, self.config) if self.config.positions == "rope" else None,
+            starts_cache=starts_cache,
+        )
+        x = self.embed(ids_BxT, positions_BxT)
+        if layers is None:
+            x, cache = self._run_layers(x, context, cache)
+        else:
+            for index, layer in enumerate(layers):
+                x, cache = layer(x, context, cache, index, self.execution)
+        if self.final_norm is not None:
+            x = self.final_norm(x)
+        if cache is not None:
+            cache = dataclasses.replace(cache, index=jnp.asarray(cache.index + ids_BxT.shape[1], jnp.int32))
+        return x, cache
+
+    def head_VxD(self) -> jax.Array:
+        """The output matrix, float32: logits are hidden · headᵀ (`logits`, or in chunks in training/loss.py)."""
+        return constrain((self.head or self.token).embedding[...], "vocab", None)
+
+    def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
+        """Logits over text tokens, float32 [B, T, V]."""
+        head = self.head_VxD().astype(hidden_BxTxD.dtype)
+        batch, length, width = hidden_BxTxD.shape
+        if batch * length <= self.execution.few_rows:
+            logits = times_few_rows(head, hidden_BxTxD.reshape(-1, width)).reshape(batch, length, -1)
+        else:
+            logits = jnp.einsum("btd,vd->btv", hidden_BxTxD, head, preferred_element_type=jnp.float32)
+        return constrain(logits, "batch", "length", "vocab")
+
+    def embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
+        """What the first layer reads [B, T, D], in the compute dtype. Arguments as of a call."""
+        vocab_size = self.config.vocab_size
+        is_pause_BxT = ids_BxT >= vocab_size
+        # Tables are gathered over fsdp, as every weight at its use: what is looked up in one that is cut along D would
+        # first be whole, all rows of it, on every device.
+        table_VxD = constrain(self.token.embedding[...], "vocab", None)
+        x = jnp.take(table_VxD, jnp.where(is_pause_BxT, 0, ids_BxT), axis=0, mode="clip")
+        if self.pause is not None:
+            table_PxD = constrain(self.pause.embedding[...], "pauses", None)
+            pauses = jnp.take(table_PxD, jnp.maximum(ids_BxT - vocab_size, 0), axis=0, mode="clip")
+            x = jnp.where(is_pause_BxT[..., None], pauses, x)
+        if self.positions is not None:
+            table = constrain(self.positions.embedding[...], "positions", None)
+            x = x + jnp.take(table, positions_BxT, axis=0, mode="clip")
+        return constrain(x.astype(self.config.dtype), "batch", "length", None)
+
+    def _run_layers(self, x: jax.Array, context: Context, cache: Cache | None) -> tuple[jax.Array, Cache | None]:
+        graph, stacked = nnx.split(self.layers)
+
+        def run_layer(carry: tuple[jax.Array, Cache | None], sliced: tuple[Any, Any]) -> tuple[Any, None]:
+            state, index = sliced
+            x, cache = carry
+            return nnx.merge(graph, state)(x, context, cache, index, self.execution), None
+
+        if self.execution.remat != "none":
+            run_layer = jax.checkpoint(run_layer, policy=_REMAT_POLICIES[self.execution.remat],
+                                       prevent_cse=not self.execution.scan_layers)  # fmt: skip
+        carry = (x, cache)
+        if self.execution.scan_layers:
+            carry, _ = jax.lax.scan(run_layer, carry, (stacked, jnp.arange(self.config.num_layers)))
+            return carry
+        for index, state in enumerate(self._unstack(stacked)):
+            carry, _ = run_layer(carry, (state, index))
+        return carry
+
+    def _unstack(self, stacked: Any) -> Iterator[Any]:
+        """Each layer's part of the layers' state."""
+        # lax.split: its gradient is one concatenation, where indexing would add up N arrays of all layers' size
+        leaves, tree = jax.tree.flatten(stacked)
+        splits = (jax.lax.split(leaf, (1,) * self.config.num_layers) for leaf in leaves)
+        for slices in zip(*splits, strict=True):
+            yield jax.tree.unflatten(tree, [s.reshape(s.shape[1:]) for s in slices])
+
+    def turned_layers(self) -> list[Layer]:
+        """The layers, each with parameters of its own, kernels turned: for `Execution.few_rows` at a time."""
+        graph, stacked = nnx.split(self.layers)
+        layers = [nnx.merge(graph, state) for state in self._unstack(stacked)]
+        for _, module in (found for layer in layers for found in nnx.iter_modules(layer)):
+            if isinstance(module, Dense):
+                module.turn()
+        return layers
+
+
+def init(config: ModelConfig, n_pauses: int, seed: int | jax.Array) -> dict[str, Any]:
+    """Fresh parameters, float32, as nested dicts. The same seed gives the same but for the pauses' own leaf."""
+    return nnx.to_pure_dict(nnx.state(Decoder(config, n_pauses, nnx.Rngs(params=seed, pause=seed), Execution())))
+
+
+def new_pauses(config: ModelConfig, n_pauses: int, seed: int) -> dict[str, Any]:
+    """The `pause` part of `init`: what a standard checkpoint lacks."""
+    return nnx.to_pure_dict(nnx.state(Pause(nnx.Rngs(params=seed, pause=seed), n_pauses, config.d_model)))
+
+
+def bind(params: dict[str, Any], config: ModelConfig, execution: Execution, n_pauses: int) -> Decoder:
+    """A callable Decoder over `params` (arrays, tracers or shapes). Cheap: nothing is computed or copied."""
+    graph, abstract = nnx.split(_abstract(config, n_pauses, execution))
+    nnx.replace_by_pure_dict(abstract, params)
+    return nnx.merge(graph, abstract)
+
+
+def logical_axes(config: ModelConfig, n_pauses: int) -> dict[str, Axes]:
+    """For each parameter's path ("layers/mlp/up/kernel") its logical axis names, one a dimension."""
+    flat = nnx.to_flat_state(nnx.state(_abstract(config, n_pauses, Execution())))
+    return {"/".join(map(str, path)): param.get_metadata()["axes"] for path, param in flat}
+
+
+def abstract_params(config: ModelConfig, n_pauses: int) -> dict[str, Any]:
+    """Shapes and dtypes of `init` without computing it."""
+    return nnx.to_pure_dict(nnx.state(_abstract(config, n_pauses, Execution())))
+
+
+def empty_cache(config: ModelConfig, batch: int, length: int) -> Cache:
+    """A cache for `length` positions of `batch` rows, in the compute dtype."""
+    shape = (config.num_layers, batch, length, config.kv_heads, config.head_size)
+    return Cache(
+        k_NxBxSxKxE=jnp.zeros(shape, config.dtype),
+        v_NxBxSxKxE=jnp.zeros(shape, config.dtype),
+        segments_BxS=jnp.zeros((batch, length), jnp.int32),
+        index=0,
+    )
+
+
+@functools.cache
+def _abstract(config: ModelConfig, n_pauses: int, execution: Execution) -> Decoder:
+    return nnx.eval_shape(lambda: Decoder(config, n_pauses, nnx.Rngs(params=0, pause=0), execution))

@@ -1,0 +1,64 @@
+"""Where the network says which logical axes an activation has; what that means on a mesh is decided outside.
+
+Nothing here does anything unless a caller (pause_jax/distributed) traces the network within `laid_out`.
+Logical axes: batch, length, embed, heads, kv_heads, row_heads, head, mlp, vocab, layers, positions, pauses; None: never
+cut. `row_heads` are heads where each device is to have whole rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import jax
+
+Axes = tuple[str | None, ...]
+Function = Callable[..., jax.Array]
+
+
+class Layout(Protocol):
+    """How activations lie on devices."""
+
+    def constrain(self, x: jax.Array, axes: Axes) -> jax.Array: ...
+
+    def on_each_part(self, function: Function, axes: tuple[Axes, ...]) -> Function: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class _OneDevice:
+    def constrain(self, x: jax.Array, axes: Axes) -> jax.Array:
+        return x
+
+    def on_each_part(self, function: Function, axes: tuple[Axes, ...]) -> Function:
+        return function
+
+
+_ONE_DEVICE = _OneDevice()
+_layout: contextvars.ContextVar[Layout] = contextvars.ContextVar("layout", default=_ONE_DEVICE)
+
+
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
+    """`x`, said to have these logical axes, one for each dimension."""
+    return _layout.get().constrain(x, axes)
+
+
+def on_each_part(function: Function, *axes: Axes) -> Function:
+    """`function` of arrays with these logical axes, run on each device's own part of them.
+
+    For kernels that the compiler cannot cut by itself. Along an axis that may be cut, `function` must treat each index
+    for itself; its result has the axes of its first argument.
+    """
+    return _layout.get().on_each_part(function, axes)
+
+
+@contextlib.contextmanager
+def laid_out(layout: Layout) -> Iterator[None]:
+    """The network traced within this lies as `layout` says."""
+    token = _layout.set(layout)
+    try:
+        yield
+    finally:
+        _layout.reset(token)

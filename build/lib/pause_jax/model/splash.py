@@ -1,0 +1,104 @@
+"""Attention on TPUs by JAX's splash kernel: scores stay on the chip, blocks that the mask excludes are not computed.
+
+Letters: B rows, T positions, H query heads, K key/value heads, E head size.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernels
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
+
+from pause_jax.errors import UserError
+from pause_jax.model.attention import Mask
+from pause_jax.model.partitioning import on_each_part
+
+_LANES = 128  # the smallest block
+_BLOCKS = (512, 384, 256)  # of positions, those worth having of a long row
+
+
+def attend(q_BxTxHxE: jax.Array, k_BxTxKxE: jax.Array, v_BxTxKxE: jax.Array, mask: Mask, *, block: int = 0,
+           interpret: bool = False) -> jax.Array:  # fmt: skip
+    """As `attention.attend`. Rows are padded to whole blocks, the padding a segment of its own, and cut again.
+
+    Args:
+      block: positions of a block, a multiple of 128; 0: whichever pads the row least.
+      interpret: emulate the kernel where there is no TPU. Slow.
+
+    Raises:
+      UserError: the mask is not known when the kernel is compiled.
+    """
+    both_ways = _static_bidirectional(mask)
+    length = q_BxTxHxE.shape[1]
+    block = block or _block(length)
+    padding = -length % block
+
+    def pad(x: jax.Array) -> jax.Array:
+        return jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2))
+
+    def attend_part(q: jax.Array, k: jax.Array, v: jax.Array, segments_BxT: jax.Array) -> jax.Array:
+        kernel = _kernel(length + padding, q.shape[2], both_ways, block, interpret)
+        q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q * q.shape[-1] ** -0.5, k, v))
+        # A padding position attends to itself, as segments are compared: no query is without a key.
+        out_BxHxTxE = jax.vmap(kernel)(q, k, v, kernels.SegmentIds(segments_BxT, segments_BxT))
+        return jnp.swapaxes(cast(jax.Array, out_BxHxTxE), 1, 2)
+
+    heads = ("batch", None, "row_heads", "head")
+    on_parts = on_each_part(attend_part, heads, heads, heads, ("batch", None))
+    out = on_parts(pad(q_BxTxHxE), pad(k_BxTxKxE), pad(v_BxTxKxE), pad(mask.q_segments_BxT))
+    return out[:, :length].astype(q_BxTxHxE.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class _PrefixMask(masks.Mask):
+    """Causal, but for the first `bidirectional` positions, which see each other both ways."""
+
+    length: int
+    bidirectional: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.length, self.length
+
+    def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
+        t_Tx1, s_1xS = np.arange(self.length)[index[0], None], np.arange(self.length)[None, index[1]]
+        return (s_1xS <= t_Tx1) | ((t_Tx1 < self.bidirectional) & (s_1xS < self.bidirectional))
+
+
+def _kernel(length: int, heads: int, both_ways: int, block: int, interpret: bool) -> kernels.SplashAttentionKernel:
+    """The kernel of one row: q [H, T, E] scaled, k and v [K, T, E], segments [T]."""
+    # the library computes its own causal mask within the kernel, others it reads from a few blocks
+    head_mask = _PrefixMask(length, both_ways) if both_ways > 1 else masks.CausalMask((length, length))
+    sizes = kernels.BlockSizes(
+        block_q=block, block_kv=block, block_kv_compute=block,
+        block_q_dkv=block, block_kv_dkv=block, block_kv_dkv_compute=block,
+        block_q_dq=block, block_kv_dq=block,
+    )  # fmt: skip
+    return kernels.make_splash_mha(masks.MultiHeadMask([head_mask] * heads), block_sizes=sizes, head_shards=1,
+                                   q_seq_shards=1, interpret=interpret)  # fmt: skip
+
+
+def _block(length: int) -> int:
+    if length <= _LANES:
+        return _LANES
+    return min(_BLOCKS, key=lambda block: (-length % block, -block))
+
+
+def _static_bidirectional(mask: Mask) -> int:
+    """`mask.bidirectional` as a number, where the mask is one that the kernel can have."""
+    if mask.q_segments_BxT.shape != mask.k_segments_BxS.shape or not isinstance(mask.first_query, int):
+        raise UserError(
+            "config.run.execution.attention = 'splash' reads whole rows, not a cache: set "
+            "--config.run.execution.attention=xla"
+        )
+    if not isinstance(mask.bidirectional, int):
+        raise UserError(
+            "config.run.execution.attention = 'splash' compiles its mask, but here each row has its own: set "
+            "--config.run.execution.attention=xla"
+        )
+    return mask.bidirectional

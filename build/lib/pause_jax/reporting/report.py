@@ -1,0 +1,99 @@
+"""A report of results: on the terminal, as files of tables and pictures, and as one HTML file with all of it inside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pause_jax.errors import UserError
+from pause_jax.reporting import html_page, panel_tables, run_curves, sections
+from pause_jax.reporting.comparisons import Failure, Report
+from pause_jax.reporting.run_curves import Curves
+from pause_jax.reporting.sections import Section
+from pause_jax.reporting.tables import Table, print_table
+from pause_jax.runs import write_atomically
+
+
+def read_failures(path: Path) -> list[Failure]:
+    """Failures from a JSON list of objects, each with the texts `job` and `error`; none where there is no file.
+
+    Raises:
+      UserError: the file is something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [Failure(str(item["job"]), str(item["error"])) for item in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise UserError(
+            f'{path} is no list of failures: restore it, delete it, or write [{{"job": …, "error": …}}, …]'
+        ) from None
+
+
+def print_report(report: Report) -> None:
+    """Failures and what is missing first, then for each panel a table and what may be said."""
+    for table in sections.top_tables(report):
+        _print(table)
+    for panel in report.panels:
+        arms = panel_tables.arms(panel)
+        _print(Table(arms.name, panel.title, arms.columns, arms.rows))
+        for sentence in report.sentences(panel):
+            print(f"  {sentence}")
+        print()
+    print(report.summary())
+
+
+def write_report(report: Report, out: Path, runs: Sequence[Path] = ()) -> Path:
+    """Write `report.html`, every picture as PNG and SVG and every table as CSV; return the HTML file.
+
+    A report that stands there already, made of the same results by the same code, is left as it is.
+
+    Args:
+      out: a folder, made where it is missing.
+      runs: folders in which the runs lie that the results name; their losses are shown.
+
+    Raises:
+      UserError: the folder can't be written.
+    """
+    curves, remarks = run_curves.collect(report.rows(), runs)
+    parts = sections.of_report(report, curves)
+    file, fingerprint = out / "report.html", _fingerprint(report, curves, remarks)
+    if _stands(file, fingerprint, parts):
+        return file
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for table in sections.top_tables(report):
+            write_atomically(out / f"{table.name}.csv", table.csv())
+        for part in parts:
+            for name, table in part.tables_by_file().items():
+                write_atomically(out / name, table.csv())
+            for picture in part.pictures:
+                picture.draw(out / f"{picture.name}.png")
+        write_atomically(file, html_page.render(report, parts, remarks, out, fingerprint))
+    except OSError as error:
+        raise UserError(f"the report can't be written to {out} ({error}): give another folder as --out") from None
+    return file
+
+
+def _fingerprint(report: Report, curves: Sequence[Curves], remarks: Sequence[str]) -> str:
+    """Of all that a page is made of, this code included."""
+    code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.*"))]
+    content = repr((report.title, report.failures, report.rows(), curves, remarks, code))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _stands(file: Path, fingerprint: str, parts: Sequence[Section]) -> bool:
+    """Whether the page is there, whole, and so are its pictures and tables: drawing takes half a second a picture."""
+    tables = [name for part in parts for name in part.tables_by_file()]
+    pictures = [picture.name for part in parts for picture in part.pictures]
+    names = [*tables, *(f"{name}{ending}" for name in pictures for ending in (".png", ".svg"))]
+    try:
+        return fingerprint in file.read_text() and all((file.parent / name).is_file() for name in names)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _print(table: Table) -> None:
+    print_table(table.title, [column.name for column in table.columns], table.shown())

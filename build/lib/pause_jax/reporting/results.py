@@ -1,0 +1,136 @@
+"""results.csv: what runs achieved, a row for each run, task, M_inf and metric. Its columns are `Result`'s fields."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import typing
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pause_jax.errors import UserError
+from pause_jax.runs import write_atomically
+
+PRETRAIN = ("std", "pause", "none")  # "none": trained on the task from scratch
+FINETUNE = ("std", "pause", "none")
+PLACEMENT = ("append", "prepend", "filler", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One value of one metric."""
+
+    model: str  # size, such as "130m"
+    pretrain: str  # std, pause or none
+    pretrain_rate: float  # pauses per text token in pretraining
+    finetune: str  # std, pause or none
+    m_ft: str  # pauses in finetuning; of a list, one was drawn for each example: "0|10"
+    m_inf: int  # pauses at inference
+    placement: str  # of the pauses: append, prepend, filler or none
+    task: str
+    metric: str
+    value: float  # percentages are 0 to 100
+    seed: int
+    text_tokens: int  # read in training, all stages
+    model_flops: float  # of training, all stages
+    checkpoint: str  # relative to the workdir
+    split: str
+    n_examples: int
+    inference_flops: float  # of one example's prompt, pauses and answer, mean
+    policy: str  # by which pretraining places pauses
+    n_pauses: int  # distinct ones
+    attention: str  # over prompt and pauses
+    steps: int  # of the last stage
+    pretrain_steps: str  # of each stage of pretraining, the first first: "2000", "2000|100"; "0" for none
+
+    def key(self) -> tuple[Any, ...]:
+        """What tells this row from others: everything that is not an outcome."""
+        outcome = ("value", "text_tokens", "model_flops", "n_examples", "inference_flops")
+        return tuple(value for name, value in dataclasses.asdict(self).items() if name not in outcome)
+
+
+COLUMNS = [field.name for field in dataclasses.fields(Result)]
+_TYPES = typing.get_type_hints(Result)
+_CHOICES = {"pretrain": PRETRAIN, "finetune": FINETUNE, "placement": PLACEMENT}
+
+
+def read_results(path: Path) -> list[Result]:
+    """All rows of a results file.
+
+    Raises:
+      UserError: no such file, other columns, or a value that cannot be; file, line and column are named.
+    """
+    try:
+        with path.open(newline="") as file:
+            lines = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"results file {path} cannot be read ({error}): give a CSV of launch.evaluate") from None
+    if not lines or lines[0] != COLUMNS:
+        raise UserError(f"results file {path} has other columns than launch.evaluate writes: {_other_columns(lines)}")
+    return [_parse(line, f"results file {path}, line {number}") for number, line in enumerate(lines[1:], start=2)]
+
+
+def merge_results(paths: Sequence[Path]) -> list[Result]:
+    """The rows of several files, in order; a row that several have stands once.
+
+    Raises:
+      UserError: as `read_results`, or rows of one run, task, metric and M_inf that differ in what came out.
+    """
+    seen: dict[tuple[Any, ...], tuple[Result, str]] = {}
+    for path in paths:
+        for number, result in enumerate(read_results(path), start=2):
+            where = f"{path}, line {number}"
+            first, first_where = seen.setdefault(result.key(), (result, where))
+            if repr(first) != repr(result):  # as text: nan is like nan
+                raise UserError(
+                    f"{first_where}, and {where}, are two runs with one fingerprint and different content "
+                    f"({result.checkpoint}, {result.task}, {result.metric}): remove the row that is wrong"
+                )
+    return [result for result, _ in seen.values()]
+
+
+def write_results(path: Path, results: Iterable[Result]) -> None:
+    """Replace the file by one of these rows: all of it or, whatever happens, nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(dataclasses.astuple(result) for result in results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.getvalue())
+
+
+def add_results(path: Path, results: Sequence[Result]) -> None:
+    """Add rows to a file, or make it; rows with the same `key` are replaced where they stand.
+
+    Raises:
+      UserError: as `read_results`; the file is as it was then.
+    """
+    rows = {result.key(): result for result in (read_results(path) if path.exists() else [])}
+    write_results(path, (rows | {result.key(): result for result in results}).values())
+
+
+def _other_columns(lines: list[list[str]]) -> str:
+    if not lines:
+        return "it is empty; delete it or give another --out"
+    missing = [name for name in COLUMNS if name not in lines[0]]
+    unknown = [name for name in lines[0] if name not in COLUMNS]
+    parts = [f"{what} {', '.join(names)}" for what, names in (("without", missing), ("with", unknown)) if names]
+    return f"{' and '.join(parts) or 'in another order'}; give another file"
+
+
+def _parse(line: list[str], where: str) -> Result:
+    if len(line) != len(COLUMNS):
+        raise UserError(f"{where}, has {len(line)} fields, but there are {len(COLUMNS)} columns: restore or remove it")
+    values: dict[str, Any] = {}
+    for name, text in zip(COLUMNS, line, strict=True):
+        kind = _TYPES[name]
+        try:
+            values[name] = kind(text)
+        except ValueError:
+            wanted = "a whole number" if kind is int else "a number"
+            raise UserError(f"{where}, column {name}: {text!r} is not {wanted}") from None
+        if name in _CHOICES and text not in _CHOICES[name]:
+            raise UserError(f"{where}, column {name}: {text!r} is none of {', '.join(_CHOICES[name])}")
+    return Result(**values)

@@ -1,0 +1,36 @@
+"""What a sweep costs before it is run: device-hours and disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pause_jax.distributed.chips import Chip
+from pause_jax.sweeps.graph import Job
+from pause_jax.sweeps.record import Line
+
+UTILISATION = 0.4  # of a chip's peak, assumed
+BYTES_PER_PARAMETER = 12  # of a checkpoint: the parameter and Adam's two moments, float32 each
+
+
+def device_hours(flops: float, chip: Chip) -> float:
+    """Hours of one device at the utilisation assumed."""
+    return flops / (UTILISATION * chip.flops) / 3600
+
+
+def measured_rate(lines: Sequence[Line]) -> float | None:
+    """Model FLOP/s of one worker over the jobs that are done; None while none is."""
+    done = [line for line in lines if line.status in ("found", "done") and line.seconds]
+    return sum(line.flops for line in done) / sum(line.seconds for line in done) if done else None
+
+
+def checkpoint_bytes(job: Job) -> int:
+    """What the checkpoints of a training job that are kept take at its end; 0 for an evaluation."""
+    from pause_jax.model import counts
+
+    if job.evaluation is not None:
+        return 0
+    config, run = job.config, job.config.run
+    saved = {*range(run.checkpoint_every, config.train.steps + 1, run.checkpoint_every), config.train.steps}
+    for_good = {step for step in saved if run.keep_every and step % run.keep_every == 0}
+    kept = len(for_good | set(sorted(saved)[-run.keep_checkpoints :]))
+    return BYTES_PER_PARAMETER * sum(counts.parameter_counts(config.model, config.pauses.n_pauses)) * kept

@@ -1,0 +1,113 @@
+"""WORKDIR/jobs.json: how a sweep's jobs stood when its driver last wrote. `launch.status` and later drivers read it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+from pause_jax.errors import UserError
+from pause_jax.runs import write_atomically
+from pause_jax.sweeps.scheduler import Entry, Schedule, Status
+
+SECONDS_BETWEEN_SIGNS = 60.0  # a driver that lives writes at least so often
+
+
+@dataclasses.dataclass
+class Line:
+    """A job."""
+
+    name: str
+    kind: str
+    needs: str
+    status: Status
+    message: str
+    flops: float
+    seconds: float  # of work
+    since: float  # running: when it began, as time.time() has it
+    steps: int  # of training; 0 of an evaluation
+    log: str  # its file, from the sweep's folder
+
+    @classmethod
+    def of(cls, entry: Entry, log: str) -> Line:
+        job = entry.job
+        steps = 0 if job.evaluation is not None else job.config.train.steps
+        return cls(job.name, job.kind, job.needs, entry.status, entry.message, entry.flops, entry.seconds,
+                   entry.since, steps, log)  # fmt: skip
+
+
+@dataclasses.dataclass
+class Record:
+    """What the file has."""
+
+    executor: str
+    host: str  # of the driver
+    process: int
+    workers: int  # jobs that run at once; 0: as many as the cluster lets
+    ended: bool  # the driver has left
+    updated: float
+    jobs: list[Line]
+    wall_seconds: float = 0.0  # that drivers were at work here, all together
+
+
+class Recorder:
+    """Writes the record at each change of a status, and now and then as a sign of life."""
+
+    def __init__(self, schedule: Schedule, workdir: Path, executor: str, workers: int):
+        self._schedule, self._workdir, self._executor, self._workers = schedule, workdir, executor, workers
+        self._begun, self._earlier = time.time(), wall_seconds_of(workdir)
+        self._written: list[tuple[Status, int]] = []
+        self._written_at = 0.0
+
+    def write_changes(self) -> None:
+        now = [(entry.status, entry.tries) for entry in self._schedule.entries]
+        if now != self._written or time.time() - self._written_at > SECONDS_BETWEEN_SIGNS:
+            self.write()
+            self._written, self._written_at = now, time.time()
+
+    def write(self, *, ended: bool = False) -> None:
+        folder = self._workdir.absolute()
+        lines = [
+            Line.of(entry, os.path.relpath(self._schedule.log_of(entry.job).absolute(), folder))
+            for entry in self._schedule.entries
+        ]
+        now = time.time()
+        record = Record(self._executor, socket.gethostname(), os.getpid(), self._workers, ended, now, lines,
+                        self._earlier + now - self._begun)  # fmt: skip
+        write_atomically(folder / "jobs.json", json.dumps(dataclasses.asdict(record), indent=1))
+
+
+def read(workdir: Path) -> Record:
+    """Raises UserError where no sweep has been started in `workdir`."""
+    file = workdir / "jobs.json"
+    try:
+        told = json.loads(file.read_text())
+        return Record(**told | {"jobs": [Line(**line) for line in told["jobs"]]})
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be read ({error.strerror}): give the --workdir of a sweep that launch.sweep has begun"
+        ) from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{file} is no record of a sweep ({error}): the same launch.sweep makes it anew") from None
+
+
+def seconds_of(workdir: Path) -> dict[str, float]:
+    """What finished jobs took, by name, as far as it was recorded."""
+    record = _read_if_whole(workdir)
+    return {line.name: line.seconds for line in record.jobs if line.status in ("found", "done")} if record else {}
+
+
+def wall_seconds_of(workdir: Path) -> float:
+    """How long drivers were at work in `workdir`, as far as it was recorded."""
+    record = _read_if_whole(workdir)
+    return record.wall_seconds if record else 0.0
+
+
+def _read_if_whole(workdir: Path) -> Record | None:
+    try:
+        return read(workdir)
+    except UserError:
+        return None

@@ -1,0 +1,186 @@
+"""The training loop: restore or start, then step, log, validate, save, until done or asked to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from pause_jax.checkpoints import Checkpoints
+from pause_jax.config import Config
+from pause_jax.distributed import batches as global_batches
+from pause_jax.distributed import chips, processes, sharding
+from pause_jax.model import counts, decoder
+from pause_jax.reporting.progress import Progress
+from pause_jax.reporting.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
+from pause_jax.runs import RunFolder
+from pause_jax.training import initialize
+from pause_jax.training.log import Counters, StepLog
+from pause_jax.training.optimizer import make_optimizer, make_schedule
+from pause_jax.training.profile import StepProfile
+from pause_jax.training.signals import StopSignals
+from pause_jax.training.stalls import StallWatch
+from pause_jax.training.step import State, make_examination, make_train_step, make_validation_step
+
+LocalBatch = dict[str, np.ndarray]  # the rows of this process
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What the loop needs and does not make itself."""
+
+    config: Config
+    mesh: jax.sharding.Mesh
+    rows: list[int]  # of the global batch, those of this process
+    open_batches: Callable[[int], Iterator[LocalBatch]]  # batches number k, k + 1, … (step k + 1 trains on batch k)
+    validation: Mapping[str, Callable[[], Iterator[LocalBatch]]]  # metric's name → its batches, from the start
+    folder: RunFolder
+    label: str  # of the progress line
+    made_with: Mapping[str, str]  # noted in each checkpoint: the code's version, the tokenizer's fingerprint
+
+
+def train(job: Job) -> Literal["finished", "stopped"]:
+    """Train to `config.train.steps`; "stopped" where a signal or the time given asked for it, everything saved.
+
+    Raises:
+      RunStopped: too many steps in a row without a finite loss and gradient, or too many failed saves.
+      UserError: the checkpoint to go on or start from is not there or does not fit.
+    """
+    config, run = job.config, job.config.run
+    compiled = compile_steps(job)
+    with contextlib.ExitStack() as exits:
+        checkpoints = Checkpoints(job.folder.checkpoints, keep=run.keep_checkpoints, keep_every=run.keep_every,
+                                  max_failed_saves=run.max_failed_saves)  # fmt: skip
+        exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
+        state, counters = restore_or_start(job, checkpoints)
+        start, steps = int(state["step"]), config.train.steps
+        processes.agree({"the step to go on from": start})
+        every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
+        progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))
+        stop = exits.enter_context(StopSignals(run.max_seconds))
+        watch = exits.enter_context(StallWatch(run.stall_seconds))
+        profile = exits.enter_context(StepProfile(run.profiled_steps, job.folder.profile))
+        log = StepLog(every_step, at_flush, progress, counters, flops_per_step(config), _peak_flops(job.mesh),
+                      run.max_skipped_steps)  # fmt: skip
+        batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
+        for step in range(start + 1, steps + 1):
+            with profile.step(step):
+                with log.timed("data"):
+                    batch = next(batches)
+                state, metrics = compiled.train_step(state, batch)
+            profile.end(step, metrics)
+            log.add(step, metrics)
+            stopping = stop.agreed(step)
+            last = step == steps or stopping
+            validated: dict[str, float] = {}
+            if run.validate_every and (step % run.validate_every == 0 or step == steps):
+                jax.block_until_ready(metrics)  # or the time of the steps under way would count as validation's
+                with log.timed("validation"):
+                    validated = _validate(job, compiled, state)
+            save = last or step % run.checkpoint_every == 0
+            if save or validated or step % run.log_every == 0 or step == start + 1:
+                log.flush(validated)
+                watch.beat(step)
+            if save:
+                with log.timed("checkpoint"):
+                    checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})
+            if stopping:
+                break
+        checkpoints.finish()
+    return "finished" if int(state["step"]) >= steps else "stopped"
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    train_step: Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
+    validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
+    examination: Callable[[Any, Any], dict[str, Any]]  # step.make_examination
+    put: Callable[[LocalBatch], dict[str, jax.Array]]  # host to devices
+
+
+def compile_steps(job: Job) -> Compiled:
+    """The jitted steps on the job's mesh. They compile at their first call."""
+    return Compiled(
+        *jit_steps(job.config, job.mesh),
+        put=lambda local: global_batches.to_global(local, job.rows, job.config.train.batch_size, job.mesh),
+    )
+
+
+def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
+    """(training step, validation step, examination), sharded over `mesh`; they can be lowered without its devices."""
+    network = functools.partial(decoder.bind, config=config.model, execution=config.run.execution,
+                                n_pauses=config.pauses.n_pauses)  # fmt: skip
+    optimizer = make_optimizer(config.optimizer)
+    how: dict[str, Any] = {"accumulation": config.run.accumulation, "loss_chunk": config.run.loss_chunk,
+                           "first_loss": config.first_loss, "bidirectional": config.bidirectional}  # fmt: skip
+    step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps), **how,
+                           pauses_first=config.optimizer.pauses_first)  # fmt: skip
+    examination = make_examination(network, **how)
+    validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.bidirectional)
+    state = initialize.state_shardings(config, optimizer, mesh)
+    batch = None  # lies where `put` has put it
+    everywhere = sharding.replicated(mesh)
+    return (
+        jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
+        jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
+        jax.jit(_on(mesh, examination), in_shardings=(state["params"], batch), out_shardings=everywhere),
+    )
+
+
+def _on(mesh: jax.sharding.Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, its activations laid out on `mesh`."""
+
+    def on_mesh(*args: Any) -> Any:
+        with sharding.activation_constraints(mesh):
+            return function(*args)
+
+    return on_mesh
+
+
+def restore_or_start(job: Job, checkpoints: Checkpoints, up_to: int | None = None) -> tuple[State, Counters]:
+    """The newest state that was saved, not beyond step `up_to`; where there is none, the one to start from."""
+    optimizer = make_optimizer(job.config.optimizer)
+    restored = checkpoints.restore_newest(initialize.abstract_state(job.config, optimizer, job.mesh), up_to)
+    if restored is not None:
+        return restored.state, Counters(**restored.meta["counters"])
+    return initialize.initial_state(job.config, optimizer, job.mesh), Counters()
+
+
+def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
+    """(for every step, for the steps at which the progress line moves): process 0 writes, the others do not."""
+    if jax.process_index() != 0:
+        return NullWriter(), NullWriter()
+    tensorboard = TensorBoardWriter(job.folder.tensorboard, start) if job.config.run.tensorboard else NullWriter()
+    return JsonLinesWriter(job.folder.metrics, start), tensorboard
+
+
+def _validate(job: Job, compiled: Compiled, state: State) -> dict[str, float]:
+    """Mean loss in nats per text token predicted, of each validation text; of paused text by its two kinds of position.
+
+    `after_pause_loss` is of the positions whose input token is a pause, `elsewhere_loss` of all others with a loss:
+    both come from the pass that gives `paused_loss`, and are left out where there are no such positions.
+    """
+    losses = {}
+    for name, open_batches in job.validation.items():
+        parts = [compiled.validation_step(state["params"], compiled.put(batch)) for batch in open_batches()]
+        loss, count, paused, pauses = np.sum([[float(x) for x in part] for part in parts], axis=0).tolist()
+        losses[f"validation/{name}"] = loss / max(count, 1.0)
+        if name == "paused_loss":
+            kinds = {"after_pause_loss": (paused, pauses), "elsewhere_loss": (loss - paused, count - pauses)}
+            losses |= {f"validation/{kind}": total / of for kind, (total, of) in kinds.items() if of}
+    return losses
+
+
+def flops_per_step(config: Config) -> float:
+    """Model FLOPs of a training step, all devices together (pause_jax/model/counts.py)."""
+    return config.train.batch_size * counts.train_flops(config.model, config.length, config.length - config.first_loss)
+
+
+def _peak_flops(mesh: jax.sharding.Mesh) -> float | None:
+    peak = chips.peak_flops(mesh.devices.flat[0].device_kind)
+    return None if peak is None else peak * mesh.size
