@@ -88,7 +88,8 @@ class HuggingFaceVocabulary(seqio.Vocabulary):
         return self._tokenizer.decode(list(ids))
 
     def _encode_tf(self, s: tf.Tensor) -> tf.Tensor:
-        def encode(text: bytes) -> np.ndarray:
+        def encode(text: bytes | np.ndarray) -> np.ndarray:  # the latter outside of a graph
+            text = text if isinstance(text, bytes) else text.item()
             return np.array(self._encode(text.decode(errors="replace")), np.int32)
 
         ids = tf.numpy_function(encode, [s], tf.int32, stateful=False)
