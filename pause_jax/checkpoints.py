@@ -212,13 +212,13 @@ def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.M
 
 
 def save_params(folder: Path, step: int, params: Any, meta: dict[str, Any]) -> None:
-    """Write parameters alone, for runs to start from; they are written as they lie, a GB at a time.
+    """Write parameters alone, for runs to start from. Orbax copies what each process has of them to its memory once.
 
     Raises:
       UserError: they cannot be written.
     """
     options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=True)
-    handlers = {"params": ocp.StandardCheckpointHandler(save_concurrent_gb=1), "meta": ocp.JsonCheckpointHandler()}
+    handlers = {"params": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
     meta = meta | {"checksums": {"params": checksums.of_arrays(params)}}
     try:
         with ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers) as manager:
