@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import jax
 import ml_dtypes
@@ -18,13 +20,15 @@ from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.interop import tokenizers
-from pause_jax.interop.exporting import export_run
+from pause_jax.interop.exporting import _write_weights, export_run
 from pause_jax.interop.importing import import_folder
+from pause_jax.interop.weights import tensors
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.runs import RunFolder
+from tests.interop.memory_model import MODEL
 from tests.interop.runs import LLAMA, D, V, make_run, one_device
-from tests.programs import assert_one_sentence, program
+from tests.programs import ROOT, assert_one_sentence, program
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -239,6 +243,21 @@ def test_a_tokenizer_with_ids_beyond_the_embedding(tmp_path):
     build(tmp_path / "hf", "llama2", vocab_size=200)
     with pytest.raises(UserError, match=r"has ids up to 258, but the model in .* has 200 rows of embeddings"):
         imported(tmp_path / "hf", tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_memory_beside_the_parameters_is_less_than_a_shard(tmp_path):
+    """Of 190 MB in files of 40 MB, placed on one device of this machine, whose memory they are in as well."""
+    rng = np.random.default_rng(0)
+    flat = {path: rng.standard_normal(leaf.shape, dtype=np.float32)
+            for path, leaf in trees.flatten(decoder.abstract_params(MODEL, 0)).items()}  # fmt: skip
+    _write_weights(tensors(trees.unflatten(flat), MODEL), tmp_path, "float32", 40_000_000)
+    assert len(list(tmp_path.glob("*.safetensors"))) >= 4
+    command = [sys.executable, "-m", "tests.interop.import_memory", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    size, most = map(float, done.stdout.split())
+    assert size > 150 and size <= most < size + 1.1 * 40, (size, most)
 
 
 @pytest.mark.slow

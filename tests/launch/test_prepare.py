@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.programs import ROOT, program
+from tests.programs import ROOT, assert_one_sentence, program
 
 CONFIG = "--config=experiments/quickstart.py:pause"
 
@@ -31,17 +31,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-def assert_mistake(done: subprocess.CompletedProcess[str], sentence: str) -> None:
-    assert done.returncode == 2 and sentence in done.stderr, done.stderr
-    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
-
-
 def test_mistakes_in_the_command():
-    assert_mistake(prepare(), "error: --out is missing")
-    assert_mistake(prepare("--out=x", "--workers=-1"), "error: --workers=-1 must not be negative")
-    assert_mistake(prepare("--out=x", "--on_bad_text=mend"), "on_bad_text")
-    assert_mistake(prepare("--out=nowhere", "--verify"), "error: nowhere is not prepared")
-    assert_mistake(prepare(f"--out={ROOT / 'README.md'}", "--train_sentencepiece=100"), "exists: give another name")
+    assert_one_sentence(prepare(), "error: --out is missing")
+    assert_one_sentence(prepare("--out=x", "--workers=-1"), "error: --workers=-1 must not be negative")
+    assert_one_sentence(prepare("--out=x", "--on_bad_text=mend"), "on_bad_text")
+    assert_one_sentence(prepare("--out=nowhere", "--verify"), "error: nowhere is not prepared")
+    assert_one_sentence(prepare(f"--out={ROOT / 'README.md'}", "--train_sentencepiece=100"), "exists: give another")
 
 
 @pytest.mark.slow
@@ -49,7 +44,7 @@ def test_bad_text_then_skipped_then_verified(tmp_path):
     lines = [json.dumps({"text": f"text {i}"}).encode() for i in range(100)]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join([*lines, b'{"text": "\xe9"}']))
     files, out = f"--config.data.files={tmp_path}/a.jsonl", f"--out={tmp_path / 'out'}"
-    assert_mistake(prepare(files, out, "--workers=1"), "a.jsonl is not UTF-8 at byte ")
+    assert_one_sentence(prepare(files, out, "--workers=1"), "a.jsonl is not UTF-8 at byte ")
     shutil.rmtree(tmp_path / "out")
     done = prepare(files, out, "--workers=1", "--on_bad_text=skip")
     assert done.returncode == 0 and done.stderr == "", done.stderr
@@ -73,7 +68,7 @@ def test_a_tokenizer_trained_here_prepares_text_that_trains(tmp_path):
              "--config.model.num_layers=1", "--config.model.d_model=16", "--config.model.num_heads=2"]  # fmt: skip
     done = program("train", *train, vocabulary)
     assert done.returncode == 0, done.stderr
-    assert_mistake(
+    assert_one_sentence(
         program("train", *train, f"--workdir={tmp_path / 'other'}"),
         "was made with another tokenizer than config.data.vocabulary = 'byte'",
     )
@@ -91,7 +86,7 @@ def test_official_files_that_are_there_and_what_finetuning_makes_of_them(data_di
     assert done.stdout.count("=== example") == 2 and done.stdout.count("Answer:‹pause›‹pause›⟧‹pause› ") == 2
     assert "7,119 examples: " in done.stdout
     done = program("prepare", config, "--show=2", "--config.data.data_dir=none")
-    assert_mistake(done, "`python -m launch.prepare --download=gsm8k --data_dir=none` fetches it")
+    assert_one_sentence(done, "`python -m launch.prepare --download=gsm8k --data_dir=none` fetches it")
 
 
 @pytest.fixture
