@@ -1,6 +1,7 @@
 """pause_jax in other people's notebooks: docs/library.ipynb runs from its first cell to its last."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,11 +27,15 @@ def test_the_notebook(tmp_path):
 
 @pytest.mark.slow
 def test_the_package_installs_and_is_whole(tmp_path):
-    """Into a folder of its own, without what it depends on: that is here."""
-    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", f"--target={tmp_path}/site", str(ROOT)]
+    """From a copy, as building writes into its source; into a folder of its own, without what it depends on."""
+    shutil.copytree(ROOT / "pause_jax", tmp_path / "source" / "pause_jax")
+    for name in ("pyproject.toml", "requirements.txt", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path / "source")
+    source, site = tmp_path / "source", tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", f"--target={site}", str(source)]
     subprocess.run(install, check=True, capture_output=True, timeout=300)
     look = "import pause_jax.inference.restored, pause_jax.reporting.paper as p; p.numbers(); print(pause_jax.__file__)"
     done = subprocess.run([sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "PYTHONPATH": f"{tmp_path}/site"})  # fmt: skip
+                          env={**os.environ, "PYTHONPATH": str(site)})  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "site") in done.stdout
+    assert str(site) in done.stdout

@@ -1,1 +1,0 @@
-"""How good a run is at its tasks: metrics as the official scripts compute them, and the evaluator."""

@@ -1,1 +1,0 @@
-"""Weights and configs of other libraries' models."""

@@ -1,1 +1,0 @@
-"""The decoder. Knows sizes, dtypes and arrays; nothing of meshes, runs or data."""
