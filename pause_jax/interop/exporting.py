@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from jax.sharding import Mesh
 from safetensors.numpy import save_file
 
 from pause_jax import checkpoints, tokenizer
+from pause_jax.config import Config
 from pause_jax.errors import UserError
 from pause_jax.interop import card, configs, tokenizers
 from pause_jax.interop.weights import INDEX, SINGLE, Tensor, tensors
@@ -48,9 +50,25 @@ def export_run(folder: RunFolder, step: int, out: Path, mesh: Mesh, *, dtype: Dt
         "torch_dtype": dtype,
         "eos_token_id": tokenizer.load(config.data.vocabulary).eos_id,
     }
+    with _new_folder(out) as partial:
+        _write(folder, step, partial, mesh, config, hf, pause_ids, dtype, shard_bytes, results)
+
+
+@contextlib.contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder to write to, which is `out` at the end, or nothing where that fails."""
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(folder: RunFolder, step: int, partial: Path, mesh: Mesh, config: Config, hf: dict[str, Any],
+           pause_ids: list[int], dtype: Dtype, shard_bytes: int, results: Sequence[Result]) -> None:  # fmt: skip
     tokenizers.write(config.data.vocabulary, pause_ids, partial, config.model.max_positions)
     params = checkpoints.restore_params(folder.checkpoints, step, config, mesh)
     pauses = params.pop("pause", None)
@@ -60,7 +78,6 @@ def export_run(folder: RunFolder, step: int, out: Path, mesh: Mesh, *, dtype: Dt
     _write_json(partial / "config.json", hf)
     _write_json(partial / "generation_config.json", _generation(hf, pause_ids))
     (partial / "README.md").write_text(card.text(folder, step, config, pause_ids, hf["model_type"], results))
-    partial.replace(out)
 
 
 def _generation(hf: dict[str, Any], pause_ids: list[int]) -> dict[str, Any]:

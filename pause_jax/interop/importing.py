@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,19 @@ def import_folder(source: Path, workdir: Path, mesh: Mesh, vocabulary: str = "")
     Raises:
       UserError: `source` is not what it should be, or its model is none of ours; `workdir` holds a run already.
     """
-    folder = RunFolder(workdir)
+    folder, is_new = RunFolder(workdir), not workdir.exists()
     if folder.exists():
         raise UserError(f"--workdir={workdir} holds a run already: give another, or delete it")
+    try:
+        _import(source, folder, mesh, vocabulary)
+    except BaseException:
+        if is_new and not folder.exists() and processes.index() == 0:
+            shutil.rmtree(workdir, ignore_errors=True)  # the tokenizer may be there already
+        raise
+    return folder
+
+
+def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str) -> None:
     hf = _read_config(source)
     pauses = configs.pauses_of(hf)
     model = configs.model_config(hf)
@@ -46,11 +57,10 @@ def import_folder(source: Path, workdir: Path, mesh: Mesh, vocabulary: str = "")
     text_only = _TextRows(weights, model.vocab_size) if pauses else weights
     reader = Reader(text_only, model)
     sharding.param_shardings(model, len(pauses), mesh)  # or it cannot be cut over the mesh
-    if processes.index() == 0:
-        vocabulary = vocabulary or tokenizers.read(source, pauses, workdir)
-    else:
-        vocabulary = vocabulary or str((workdir / tokenizers.FILE).absolute())
+    if not vocabulary and processes.index() == 0:
+        tokenizers.read(source, pauses, folder.path)
     processes.agree({})
+    vocabulary = vocabulary or tokenizers.find(folder.path)
     _check_tokenizer(vocabulary, model, source)
     config = Config(model=model, pauses=PauseConfig(n_pauses=len(pauses)), train=TrainConfig(steps=1),
                     data=DataConfig(vocabulary=vocabulary, length=min(_LENGTH, model.max_positions)))  # fmt: skip
@@ -63,7 +73,6 @@ def import_folder(source: Path, workdir: Path, mesh: Mesh, vocabulary: str = "")
     with folder.held():
         folder.claim(config, {"vocabulary": tokenizer.fingerprint(vocabulary), "imported_from": str(source)})
         checkpoints.save_params(folder.checkpoints, 0, params, {"imported_from": str(source)})
-    return folder
 
 
 def place(reader: Reader, model: ModelConfig, mesh: Mesh) -> dict[str, Any]:

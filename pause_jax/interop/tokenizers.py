@@ -12,6 +12,7 @@ from pause_jax.errors import UserError
 
 FILE = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
+SENTENCEPIECE = "tokenizer.model"
 
 
 def pause_tokens(n_pauses: int) -> list[str]:
@@ -47,28 +48,33 @@ def write(vocabulary: str, pause_ids: Sequence[int], folder: Path, max_length: i
     _check(vocabulary, dict(zip(pauses, pause_ids, strict=True)), folder / FILE)
 
 
-def read(source: Path, pause_ids: Sequence[int], folder: Path) -> str:
-    """Copy the tokenizer of `source` into `folder`, without the pauses that `write` added; what to give as vocabulary.
+def find(folder: Path) -> str:
+    """What to give as `config.data.vocabulary` for the tokenizer in `folder`. Raises UserError where there is none."""
+    for name in (FILE, SENTENCEPIECE):
+        if (folder / name).is_file():
+            return str((folder / name).absolute())
+    raise UserError(
+        f"{folder} has neither {FILE} nor {SENTENCEPIECE}: fetch one of them, or give --vocabulary, 'byte' or the path "
+        "of one"
+    )
+
+
+def read(source: Path, pause_ids: Sequence[int], folder: Path) -> None:
+    """Copy the tokenizer of `source` into `folder`, without the pauses that `write` added.
 
     Raises:
-      UserError: there is none.
+      UserError: there is none, or nothing says which token ends a text.
     """
-    if (source / FILE).is_file():
+    if Path(find(source)).name == FILE:
         content = json.loads((source / FILE).read_text())
         content["added_tokens"] = [token for token in content.get("added_tokens", ()) if token["id"] not in pause_ids]
         eos = tokenizer.end_of_text(source)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FILE).write_text(json.dumps(content, ensure_ascii=False))
         (folder / SETTINGS).write_text(json.dumps({"eos_token": eos}) + "\n")
-        return str((folder / FILE).absolute())
-    if (source / "tokenizer.model").is_file():
+    else:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "tokenizer.model").write_bytes((source / "tokenizer.model").read_bytes())
-        return str((folder / "tokenizer.model").absolute())
-    raise UserError(
-        f"{source} has neither {FILE} nor tokenizer.model: fetch one of them, or give --vocabulary, 'byte' or the path "
-        "of one"
-    )
+        (folder / SENTENCEPIECE).write_bytes((source / SENTENCEPIECE).read_bytes())
 
 
 def _special(number: int, token: str) -> dict[str, Any]:
