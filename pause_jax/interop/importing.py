@@ -67,12 +67,15 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str) -> Non
     config.validate()
     params = place(reader, model, mesh)
     if pauses:
-        table = _table(weights, model)
-        params["pause"] = {"embedding": _put(table[pauses].astype(np.float32), sharding.param_shardings(
-            model, len(pauses), mesh)["pause"]["embedding"])}  # fmt: skip
+        to = sharding.param_shardings(model, len(pauses), mesh)["pause"]["embedding"]
+        params["pause"] = {"embedding": _put(_table(weights, model)[pauses].astype(np.float32), to)}
+    origin = {"imported_from": str(source)}
     with folder.held():
-        folder.claim(config, {"vocabulary": tokenizer.fingerprint(vocabulary), "imported_from": str(source)})
-        checkpoints.save_params(folder.checkpoints, 0, params, {"imported_from": str(source)})
+        if processes.index() == 0:
+            shutil.rmtree(folder.checkpoints, ignore_errors=True)  # of an import that was killed: it is no run yet
+        processes.agree({})
+        checkpoints.save_params(folder.checkpoints, 0, params, origin)
+        folder.claim(config, {"vocabulary": tokenizer.fingerprint(vocabulary), **origin})
 
 
 def place(reader: Reader, model: ModelConfig, mesh: Mesh) -> dict[str, Any]:

@@ -186,6 +186,15 @@ def test_bfloat16_is_read_and_written(tmp_path):
     assert tensor_bytes(tmp_path / "out") == tensor_bytes(tmp_path / "hf")
 
 
+def test_an_import_that_was_killed_is_made_again(tmp_path):
+    build(tmp_path / "hf", "llama2")
+    run = imported(tmp_path / "hf", tmp_path / "run")
+    (run.path / "config.json").unlink()  # it is written last
+    assert imported(tmp_path / "hf", tmp_path / "run").saved_steps() == [0]
+    with pytest.raises(UserError, match="holds a run already"):
+        imported(tmp_path / "hf", tmp_path / "run")
+
+
 def test_what_has_no_counterpart_is_refused(tmp_path):
     run = make_run(tmp_path / "run", norm_placement="post")
     with pytest.raises(UserError, match=r"has no weight|norm_placement = 'post' cannot be exported"):
