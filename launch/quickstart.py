@@ -1,4 +1,4 @@
-"""The whole method in small, on this machine's cores, in two sweeps and one report (`make quickstart`).
+"""The whole method in small, on this machine's cores, in two sweeps with a report each (`make quickstart`).
 
     python -m launch.quickstart
 
@@ -17,7 +17,8 @@ from typing import Any
 
 from launch import cli, sweep
 from pause_jax.reporting import plots, tables
-from pause_jax.reporting.comparisons import Failure
+from pause_jax.reporting.comparisons import Failure, Report
+from pause_jax.reporting.report import write_report
 from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
@@ -31,6 +32,7 @@ PROMPT = "def read(self, "
 def main(argv: list[str]) -> int:
     rows: list[Result] = []
     failed: list[Failure] = []
+    code = cli.EXIT_DONE
     pretraining: dict[str, RunFolder] = {}
     for part, title in PARTS.items():
         print(f"\n{title}", flush=True)
@@ -39,18 +41,25 @@ def main(argv: list[str]) -> int:
         schedule = sweep.make_schedule(parsed, FOLDER / part, retries=1)
         if sweep.run(schedule, parsed, FOLDER / part, execution.parse(parsed.execution), 0) == "stopped":
             return cli.EXIT_STOPPED
-        rows += read_results(FOLDER / part / "results.csv")
+        found = read_results(FOLDER / part / "results.csv")
+        rows += found
         failed += sweep.failures(schedule)
+        code = max(code, sweep.conclude(shown(found), sweep.failures(schedule), FOLDER / part / "report", title,
+                                        [FOLDER / part / "runs"]))  # fmt: skip
         pretraining |= pretraining_runs(schedule, FOLDER / part)
     write_results(FOLDER / "results.csv", rows)
     if pretraining:
         show_pretraining(pretraining)
         show_samples(pretraining)
-    shown = [row for row in rows if row.metric == "accuracy"]  # options, scored, are in results.csv
-    runs = [FOLDER / part / "runs" for part in PARTS]
-    code = sweep.conclude(shown, failed, FOLDER / "report", "pause_jax quickstart", runs)
-    print(f"results: {FOLDER / 'results.csv'}\nlosses of pretraining: {FOLDER / 'losses.png'}")
+    both = Report.of(shown(rows), title="pause_jax quickstart", failures=failed)
+    page = write_report(both, FOLDER / "report", [FOLDER / part / "runs" for part in PARTS])
+    print(f"results: {FOLDER / 'results.csv'}\nlosses of pretraining: {FOLDER / 'losses.png'}\nreport of both: {page}")
     return code
+
+
+def shown(rows: list[Result]) -> list[Result]:
+    """What reports are of: options, scored, are in results.csv."""
+    return [row for row in rows if row.metric == "accuracy"]
 
 
 def config_of(part: str) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def test_the_whole_method_then_found_finished(tmp_path, monkeypatch, capfd):
     }
     assert (folder / "losses.png").stat().st_size > 10_000 and (folder / "report" / "report.html").is_file()
     assert "1 seed: no interval, no effect can be claimed" in first
+    assert first.index("24 pauses") < first.index("2 of 2")  # the first part's table does not wait for the second
+    assert (folder / "time_to_think" / "report" / "report.html").is_file()
     assert "clean validation loss" in first and "10 % pauses" in first
     assert quickstart.main([]) == 0
     again = capfd.readouterr().out
