@@ -20,13 +20,12 @@ from benchmarks.machine import usable_cores
 from benchmarks.measure import Call, Side, seconds
 from benchmarks.shapes import Shape
 from pause_jax.interop.configs import model_config
+from pause_jax.interop.weights import TextRows
 from pause_jax.interop.weights import params as params_from
 from pause_jax.model.config import ModelConfig
 
 HOPELESS = 5.0  # times our seconds: a peer that takes longer is not timed again, nor compiled
 LONG = 20.0  # seconds: a first call that takes longer is judged by itself, others by the second
-
-_TABLES = ("wte.weight", "embed_tokens.weight", "lm_head.weight")  # a row for each token, pauses included
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +49,7 @@ def make_twins(shape: Shape, n_pauses: int = 0) -> Twins:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     config = model_config(peer.config.to_dict() | {"vocab_size": shape.vocab_size})
     weights = {name: weight.numpy() for name, weight in peer.state_dict().items()}
-    text_only = {name: w[: shape.vocab_size] if name.endswith(_TABLES) else w for name, w in weights.items()}
-    params = params_from(text_only, config)
+    params = params_from(TextRows(weights, shape.vocab_size), config)
     if n_pauses:
         params["pause"] = {"embedding": peer.get_input_embeddings().weight.detach().numpy()[shape.vocab_size :]}
     # copies: NumPy shares its arrays with the peer, which trains them

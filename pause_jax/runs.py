@@ -145,13 +145,18 @@ class RunFolder:
             raise UserError(
                 f"{self.path} holds no run: {file} does not exist; a run's folder is what launch.train had as --workdir"
             )
-        try:
-            content = json.loads(file.read_text())
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{file} is not readable as JSON ({error}): restore it from a copy") from None
-        if not isinstance(content, dict):
-            raise UserError(f"{file} holds no JSON object: restore it from a copy")
-        return content
+        return read_json_object(file, "restore it from a copy")
+
+
+def read_json_object(file: Path, what_to_do: str) -> dict[str, Any]:
+    """The content of a file of JSON. Raises UserError where it is none, or no object, ending in `what_to_do`."""
+    try:
+        content = json.loads(file.read_text())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not readable as JSON ({error}): {what_to_do}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} holds no JSON object: {what_to_do}")
+    return content
 
 
 def write_atomically(file: Path, text: str) -> None:

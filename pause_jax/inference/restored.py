@@ -121,14 +121,15 @@ class RestoredRun:
         self, reading: Reading, options: Sequence[Sequence[Sequence[int]]], *, option_length: int
     ) -> list[list[float]]:
         """log p of each row's options after what has been read, as `inference.score.score_read` has it."""
-        return score.score_read(**self._network, reading=reading, options=options, option_length=option_length)
+        log_p, _ = score.score_read(**self._network, reading=reading, options=options, option_length=option_length)
+        return log_p
 
     def score_and_compare(
         self, reading: Reading, options: Sequence[Sequence[Sequence[int]]], *, option_length: int
     ) -> tuple[list[list[float]], list[list[bool]]]:
         """As `score`, and which options are the greedy answers."""
-        return score.score_and_compare_read(
-            **self._network, reading=reading, options=options, option_length=option_length
+        return score.score_read(
+            **self._network, reading=reading, options=options, option_length=option_length, compare=True
         )
 
     def write(self, reading: Reading, *, max_new_tokens: int, eos_id: int) -> list[list[int]]:

@@ -61,7 +61,8 @@ def score(
         params, config, execution, n_pauses, prompts, [m_inf],
         attention=attention, room=option_length - 1, bucket=bucket, filler=filler, mesh=mesh,
     )  # fmt: skip
-    return score_read(params, config, execution, n_pauses, reading, options, option_length=option_length, mesh=mesh)
+    log_p, _ = score_read(params, config, execution, n_pauses, reading, options, option_length=option_length, mesh=mesh)
+    return log_p
 
 
 def score_read(
@@ -73,51 +74,25 @@ def score_read(
     options: Sequence[Sequence[Sequence[int]]],
     *,
     option_length: int,
-    mesh: Mesh | None = None,
-) -> list[list[float]]:
-    """log p of options after prompts that have been read; the reading stays as it is. Arguments as of `score`."""
-    sums, _ = _scored(params, config, execution, n_pauses, reading, options, option_length, mesh, greedy=False)
-    return sums
-
-
-def score_and_compare_read(
-    params: dict[str, Any],
-    config: ModelConfig,
-    execution: Execution,
-    n_pauses: int,
-    reading: Reading,
-    options: Sequence[Sequence[Sequence[int]]],
-    *,
-    option_length: int,
+    compare: bool = False,
     mesh: Mesh | None = None,
 ) -> tuple[list[list[float]], list[list[bool]]]:
-    """As `score_read`; and which options are what greedy decoding would write."""
-    return _scored(params, config, execution, n_pauses, reading, options, option_length, mesh, greedy=True)
+    """log p of options after prompts that have been read; the reading stays as it is. Arguments as of `score`.
 
-
-def _scored(
-    params: dict[str, Any],
-    config: ModelConfig,
-    execution: Execution,
-    n_pauses: int,
-    reading: Reading,
-    options: Sequence[Sequence[Sequence[int]]],
-    option_length: int,
-    mesh: Mesh | None,
-    greedy: bool,
-) -> tuple[list[list[float]], list[list[bool]]]:
-    """log p of each row's options, and whether each is the greedy answer; of the latter nothing where not asked."""
+    And, where `compare` asks for it, which options are what greedy decoding would write.
+    """
     _check_lengths(options, option_length)
     ids_BxOxA, is_token_BxOxA = _as_arrays(filled(options, len(reading.next_positions_B)), option_length)
-    results_BxO = _score(
+    sums_BxO, is_greedy_BxO = _score(
         params, reading.cache, reading.logits_BxV, reading.next_positions_B, ids_BxOxA, is_token_BxOxA,
-        config=config, execution=execution, n_pauses=n_pauses, mesh=mesh, greedy=greedy,
+        config=config, execution=execution, n_pauses=n_pauses, mesh=mesh, compare=compare,
     )  # fmt: skip
-    sums, is_greedy = (
-        [row[: len(mine)] for row, mine in zip(sharded.fetch(result_BxO).tolist(), options, strict=False)]
-        for result_BxO in results_BxO
-    )
-    return sums, is_greedy
+    return _rows(sums_BxO, options), [] if is_greedy_BxO is None else _rows(is_greedy_BxO, options)
+
+
+def _rows(array_BxO: jax.Array, options: Sequence[Sequence[Sequence[int]]]) -> list[list[Any]]:
+    """Of each row of options, what the array has for them."""
+    return [row[: len(mine)] for row, mine in zip(sharded.fetch(array_BxO).tolist(), options, strict=False)]
 
 
 def _check_lengths(options: Sequence[Sequence[Sequence[int]]], option_length: int) -> None:
@@ -140,7 +115,7 @@ def _as_arrays(options: Sequence[Sequence[Sequence[int]]], option_length: int) -
     return ids_BxOxA, is_token_BxOxA
 
 
-@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh", "greedy"))
+@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh", "compare"))
 def _score(
     params: dict[str, Any],
     cache: Cache,
@@ -153,9 +128,9 @@ def _score(
     execution: Execution,
     n_pauses: int,
     mesh: Mesh | None,
-    greedy: bool,
-) -> tuple[jax.Array, jax.Array]:
-    """Sums of log p, [B, O]; and [B, O] whether all of an option's tokens are the likeliest, False where not asked.
+    compare: bool,
+) -> tuple[jax.Array, jax.Array | None]:
+    """Sums of log p, [B, O]; and where `compare` asks for it, whether all of an option's tokens are the likeliest.
 
     Args:
       cache: of prompts and pauses; each option goes on from it.
@@ -165,7 +140,7 @@ def _score(
     model = decoder.bind(params, config, execution, n_pauses)
     positions_BxA = positions_B[:, None] + jnp.arange(ids_BxOxA.shape[2] - 1)[None]
 
-    def of_option(option: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def of_option(option: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
         ids_BxA, is_token_BxA = option
         logits_BxAxV = logits_BxV[:, None]
         if ids_BxA.shape[1] > 1:  # the last token is only predicted
@@ -173,11 +148,12 @@ def _score(
             hidden_BxAxD, _ = model(read_BxA, positions_BxA, is_token_BxA[:, :-1].astype(jnp.int32), cache=cache)
             logits_BxAxV = jnp.concatenate([logits_BxAxV, model.logits(hidden_BxAxD)], axis=1)
         log_p_BxA = jnp.take_along_axis(jax.nn.log_softmax(logits_BxAxV), ids_BxA[..., None], axis=-1)[..., 0]
-        is_likeliest_BxA = jnp.argmax(logits_BxAxV, axis=-1) == ids_BxA if greedy else jnp.zeros_like(is_token_BxA)
         sums_B = jnp.sum(jnp.where(is_token_BxA, log_p_BxA, 0.0), axis=-1)
-        return sums_B, jnp.all(is_likeliest_BxA | ~is_token_BxA, axis=-1)
+        if not compare:
+            return sums_B, None
+        return sums_B, jnp.all((jnp.argmax(logits_BxAxV, axis=-1) == ids_BxA) | ~is_token_BxA, axis=-1)
 
     by_option = (jnp.moveaxis(ids_BxOxA, 1, 0), jnp.moveaxis(is_token_BxOxA, 1, 0))
     with sharded.on(mesh):
         sums_OxB, is_greedy_OxB = jax.lax.map(of_option, by_option)  # one after the other: the memory of one
-    return sums_OxB.T, is_greedy_OxB.T
+    return sums_OxB.T, None if is_greedy_OxB is None else is_greedy_OxB.T

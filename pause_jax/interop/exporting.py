@@ -19,7 +19,7 @@ from pause_jax import checkpoints, tokenizer
 from pause_jax.config import Config
 from pause_jax.errors import UserError
 from pause_jax.interop import card, configs, tokenizers
-from pause_jax.interop.weights import INDEX, SINGLE, Tensor, tensors
+from pause_jax.interop.weights import HEAD, INDEX, SINGLE, TOKEN_TABLES, Tensor, tensors
 from pause_jax.reporting.results import Result
 from pause_jax.runs import RunFolder
 
@@ -44,11 +44,11 @@ def export_run(folder: RunFolder, step: int, out: Path, mesh: Mesh, *, dtype: Dt
             f"the run in {folder.path} was finetuned with config.finetune.attention = {config.finetune.attention!r}, "
             "but what is exported reads causally and would give other answers: finetune with 'causal'"
         )
-    size = tokenizer.load(config.data.vocabulary).size
-    pause_ids = list(range(size, size + config.pauses.n_pauses))
+    words = tokenizer.load(config.data.vocabulary)
+    pause_ids = list(range(words.size, words.size + config.pauses.n_pauses))
     hf = configs.hf_config(config.model, pause_ids) | {
         "torch_dtype": dtype,
-        "eos_token_id": tokenizer.load(config.data.vocabulary).eos_id,
+        "eos_token_id": words.eos_id,
     }
     with _new_folder(out) as partial:
         _write(folder, step, partial, mesh, config, hf, pause_ids, dtype, shard_bytes, results)
@@ -88,8 +88,8 @@ def _generation(hf: dict[str, Any], pause_ids: list[int]) -> dict[str, Any]:
 
 def _with_pauses(tensor: Tensor, rows: int, pause_ids: list[int], vectors: np.ndarray | None) -> Tensor:
     """A table of tokens with `rows` rows, those of the pauses among them; any other weight as it is."""
-    is_table = tensor.name.endswith(("wte.weight", "embed_tokens.weight"))
-    if vectors is None or not (is_table or tensor.name == "lm_head.weight"):
+    is_table = tensor.name.endswith(TOKEN_TABLES)
+    if vectors is None or not (is_table or tensor.name == HEAD):
         return tensor
 
     def make() -> np.ndarray:

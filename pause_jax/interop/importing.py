@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,11 +18,10 @@ from pause_jax.config import Config, DataConfig, PauseConfig, TrainConfig
 from pause_jax.distributed import processes, sharding
 from pause_jax.errors import UserError
 from pause_jax.interop import configs, tokenizers
-from pause_jax.interop.weights import Folder, Reader
+from pause_jax.interop.weights import TOKEN_TABLES, Folder, Reader, TextRows
 from pause_jax.model.config import ModelConfig
-from pause_jax.runs import RunFolder
+from pause_jax.runs import RunFolder, read_json_object
 
-_TABLES = ("wte.weight", "embed_tokens.weight", "lm_head.weight")  # a row for each token
 _LENGTH = 256  # positions in a row of the run's config; a run that starts from it has its own
 
 
@@ -54,7 +51,7 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str) -> Non
     pauses = configs.pauses_of(hf)
     model = configs.model_config(hf)
     weights = Folder(source)
-    text_only = _TextRows(weights, model.vocab_size) if pauses else weights
+    text_only = TextRows(weights, model.vocab_size) if pauses else weights
     reader = Reader(text_only, model)
     sharding.param_shardings(model, len(pauses), mesh)  # or it cannot be cut over the mesh
     if not vocabulary and processes.index() == 0:
@@ -68,7 +65,7 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str) -> Non
     params = place(reader, model, mesh)
     if pauses:
         to = sharding.param_shardings(model, len(pauses), mesh)["pause"]["embedding"]
-        params["pause"] = {"embedding": _put(_table(weights, model)[pauses].astype(np.float32), to)}
+        params["pause"] = {"embedding": _put(_table(weights)[pauses].astype(np.float32), to)}
     origin = {"imported_from": str(source)}
     with folder.held():
         if processes.index() == 0:
@@ -112,41 +109,16 @@ def _put(array: np.ndarray, to: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(array.shape, to, lambda index: array[index])
 
 
-@dataclasses.dataclass(frozen=True)
-class _TextRows(Mapping[str, np.ndarray]):
-    """Weights without the rows that were added for pauses."""
-
-    weights: Mapping[str, np.ndarray]
-    rows: int
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        weight = self.weights[name]
-        return weight[: self.rows] if name.endswith(_TABLES) else weight
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.weights)
-
-    def __len__(self) -> int:
-        return len(self.weights)
-
-
-def _table(weights: Mapping[str, np.ndarray], model: ModelConfig) -> np.ndarray:
+def _table(weights: Mapping[str, np.ndarray]) -> np.ndarray:
     """The token embedding, pauses among its rows."""
-    name = "wte.weight" if model.positions == "learned" else "embed_tokens.weight"
-    return next(weights[full] for full in weights if full.endswith(name))
+    return next(weights[name] for name in weights if name.endswith(TOKEN_TABLES))
 
 
 def _read_config(source: Path) -> dict[str, Any]:
     file = source / "config.json"
     if not file.is_file():
         raise UserError(f"{file} is missing: give the folder of a Hugging Face model, with config.json and safetensors")
-    try:
-        content = json.loads(file.read_text())
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not readable as JSON ({error}): fetch it again") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file} holds no JSON object: fetch it again")
-    return content
+    return read_json_object(file, "fetch it again")
 
 
 def _check_tokenizer(vocabulary: str, model: ModelConfig, source: Path) -> None:

@@ -25,6 +25,8 @@ from pause_jax.model.config import ModelConfig
 
 INDEX = "model.safetensors.index.json"  # which file of several has which weight
 SINGLE = "model.safetensors"
+TOKEN_TABLES = ("wte.weight", "embed_tokens.weight")  # ends of names: a row for each token, and so the head
+HEAD = "lm_head.weight"
 
 # Our path: their name, without the "transformer." or "model." that whole language models put before it.
 # "{}" is the layer. The kernels of q, k and v are thirds of GPT-2's c_attn.
@@ -102,6 +104,24 @@ class Folder(Mapping[str, np.ndarray]):
         return len(self._open)
 
 
+@dataclasses.dataclass(frozen=True)
+class TextRows(Mapping[str, np.ndarray]):
+    """Weights without the rows that were added for pauses."""
+
+    weights: Mapping[str, np.ndarray]
+    rows: int
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        weight = self.weights[name]
+        return weight[: self.rows] if name.endswith((*TOKEN_TABLES, HEAD)) else weight
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights)
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
 def _files(folder: Path) -> list[Path]:
     """Raises UserError where there are none, or not all."""
     index = folder / INDEX
@@ -166,7 +186,7 @@ class Reader:
     def _check_leftovers(self, used: set[str]) -> None:
         """Raises UserError for a weight that is not used; a tied head may be there too, if it is the embedding."""
         for name in sorted(self._found.keys() - used):
-            if name != "lm_head.weight" or not self._config.tie_embeddings:
+            if name != HEAD or not self._config.tie_embeddings:
                 raise UserError(f"the weight {name} has no place in a model of this config")
             head, token = (self._weights[self._found[n]] for n in (name, *self._names("token/embedding")))
             if not np.array_equal(head, token):
@@ -188,7 +208,7 @@ def names_of(path: str, config: ModelConfig) -> list[str]:
 
 def full_name(name: str, config: ModelConfig) -> str:
     """A bare name as whole language models write it."""
-    if name == "lm_head.weight":
+    if name == HEAD:
         return name
     return f"{'transformer' if config.positions == 'learned' else 'model'}.{name}"
 

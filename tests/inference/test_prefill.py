@@ -39,7 +39,9 @@ def test_each_is_as_if_it_had_been_read_alone(family, attention):
         wanted = logits_of(family, alone, given)
         np.testing.assert_allclose(logits_of(family, reading, given), wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
         np.testing.assert_array_equal(reading.next_positions_B, [len(prompt) + m_inf for prompt in PROMPTS])
-        scores = [score_read(**network(family), reading=r, options=OPTIONS, option_length=3) for r in (reading, alone)]
+        scores = [
+            score_read(**network(family), reading=r, options=OPTIONS, option_length=3)[0] for r in (reading, alone)
+        ]
         np.testing.assert_allclose(np.concatenate(scores[0]), np.concatenate(scores[1]), rtol=1e-5)
         answers = [
             write(**network(family), reading=r, max_new_tokens=NEW, eos_id=NEVER) for r in (reading, alone)
