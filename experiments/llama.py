@@ -52,6 +52,7 @@ def get_config(arg: str = "8b,v5e-256") -> Any:
     config.run.execution.scan_layers = True
     config.run.execution.attention_blocks = 1
     config.run.execution.few_rows = 0
+    config.run.execution.row_major = False
     config.run.log_every = 10
     config.run.validate_every = 500
     config.run.checkpoint_every = 500

@@ -106,6 +106,7 @@ def _run(config: Any) -> None:
     config.run.execution.scan_layers = True
     config.run.execution.attention_blocks = 1
     config.run.execution.few_rows = 0
+    config.run.execution.row_major = False
     config.run.execution.remat = "dots"
     config.run.loss_chunk = 128
     config.run.log_every = 100

@@ -38,7 +38,7 @@ from absl import flags
 from absl import logging as absl_logging
 
 from launch import flag_errors
-from pause_jax import __version__
+from pause_jax import __version__, native_memory
 from pause_jax.config import Config, MeshConfig, from_config_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import PeerLost, RunStopped, UserError
@@ -66,6 +66,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     # Read when TensorFlow or JAX is first imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
+    native_memory.keep_freed()
     try:
         code = _parse_and_call(main)
     except UserError as error:

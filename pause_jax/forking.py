@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
-from pause_jax import native_messages
+from pause_jax import native_memory, native_messages
 
 _PRELOAD = "PAUSE_JAX_PRELOAD"  # tells the process that is forked from what to import
 
@@ -62,6 +62,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[None]:
 
 
 if _PRELOAD in os.environ:
+    native_memory.keep_freed()
     with native_messages.hidden():
         for module in os.environ.pop(_PRELOAD).split(","):
             with contextlib.suppress(Exception):  # the worker that needs it can tell

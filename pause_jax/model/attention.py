@@ -6,6 +6,7 @@ Letters: B rows, T query positions, S key positions, H query heads, K key/value 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 
 from pause_jax.errors import UserError
 from pause_jax.model.partitioning import constrain
+from pause_jax.model.products import as_operand, turned
 
 _SMALLEST_BLOCK = 64  # queries: products of less than that are no faster
 
@@ -42,7 +44,7 @@ class Mask:
 
 
 def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, backend: str,
-           blocks: int = 1) -> jax.Array:  # fmt: skip
+           blocks: int = 1, row_major: bool = False) -> jax.Array:  # fmt: skip
     """Softmax attention, scaled by 1/sqrt(E), as [B, T, H, E] in the dtype of `q`; softmax in float32.
 
     All back ends (`Execution.attention`) give the same but for rounding, and but for padding queries, whose output is
@@ -50,13 +52,14 @@ def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mas
 
     Args:
       blocks: of "xla": how many blocks the queries are cut into, each of which leaves out the keys that come after it.
+      row_major: of "xla": as of `Execution.row_major`.
 
     Raises:
       UserError: the back end cannot serve the mask, the shapes or the dtype; there is none that is used instead.
       NotImplementedError: there is no such back end.
     """
     if backend == "xla":
-        return _attend_xla(q_BxTxHxE, k_BxSxKxE, v_BxSxKxE, mask, blocks)
+        return _attend_xla(q_BxTxHxE, k_BxSxKxE, v_BxSxKxE, mask, blocks, row_major)
     if backend == "cudnn":
         return _attend_cudnn(q_BxTxHxE, k_BxSxKxE, v_BxSxKxE, mask)
     if backend == "splash":
@@ -66,61 +69,92 @@ def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mas
     raise NotImplementedError(f"attention back end {backend!r}: there are 'xla', 'splash' and 'cudnn'")
 
 
-def _attend_xla(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, blocks: int) -> jax.Array:
+def _attend_xla(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, blocks: int,
+                row_major: bool) -> jax.Array:  # fmt: skip
     batch, length, heads, size = q_BxTxHxE.shape
     kv_heads = k_BxSxKxE.shape[2]
     # Heads first: on a CPU products of matrices that lie together are faster, transposes included.
-    q_BxKxGxTxE = q_BxTxHxE.reshape(batch, length, kv_heads, heads // kv_heads, size).transpose(0, 2, 3, 1, 4)
-    k_BxKxSxE, v_BxKxSxE = jnp.swapaxes(k_BxSxKxE, 1, 2), jnp.swapaxes(v_BxSxKxE, 1, 2)
-    may_attend_BxTxS = mask.may_attend_BxTxS()
-    outs = []
-    for start, end, keys in _blocks(length, k_BxSxKxE.shape[1], mask, blocks):
-        block = slice(start, end)
-        q_BxKxRxE = q_BxKxGxTxE[:, :, :, block].reshape(batch, kv_heads, -1, size)  # R = G · queries of the block
-        may_attend = may_attend_BxTxS[:, block, :keys]
-        out_BxKxRxE = _attend_block(q_BxKxRxE, k_BxKxSxE[:, :, :keys], v_BxKxSxE[:, :, :keys], may_attend)
-        outs.append(out_BxKxRxE.reshape(*q_BxKxGxTxE.shape[:3], end - start, size))
-    out_BxKxGxTxE = jnp.concatenate(outs, axis=3)
+    q_BxTxKxGxE = q_BxTxHxE.reshape(batch, length, kv_heads, heads // kv_heads, size)
+    q_BxKxGxTxE = as_operand(q_BxTxKxGxE.transpose(0, 2, 3, 1, 4), row_major)
+    k_BxKxSxE, v_BxKxSxE = (as_operand(jnp.swapaxes(x, 1, 2), row_major) for x in (k_BxSxKxE, v_BxSxKxE))
+    spans = tuple(_blocks(length, k_BxSxKxE.shape[1], mask, blocks))
+    out_BxKxGxTxE = _attend_blocks(q_BxKxGxTxE, k_BxKxSxE, v_BxKxSxE, mask.may_attend_BxTxS(), spans, row_major)
     return out_BxKxGxTxE.transpose(0, 3, 1, 2, 4).reshape(q_BxTxHxE.shape).astype(q_BxTxHxE.dtype)
 
 
-@jax.custom_vjp
-def _attend_block(q_BxKxRxE: jax.Array, k_BxKxSxE: jax.Array, v_BxKxSxE: jax.Array,
-                  may_attend_BxTxS: jax.Array) -> jax.Array:  # fmt: skip
-    """Attention of R = G · T queries, float32. Sums are divided by after the product with the values, and the gradient
-    takes its row sums from gradient · output: both are of size E where XLA's own go over all keys."""
-    return _attend_block_forward(q_BxKxRxE, k_BxKxSxE, v_BxKxSxE, may_attend_BxTxS)[0]
+_Spans = tuple[tuple[int, int, int], ...]  # of `_blocks`
 
 
-def _attend_block_forward(q: jax.Array, k: jax.Array, v: jax.Array, may_attend: jax.Array) -> tuple[jax.Array, Any]:
-    batch, kv_heads, _, size = q.shape
-    _, queries, keys = may_attend.shape
-    q = q * size**-0.5
-    scores = jnp.einsum("bkre,bkse->bkrs", q, k, preferred_element_type=jnp.float32)
-    # finite, so that a padding query, which may attend to nothing, gives numbers rather than NaN
-    masked = jnp.where(may_attend[:, None, None], scores.reshape(batch, kv_heads, -1, queries, keys), -1e30)
-    masked = masked.reshape(scores.shape)
-    weights = jnp.exp(masked - jnp.max(masked, axis=-1, keepdims=True))
-    sums_BxKxRx1 = jnp.sum(weights, axis=-1, keepdims=True)
-    weights = weights.astype(v.dtype)
-    out = jnp.einsum("bkrs,bkse->bkre", weights, v, preferred_element_type=jnp.float32) / sums_BxKxRx1
-    return out, (q, k, v, weights, sums_BxKxRx1, out)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _attend_blocks(q_BxKxGxTxE: jax.Array, k_BxKxSxE: jax.Array, v_BxKxSxE: jax.Array, may_attend_BxTxS: jax.Array,
+                   spans: _Spans, row_major: bool) -> jax.Array:  # fmt: skip
+    """Attention, block by block of queries, float32. Sums are divided by after the product with the values, and the
+    gradient takes its row sums from gradient · output: both are of size E where XLA's own go over all keys."""
+    return _attend_blocks_forward(q_BxKxGxTxE, k_BxKxSxE, v_BxKxSxE, may_attend_BxTxS, spans, row_major)[0]
 
 
-def _attend_block_backward(kept: Any, gradient_BxKxRxE: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, None]:
-    q, k, v, weights, sums_BxKxRx1, out = kept
-    gradient = gradient_BxKxRxE / sums_BxKxRx1
-    row_sums_BxKxRx1 = jnp.sum(gradient * out, axis=-1, keepdims=True)
-    gradient = gradient.astype(v.dtype)
-    of_v = jnp.einsum("bkrs,bkre->bkse", weights, gradient, preferred_element_type=jnp.float32)
-    of_weights = jnp.einsum("bkre,bkse->bkrs", gradient, v, preferred_element_type=jnp.float32)
-    of_scores = (weights * (of_weights - row_sums_BxKxRx1)).astype(k.dtype)
-    of_q = jnp.einsum("bkrs,bkse->bkre", of_scores, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
-    of_k = jnp.einsum("bkrs,bkre->bkse", of_scores, q, preferred_element_type=jnp.float32)
-    return of_q.astype(q.dtype), of_k.astype(k.dtype), of_v.astype(v.dtype), None
+def _attend_blocks_forward(q_BxKxGxTxE: jax.Array, k_BxKxSxE: jax.Array, v_BxKxSxE: jax.Array,
+                           may_attend_BxTxS: jax.Array, spans: _Spans, row_major: bool) -> tuple[jax.Array, Any]:
+    outs, kept = [], []
+    q_BxKxGxTxE = q_BxKxGxTxE * q_BxKxGxTxE.shape[-1] ** -0.5
+    for start, end, keys in spans:
+        q_BxKxRxE = _rows(q_BxKxGxTxE[:, :, :, start:end])
+        k, v, may_attend = k_BxKxSxE[:, :, :keys], v_BxKxSxE[:, :, :keys], may_attend_BxTxS[:, start:end, :keys]
+        scores_BxKxRxS = jnp.einsum("bkre,bkse->bkrs", q_BxKxRxE, k, preferred_element_type=jnp.float32)
+        by_group = scores_BxKxRxS.reshape(*scores_BxKxRxS.shape[:2], -1, end - start, keys)
+        # finite, so that a padding query, which may attend to nothing, gives numbers rather than NaN
+        masked_BxKxRxS = jnp.where(may_attend[:, None, None], by_group, -1e30).reshape(scores_BxKxRxS.shape)
+        weights = jnp.exp(masked_BxKxRxS - jnp.max(masked_BxKxRxS, axis=-1, keepdims=True))
+        sums_BxKxRx1 = jnp.sum(weights, axis=-1, keepdims=True)
+        weights = weights.astype(v.dtype)
+        out_BxKxRxE = jnp.einsum("bkrs,bkse->bkre", weights, v, preferred_element_type=jnp.float32) / sums_BxKxRx1
+        outs.append(out_BxKxRxE.reshape(q_BxKxGxTxE[:, :, :, start:end].shape))
+        kept.append((weights, sums_BxKxRx1))
+    out_BxKxGxTxE = jnp.concatenate(outs, axis=3)
+    return out_BxKxGxTxE, (q_BxKxGxTxE, k_BxKxSxE, v_BxKxSxE, out_BxKxGxTxE, kept)
 
 
-_attend_block.defvjp(_attend_block_forward, _attend_block_backward)
+def _attend_blocks_backward(spans: _Spans, row_major: bool, residuals: Any,
+                            gradient_BxKxGxTxE: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, None]:  # fmt: skip
+    q_BxKxGxTxE, k_BxKxSxE, v_BxKxSxE, out_BxKxGxTxE, kept = residuals
+    dtype, scale = k_BxKxSxE.dtype, q_BxKxGxTxE.shape[-1] ** -0.5
+    of_k, of_v = (jnp.zeros(x.shape, jnp.float32) for x in (k_BxKxSxE, v_BxKxSxE))
+    of_q = []
+    for (start, end, keys), (weights, sums_BxKxRx1) in zip(spans, kept, strict=True):
+        q, out, gradient = (_rows(x[:, :, :, start:end]) for x in (q_BxKxGxTxE, out_BxKxGxTxE, gradient_BxKxGxTxE))
+        k, v = k_BxKxSxE[:, :, :keys], v_BxKxSxE[:, :, :keys]
+        gradient = gradient / sums_BxKxRx1
+        row_sums_BxKxRx1 = jnp.sum(gradient * out, axis=-1, keepdims=True)
+        gradient = gradient.astype(dtype)
+        of_weights = jnp.einsum("bkre,bkse->bkrs", gradient, v, preferred_element_type=jnp.float32)
+        of_scores = (weights * (of_weights - row_sums_BxKxRx1)).astype(dtype)
+        of_q_BxKxRxE = jnp.einsum("bkrs,bkse->bkre", of_scores, k, preferred_element_type=jnp.float32) * scale
+        of_q.append(of_q_BxKxRxE.reshape(q_BxKxGxTxE[:, :, :, start:end].shape))
+        of_k = _add_first(of_k, _over_queries(of_scores, q, row_major))
+        of_v = _add_first(of_v, _over_queries(weights, gradient, row_major))
+    return jnp.concatenate(of_q, axis=3).astype(dtype), of_k.astype(dtype), of_v.astype(dtype), None
+
+
+_attend_blocks.defvjp(_attend_blocks_forward, _attend_blocks_backward)
+
+
+def _rows(x_BxKxGxTxE: jax.Array) -> jax.Array:
+    """As [B, K, R, E]: R = G · T."""
+    batch, kv_heads, _, _, size = x_BxKxGxTxE.shape
+    return x_BxKxGxTxE.reshape(batch, kv_heads, -1, size)
+
+
+def _over_queries(x_BxKxRxS: jax.Array, y_BxKxRxE: jax.Array, row_major: bool) -> jax.Array:
+    """xᵀ · y [B, K, S, E], float32."""
+    if not row_major or x_BxKxRxS.dtype != jnp.bfloat16:
+        return jnp.einsum("bkrs,bkre->bkse", x_BxKxRxS, y_BxKxRxE, preferred_element_type=jnp.float32)
+    return jnp.einsum("bksr,bkre->bkse", turned(x_BxKxRxS, row_major), y_BxKxRxE, preferred_element_type=jnp.float32)
+
+
+def _add_first(total_BxKxSxE: jax.Array, x_BxKxSxE: jax.Array) -> jax.Array:
+    """`x`, of the first keys, added to `total`, in place."""
+    first = total_BxKxSxE[:, :, : x_BxKxSxE.shape[2]]
+    return jax.lax.dynamic_update_slice(total_BxKxSxE, first + x_BxKxSxE, (0, 0, 0, 0))
 
 
 def _blocks(queries: int, keys: int, mask: Mask, count: int) -> Iterator[tuple[int, int, int]]:

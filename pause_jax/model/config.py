@@ -88,3 +88,7 @@ class Execution:
     # Where so many rows or fewer are multiplied by a matrix, it stands on the left, which a CPU does in a third of the
     # time; for answers, kernels are first turned for that, in a copy. 0 for accelerators.
     few_rows: int = 32
+    # In bfloat16: transposed operands of products are first copied so that their rows lie together. XLA's CPU back end
+    # computes products of others in float32, in three times the time where there are instructions for bfloat16.
+    # False for accelerators.
+    row_major: bool = True

@@ -22,13 +22,14 @@ from flax import nnx
 from pause_jax.model import rope
 from pause_jax.model.attention import Mask
 from pause_jax.model.config import Execution, ModelConfig
-from pause_jax.model.layers import Cache, Context, Dense, Layer, Norm, normal, times_few_rows
+from pause_jax.model.layers import DENSE, Cache, Context, Dense, Layer, Norm, normal
 from pause_jax.model.partitioning import Axes, constrain
+from pause_jax.model.products import times_few_rows
 
 PAUSE_STD = 0.02  # of a new pause vector, also when it is added to a standard checkpoint
 
 _REMAT_POLICIES = {
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": jax.checkpoint_policies.save_only_these_names(DENSE),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 

@@ -12,11 +12,15 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
 from pause_jax.model import rope
 from pause_jax.model.attention import Mask, attend
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.partitioning import Axes, constrain
+from pause_jax.model.products import times, times_few_rows
+
+DENSE = "dense"  # what the results of `Dense` are called, for `Execution.remat`
 
 
 @jax.tree_util.register_dataclass
@@ -47,11 +51,6 @@ def constant(value: float, shape: tuple[int, ...], axes: Axes) -> nnx.Param:
     return nnx.Param(jnp.full(shape, value, jnp.float32), axes=axes)
 
 
-def times_few_rows(matrix_OxI: jax.Array, x_RxI: jax.Array) -> jax.Array:
-    """x · matrixᵀ [R, O], float32, with the matrix on the left: see `Execution.few_rows`."""
-    return jnp.einsum("oi,ri->or", matrix_OxI, x_RxI, preferred_element_type=jnp.float32).T
-
-
 class Dense(nnx.Module):
     """x · kernel + bias, where input and output may each be one dimension or two (heads, head size)."""
 
@@ -68,7 +67,7 @@ class Dense(nnx.Module):
         matrix = self.kernel[...].reshape(math.prod(self.d_in), math.prod(self.d_out))
         self.kernel, self.is_turned = nnx.Param(matrix.T), True
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, execution: Execution) -> jax.Array:
         lead = x.shape[: x.ndim - len(self.d_in)]
         x_RxI = x.reshape(-1, math.prod(self.d_in))
         kernel = self.kernel[...].astype(x.dtype)
@@ -77,11 +76,11 @@ class Dense(nnx.Module):
         else:
             # One matrix product over all rows: on a CPU twice as fast as a batched one, backward pass included.
             kernel = kernel.reshape(x_RxI.shape[1], math.prod(self.d_out))
-            rows = jnp.dot(x_RxI, kernel, preferred_element_type=jnp.float32)
+            rows = times(x_RxI, kernel, execution.row_major)
         y = rows.reshape(*lead, *self.d_out)
         if self.bias is not None:
             y += self.bias[...].reshape((1,) * len(lead) + self.d_out)
-        return y.astype(x.dtype)
+        return checkpoint_name(y.astype(x.dtype), DENSE)
 
 
 class Norm(nnx.Module):
@@ -125,9 +124,9 @@ class Attention(nnx.Module):
 
     def __call__(self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int,
                  execution: Execution) -> tuple[jax.Array, Cache | None]:  # fmt: skip
-        q = constrain(self.q(x_BxTxD), "batch", "length", "heads", "head")
-        k = constrain(self.k(x_BxTxD), "batch", "length", "kv_heads", "head")
-        v = constrain(self.v(x_BxTxD), "batch", "length", "kv_heads", "head")
+        q = constrain(self.q(x_BxTxD, execution), "batch", "length", "heads", "head")
+        k = constrain(self.k(x_BxTxD, execution), "batch", "length", "kv_heads", "head")
+        v = constrain(self.v(x_BxTxD, execution), "batch", "length", "kv_heads", "head")
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if context.cos_sin is not None:
@@ -138,9 +137,9 @@ class Attention(nnx.Module):
             backend = "xla"  # the others are for training (Execution.attention)
             if not context.starts_cache:
                 k, v = cache.k_NxBxSxKxE[layer].astype(q.dtype), cache.v_NxBxSxKxE[layer].astype(q.dtype)
-        out = attend(q, k, v, context.mask, backend, execution.attention_blocks)
+        out = attend(q, k, v, context.mask, backend, execution.attention_blocks, execution.row_major)
         out = constrain(out, "batch", "length", "heads", "head")
-        return self.out(out), cache
+        return self.out(out, execution), cache
 
 
 class MLP(nnx.Module):
@@ -153,13 +152,22 @@ class MLP(nnx.Module):
         self.down = Dense(rngs, n, (f,), (d,), ("mlp", "embed"), bias, config, 1 / math.sqrt(2 * n))
         self.activation = config.mlp
 
-    def __call__(self, x_BxTxD: jax.Array) -> jax.Array:
-        up = constrain(self.up(x_BxTxD), "batch", "length", "mlp")
-        if self.gate is not None:
-            return self.down(jax.nn.silu(constrain(self.gate(x_BxTxD), "batch", "length", "mlp")) * up)
-        if self.activation == "relu":
-            return self.down(jax.nn.relu(up))
-        return self.down(jax.nn.gelu(up, approximate=self.activation == "gelu_tanh"))
+    def __call__(self, x_BxTxD: jax.Array, execution: Execution) -> jax.Array:
+        gate = constrain(self.gate(x_BxTxD, execution), "batch", "length", "mlp") if self.gate is not None else None
+        up = constrain(self.up(x_BxTxD, execution), "batch", "length", "mlp")
+        # its gradient keeps what it read, and computes the rest again: in float32 that would be 3 arrays more
+        return self.down(jax.checkpoint(self._activate)(gate, up), execution)
+
+    def _activate(self, gate_BxTxF: jax.Array | None, up_BxTxF: jax.Array) -> jax.Array:
+        """What `down` reads, computed in float32."""
+        up = up_BxTxF.astype(jnp.float32)
+        if gate_BxTxF is not None:
+            inner = jax.nn.silu(gate_BxTxF.astype(jnp.float32)) * up
+        elif self.activation == "relu":
+            inner = jax.nn.relu(up)
+        else:
+            inner = jax.nn.gelu(up, approximate=self.activation == "gelu_tanh")
+        return inner.astype(up_BxTxF.dtype)
 
 
 class Layer(nnx.Module):
@@ -178,11 +186,11 @@ class Layer(nnx.Module):
         if self.post_norm:
             attended, cache = self.attention(x, context, cache, layer, execution)
             x = self.attention_norm(x + attended)
-            x = self.mlp_norm(x + self.mlp(x))
+            x = self.mlp_norm(x + self.mlp(x, execution))
         else:
             attended, cache = self.attention(self.attention_norm(x), context, cache, layer, execution)
             x = x + attended
-            x = x + self.mlp(self.mlp_norm(x))
+            x = x + self.mlp(self.mlp_norm(x), execution)
         return constrain(x, "batch", "length", None), cache
 
 

@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 
 from pause_jax.model.partitioning import constrain
+from pause_jax.model.products import sum_over_rows
 
 Gradients = tuple[jax.Array, jax.Array, jax.Array]  # by hidden vectors [B, T, D], head [V, D] and weights [B, T]
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
 def cross_entropy_sum(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT: jax.Array, weights_BxT: jax.Array,
-                      chunk: int = 0) -> jax.Array:  # fmt: skip
+                      chunk: int = 0, row_major: bool = False) -> jax.Array:  # fmt: skip
     """Sum over positions of weight · (−log p(target)), in nats, float32.
 
     Where its gradient is asked for, it is computed with the loss, chunk by chunk: by the logits it is p − 1 at the
@@ -31,6 +32,7 @@ def cross_entropy_sum(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT:
       targets_BxT: int32; where the weight is 0 any value, pauses (≥ V) included.
       weights_BxT: float32.
       chunk: positions of each row whose logits exist at a time; 0: all.
+      row_major: as of `Execution.row_major`.
     """
     head = head_VxD.astype(hidden_BxTxD.dtype)
 
@@ -43,7 +45,7 @@ def cross_entropy_sum(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT:
 
 
 def _forward(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT: jax.Array, weights_BxT: jax.Array,
-             chunk: int) -> tuple[jax.Array, Gradients]:  # fmt: skip
+             chunk: int, row_major: bool) -> tuple[jax.Array, Gradients]:  # fmt: skip
     head = head_VxD.astype(hidden_BxTxD.dtype)
 
     def add(total: Any, hidden: jax.Array, targets: jax.Array, weights: jax.Array) -> tuple[Any, Any]:
@@ -52,7 +54,7 @@ def _forward(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT: jax.Arra
         is_target_NxV = jnp.arange(head.shape[0])[None] == targets.reshape(-1, 1)
         by_logits_NxV = ((jnp.exp(log_p_NxV) - is_target_NxV) * weights_N[:, None]).astype(head.dtype)
         by_hidden_NxD = jnp.dot(by_logits_NxV, head, preferred_element_type=jnp.float32).astype(head.dtype)
-        by_head_VxD = jnp.einsum("nv,nd->vd", by_logits_NxV, hidden_NxD, preferred_element_type=jnp.float32)
+        by_head_VxD = sum_over_rows(by_logits_NxV, hidden_NxD, row_major)
         total = (total[0] + jnp.sum(losses_N * weights_N), total[1] + by_head_VxD)
         return total, (by_hidden_NxD.reshape(hidden.shape), losses_N.reshape(targets.shape))
 
@@ -61,7 +63,7 @@ def _forward(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT: jax.Arra
     return loss, (by_hidden, by_head.astype(head_VxD.dtype), losses)
 
 
-def _backward(chunk: int, gradients: Gradients, by_loss: jax.Array) -> tuple[Any, ...]:
+def _backward(chunk: int, row_major: bool, gradients: Gradients, by_loss: jax.Array) -> tuple[Any, ...]:
     by_hidden, by_head, by_weights = ((by_loss * gradient).astype(gradient.dtype) for gradient in gradients)
     return by_hidden, by_head, None, by_weights
 

@@ -43,7 +43,8 @@ def batch_loss_sum(params: Params, batch: Batch, network: Network, loss_chunk: i
     both_ways = batch.get("prefix_length", 0) if bidirectional is None else bidirectional
     hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"], bidirectional=both_ways)
     targets_BxT, weights_BxT = batch["targets"][:, first_loss:], batch["loss_weights"][:, first_loss:]
-    return cross_entropy_sum(hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, loss_chunk)
+    return cross_entropy_sum(hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, loss_chunk,
+                             model.execution.row_major)  # fmt: skip
 
 
 def make_train_step(network: Network, optimizer: optax.GradientTransformation, schedule: optax.Schedule, *,
