@@ -1,4 +1,4 @@
-"""Products and their gradients: of any layout in memory the same numbers, in bfloat16 by the kernels that are for it."""
+"""Products and their gradients: the same numbers of any layout in memory, in bfloat16 by the kernels made for it."""
 
 import re
 
