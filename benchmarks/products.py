@@ -1,7 +1,7 @@
 """The matrix products of a training step alone, in JAX and in torch: what no other code of the step can win back.
 
-Of each dense layer and of the head three: forward, and the gradients by its input and by its matrix. Attention has more,
-which are left out. Ours are those that the trainer computes (`pause_jax/model/products.py`).
+Of each dense layer and of the head three: forward, and the gradients by its input and by its matrix. Attention has more
+that are left out. Ours are those that the trainer computes (`pause_jax/model/products.py`).
 """
 
 from __future__ import annotations

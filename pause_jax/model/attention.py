@@ -93,8 +93,14 @@ def _attend_blocks(q_BxKxGxTxE: jax.Array, k_BxKxSxE: jax.Array, v_BxKxSxE: jax.
     return _attend_blocks_forward(q_BxKxGxTxE, k_BxKxSxE, v_BxKxSxE, may_attend_BxTxS, spans, row_major)[0]
 
 
-def _attend_blocks_forward(q_BxKxGxTxE: jax.Array, k_BxKxSxE: jax.Array, v_BxKxSxE: jax.Array,
-                           may_attend_BxTxS: jax.Array, spans: _Spans, row_major: bool) -> tuple[jax.Array, Any]:
+def _attend_blocks_forward(
+    q_BxKxGxTxE: jax.Array,
+    k_BxKxSxE: jax.Array,
+    v_BxKxSxE: jax.Array,
+    may_attend_BxTxS: jax.Array,
+    spans: _Spans,
+    row_major: bool,
+) -> tuple[jax.Array, Any]:
     outs, kept = [], []
     q_BxKxGxTxE = q_BxKxGxTxE * q_BxKxGxTxE.shape[-1] ** -0.5
     for start, end, keys in spans:
