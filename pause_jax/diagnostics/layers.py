@@ -96,7 +96,7 @@ def attention_weights(attention: Attention, x_BxTxD: jax.Array, context: Context
     Args:
       x_BxTxD: what the attention reads: the residual stream, normed where the norm comes before.
     """
-    q, k = attention.q(x_BxTxD), attention.k(x_BxTxD)
+    q, k = attention.q(x_BxTxD, PLAIN), attention.k(x_BxTxD, PLAIN)
     if attention.q_norm is not None and attention.k_norm is not None:
         q, k = attention.q_norm(q), attention.k_norm(k)
     if context.cos_sin is not None:
