@@ -133,7 +133,7 @@ def test_attention_is_what_the_layer_averages_values_by(name):
                      rope.angles(context.positions_BxC, config) if config.positions == "rope" else None)  # fmt: skip
     read = residuals[1] if layer.post_norm else layer.attention_norm(residuals[1])
     wanted, _ = layer.attention(read, around, None, 1, PLAIN)
-    values = np.repeat(np.asarray(layer.attention.v(read)), config.num_heads // config.kv_heads, axis=2)
-    found = layer.attention.out(np.einsum("bhts,bshe->bthe", attention[1], values))
+    values = np.repeat(np.asarray(layer.attention.v(read, PLAIN)), config.num_heads // config.kv_heads, axis=2)
+    found = layer.attention.out(np.einsum("bhts,bshe->bthe", attention[1], values), PLAIN)
     real = segments > 0
     np.testing.assert_allclose(np.asarray(found)[real], np.asarray(wanted)[real], atol=1e-5)
