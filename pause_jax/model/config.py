@@ -80,7 +80,8 @@ class Execution:
     """How a decoder is run: same numbers (to rounding), other speed and memory."""
 
     scan_layers: bool = False  # one compiled layer looped over (accelerators); False unrolls (faster on CPU)
-    remat: Literal["none", "dots", "full"] = "none"  # what the backward pass recomputes: nothing, all but matmuls, all
+    # What the backward pass recomputes: nothing, all but what dense layers give, all.
+    remat: Literal["none", "dots", "full"] = "none"
     # The kernel of whole rows: "splash" is for TPUs, "cudnn" for GPUs. Where keys and values come from a cache
     # (inference) it is always "xla": splash compiles its mask, and a cache is filled to another place at each call.
     attention: Literal["xla", "splash", "cudnn"] = "xla"
