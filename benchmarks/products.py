@@ -6,7 +6,6 @@ that are left out. Ours are those that the trainer computes (`pause_jax/model/pr
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Iterator
 
 import jax
@@ -23,12 +22,11 @@ from pause_jax.model.products import times
 def make_pair(shape: Shape, batch_size: int, length: int) -> Pair:
     """All products of one step in float32; in bfloat16 `ours_bfloat16` and `peer_bfloat16`."""
     prepare_torch()
-    counts = collections.Counter(_matrices(shape))
-    rows = batch_size * length
-    flops = sum(6.0 * rows * inner * outer * count for (inner, outer), count in counts.items())
+    sizes, rows = list(_matrices(shape)), batch_size * length
+    flops = sum(6.0 * rows * inner * outer for inner, outer in sizes)
     sides = {
-        dtype: (_together([_ours(rows, *size, dtype) for size in counts.elements()]),
-                _together([_torch(rows, *size, dtype) for size in counts.elements()]))
+        dtype: (_together([_ours(rows, *size, dtype) for size in sizes]),
+                _together([_torch(rows, *size, dtype) for size in sizes]))
         for dtype in ("float32", "bfloat16")
     }  # fmt: skip
     (ours, peer), (ours_bfloat16, peer_bfloat16) = sides["float32"], sides["bfloat16"]

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from pause_jax.errors import UserError
 from pause_jax.model.partitioning import constrain
-from pause_jax.model.products import as_operand, turned
+from pause_jax.model.products import as_operand, takes_copies, turned
 
 _SMALLEST_BLOCK = 64  # queries: products of less than that are no faster
 
@@ -152,9 +152,9 @@ def _rows(x_BxKxGxTxE: jax.Array) -> jax.Array:
 
 def _over_queries(x_BxKxRxS: jax.Array, y_BxKxRxE: jax.Array, row_major: bool) -> jax.Array:
     """xᵀ · y [B, K, S, E], float32."""
-    if not row_major or x_BxKxRxS.dtype != jnp.bfloat16:
+    if not takes_copies(x_BxKxRxS, row_major):
         return jnp.einsum("bkrs,bkre->bkse", x_BxKxRxS, y_BxKxRxE, preferred_element_type=jnp.float32)
-    return jnp.einsum("bksr,bkre->bkse", turned(x_BxKxRxS, row_major), y_BxKxRxE, preferred_element_type=jnp.float32)
+    return jnp.einsum("bksr,bkre->bkse", turned(x_BxKxRxS), y_BxKxRxE, preferred_element_type=jnp.float32)
 
 
 def _add_first(total_BxKxSxE: jax.Array, x_BxKxSxE: jax.Array) -> jax.Array:

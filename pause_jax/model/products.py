@@ -41,11 +41,11 @@ times.defvjp(_times_forward, _times_backward)
 
 def sum_over_rows(x_RxI: jax.Array, y_RxO: jax.Array, row_major: bool) -> jax.Array:
     """xᵀ · y [I, O], float32; `row_major` as of `Execution.row_major`."""
-    if not row_major or x_RxI.dtype != jnp.bfloat16:
+    if not takes_copies(x_RxI, row_major):
         return jnp.einsum("ri,ro->io", x_RxI, y_RxO, preferred_element_type=jnp.float32)
     if x_RxI.shape[1] <= y_RxO.shape[1]:
-        return jnp.einsum("ir,ro->io", turned(x_RxI, row_major), y_RxO, preferred_element_type=jnp.float32)
-    product_OxI = jnp.einsum("or,ri->oi", turned(y_RxO, row_major), x_RxI, preferred_element_type=jnp.float32)
+        return jnp.einsum("ir,ro->io", turned(x_RxI), y_RxO, preferred_element_type=jnp.float32)
+    product_OxI = jnp.einsum("or,ri->oi", turned(y_RxO), x_RxI, preferred_element_type=jnp.float32)
     return jax.lax.optimization_barrier(product_OxI).T  # without it XLA turns x after all, the larger one
 
 
@@ -54,14 +54,21 @@ def times_few_rows(matrix_OxI: jax.Array, x_RxI: jax.Array) -> jax.Array:
     return jnp.einsum("oi,ri->or", matrix_OxI, x_RxI, preferred_element_type=jnp.float32).T
 
 
-def turned(x: jax.Array, row_major: bool) -> jax.Array:
-    """The transpose of the last two axes of `x`, as an operand of a product."""
-    return as_operand(jnp.swapaxes(x, -1, -2), row_major)
+def takes_copies(x: jax.Array, row_major: bool) -> bool:
+    """Whether transposes of `x` are copied before they are operands: see `Execution.row_major`."""
+    return row_major and x.dtype == jnp.bfloat16
 
 
 def as_operand(x: jax.Array, row_major: bool) -> jax.Array:
     """`x`, which is a transpose, laid out in memory as `Execution.row_major` says."""
-    if not row_major or x.dtype != jnp.bfloat16:
-        return x
+    return _by_rows(x) if takes_copies(x, row_major) else x
+
+
+def turned(x: jax.Array) -> jax.Array:
+    """A copy of `x` with its last two axes exchanged, where it `takes_copies`."""
+    return _by_rows(jnp.swapaxes(x, -1, -2))
+
+
+def _by_rows(x: jax.Array) -> jax.Array:
     # The shape [1, ...] takes the layout of nothing before it, and the barrier keeps XLA from folding it away.
     return jax.lax.optimization_barrier(x[None])[0]
