@@ -61,12 +61,16 @@ FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # what is defined here counts as the calling program's, for its --help
 
 
-def run(main: Callable[[list[str]], int | None]) -> None:
-    """Parse the flags, call `main` with the program's name alone, and exit; never returns."""
-    # Read when TensorFlow or JAX is first imported.
+def prepare_process() -> None:
+    """What every program sets, to be called before TensorFlow or JAX is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
     native_memory.keep_freed()
+
+
+def run(main: Callable[[list[str]], int | None]) -> None:
+    """Parse the flags, call `main` with the program's name alone, and exit; never returns."""
+    prepare_process()
     try:
         code = _parse_and_call(main)
     except UserError as error:

@@ -10,15 +10,13 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 
 
 def main() -> None:
-    from launch import cli  # its environment
+    from launch import cli
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cli.COMPILATION_CACHE))
+    cli.prepare_process()
     if not importlib.util.find_spec("lm_eval"):
         sys.exit("error: the harness is not installed: pip install lm-eval==0.4.13")
     from pause_jax.errors import UserError

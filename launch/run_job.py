@@ -79,7 +79,7 @@ def on_slurm(file: str, log: str, report: str) -> None:
     """
     # submitit ignores SIGTERM; between the stages of a job it is to end it, and a run under way has its own handler.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cli.COMPILATION_CACHE))
+    cli.prepare_process()
     os.environ.update(sweep.SETUP.environment)
     first, number = os.environ["SLURM_PROCID"] == "0", os.environ["SLURM_JOB_ID"]
     done = workers.run_once(functools.partial(_join_and_run, file), Path(log) if first else None)
