@@ -1,0 +1,24 @@
+"""How many pauses are enough where they matter? Parity of 20, 24 and 28 bits after 0 to 48 pauses.
+
+    python -m launch.sweep --config=experiments/science/knee_large.py --workdir=runs/knee_large
+
+The network and the steps of the demonstration, but for a position table that 28 bits and 48 pauses need. The argument
+is the number of seeds, from 10 on.
+"""
+
+from typing import Any
+
+from experiments.sweeps import time_to_think
+
+BITS = (20, 24, 28)
+PAUSES = (0, 6, 12, 24, 48)
+
+
+def get_config(seeds: str = "4") -> Any:
+    sweep = time_to_think.get_config(seeds)
+    seed_axis, _ = sweep.finetune.axes
+    sweep.finetune.config.model.max_positions = max(BITS) + 2 + max(PAUSES) + 1  # as many in each arm
+    tasks = (("finetune.task", "finetune.prefix_length"), tuple((f"count_parity_{n}", n + 2) for n in BITS))
+    sweep.finetune.axes = (seed_axis, tasks, ("finetune.m_ft", tuple((m,) for m in PAUSES)))
+    sweep.evaluate = {"m_inf": PAUSES, "limit": 4096}
+    return sweep
