@@ -251,6 +251,7 @@ def rows(run: RestoredRun, examples: TaskExamples, m_inf: int, outcome: Outcome,
         "attention": run.attention,
         "steps": run.step,
         "pretrain_steps": "|".join(str(steps) for _, steps in stages) or "0",
+        "hints": finetune.hints,
     }
     suffix = "_predicted_history" if examples.render else ""
     return [Result(metric=name + suffix, value=float(value), **common) for name, value in outcome.metrics.items()]

@@ -165,6 +165,9 @@ class FinetuneConfig:
     placement: pauses.Placement = "append"  # "filler": an ordinary token in the pauses' place
     filler: str = "."  # whose last token is the filler
     attention: pauses.PrefixAttention = "prefix_and_pauses"  # over prompt and pauses; the target is always causal
+    # Which positions are told intermediate results in training, as targets of their own, where the task has some (not
+    # the paper's): the pauses but the last, from the first on, or the prompt's tokens up to the last but one.
+    hints: pauses.Hints = "none"
     prefix_length: int = 128  # positions for the prompt, pauses not counted; a longer prompt loses its beginning
     target_length: int = 32  # positions for the target and its EOS; a longer target loses its end
 
@@ -174,6 +177,13 @@ class FinetuneConfig:
             raise UserError(f"config.finetune.m_ft is {self.m_ft}, but must be numbers of pauses, 0 or more each")
         if self.m_ft != (0,) and not self.task:
             raise UserError(f"config.finetune.m_ft = {self.m_ft} appends pauses, but config.finetune.task is empty")
+        if self.hints != "none" and not self.task:
+            raise UserError(f"config.finetune.hints = {self.hints!r} wants hints, but config.finetune.task is empty")
+        if self.hints == "pauses" and (self.placement == "prepend" or max(self.m_ft) < 2):
+            raise UserError(
+                f"config.finetune.hints = 'pauses' gives hints to all pauses after the prompt but the last, and there "
+                f"are none: config.finetune.m_ft is {self.m_ft}, placement {self.placement!r}"
+            )
 
     @property
     def context_length(self) -> int:
@@ -383,8 +393,11 @@ class Config:
 
     @property
     def first_loss(self) -> int:
-        """The first position of a row that may carry loss: in finetuning the last of prompt and pauses."""
-        return self.finetune.context_length - 1 if self.finetune.task else 0
+        """The first position of a row that may carry loss: in finetuning the last of prompt and pauses, or a hint's."""
+        finetune = self.finetune
+        if not finetune.task or finetune.hints == "prompt":
+            return 0
+        return finetune.context_length - (max(finetune.m_ft) if finetune.hints == "pauses" else 1)
 
     @property
     def bidirectional(self) -> int | None:

@@ -21,6 +21,7 @@ from pause_jax.policies import Policy
 Placement = Literal["append", "prepend", "filler"]  # the last: an ordinary token in the pauses' place
 # Among prompt and pauses: all see all; the prompt sees itself and the pauses, in order, all before; all in order.
 PrefixAttention = Literal["prefix_and_pauses", "prefix_only", "causal"]
+Hints = Literal["none", "pauses", "prompt"]  # whose targets are intermediate results
 
 
 Number = TypeVar("Number", int, np.ndarray)
@@ -372,6 +373,32 @@ def finetune_rows(
     segments_BxT = np.concatenate([is_prompt_BxC | is_pause_BxC, is_target_BxA], axis=1).astype(np.int32)
     loss_weights_BxL = np.concatenate([np.zeros_like(is_pause_BxC[:, 1:]), is_target_BxA], axis=1).astype(np.float32)
     return FinetuneRows(ids_BxT, segments_BxT, loss_weights_BxL)
+
+
+def put_hints(
+    targets_BxL: np.ndarray,
+    loss_weights_BxL: np.ndarray,
+    hints_BxH: np.ndarray,
+    is_hint_BxH: np.ndarray,
+    first_B: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and loss weights with hints in place of what would have been predicted there (London & Kanade, 2025).
+
+    Row b's positions from `first_B[b]` on predict its hints, each with weight 1, where `is_hint_BxH`. What the network
+    reads stays as it was: pauses stay pauses.
+
+    >>> targets, weights = put_hints(np.array([[2, 100, 100, 7]]), np.array([[0, 0, 0, 1]]), np.array([[5, 6, 9]]),
+    ...                              is_hint_BxH=np.array([[True, True, False]]), first_B=np.array([1]))
+    >>> targets, weights
+    (array([[2, 5, 6, 7]]), array([[0, 1, 1, 1]]))
+    """
+    if not hints_BxH.shape[1]:
+        return targets_BxL, loss_weights_BxL
+    hint_BxL = np.arange(targets_BxL.shape[1]) - first_B[:, None]  # which of them
+    at_BxL = np.clip(hint_BxL, 0, hints_BxH.shape[1] - 1)
+    is_hint_BxL = (hint_BxL == at_BxL) & np.take_along_axis(is_hint_BxH, at_BxL, axis=1)
+    targets_BxL = np.where(is_hint_BxL, np.take_along_axis(hints_BxH, at_BxL, axis=1), targets_BxL)
+    return targets_BxL, np.where(is_hint_BxL, 1, loss_weights_BxL).astype(loss_weights_BxL.dtype)
 
 
 def first_answer_position(prompt_length: int, num_pauses: int) -> int:

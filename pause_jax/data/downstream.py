@@ -17,6 +17,7 @@ from pause_jax.config import DataConfig, FinetuneConfig
 from pause_jax.data import tasks, vocabularies
 from pause_jax.data.blocks import ordered_blocks, shuffled_blocks
 from pause_jax.data.host import keep_off_accelerators, without_autograph
+from pause_jax.data.tasks import synthetic
 from pause_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -62,10 +63,11 @@ class Ragged:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """A tokenized split of a task: each example's prompt, and its target with EOS."""
+    """A tokenized split of a task: each example's prompt, its target with EOS, and its hints where they are asked for."""
 
     prompts: Ragged
     targets: Ragged
+    hints: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -73,7 +75,7 @@ class Examples:
     def manifest(self) -> dict[str, Any]:
         """What identifies the examples, ready for JSON."""
         digest = hashlib.sha256()
-        for ragged in (self.prompts, self.targets):
+        for ragged in (self.prompts, self.targets, *([self.hints] if self.hints else [])):
             digest.update(ragged.ids.astype("<i4").tobytes())
             digest.update(ragged.starts.astype("<i8").tobytes())
         text_tokens = len(self.prompts.ids) + len(self.targets.ids)
@@ -94,11 +96,11 @@ def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
     """Reads and tokenizes the training and validation parts of `finetune.task`.
 
     Raises:
-      UserError: no such task, no examples, or a filler that is no text.
+      UserError: no such task, no examples, hints where it has none, or a filler that is no text.
     """
     fingerprint = tokenizer.fingerprint(data.vocabulary)
     train, validation = (
-        _examples(finetune.task, data.vocabulary, fingerprint, data.data_dir, split)
+        _examples(finetune.task, data.vocabulary, fingerprint, data.data_dir, split, finetune.hints != "none")
         for split in ("train", "validation")
     )
     manifest = {
@@ -111,8 +113,8 @@ def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
 
 
 @functools.lru_cache(maxsize=4)  # a process that trains many runs reads them once
-def _examples(task: str, vocabulary: str, fingerprint: str, data_dir: str, split: str) -> Examples:
-    return read_examples(tasks.get(task, vocabularies.load(vocabulary), data_dir), split)
+def _examples(task: str, vocabulary: str, fingerprint: str, data_dir: str, split: str, has_hints: bool) -> Examples:
+    return read_examples(tasks.get(task, vocabularies.load(vocabulary), data_dir), split, has_hints=has_hints)
 
 
 def filler_id(filler: str, vocabulary: seqio.Vocabulary) -> int:
@@ -123,26 +125,31 @@ def filler_id(filler: str, vocabulary: seqio.Vocabulary) -> int:
     return int(ids[-1])
 
 
-def read_examples(task: seqio.Task, split: str) -> Examples:
-    """All examples of a split, tokenized, in order.
+def read_examples(task: seqio.Task, split: str, *, has_hints: bool = False) -> Examples:
+    """All examples of a split, tokenized, in order; with `has_hints` their feature `hints` too.
 
     Raises:
-      UserError: there are none.
+      UserError: there are none, or no hints.
     """
     keep_off_accelerators()
-    batches = list(_inputs_and_targets(task, split).ragged_batch(_READ_AT_ONCE))
+    if has_hints and "hints" not in task.output_features:
+        raise UserError(
+            f"task {task.name!r} has no hints for config.finetune.hints; {', '.join(synthetic.with_hints())} have"
+        )
+    names = ("inputs", "targets", "hints") if has_hints else ("inputs", "targets")
+    batches = list(_features(task, split, names).ragged_batch(_READ_AT_ONCE))
     if not batches:
         raise UserError(f"split {split!r} of task {task.name!r} has no examples")
-    examples = Examples(*(_join([batch[name] for batch in batches]) for name in ("inputs", "targets")))
+    examples = Examples(*(_join([batch[name] for batch in batches]) for name in names))
     if (lengths := np.diff(examples.prompts.starts)).min() == 0:
         raise UserError(f"example {lengths.argmin()} of split {split!r} of task {task.name!r} has an empty prompt")
     return examples
 
 
 @without_autograph
-def _inputs_and_targets(task: seqio.Task, split: str) -> tf.data.Dataset:
+def _features(task: seqio.Task, split: str, names: Sequence[str]) -> tf.data.Dataset:
     dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
-    return dataset.map(lambda example: {name: example[name] for name in ("inputs", "targets")})
+    return dataset.map(lambda example: {name: example[name] for name in names})
 
 
 def train_batches(
@@ -218,14 +225,46 @@ def features(
         context_length=finetune.context_length, placement=finetune.placement, vocab_size=vocab_size, n_pauses=n_pauses,
         filler=filler_id,
     )  # fmt: skip
+    targets_BxL, loss_weights_BxL = made.ids_BxT[:, 1:], made.loss_weights_BxL
+    if examples.hints is not None:
+        after_prompt_B = num_pauses_B * (finetune.placement != "prepend")
+        targets_BxL, loss_weights_BxL = _put_hints(
+            examples.hints, index_B, finetune, targets_BxL, loss_weights_BxL,
+            prompt_lengths_B=prompt_lengths_B * exists_B, prompt_ends_B=finetune.context_length - after_prompt_B,
+            num_pauses_B=num_pauses_B,
+        )  # fmt: skip
     return {
         "inputs": made.ids_BxT[:, :-1],
-        "targets": made.ids_BxT[:, 1:],
-        "loss_weights": made.loss_weights_BxL,
+        "targets": targets_BxL,
+        "loss_weights": loss_weights_BxL,
         "positions": pauses.positions(made.segments_BxT[:, :-1]),
         "segment_ids": made.segments_BxT[:, :-1],
         "prefix_length": (finetune.bidirectional(num_pauses_B) * exists_B).astype(np.int32),
     }
+
+
+def _put_hints(
+    hints: Ragged,
+    index_B: np.ndarray,
+    finetune: FinetuneConfig,
+    targets_BxL: np.ndarray,
+    loss_weights_BxL: np.ndarray,
+    *,
+    prompt_lengths_B: np.ndarray,
+    prompt_ends_B: np.ndarray,  # position after the prompt's last token
+    num_pauses_B: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and loss weights with the hints where `finetune.hints` puts them."""
+    if finetune.hints == "pauses":  # the first hint at the first pause
+        hints_BxH, count_B = hints.first(index_B, max(finetune.m_ft) - 1)
+        is_hint_BxH = np.arange(hints_BxH.shape[1]) < np.minimum(count_B, num_pauses_B - 1)[:, None]
+        first_B = prompt_ends_B
+    else:  # the last hint at the prompt's last token but one
+        hints_BxH, count_B = hints.last(index_B, finetune.prefix_length - 1)
+        from_end_H = np.arange(hints_BxH.shape[1])[::-1]
+        is_hint_BxH = from_end_H < np.minimum(count_B, prompt_lengths_B - 1)[:, None]
+        first_B = prompt_ends_B - 1 - hints_BxH.shape[1]
+    return pauses.put_hints(targets_BxL, loss_weights_BxL, hints_BxH, is_hint_BxH, first_B)
 
 
 def draw_m_ft(m_ft: Sequence[int], *, seed: int, epoch: int, example: int) -> int:

@@ -141,9 +141,12 @@ def _parts(row: Batch, finetune: FinetuneConfig, vocab_size: int) -> str:
     padding = finetune.context_length - context
     prompt = "prompt and fillers" if finetune.placement == "filler" else "prompt"
     both_ways = max(int(row["prefix_length"]) - padding, 0)
+    has_loss_L = row["loss_weights"] > 0
+    num_hints = int(has_loss_L[: finetune.context_length - 1].sum())
+    hints = f", and {num_hints} hints on the {finetune.hints}" if num_hints else ""
     return (
-        f"{prompt} {context - is_pause_L.sum()}, pauses {is_pause_L.sum()}, target {int(row['loss_weights'].sum())} "
-        f"(as many positions with loss); {both_ways} positions see each other both ways"
+        f"{prompt} {context - is_pause_L.sum()}, pauses {is_pause_L.sum()}, target {has_loss_L.sum() - num_hints} "
+        f"(as many positions with loss{hints}); {both_ways} positions see each other both ways"
     )
 
 

@@ -117,7 +117,7 @@ def _canonical(config: ModelConfig) -> ModelConfig:
     """Without what does not matter to a trained model's logits in float32, or in a model of its kind."""
     plain = ModelConfig()
     unused: dict[str, Any] = {"init_std": config.init_std, "kernel_init": plain.kernel_init, "dtype": plain.dtype}
-    if config.positions == "rope":
+    if config.positions != "learned":
         unused |= {"num_kv_heads": config.kv_heads, "head_dim": config.head_size}
     else:
         unused |= {name: getattr(plain, name) for name in ("head_dim", "rope_theta", "rope_scaling")

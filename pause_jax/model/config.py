@@ -28,7 +28,7 @@ class ModelConfig:
     norm_bias: bool = True  # LayerNorm only: RMSNorm never has one
     norm_placement: Literal["pre", "post"] = "pre"  # "post": the layer as printed in the paper, eq. 1-2
     norm_eps: float = 1e-5
-    positions: Literal["learned", "rope"] = "learned"
+    positions: Literal["learned", "rope", "none"] = "learned"  # "none": order is seen by the causal mask alone
     max_positions: int = 512  # rows of the learned table; with rope only the length trained for
     rope_theta: float = 10_000.0
     rope_scaling: Literal["none", "linear", "llama3"] = "none"

@@ -39,6 +39,7 @@ class Arm:
     attention: str
     steps: int
     pretrain_steps: str
+    hints: str
 
     @classmethod
     def of(cls, row: Result) -> Arm:
@@ -159,6 +160,8 @@ def describe(arm: Arm, arms: Sequence[Arm]) -> str:
         parts.append(f"{arm.pretrain_steps.replace('|', ' + ')} steps of pretraining")
     if len({other.attention for other in arms}) > 1:
         parts.append(f"attention {arm.attention}")
+    if arm.hints != "none":
+        parts.append(f"hints on the {arm.hints}")
     if len({other.policy for other in arms if other.pretrain == "pause"}) > 1 and arm.pretrain == "pause":
         parts.append(f"policy {arm.policy}")
     if len({other.n_pauses for other in arms if other.n_pauses}) > 1 and arm.n_pauses:
@@ -241,6 +244,7 @@ def family_title(family: Arm, families: Iterable[Arm]) -> str:
         "attention": f"attention {family.attention}",
         "policy": f"policy {family.policy}",
         "n_pauses": f"{family.n_pauses} distinct",
+        "hints": "no hints" if family.hints == "none" else f"hints on the {family.hints}",
     }
     varying = [text for name, text in words.items() if len({getattr(other, name) for other in alike}) > 1]
     return ", ".join([family.pretraining, *varying])

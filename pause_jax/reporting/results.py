@@ -16,6 +16,7 @@ from pause_jax.runs import write_atomically
 PRETRAIN = ("std", "pause", "none")  # "none": trained on the task from scratch
 FINETUNE = ("std", "pause", "none")
 PLACEMENT = ("append", "prepend", "filler", "none")
+HINTS = ("none", "pauses", "prompt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Result:
     attention: str  # over prompt and pauses
     steps: int  # of the last stage
     pretrain_steps: str  # of each stage of pretraining, the first first: "2000", "2000|100"; "0" for none
+    hints: str = "none"  # which positions were told intermediate results in finetuning; files without it have none
 
     def key(self) -> tuple[Any, ...]:
         """What tells this row from others: everything that is not an outcome."""
@@ -53,7 +55,8 @@ class Result:
 
 COLUMNS = [field.name for field in dataclasses.fields(Result)]
 _TYPES = typing.get_type_hints(Result)
-_CHOICES = {"pretrain": PRETRAIN, "finetune": FINETUNE, "placement": PLACEMENT}
+_CHOICES = {"pretrain": PRETRAIN, "finetune": FINETUNE, "placement": PLACEMENT, "hints": HINTS}
+_OLDER = [COLUMNS[:-1]]  # columns of files that were written before there were hints
 
 
 def read_results(path: Path) -> list[Result]:
@@ -67,9 +70,10 @@ def read_results(path: Path) -> list[Result]:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"results file {path} cannot be read ({error}): give a CSV of launch.evaluate") from None
-    if not lines or lines[0] != COLUMNS:
+    if not lines or lines[0] not in [COLUMNS, *_OLDER]:
         raise UserError(f"results file {path} has other columns than launch.evaluate writes: {_other_columns(lines)}")
-    return [_parse(line, f"results file {path}, line {number}") for number, line in enumerate(lines[1:], start=2)]
+    columns = lines[0]
+    return [_parse(columns, line, f"results file {path}, line {number}") for number, line in enumerate(lines[1:], 2)]
 
 
 def merge_results(paths: Sequence[Path]) -> list[Result]:
@@ -120,11 +124,11 @@ def _other_columns(lines: list[list[str]]) -> str:
     return f"{' and '.join(parts) or 'in another order'}; give another file"
 
 
-def _parse(line: list[str], where: str) -> Result:
-    if len(line) != len(COLUMNS):
-        raise UserError(f"{where}, has {len(line)} fields, but there are {len(COLUMNS)} columns: restore or remove it")
+def _parse(columns: list[str], line: list[str], where: str) -> Result:
+    if len(line) != len(columns):
+        raise UserError(f"{where}, has {len(line)} fields, but there are {len(columns)} columns: restore or remove it")
     values: dict[str, Any] = {}
-    for name, text in zip(COLUMNS, line, strict=True):
+    for name, text in zip(columns, line, strict=True):
         kind = _TYPES[name]
         try:
             values[name] = kind(text)

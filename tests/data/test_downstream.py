@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pause_jax import pauses
-from pause_jax.config import DataConfig, FinetuneConfig
+from pause_jax.config import Config, DataConfig, FinetuneConfig, PauseConfig
 from pause_jax.data import downstream, vocabularies
 from pause_jax.data.downstream import Examples, Ragged
 from pause_jax.errors import UserError
@@ -74,6 +74,48 @@ def test_placements(placement, context, prefix_only):
     both_ways = {"prefix_and_pauses": 5, "prefix_only": prefix_only, "causal": 0}
     for attention, wanted in both_ways.items():
         assert made((2,), placement=placement, attention=attention)["prefix_length"].tolist() == [wanted]
+
+
+HINTED = dataclasses.replace(EXAMPLES, hints=ragged([31, 32, 33], [34], []))
+
+
+@pytest.mark.parametrize(
+    "hints, m_ft, wanted",
+    [
+        # The pauses' places, from the prompt's end on, but for the last, which answers. Prompts of 1, 2 (cut), 2.
+        ("pauses", 3, [{2: 31, 3: 32, 4: 21, 5: 1}, {2: 34, 4: 22, 5: 23, 6: 24}, {4: 1}]),
+        # The prompt's places up to the last but one, where the last hint is; a prompt of one token has none.
+        ("prompt", 3, [{4: 21, 5: 1}, {0: 34, 4: 22, 5: 23, 6: 24}, {4: 1}]),
+        ("prompt", 0, [{1: 21, 2: 1}, {0: 34, 1: 22, 2: 23, 3: 24}, {1: 1}]),
+    ],
+)
+@pytest.mark.parametrize("placement", ["append", "filler"])
+def test_hints_by_hand(hints, m_ft, wanted, placement):
+    config = FinetuneConfig(
+        task="t", prefix_length=2, target_length=3, m_ft=(m_ft,), hints=hints, placement=placement, attention="causal"
+    )
+    index_B = np.arange(4)
+    rows = downstream.features(HINTED, np.zeros(4, int), index_B, finetune=config, **SETTINGS)
+    plain = downstream.features(
+        EXAMPLES, np.zeros(4, int), index_B, finetune=dataclasses.replace(config, hints="none"), **SETTINGS
+    )
+    for row, weights, places in zip(rows["targets"], rows["loss_weights"], [*wanted, {}], strict=True):
+        assert {int(k): int(row[k]) for k in np.flatnonzero(weights)} == places
+    first_loss = Config(pauses=PauseConfig(n_pauses=1), finetune=config).first_loss
+    assert not rows["loss_weights"][:, :first_loss].any()
+    for name in set(downstream.FEATURES) - {"targets", "loss_weights"}:
+        np.testing.assert_array_equal(rows[name], plain[name])
+
+
+def test_hints_of_a_task():
+    finetune = FinetuneConfig(task="count_parity_6", hints="pauses", m_ft=(6,))
+    task = downstream.open_task(DataConfig(), finetune)
+    prompt, hints = (bytes((part[0] - 3).tolist()).decode() for part in (task.train.prompts, task.train.hints))
+    assert hints == "".join(str(prompt[1 : i + 2].count("1") % 2) for i in range(6))
+    plain = downstream.open_task(DataConfig(), dataclasses.replace(finetune, hints="none"))
+    assert plain.train.hints is None and plain.manifest["train"] != task.manifest["train"]
+    with pytest.raises(UserError, match="'recall_2' has no hints for config.finetune.hints; count_parity_N, late_par"):
+        downstream.open_task(DataConfig(), dataclasses.replace(finetune, task="recall_2"))
 
 
 def test_of_several_numbers_each_example_draws_its_own():

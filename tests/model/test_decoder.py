@@ -162,6 +162,7 @@ CASES = {  # config, length of the bidirectional prefix
     "gpt": (GPT, 0),
     "paper": (PAPER, 4),
     "llama": (LLAMA, 4),
+    "no_positions": (dataclasses.replace(GPT, positions="none"), 0),
     "gpt_tanh_untied": (dataclasses.replace(GPT, mlp="gelu_tanh", tie_embeddings=False), 0),
     "gpt_rope_no_bias": (
         dataclasses.replace(GPT, positions="rope", attention_bias="none", norm_bias=False, mlp_bias=False), 4

@@ -26,9 +26,18 @@ def test_the_columns_are_those_of_the_design():
     wanted = (
         "model,pretrain,pretrain_rate,finetune,m_ft,m_inf,placement,task,metric,value,seed,text_tokens,model_flops,"
         "checkpoint,split,n_examples,inference_flops,policy,n_pauses,attention,steps,"
-        "pretrain_steps"
+        "pretrain_steps,hints"
     )
     assert ",".join(COLUMNS) == wanted
+
+
+def test_a_file_from_before_there_were_hints_is_read_and_added_to(tmp_path):
+    path = tmp_path / "results.csv"
+    write(path, lambda text: text.replace(",hints\n", "\n").replace(",none\n", "\n"))
+    assert path.read_text().startswith("model,") and "hints" not in path.read_text()
+    assert read_results(path) == [ROW]
+    add_results(path, [dataclasses.replace(ROW, hints="prompt")])
+    assert read_results(path) == [ROW, dataclasses.replace(ROW, hints="prompt")]
 
 
 @given(
@@ -67,7 +76,7 @@ def write(path, change):
         (lambda text: text.replace(",7.5,", ",good,"), "line 2, column value: 'good' is not a number"),
         (lambda text: text.replace(",1319,", ",1.5,"), "line 2, column n_examples: '1.5' is not a whole number"),
         (lambda text: text.replace(",std,", ",both,"), "line 2, column finetune: 'both' is none of std, pause, none"),
-        (lambda text: text + "130m,pause\n", "line 3, has 2 fields, but there are 22 columns"),
+        (lambda text: text + "130m,pause\n", "line 3, has 2 fields, but there are 23 columns"),
     ],
 )
 def test_damaged_files_are_named_and_left_as_they_are(tmp_path, change, sentence):

@@ -40,12 +40,15 @@ def get(name: str, vocabulary: seqio.Vocabulary, data_dir: str = "") -> seqio.Ta
     if name not in seqio.TaskRegistry.names() or "inputs" not in seqio.TaskRegistry.get(name).output_features:
         raise UserError(f"there is no task {name!r}; known are {', '.join(known())}")
     task = official.bound(name, data_dir) if name in official.known() else seqio.TaskRegistry.get(name)
-    return task.replace(output_features=features(vocabulary))
+    wanted = features(vocabulary)
+    if "hints" in task.output_features:
+        wanted["hints"] = seqio.Feature(vocabulary, add_eos=False)
+    return task.replace(output_features=wanted)
 
 
 def known() -> list[str]:
     """Names of all tasks; N stands for a number of the user's choice."""
-    return [*official.known(), *(f"{family}_N ({what})" for family, (_, what) in synthetic.FAMILIES.items())]
+    return [*official.known(), *(f"{name}_N ({family.number})" for name, family in synthetic.FAMILIES.items())]
 
 
 def features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
