@@ -17,6 +17,7 @@ from pause_jax.config import DataConfig
 from pause_jax.data import documents, ranges, splits
 from pause_jax.data.documents import BadText, Document, Piece
 from pause_jax.data.ranges import FilePlan
+from pause_jax.data.tasks import synthetic
 from pause_jax.errors import UserError
 
 LONG_BYTES = 10_000_000  # a document of more is taken whole, but told of
@@ -43,10 +44,12 @@ def text_task(
             lambda: plan or ranges.plan_files(data, skip_bad=skip_bad), data.text_field, skip_bad=skip_bad
         )
         return seqio.Task("files", source, features(vocabulary), PREPROCESSORS, shuffle_buffer_size=None)
+    synthetic.register_text_if_named(data.task)
     if data.task not in seqio.TaskRegistry.names():
         raise UserError(
             f"config.data.task = {data.task!r} is not registered; registered are "
-            f"{', '.join(sorted(seqio.TaskRegistry.names()))}, and --config.data.files takes your own text"
+            f"{', '.join(sorted(seqio.TaskRegistry.names()))}, a synthetic task's name with _text behind it is its "
+            "prompts and answers, and --config.data.files takes your own text"
         )
     task = seqio.TaskRegistry.get(data.task).replace(output_features=features(vocabulary))
     if isinstance(task.source, seqio.TfdsDataSource):

@@ -63,7 +63,7 @@ class Ragged:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """A tokenized split of a task: each example's prompt, its target with EOS, and its hints where they are asked for."""
+    """A tokenized split of a task: each example's prompt, its target with EOS, and its hints if they are asked for."""
 
     prompts: Ragged
     targets: Ragged

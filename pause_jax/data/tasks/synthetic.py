@@ -29,7 +29,7 @@ _SUMS, _MOST_SUMS = 8, 4  # two_sum: numbers below, pairs counted up to
 
 
 class Texts(NamedTuple):
-    """Of each example: prompt, target, and where a family has them what a computation in steps would have on the way."""
+    """Of each example: prompt, target, and in some families what a computation in steps would have on the way."""
 
     prompts: list[str]
     targets: list[str]
@@ -94,7 +94,7 @@ def relation(words_BxW: np.ndarray, n: int) -> Texts:
 
 
 def late_parity(words_BxW: np.ndarray, n: int) -> Texts:
-    """Is the number of these items even (0) or odd (1)? Hints: the parity so far, which no place of the prompt can know."""
+    """Is the number of these items even (0) or odd (1)? Hints: the parity so far, which no prompt token knows."""
     prompts, related_BxN = _related(words_BxW, n)
     return Texts(
         prompts, [str(count % 2) for count in related_BxN.sum(axis=1)], _joined(related_BxN.cumsum(axis=1) % 2)
@@ -109,7 +109,7 @@ def _related(words_BxW: np.ndarray, n: int) -> tuple[list[str], np.ndarray]:
 
 
 def two_sum(words_BxW: np.ndarray, n: int) -> Texts:
-    """How many pairs of n numbers below 8 sum, modulo 8, to the one behind them? More than 4 are 4: `>0172?1=` → `1`."""
+    """How many pairs of n numbers below 8 sum, modulo 8, to the one behind them? Over 4 are 4: `>0172?1=` → `1`."""
     numbers_BxN, wanted_B = words_BxW[:, :n] % _SUMS, words_BxW[:, n] % _SUMS
     first, second = np.triu_indices(n, 1)
     sums_BxP = (numbers_BxN[:, first] + numbers_BxN[:, second]) % _SUMS
@@ -206,6 +206,30 @@ def register_if_named(name: str) -> None:
         metric_fns=[metrics.accuracy, metrics.option_accuracy] if family.options else [metrics.accuracy],
         shuffle_buffer_size=None,  # examples are drawn at random
     )
+
+
+def register_text_if_named(name: str) -> None:
+    """Adds a corpus whose documents are a task's prompts with their answers, for its name and `_text`.
+
+    Raises:
+      UserError: as `register_if_named`.
+    """
+    task_name = name.removesuffix("_text")
+    register_if_named(task_name)
+    if task_name == name or task_name not in seqio.TaskRegistry.names() or name in seqio.TaskRegistry.names():
+        return
+    source = seqio.TaskRegistry.get(task_name).source
+    seqio.TaskRegistry.add(
+        name,
+        source=source,
+        preprocessors=[_whole_text, seqio.preprocessors.tokenize, seqio.preprocessors.append_eos],
+        output_features={"targets": seqio.Feature(seqio.ByteVocabulary(extra_ids=0))},
+        shuffle_buffer_size=None,
+    )
+
+
+def _whole_text(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    return dataset.map(lambda example: {"targets": example["inputs"] + example["targets"]})
 
 
 def texts(family: str, n: int, split: str) -> Texts:
