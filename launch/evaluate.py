@@ -37,6 +37,11 @@ if TYPE_CHECKING:  # JAX is imported after the flags
     from pause_jax.inference.restored import RestoredRun
 
 ALL = ["all"]
+_LOSSES = {  # metric of results.csv → of a run's record
+    "loss": "validation/loss",
+    "loss_after_pause": "validation/after_pause_loss",
+    "loss_elsewhere": "validation/elsewhere_loss",
+}
 FLAGS = flags.FLAGS
 
 
@@ -225,36 +230,66 @@ def counter(progress: Progress, found: int) -> Callable[[str], Callable[[int, in
 
 def rows(run: RestoredRun, examples: TaskExamples, m_inf: int, outcome: Outcome, model: str) -> list[Result]:
     """A row for each metric."""
-    config, finetune = run.config, run.config.finetune
-    stages, text_tokens, model_flops = history(run.folder, run.step)
-    pretraining = stages[-1][0] if stages else None
-    has_more = max(finetune.m_ft) > 0
-    finetuned = "pause" if has_more and finetune.placement != "filler" else "std"
+    suffix = "_predicted_history" if examples.render else ""
+    common = {
+        **of_run(run.folder, run.config, run.step, model),
+        "m_inf": m_inf,
+        "placement": run.config.finetune.placement if max(run.config.finetune.m_ft) or m_inf else "none",
+        "task": examples.name,
+        "split": examples.split,
+        "n_examples": len(examples.ids),
+        "inference_flops": outcome.inference_flops,
+        "attention": run.attention,
+    }
+    return [Result(metric=name + suffix, value=float(value), **common) for name, value in outcome.metrics.items()]
+
+
+def loss_rows(folder: RunFolder, config: Config, model: str) -> list[Result]:
+    """The last validation losses of a run that pretrained, as results on the text that it held out.
+
+    Args:
+      model: as of `evaluate`.
+    """
+    from pause_jax.model import counts
+
+    step = config.train.steps
+    model = model or tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
     common: dict[str, Any] = {
+        **of_run(folder, config, step, model),
+        "m_inf": 0,
+        "placement": "none",
+        "task": config.data.prepared or config.data.files or config.data.task,
+        "split": "held_out",
+        "n_examples": config.run.validation_batches * config.train.batch_size,  # rows, at most
+        "inference_flops": 0.0,
+        "attention": "causal",
+    }
+    record = next((r for r in read_jsonl(folder.metrics) if r["step"] == step), {})
+    return [Result(metric=name, value=record[key], **common) for name, key in _LOSSES.items() if key in record]
+
+
+def of_run(folder: RunFolder, config: Config, step: int, model: str) -> dict[str, Any]:
+    """The columns of results.csv that tell how a run was trained, and what that cost."""
+    finetune = config.finetune
+    stages, text_tokens, model_flops = history(folder, step)
+    pretraining = stages[-1][0] if stages else None
+    finetuned = "pause" if max(finetune.m_ft) and finetune.placement != "filler" else "std"
+    return {
         "model": model,
         "pretrain": "none" if pretraining is None else "pause" if pretraining.pauses.mean_rate else "std",
         "pretrain_rate": 0.0 if pretraining is None else pretraining.pauses.mean_rate,
         "finetune": finetuned if finetune.task else "none",
         "m_ft": "|".join(map(str, finetune.m_ft)),
-        "m_inf": m_inf,
-        "placement": finetune.placement if has_more or m_inf else "none",
-        "task": examples.name,
         "seed": config.seed,
         "text_tokens": text_tokens,
         "model_flops": model_flops,
-        "checkpoint": f"{run.folder.path.name}/checkpoints/{run.step}",
-        "split": examples.split,
-        "n_examples": len(examples.ids),
-        "inference_flops": outcome.inference_flops,
+        "checkpoint": f"{folder.path.name}/checkpoints/{step}",
         "policy": pretraining.pauses.label if pretraining and pretraining.pauses.mean_rate else "none",
         "n_pauses": config.pauses.n_pauses,
-        "attention": run.attention,
-        "steps": run.step,
+        "steps": step,
         "pretrain_steps": "|".join(str(steps) for _, steps in stages) or "0",
         "hints": finetune.hints,
     }
-    suffix = "_predicted_history" if examples.render else ""
-    return [Result(metric=name + suffix, value=float(value), **common) for name, value in outcome.metrics.items()]
 
 
 def history(folder: RunFolder, step: int) -> tuple[list[tuple[Config, int]], int, float]:

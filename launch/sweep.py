@@ -216,9 +216,18 @@ def failures(schedule: Schedule) -> list[Failure]:
 
 
 def collect(schedule: Schedule, workdir: Path) -> None:
-    """results.csv of all evaluations that are done, in the order of the jobs."""
-    done = [e.job for e in schedule.with_status("found", "done") if e.job.evaluation is not None]
-    write_results(workdir / "results.csv", [row for job in done for row in read_results(results_of(workdir, job.name))])
+    """results.csv of all evaluations that are done, in the order of the jobs; of a sweep without any, of the losses."""
+    done = [entry.job for entry in schedule.with_status("found", "done")]
+    if any(entry.job.evaluation is not None for entry in schedule.entries):
+        rows = [row for job in done if job.evaluation for row in read_results(results_of(workdir, job.name))]
+    else:
+        rows = [row for job in done if not job.config.finetune.task for row in losses_of(workdir, job)]
+    write_results(workdir / "results.csv", rows)
+
+
+def losses_of(workdir: Path, job: Job) -> list[Result]:
+    """The last losses of a run that pretrained, on the text that it held out."""
+    return evaluate.loss_rows(RunFolder(workdir / "runs" / job.name), job.config, job.size)
 
 
 def results_of(workdir: Path, evaluation: str) -> Path:

@@ -52,8 +52,11 @@ class Comparison:
 
     def sentence(self) -> str:
         """What may be said, and no more."""
-        difference, p = self.effect.difference, format_p(self.effect.p)
-        what = f"{self.panel.label(self.cell)} minus {self.panel.label(self.base)}: {difference.mean:+.1f} points"
+        difference, p, spec = self.effect.difference, format_p(self.effect.p), self.panel.spec
+        what = (
+            f"{self.panel.label(self.cell)} minus {self.panel.label(self.base)}: {difference.mean:+{spec}} "
+            f"{self.panel.unit}"
+        )
         if difference.n == 1:
             return f"{what}, 1 seed: no interval, no effect can be claimed; {self.cost()}."
         is_gain = (difference.mean > 0) != self.panel.counts_errors
@@ -61,7 +64,7 @@ class Comparison:
         if self.effect.corrected_p != self.effect.p and difference.n >= statistics.seeds_needed(1):
             p += f" ({format_p(self.effect.corrected_p)} corrected)"
         verdict = found if self.effect.found else "no effect can be claimed"
-        interval = f"95 % interval [{difference.low:+.1f}, {difference.high:+.1f}]"
+        interval = f"95 % interval [{difference.low:+{spec}}, {difference.high:+{spec}}]"
         return f"{what}, {interval}, {difference.n} seeds, p = {p}: {verdict}; {self.cost()}."
 
     def cost(self) -> str:

@@ -11,7 +11,6 @@ from pause_jax.reporting.panels import Cell, Panel, paired_differences
 from pause_jax.reporting.statistics import Estimate, estimate
 from pause_jax.reporting.tables import Column, Table, Value
 
-MEAN = Column("mean, 95 % interval")
 FINETUNING = {"std": "finetuned without pauses", "pause": "finetuned with pauses"}
 PRETRAINING = {"std": "standard pretraining", "pause": "pause pretraining", "none": "no pretraining"}
 
@@ -33,7 +32,7 @@ def arms(panel: Panel) -> Table:
         for i, cell in enumerate(cells)
     ]  # fmt: skip
     costs = (Column("training FLOPs", ".2e"), Column("inference FLOPs", ".2e"), Column("on the Pareto front of"))
-    return Table("arms", "Every arm and its cost", (*map(Column, columns), MEAN, *costs), tuple(rows))
+    return Table("arms", "Every arm and its cost", (*map(Column, columns), _mean(panel), *costs), tuple(rows))
 
 
 def grid_places(panel: Panel) -> list[tuple[str, dict[str, list[Cell]]]]:
@@ -59,8 +58,8 @@ def grid(panel: Panel, compared: Sequence[Comparison]) -> Table:
                 mine = [c for c in compared if c.cell is cell]
                 rows += [(*place, c.effect.difference, panel.label(c.base), c.effect.corrected_p) for c in mine]
                 rows += [] if mine else [(*place, None, None, None)]
-    columns = (*map(Column, ("pretraining", "finetuning", "arm", "M_inf")), MEAN, Column("minus base", signed=True),
-               Column("base"), Column("corrected p", ".2g"))  # fmt: skip
+    columns = (*map(Column, ("pretraining", "finetuning", "arm", "M_inf")), _mean(panel),
+               Column("minus base", panel.spec, signed=True), Column("base"), Column("corrected p", ".2g"))  # fmt: skip
     return Table("grid", "Pretraining and finetuning", columns, tuple(rows))
 
 
@@ -71,7 +70,7 @@ def differences(panel: Panel, compared: Sequence[Comparison]) -> Table:
          c.effect.corrected_p, "yes" if c.effect.found else "no", c.flops_ratio, c.inference_flops_ratio)
         for c in compared
     )  # fmt: skip
-    columns = (Column("arm"), Column("base"), Column("seeds of both"), Column("difference", signed=True),
+    columns = (Column("arm"), Column("base"), Column("seeds of both"), Column("difference", panel.spec, signed=True),
                Column("p", ".2g"), Column("corrected p", ".2g"), Column("effect called"),
                Column("training FLOPs × base", ".2f"), Column("inference FLOPs × base", ".2f"))  # fmt: skip
     return Table("differences", "Differences, paired by seed", columns, rows)
@@ -84,7 +83,7 @@ def by_m_inf(panel: Panel) -> Table:
     for arm in panel.arms:
         cells = {cell.m_inf: cell.estimate for cell in panel.of_arm(arm)}
         rows.append((panel.label(panel.home(arm)), *(cells.get(m) for m in m_inf)))
-    columns = (Column("arm"), *(Column(f"{m} pauses") for m in m_inf))
+    columns = (Column("arm"), *(Column(f"{m} pauses", panel.spec) for m in m_inf))
     return Table("m_inf", "Figures by pauses at inference", columns, tuple(rows))
 
 
@@ -128,6 +127,10 @@ def beside_paper(panel: Panel) -> Table | None:
     columns = (*map(Column, names), Column(f"measured, model {panel.model}"))
     note = f"Goyal et al., ICLR 2024: decoder-only models pretrained on 200 billion positions of C4.{more}"
     return Table("paper", "The paper's numbers and the measured ones", columns, tuple(rows), note)
+
+
+def _mean(panel: Panel) -> Column:
+    return Column("mean, 95 % interval", panel.spec)
 
 
 def _estimate(cell: Cell | None) -> Estimate | None:

@@ -20,7 +20,8 @@ from pause_jax.reporting import statistics
 from pause_jax.reporting.results import Result
 from pause_jax.reporting.statistics import Estimate
 
-ERRORS = ("no_choice",)  # metrics of which less is better
+LOSSES = ("loss", "loss_after_pause", "loss_elsewhere")  # of held-out text, in nats a text token
+ERRORS = ("no_choice", *LOSSES)  # metrics of which less is better
 HUGE = 1e100  # no result is larger; sums and squares of smaller ones are finite
 EQUAL_FLOPS = 0.05  # relative difference up to which two trainings count as equally costly
 
@@ -135,6 +136,16 @@ class Panel:
     def counts_errors(self) -> bool:
         """Whether less is better."""
         return self.metric in ERRORS
+
+    @property
+    def spec(self) -> str:
+        """How a value is written."""
+        return ".3f" if self.metric in LOSSES else ".1f"
+
+    @property
+    def unit(self) -> str:
+        """Of differences."""
+        return "nats" if self.metric in LOSSES else "points"
 
     def of_arm(self, arm: Arm) -> list[Cell]:
         """The arm's cells by ascending M_inf."""
