@@ -4,9 +4,9 @@
         --config.data.files=wikipedia_en_sample.jsonl.gz
     python -m launch.sweep --config=experiments/science/wikipedia.py --workdir=runs/wikipedia
 
-With 10 % pauses in `trim` mode; without, the same steps; without, as many text tokens (1 / 1.1 of the steps). The sweep
-evaluates nothing: its results are the losses on held-out text, clean and right after a pause. The argument is the number
-of seeds.
+With 10 % pauses in `trim` mode; without, the same steps; without, as many text tokens (1 / 1.1 of the steps). The
+sweep evaluates nothing: its results are the losses on held-out text, clean and right after a pause. The argument is the
+number of seeds.
 """
 
 from typing import Any
