@@ -17,12 +17,19 @@ from pause_jax.runs import RunFolder
 from pause_jax.sweeps import budget, graph
 
 ROOT = Path(__file__).parents[2] / "experiments"
-LAPTOP_FLOPS = 2e13  # which two cores do in less than an hour: experiments/sweeps/laptop.py has 1.25e13
+LAPTOP_FLOPS = 6e13  # 150 CPU minutes: two cores did the 1.25e13 of experiments/sweeps/laptop.py in 15 minutes
 JOBS = {  # file → argument, jobs that pretrain, uptrain and finetune
     "science/demonstration": ("6", 0, 0, 6 * 4),
     "science/controls": ("3", 0, 0, 3 * 4),
     "science/larger": ("3", 0, 0, 3 * 3),
     "science/knee": ("3", 0, 0, 3 * 2 * 4),
+    "science/knee_large": ("3", 0, 0, 3 * 3 * 5),
+    "science/positions": ("3", 0, 0, 3 * 3 * 2),
+    "science/hints": ("6", 0, 0, 6 * 4),
+    "science/theorem": ("3", 0, 0, 3 * 4 * 3),
+    "science/no_help": ("3", 0, 0, 3 * 5 * 2),
+    "science/pretraining": ("5", 10, 0, 10 * 2),
+    "science/wikipedia": ("3", 3 * 3 * 3, 0, 0),
     "uptrain/small": ("3", 3, 9, 3 * 4 * 2),
 }
 
@@ -48,7 +55,23 @@ def test_the_graph(name):
     _, pretrain, uptrain, finetune = JOBS[name]
     wanted = {"pretrain": pretrain, "uptrain": uptrain, "finetune": finetune, "evaluate": finetune}
     assert Counter(job.kind for job in jobs_of(name)) == {kind: count for kind, count in wanted.items() if count}
-    assert sum(map(graph.flops, jobs_of(name))) < LAPTOP_FLOPS
+    assert sum(map(graph.flops, jobs_of(name))) < LAPTOP_FLOPS * (3 if name == "science/wikipedia" else 1)  # wide: fast
+
+
+def test_no_control_has_fewer_flops_than_pauses_with_hints():
+    runs = [job.config for job in jobs_of("science/hints") if job.kind == "finetune" and job.config.seed == 10]
+    flops = [config.train.steps * budget.flops_per_step(config) for config in runs]
+    assert runs[0].finetune.hints == "pauses" and all(1 <= other / flops[0] < 1.05 for other in flops)
+
+
+def test_arms_of_wikipedia_are_matched():
+    """Of each size: with pauses, without at equal positions, and without at equal text tokens, to one step's."""
+    runs = [job.config for job in jobs_of("science/wikipedia") if (job.config.seed, job.size) == (0, "100k")]
+    (pauses,) = (config for config in runs if config.pauses.rate)
+    without = sorted((config for config in runs if not config.pauses.rate), key=lambda config: config.train.steps)
+    assert [config.train.steps for config in without] == [300, pauses.train.steps]
+    text = [budget.text_tokens_per_step(config) * config.train.steps for config in (pauses, without[0])]
+    assert abs(text[0] - text[1]) <= budget.text_tokens_per_step(without[0])
 
 
 def test_arms_of_uptraining_are_matched():

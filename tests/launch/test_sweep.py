@@ -215,6 +215,29 @@ def schedule(tmp_path, argument):
     return sweep_program.make_schedule(graph.parse(values), tmp_path / "sweep", retries=0)
 
 
+@pytest.mark.slow
+def test_a_sweep_that_only_pretrains_has_the_losses_as_results(tmp_path, sweep):
+    text = SWEEP.replace("config.run.validate_every, config.run.tensorboard", "_, config.run.tensorboard")
+    text = text.replace("    return sweep\n", "    del sweep['finetune'], sweep['evaluate']\n    return sweep\n")
+    (tmp_path / "tiny.py").write_text(text)
+    result = sweep("2")
+    assert result.returncode == 0, result.stderr
+    rows = read_results(tmp_path / "sweep" / "results.csv")
+    for row in rows:
+        run = tmp_path / "sweep" / "runs" / row.checkpoint.partition("/")[0]
+        last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+        key = {"loss": "loss", "loss_after_pause": "after_pause_loss", "loss_elsewhere": "elsewhere_loss"}[row.metric]
+        assert row.value == last[f"validation/{key}"] and (row.split, row.finetune, row.steps) == (
+            "held_out",
+            "none",
+            30,
+        )
+    seen = {(row.pretrain, row.seed): sum(other.seed == row.seed and other.pretrain == row.pretrain for other in rows)
+            for row in rows}  # fmt: skip
+    assert seen == {("std", 0): 1, ("pause", 0): 3, ("std", 1): 1, ("pause", 1): 3}
+    assert re.search(r"10 % pauses in pretraining.* minus .*: [+-]\d\.\d{3} nats, 95 % interval", result.stdout)
+
+
 def test_values_added_to_an_axis_add_only_their_jobs(tmp_path, sweep):
     folder = tmp_path / "sweep"
     first = schedule(tmp_path, "1")
