@@ -1,0 +1,55 @@
+"""TensorFlow and SeqIO, imported without Keras: in half the time, and nothing here uses it.
+
+`import tensorflow` loads all of Keras, and with it whatever of scikit-learn and matplotlib is installed, so that its
+optimizers are known where a SavedModel is read; where that raises ImportError, it goes on. `import tensorflow_text`
+defines Keras layers. Both are spared. `tf.keras` is loaded as ever where it is first used, in somebody's own task.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+from collections.abc import Sequence
+
+_LAYERS = "tensorflow_text.python.keras"
+
+
+class _Refuses(importlib.abc.Loader):
+    """A loader of a module that is not to be loaded yet."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        raise ImportError(f"{module.__name__} is not loaded with TensorFlow (pause_jax/data/quick_imports.py)")
+
+
+class _LeavesEmpty(importlib.abc.Loader):
+    """A loader of a module that nobody needs."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
+class _WithoutKeras(importlib.abc.MetaPathFinder):
+    """Finds Keras while TensorFlow is imported, which asks for its place, and does not let it be loaded."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name == _LAYERS:
+            return importlib.machinery.ModuleSpec(name, _LeavesEmpty())
+        if name != "keras" or not _is_being_imported("tensorflow"):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            spec.loader = _Refuses()
+        return spec
+
+
+def _is_being_imported(name: str) -> bool:
+    return getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
+
+
+def install() -> None:
+    """From now on, in this process."""
+    sys.meta_path.insert(0, _WithoutKeras())

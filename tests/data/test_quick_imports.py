@@ -1,0 +1,26 @@
+"""TensorFlow without Keras: not loaded with the data modules, there for whoever uses it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+import pause_jax.data
+assert "tensorflow" not in sys.modules
+from pause_jax.data import pretraining, downstream
+assert "tensorflow" in sys.modules and "seqio" in sys.modules
+loaded = {"keras", "keras.src", "sklearn", "matplotlib.pyplot"} & set(sys.modules)
+assert not loaded, loaded
+import tensorflow as tf
+assert tf.keras.layers.Dense(3)(tf.ones((2, 2))).shape == (2, 3)
+from tensorflow.keras import layers
+import keras
+assert layers.Dense(1).name and keras.__version__
+"""
+
+
+def test_keras_is_loaded_where_it_is_used_and_not_before():
+    result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
