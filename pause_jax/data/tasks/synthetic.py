@@ -109,7 +109,7 @@ def _related(words_BxW: np.ndarray, n: int) -> tuple[list[str], np.ndarray]:
 
 
 def two_sum(words_BxW: np.ndarray, n: int) -> Texts:
-    """How many pairs of n numbers below 8 sum, modulo 8, to the one behind them? Over 4 are 4: `>0172?1=` → `1`."""
+    """How many pairs of n numbers below 8 sum, modulo 8, to the one behind them? Over 4 are 4: `>0172?1=` → `2`."""
     numbers_BxN, wanted_B = words_BxW[:, :n] % _SUMS, words_BxW[:, n] % _SUMS
     first, second = np.triu_indices(n, 1)
     sums_BxP = (numbers_BxN[:, first] + numbers_BxN[:, second]) % _SUMS
@@ -121,7 +121,7 @@ def two_sum(words_BxW: np.ndarray, n: int) -> Texts:
 def packed_pairs(words_BxW: np.ndarray, n: int) -> Texts:
     """How many of n by n pairs (u, v), values below 4, have the relation that is asked for, one of 16 fixed ones?
 
-    `>0123,3210?k=` → `A` for none.
+    `>0123,3210?k=` → `J` for 9.
     """
     u_BxN, v_BxN, key_B = words_BxW[:, :n] % 4, words_BxW[:, n : 2 * n] % 4, words_BxW[:, 2 * n] % 16
     is_related = _fixed("packed_pairs", 16, 4, 4) % 2
