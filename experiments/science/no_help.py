@@ -19,7 +19,7 @@ TASKS = (
     ("kth_9", 13, 9),
     ("chase_3", 12, 8),
 )
-STEPS = 2000
+STEPS = 1500
 FIELDS = ("finetune.task", "finetune.prefix_length", "finetune.m_ft")
 
 
