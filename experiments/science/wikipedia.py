@@ -19,7 +19,7 @@ SIZES = {
     "800k": {"num_layers": 4, "d_model": 128, "num_heads": 4, "d_ff": 512},
     "2m": {"num_layers": 2, "d_model": 256, "num_heads": 4, "d_ff": 1024},
 }
-STEPS = 330
+STEPS = 220
 ARMS = ((0.1, STEPS), (0.0, STEPS), (0.0, round(STEPS / 1.1)))
 
 
