@@ -12,7 +12,7 @@ from typing import Any
 from experiments.sweeps import time_to_think
 
 FIELDS = ("finetune.m_ft", "finetune.hints", "train.steps")
-ARMS = (((24,), "pauses", 2000), ((0,), "prompt", 2000), ((0,), "none", 4600))
+ARMS = (((24,), "pauses", 2000), ((0,), "prompt", 2000), ((0,), "none", 4800))
 
 
 def get_config(seeds: str = "6") -> Any:
