@@ -28,7 +28,7 @@ JOBS = {  # file → argument, jobs that pretrain, uptrain and finetune
     "science/hints": ("6", 0, 0, 6 * 3),
     "science/theorem": ("3", 0, 0, 3 * 4 * 3),
     "science/no_help": ("3", 0, 0, 3 * 5 * 2),
-    "science/pretraining": ("5", 10, 0, 10 * 2),
+    "science/pretraining": ("6", 12, 0, 12 * 2),
     "science/wikipedia": ("3", 3 * 3 * 3, 0, 0),
     "uptrain/small": ("3", 3, 9, 3 * 4 * 2),
 }
