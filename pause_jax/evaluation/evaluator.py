@@ -152,7 +152,7 @@ def _answers(
             continue
         log_p: list[list[float]] = []
         if options:
-            log_p = run.score(reading, filled(options, size), option_length=option_length)
+            log_p = run.score(reading, options, option_length=option_length)
         if examples.predict_metrics:  # last, as it may use the reading up
             ids = run.write(reading, max_new_tokens=new_tokens, eos_id=tokenizer.eos_id)
             written = [(tokenizer.decode(mine), len(mine)) for mine in ids[: len(batch.examples)]]

@@ -1,12 +1,14 @@
 """How likely a model finds given answers, after the prompt and its pauses (paper section 3.1, Alg. 3).
 
-Prompt and pauses are read once, however many options there are: each option goes on from their keys and values.
+Prompt and pauses are read once, however many options there are: each option goes on from their keys and values, as many
+options at a time as there are rows, those of similar length together.
 
-Letters: B rows, O options of each, A positions of an option, V vocabulary.
+Letters: B rows, A positions of an option, V vocabulary.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +22,14 @@ from pause_jax import pauses
 from pause_jax.errors import UserError
 from pause_jax.inference import sharded
 from pause_jax.inference.prefill import Reading, read
-from pause_jax.inference.rows import BUCKET, check_positions, filled
+from pause_jax.inference.rows import BUCKET, check_positions, round_up
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
+
+_STEP = 8  # lengths of options are rounded up to a multiple: each is a compilation
+
+Group = list[tuple[int, int | None]]  # of each place its row, and which option of it; None for none
 
 
 def score(
@@ -46,7 +52,7 @@ def score(
     Args:
       prompts: ids, one sequence a row; the rows are one batch.
       options: of each row as many as it has: ids, all below the vocabulary's size; EOS counts where it is given.
-      option_length: positions for an option, so that batches of one setting are one compilation.
+      option_length: positions that an option may have.
       bucket, filler, mesh: as of `generate`.
 
     Raises:
@@ -82,17 +88,50 @@ def score_read(
     And, where `compare` asks for it, which options are what greedy decoding would write.
     """
     _check_lengths(options, option_length)
-    ids_BxOxA, is_token_BxOxA = _as_arrays(filled(options, len(reading.next_positions_B)), option_length)
-    sums_BxO, is_greedy_BxO = _score(
-        params, reading.cache, reading.logits_BxV, reading.next_positions_B, ids_BxOxA, is_token_BxOxA,
-        config=config, execution=execution, n_pauses=n_pauses, mesh=mesh, compare=compare,
-    )  # fmt: skip
-    return _rows(sums_BxO, options), [] if is_greedy_BxO is None else _rows(is_greedy_BxO, options)
+    is_cut = sharded.row_parts(mesh) > 1
+    groups = _groups(options, len(reading.next_positions_B), stays_in_row=is_cut)
+    scored = [
+        _score(
+            params, reading.cache, reading.logits_BxV, reading.next_positions_B,
+            *_as_arrays(options, group, option_length), None if is_cut else np.array([row for row, _ in group]),
+            config=config, execution=execution, n_pauses=n_pauses, mesh=mesh, compare=compare,
+        )
+        for group in groups
+    ]  # fmt: skip
+    log_p = _by_row(groups, [sums_B for sums_B, _ in scored], options)
+    return log_p, _by_row(groups, [is_greedy_B for _, is_greedy_B in scored], options) if compare else []
 
 
-def _rows(array_BxO: jax.Array, options: Sequence[Sequence[Sequence[int]]]) -> list[list[Any]]:
-    """Of each row of options, what the array has for them."""
-    return [row[: len(mine)] for row, mine in zip(sharded.fetch(array_BxO).tolist(), options, strict=False)]
+def _by_row(groups: list[Group], values: Sequence[Any], options: Sequence[Sequence[Sequence[int]]]) -> list[list[Any]]:
+    """What the groups' arrays [B] have for each option of each row."""
+    found: list[list[Any]] = [[None] * len(mine) for mine in options]
+    for group, values_B in zip(groups, values, strict=True):
+        for (row, number), value in zip(group, sharded.fetch(values_B).tolist(), strict=True):
+            if number is not None:
+                found[row][number] = value
+    return found
+
+
+def _groups(options: Sequence[Sequence[Sequence[int]]], num_rows: int, *, stays_in_row: bool) -> list[Group]:
+    """All options, `num_rows` at a time, those of similar length together, the longest first.
+
+    Args:
+      stays_in_row: an option goes to its row's place, so that no cache is moved between devices.
+    """
+    by_length = [
+        sorted(((row, number) for number in range(len(mine))), key=lambda at: -len(options[at[0]][at[1]]))
+        for row, mine in enumerate(options)
+    ]
+    if stays_in_row:
+        by_length += [[]] * (num_rows - len(options))
+        return [
+            [mine[turn] if turn < len(mine) else (row, None) for row, mine in enumerate(by_length)]
+            for turn in range(max(map(len, by_length)))
+        ]
+    order = sorted((at for mine in by_length for at in mine), key=lambda at: -len(options[at[0]][at[1]]))
+    groups: list[Group] = [list(order[start : start + num_rows]) for start in range(0, len(order), num_rows)]
+    groups[-1] += [(0, None)] * (num_rows - len(groups[-1]))
+    return groups
 
 
 def _check_lengths(options: Sequence[Sequence[Sequence[int]]], option_length: int) -> None:
@@ -104,15 +143,17 @@ def _check_lengths(options: Sequence[Sequence[Sequence[int]]], option_length: in
                 )
 
 
-def _as_arrays(options: Sequence[Sequence[Sequence[int]]], option_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """ids_BxOxA in int32, and which of them are tokens of an option; O is that of the row that has most."""
-    shape = (len(options), max(map(len, options)), option_length)
-    ids_BxOxA, is_token_BxOxA = np.zeros(shape, np.int32), np.zeros(shape, bool)
-    for row, mine in enumerate(options):
-        for number, option in enumerate(mine):
-            ids_BxOxA[row, number, : len(option)] = option
-            is_token_BxOxA[row, number, : len(option)] = True
-    return ids_BxOxA, is_token_BxOxA
+def _as_arrays(
+    options: Sequence[Sequence[Sequence[int]]], group: Group, option_length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """ids_BxA in int32, and which of them are tokens of an option; A is the longest's, rounded up to be one of few."""
+    mine = [() if number is None else options[row][number] for row, number in group]
+    shape = (len(group), min(round_up(max(map(len, mine)), _STEP), option_length))
+    ids_BxA, is_token_BxA = np.zeros(shape, np.int32), np.zeros(shape, bool)
+    for place, option in enumerate(mine):
+        ids_BxA[place, : len(option)] = option
+        is_token_BxA[place, : len(option)] = True
+    return ids_BxA, is_token_BxA
 
 
 @functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh", "compare"))
@@ -121,8 +162,9 @@ def _score(
     cache: Cache,
     logits_BxV: jax.Array,
     positions_B: jax.Array,
-    ids_BxOxA: jax.Array,
-    is_token_BxOxA: jax.Array,
+    ids_BxA: jax.Array,
+    is_token_BxA: jax.Array,
+    rows_B: jax.Array | None,
     *,
     config: ModelConfig,
     execution: Execution,
@@ -130,30 +172,28 @@ def _score(
     mesh: Mesh | None,
     compare: bool,
 ) -> tuple[jax.Array, jax.Array | None]:
-    """Sums of log p, [B, O]; and where `compare` asks for it, whether all of an option's tokens are the likeliest.
+    """Sums of log p, [B]; and where `compare` asks for it, whether all of an option's tokens are the likeliest.
 
     Args:
       cache: of prompts and pauses; each option goes on from it.
       logits_BxV: of an option's first token.
       positions_B: int32, that token's position.
+      rows_B: the row of each option; None where option b is of row b.
     """
     model = decoder.bind(params, config, execution, n_pauses)
-    positions_BxA = positions_B[:, None] + jnp.arange(ids_BxOxA.shape[2] - 1)[None]
-
-    def of_option(option: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
-        ids_BxA, is_token_BxA = option
+    with sharded.on(mesh):
+        if rows_B is not None:
+            k, v = cache.k_NxBxSxKxE[:, rows_B], cache.v_NxBxSxKxE[:, rows_B]
+            cache = dataclasses.replace(cache, k_NxBxSxKxE=k, v_NxBxSxKxE=v, segments_BxS=cache.segments_BxS[rows_B])
+            logits_BxV, positions_B = logits_BxV[rows_B], positions_B[rows_B]
         logits_BxAxV = logits_BxV[:, None]
         if ids_BxA.shape[1] > 1:  # the last token is only predicted
-            read_BxA = ids_BxA[:, :-1]
-            hidden_BxAxD, _ = model(read_BxA, positions_BxA, is_token_BxA[:, :-1].astype(jnp.int32), cache=cache)
+            positions_BxA = positions_B[:, None] + jnp.arange(ids_BxA.shape[1] - 1)[None]
+            segments_BxA = is_token_BxA[:, :-1].astype(jnp.int32)
+            hidden_BxAxD, _ = model(ids_BxA[:, :-1], positions_BxA, segments_BxA, cache=cache)
             logits_BxAxV = jnp.concatenate([logits_BxAxV, model.logits(hidden_BxAxD)], axis=1)
         log_p_BxA = jnp.take_along_axis(jax.nn.log_softmax(logits_BxAxV), ids_BxA[..., None], axis=-1)[..., 0]
         sums_B = jnp.sum(jnp.where(is_token_BxA, log_p_BxA, 0.0), axis=-1)
         if not compare:
             return sums_B, None
         return sums_B, jnp.all((jnp.argmax(logits_BxAxV, axis=-1) == ids_BxA) | ~is_token_BxA, axis=-1)
-
-    by_option = (jnp.moveaxis(ids_BxOxA, 1, 0), jnp.moveaxis(is_token_BxOxA, 1, 0))
-    with sharded.on(mesh):
-        sums_OxB, is_greedy_OxB = jax.lax.map(of_option, by_option)  # one after the other: the memory of one
-    return sums_OxB.T, None if is_greedy_OxB is None else is_greedy_OxB.T

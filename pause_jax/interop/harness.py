@@ -122,7 +122,7 @@ class PauseModel(LM):
         longest = rung(max(map(len, answers)))
         rows = filled(contexts, self._batch_size)
         (reading,) = self._run.read(rows, [self._m_inf], room=longest - 1, bucket=length)
-        options = filled([[ids] for ids in answers], self._batch_size)
+        options = [[ids] for ids in answers]
         log_p, is_greedy = self._run.score_and_compare(reading, options, option_length=longest)
         return [(p, g) for (p,), (g,) in zip(log_p, is_greedy, strict=True)][: len(contexts)]
 

@@ -5,25 +5,29 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pause_jax import pauses
+from pause_jax.config import MeshConfig
+from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
-from pause_jax.inference.score import score
+from pause_jax.inference.score import _groups, score
 from pause_jax.model.config import Execution
 from tests.inference.test_generate import FAMILIES, N_PAUSES, PROMPTS, V, params_of, whole_row_logits
 
 ANSWERS = [[20, 1], [21, 22, 23, 1], [24]]
 
 
-def scores(family, prompts=PROMPTS, answers=ANSWERS, **settings):
+def scores(family, prompts=PROMPTS, answers=ANSWERS, **more):
     """Of one option a row."""
     options = [[answer] for answer in answers]
-    return [row[0] for row in option_scores(family, prompts, options, **settings)]
+    return [row[0] for row in option_scores(family, prompts, options, **more)]
 
 
-def option_scores(family, prompts, options, **settings):
-    settings = {"m_inf": 2, "option_length": 4, "bucket": 4, **settings}
-    return score(params_of(family), FAMILIES[family], Execution(), N_PAUSES, prompts, options, **settings)
+def option_scores(family, prompts, options, **more):
+    more = {"m_inf": 2, "option_length": 4, "bucket": 4, **more}
+    return score(params_of(family), FAMILIES[family], Execution(), N_PAUSES, prompts, options, **more)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -59,8 +63,35 @@ def test_options_of_a_row_are_scored_as_if_alone():
     np.testing.assert_allclose(first_tokens, longer_room, rtol=1e-5)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=5), min_size=1, max_size=6), st.integers(0, 2),
+       st.booleans())  # fmt: skip
+def test_every_option_is_in_one_group_beside_those_of_its_length(lengths, more_rows, stays_in_row):
+    options = [[[1] * length for length in mine] for mine in lengths]
+    num_rows = len(options) + more_rows
+    groups = _groups(options, num_rows, stays_in_row=stays_in_row)
+    assert {len(group) for group in groups} == {num_rows}
+    places = [at for group in groups for at in group if at[1] is not None]
+    assert sorted(places) == [(row, number) for row, mine in enumerate(options) for number in range(len(mine))]
+    if stays_in_row:
+        assert all(row == place for group in groups for place, (row, _) in enumerate(group))
+        assert len(groups) == max(map(len, options))
+    else:
+        in_order = [len(options[row][number]) for row, number in places]
+        assert in_order == sorted(in_order, reverse=True) and len(groups) == -(-len(places) // num_rows)
+
+
+def test_rows_in_two_parts_are_scored_as_in_one():
+    """Options then stay where their row's cache lies."""
+    prompts, options = [*PROMPTS, PROMPTS[0]], [[[20, 1], [24], [21, 22, 23, 1]], [[24]], [[1], [20, 20]], [[7]]]
+    one = option_scores("gpt", prompts, options)
+    two = option_scores("gpt", prompts, options, mesh=make_mesh(MeshConfig(data=2), jax.devices()[:2]))
+    for ours, theirs in zip(one, two, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
-    "settings, sentence",
+    "wrong, sentence",
     [
         ({"m_inf": -1}, "m_inf is -1"),
         ({"option_length": 3}, "option 0 of row 1 has 4 tokens, but must have 1 to 3"),
@@ -68,6 +99,6 @@ def test_options_of_a_row_are_scored_as_if_alone():
         ({"m_inf": 20}, "positions"),
     ],
 )
-def test_mistakes(settings, sentence):
+def test_mistakes(wrong, sentence):
     with pytest.raises(UserError, match=sentence):
-        scores("gpt", **settings)
+        scores("gpt", **wrong)
