@@ -127,7 +127,7 @@ class Reference:
         if self.config.qk_norm:
             rms = np.sqrt(np.mean(y**2, axis=1, keepdims=True) + self.config.norm_eps)
             y = y / rms * self.flat[name + "_norm/scale"][n]
-        if self.config.positions == "learned":
+        if self.config.positions != "rope":
             return y
         half = self.config.head_size // 2
         angles = position * self.config.rope_theta ** (-np.arange(half) / half)
