@@ -162,10 +162,10 @@ class Panel:
 
 def describe(arm: Arm, arms: Sequence[Arm]) -> str:
     """An arm in words, as short as tells it from the others."""
-    parts = [_finetuning(arm)]
+    parts = [_finetuning(arm)] if any(other.finetune != "none" or other.m_ft != "0" for other in arms) else []
     if arm.pretrain == "pause" or any(other.pretrain != "none" for other in arms):
         parts.insert(0, arm.pretraining)
-    if len({other.steps for other in arms}) > 1:
+    if len({other.steps for other in arms}) > 1 and arm.finetune != "none":  # else they are those of pretraining
         parts.append(f"{arm.steps:,} steps")
     if len({other.pretrain_steps for other in arms if other.pretrain == arm.pretrain}) > 1:
         parts.append(f"{arm.pretrain_steps.replace('|', ' + ')} steps of pretraining")
