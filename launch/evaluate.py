@@ -25,7 +25,7 @@ from pause_jax.distributed import processes
 from pause_jax.errors import UserError
 from pause_jax.reporting import tables
 from pause_jax.reporting.progress import Progress
-from pause_jax.reporting.results import Result, add_results, read_results
+from pause_jax.reporting.results import LOSSES, Result, add_results, read_results
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 
@@ -37,11 +37,6 @@ if TYPE_CHECKING:  # JAX is imported after the flags
     from pause_jax.inference.restored import RestoredRun
 
 ALL = ["all"]
-_LOSSES = {  # metric of results.csv → of a run's record
-    "loss": "validation/loss",
-    "loss_after_pause": "validation/after_pause_loss",
-    "loss_elsewhere": "validation/elsewhere_loss",
-}
 FLAGS = flags.FLAGS
 
 
@@ -126,7 +121,6 @@ def evaluate(
     from pause_jax import tokenizer
     from pause_jax.evaluation import evaluator
     from pause_jax.inference.restored import RestoredRun
-    from pause_jax.model import counts
 
     run = RestoredRun.restore(run_or_checkpoint, mesh)
     config = run.config
@@ -144,7 +138,7 @@ def evaluate(
         evaluator.check(run, examples, m_inf)
     files = [prediction_files(run, examples, m_inf) for examples in sets]
     filler = downstream.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
-    model = model or tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
+    model = model or size_of(config)
     results: list[Result] = []
     truncated: dict[tuple[str, str, int], int] = {}
     total = len(m_inf) * sum(len(examples.ids) for examples in sets)
@@ -250,12 +244,9 @@ def loss_rows(folder: RunFolder, config: Config, model: str) -> list[Result]:
     Args:
       model: as of `evaluate`.
     """
-    from pause_jax.model import counts
-
     step = config.train.steps
-    model = model or tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
     common: dict[str, Any] = {
-        **of_run(folder, config, step, model),
+        **of_run(folder, config, step, model or size_of(config)),
         "m_inf": 0,
         "placement": "none",
         "task": config.data.prepared or config.data.files or config.data.task,
@@ -265,7 +256,14 @@ def loss_rows(folder: RunFolder, config: Config, model: str) -> list[Result]:
         "attention": "causal",
     }
     record = next((r for r in read_jsonl(folder.metrics) if r["step"] == step), {})
-    return [Result(metric=name, value=record[key], **common) for name, key in _LOSSES.items() if key in record]
+    return [Result(metric=name, value=record[key], **common) for name, key in LOSSES.items() if key in record]
+
+
+def size_of(config: Config) -> str:
+    """What a model is called that has no name: its number of parameters."""
+    from pause_jax.model import counts
+
+    return tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
 
 
 def of_run(folder: RunFolder, config: Config, step: int, model: str) -> dict[str, Any]:

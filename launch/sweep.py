@@ -225,6 +225,7 @@ def collect(schedule: Schedule, workdir: Path) -> None:
     write_results(workdir / "results.csv", rows)
 
 
+@functools.cache  # asked for at the end of each job, of all that are done
 def losses_of(workdir: Path, job: Job) -> list[Result]:
     """The last losses of a run that pretrained, on the text that it held out."""
     return evaluate.loss_rows(RunFolder(workdir / "runs" / job.name), job.config, job.size)

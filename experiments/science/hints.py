@@ -9,6 +9,7 @@ FLOPs than pauses with hints. The argument is the number of seeds, from 10 on as
 
 from typing import Any
 
+from experiments.science import WIDER
 from experiments.sweeps import time_to_think
 
 FIELDS = ("finetune.m_ft", "finetune.hints", "train.steps")
@@ -18,7 +19,7 @@ ARMS = (((24,), "pauses", 2000), ((0,), "prompt", 2000), ((0,), "none", 4800))
 def get_config(seeds: str = "6") -> Any:
     sweep = time_to_think.get_config(seeds)
     seed_axis, _ = sweep.finetune.axes
-    sweep.finetune.config.model.update({"d_model": 32, "num_heads": 4, "d_ff": 64})
+    sweep.finetune.config.model.update(WIDER)
     sweep.finetune.axes = (seed_axis, (FIELDS, ARMS))
     sweep.evaluate = {"m_inf": (0, 24), "limit": 4096}
     return sweep

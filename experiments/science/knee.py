@@ -6,6 +6,7 @@ The network and the steps of the demonstration. Each is asked after every number
 others than were trained with are there too. The argument is the number of seeds, from 10 on.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from experiments.sweeps import time_to_think
@@ -15,9 +16,14 @@ PAUSES = (0, 4, 8, 16)
 
 
 def get_config(seeds: str = "3") -> Any:
+    return sweep_of(BITS, PAUSES, seeds)
+
+
+def sweep_of(bits: Sequence[int], pauses: Sequence[int], seeds: str) -> Any:
+    """Every number of bits after every number of pauses."""
     sweep = time_to_think.get_config(seeds)
     seed_axis, _ = sweep.finetune.axes
-    tasks = (("finetune.task", "finetune.prefix_length"), tuple((f"count_parity_{n}", n + 2) for n in BITS))
-    sweep.finetune.axes = (seed_axis, tasks, ("finetune.m_ft", tuple((m,) for m in PAUSES)))
-    sweep.evaluate = {"m_inf": PAUSES, "limit": 4096}
+    tasks = (("finetune.task", "finetune.prefix_length"), tuple((f"count_parity_{n}", n + 2) for n in bits))
+    sweep.finetune.axes = (seed_axis, tasks, ("finetune.m_ft", tuple((m,) for m in pauses)))
+    sweep.evaluate = {"m_inf": pauses, "limit": 4096}
     return sweep

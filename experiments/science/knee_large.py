@@ -8,17 +8,13 @@ is the number of seeds, from 10 on.
 
 from typing import Any
 
-from experiments.sweeps import time_to_think
+from experiments.science import knee
 
 BITS = (20, 24, 28)
 PAUSES = (0, 6, 12, 24, 48)
 
 
 def get_config(seeds: str = "4") -> Any:
-    sweep = time_to_think.get_config(seeds)
-    seed_axis, _ = sweep.finetune.axes
+    sweep = knee.sweep_of(BITS, PAUSES, seeds)
     sweep.finetune.config.model.max_positions = max(BITS) + 2 + max(PAUSES) + 1  # as many in each arm
-    tasks = (("finetune.task", "finetune.prefix_length"), tuple((f"count_parity_{n}", n + 2) for n in BITS))
-    sweep.finetune.axes = (seed_axis, tasks, ("finetune.m_ft", tuple((m,) for m in PAUSES)))
-    sweep.evaluate = {"m_inf": PAUSES, "limit": 4096}
     return sweep

@@ -9,6 +9,7 @@ task has things to look at. A network of 2 layers, 32 wide. The argument is the 
 
 from typing import Any
 
+from experiments.science import WIDER
 from experiments.sweeps import time_to_think
 
 # Task, its prompt's length, pauses.
@@ -26,7 +27,7 @@ FIELDS = ("finetune.task", "finetune.prefix_length", "finetune.m_ft")
 def get_config(seeds: str = "3") -> Any:
     sweep = time_to_think.get_config(seeds)
     seed_axis, _ = sweep.finetune.axes
-    sweep.finetune.config.model.update({"d_model": 32, "num_heads": 4, "d_ff": 64})
+    sweep.finetune.config.model.update(WIDER)
     sweep.finetune.config.train.steps = STEPS
     rows = tuple((task, length, (m,)) for task, length, pauses in TASKS for m in (pauses, 0))
     sweep.finetune.axes = (seed_axis, (FIELDS, rows))

@@ -13,29 +13,24 @@ of 32, with 8 pauses or without. The argument is the number of seeds, from 1 on:
 
 from typing import Any
 
-from experiments import quickstart
-from experiments.sweeps import LAPTOP, new_sweep
+from experiments.sweeps import LAPTOP, two_by_two
 
 BITS = 8
 
 
 def get_config(seeds: str = "6") -> Any:
-    pretrain = quickstart.get_config("pause")
+    sweep = two_by_two.get_config(seeds)
+    pretrain, finetune = sweep.pretrain.config, sweep.finetune.config
     pretrain.data.prepared = f"prepared/python_stdlib=0.5,prepared/count_parity_{BITS}=0.5"
     pretrain.model.update(LAPTOP.sizes["small"])
     pretrain.train.batch_size = 16
-    finetune = quickstart.get_config("pause")
-    finetune.pauses.rate = 0.0
+    pretrain.train.steps = 500
     finetune.finetune.task = f"count_parity_{BITS}"
     finetune.finetune.prefix_length = BITS + 2
-    finetune.finetune.target_length = 2
     finetune.train.steps = 200
-    finetune.train.batch_size = 32
-    finetune.optimizer.learning_rate = 1e-3
     finetune.optimizer.warmup_steps = 10
-    seed_axis = ("seed", tuple(range(1, int(seeds) + 1)))
-    sweep = new_sweep()
-    sweep.pretrain = {"config": pretrain, "axes": (seed_axis, ("pauses.rate", (0.0, 0.1)))}
-    sweep.finetune = {"config": finetune, "axes": (("finetune.m_ft", ((0,), (BITS,))),)}
+    _, rates = sweep.pretrain.axes
+    sweep.pretrain.axes = (("seed", tuple(range(1, int(seeds) + 1))), rates)
+    sweep.finetune.axes = (("finetune.m_ft", ((0,), (BITS,))),)
     sweep.evaluate = {"m_inf": (0, BITS), "splits": ("validation", "test"), "limit": 2048}
     return sweep

@@ -9,6 +9,7 @@ seeds.
 
 from typing import Any
 
+from experiments.science import WIDER
 from experiments.sweeps import time_to_think
 
 OPERATIONS = (6, 12, 24, 48)
@@ -19,7 +20,7 @@ def get_config(seeds: str = "3") -> Any:
     sweep = time_to_think.get_config(seeds)
     seed_axis, _ = sweep.finetune.axes
     config = sweep.finetune.config
-    config.model.update({"d_model": 32, "num_heads": 4, "d_ff": 64})
+    config.model.update(WIDER)
     config.finetune.attention = "prefix_and_pauses"
     config.finetune.prefix_length = 14
     config.train.steps = 1500

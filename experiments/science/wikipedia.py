@@ -12,12 +12,12 @@ number of seeds.
 from typing import Any
 
 from experiments import quickstart
-from experiments.sweeps import new_sweep
+from experiments.sweeps import LAPTOP, new_sweep
 
 SIZES = {
-    "100k": {"num_layers": 2, "d_model": 64, "num_heads": 2, "d_ff": 256},
+    "100k": LAPTOP.sizes["small"],
     "400k": {"num_layers": 3, "d_model": 96, "num_heads": 3, "d_ff": 384},
-    "800k": {"num_layers": 4, "d_model": 128, "num_heads": 4, "d_ff": 512},
+    "800k": LAPTOP.sizes["medium"],
 }
 STEPS = 220
 ARMS = ((0.1, STEPS), (0.0, STEPS), (0.0, round(STEPS / 1.1)))

@@ -137,7 +137,7 @@ def read_examples(task: seqio.Task, split: str, *, has_hints: bool = False) -> E
             f"task {task.name!r} has no hints for config.finetune.hints; {', '.join(synthetic.with_hints())} have"
         )
     names = ("inputs", "targets", "hints") if has_hints else ("inputs", "targets")
-    batches = list(_features(task, split, names).ragged_batch(_READ_AT_ONCE))
+    batches = list(_dataset(task, split, names).ragged_batch(_READ_AT_ONCE))
     if not batches:
         raise UserError(f"split {split!r} of task {task.name!r} has no examples")
     examples = Examples(*(_join([batch[name] for batch in batches]) for name in names))
@@ -147,7 +147,7 @@ def read_examples(task: seqio.Task, split: str, *, has_hints: bool = False) -> E
 
 
 @without_autograph
-def _features(task: seqio.Task, split: str, names: Sequence[str]) -> tf.data.Dataset:
+def _dataset(task: seqio.Task, split: str, names: Sequence[str]) -> tf.data.Dataset:
     dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
     return dataset.map(lambda example: {name: example[name] for name in names})
 

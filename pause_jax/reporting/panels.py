@@ -17,10 +17,9 @@ from typing import Literal
 
 from pause_jax.errors import UserError
 from pause_jax.reporting import statistics
-from pause_jax.reporting.results import Result
+from pause_jax.reporting.results import LOSSES, Result
 from pause_jax.reporting.statistics import Estimate
 
-LOSSES = ("loss", "loss_after_pause", "loss_elsewhere")  # of held-out text, in nats a text token
 ERRORS = ("no_choice", *LOSSES)  # metrics of which less is better
 HUGE = 1e100  # no result is larger; sums and squares of smaller ones are finite
 EQUAL_FLOPS = 0.05  # relative difference up to which two trainings count as equally costly

@@ -17,6 +17,11 @@ PRETRAIN = ("std", "pause", "none")  # "none": trained on the task from scratch
 FINETUNE = ("std", "pause", "none")
 PLACEMENT = ("append", "prepend", "filler", "none")
 HINTS = ("none", "pauses", "prompt")
+LOSSES = {  # metrics of held-out text, in nats a text token → where a run's records have them
+    "loss": "validation/loss",
+    "loss_after_pause": "validation/after_pause_loss",
+    "loss_elsewhere": "validation/elsewhere_loss",
+}
 
 
 @dataclasses.dataclass(frozen=True)

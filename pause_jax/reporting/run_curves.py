@@ -17,17 +17,15 @@ from pause_jax.errors import UserError
 from pause_jax.reporting import figures
 from pause_jax.reporting.panels import HUGE, Arm, describe
 from pause_jax.reporting.plots import DASHED
-from pause_jax.reporting.results import Result
+from pause_jax.reporting.results import LOSSES, Result
 from pause_jax.reporting.statistics import Estimate, estimate
 from pause_jax.reporting.tables import Column, Table
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 
 TRAINING = "loss"
-VALIDATION = "validation/loss"
+VALIDATION, AFTER_PAUSE, ELSEWHERE = (LOSSES[name] for name in ("loss", "loss_after_pause", "loss_elsewhere"))
 PAUSED = "validation/paused_loss"
-AFTER_PAUSE = "validation/after_pause_loss"
-ELSEWHERE = "validation/elsewhere_loss"
 NAMES = {
     TRAINING: "training", VALIDATION: "validation", PAUSED: "validation, pauses inserted",
     AFTER_PAUSE: "of these, after a pause", ELSEWHERE: "of these, elsewhere",
