@@ -162,7 +162,7 @@ def test_laptop_prompts_and_targets_fit():
 
     for task, recipe in sweeps.LAPTOP.tasks.items():
         family, _, n = task.rpartition("_")
-        prompts, targets = synthetic.texts(family, int(n), "test")
+        prompts, targets, _ = synthetic.texts(family, int(n), "test")
         assert max(map(len, prompts)) == recipe.prefix_length and max(map(len, targets)) + 1 == recipe.target_length
 
 
