@@ -65,6 +65,7 @@ def prepare_process() -> None:
     """What every program sets, to be called before TensorFlow or JAX is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # small programs together take seconds
     native_memory.keep_freed()
 
 

@@ -26,7 +26,8 @@ def of_arrays(tree: Any) -> dict[str, int]:
     of integers do not depend on the order, so neither on the sharding. A single flipped bit always changes it, other
     damage all but once in 2^32.
     """
-    return {path: int(number) for path, number in jax.device_get(_sums(trees.flatten(tree))).items()}
+    sums = {path: _sum(array) for path, array in trees.flatten(tree).items()}
+    return {path: int(number) for path, number in jax.device_get(sums).items()}
 
 
 def differing(sums: Mapping[str, int], recorded: Mapping[str, int]) -> list[str]:
@@ -34,11 +35,8 @@ def differing(sums: Mapping[str, int], recorded: Mapping[str, int]) -> list[str]
     return [path for path, number in sums.items() if recorded.get(path) != number]
 
 
+# By array, not by tree: parameters and moments have a few shapes between them, each of which compiles once.
 @jax.jit
-def _sums(flat: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    return {path: _sum(array) for path, array in flat.items()}
-
-
 def _sum(array: jax.Array) -> jax.Array:
     if array.dtype == jnp.bool_:
         bits = array.astype(jnp.uint32)

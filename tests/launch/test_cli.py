@@ -35,6 +35,10 @@ def main(argv):
         os.kill(os.getpid(), signal.SIGINT)
     if what == "log": logging.info("too much"); logging.warning("take care")
     if what == "nothing": return None
+    if what == "compile":
+        import jax
+        def increment(x): return x + 1
+        print(jax.jit(increment)(2))
     if what == "config":
         config = cli.load_config()
         print(config.train.steps, config.optimizer.learning_rate, config.run.tensorboard, cli.workdir(), len(argv))
@@ -79,8 +83,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, *arguments, program="program.py"):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+def run(folder, *arguments, program="program.py", **environment):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
     command = [sys.executable, program, *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
 
@@ -108,6 +112,12 @@ def test_values_may_stand_apart_from_their_flags(folder):
 def test_exit_codes(folder, what, code, error):
     done = run(folder, f"--do={what}")
     assert (done.returncode, done.stderr) == (code, error)
+
+
+def test_what_compiles_in_no_time_is_cached_too(folder, tmp_path):
+    """By default JAX leaves out what takes less than a second: together that was seconds of each start."""
+    assert run(folder, "--do=compile", JAX_COMPILATION_CACHE_DIR=str(tmp_path)).stdout == "3\n"
+    assert any(path.name.startswith("jit_increment") for path in tmp_path.iterdir())
 
 
 def test_a_defect_keeps_its_traceback(folder):
