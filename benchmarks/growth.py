@@ -125,6 +125,7 @@ def fitted_exponent(xs: Sequence[float], ys: Sequence[float]) -> float:
 def plot(curves: dict[str, Any], out: Path) -> None:
     """Two rows of panels, time and memory, one column a curve; logarithmic axes, a straight line is a power."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     from pause_jax.reporting.plots import COLORS
 
@@ -139,6 +140,9 @@ def plot(curves: dict[str, Any], out: Path) -> None:
             axes.set_title(f"{name}: exponent {curve[f'{what}_exponent']:.2f}", fontsize=10)
             axes.set_xticks(xs, [str(x) for x in xs], fontsize="small")
             axes.minorticks_off()
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))  # some curves stay within a decade
+            axes.yaxis.set_major_formatter("{x:,.0f}")
+            axes.tick_params(axis="y", labelsize="small")
             axes.grid(color="#DDDDDD", linewidth=0.6)
             axes.set_ylabel(label if column == 0 else "")
     figure.suptitle("A training step: time and memory a token", fontsize=13)

@@ -18,6 +18,7 @@ from benchmarks import (
     cross_entropy,
     decode,
     evaluate,
+    measure,
     overhead,
     pauses,
     peak,
@@ -160,7 +161,26 @@ def test_the_quicker_of_eager_and_compiled_is_the_peer():
     assert seconds >= 1.0 and how == "torch eager, timed once: more than 5 times our time"
 
 
-def test_seconds_of_a_start_are_those_between_its_records():
-    records = [{"step": 101, "step_seconds": 9.0}, {"step": 102}, {"step": 103, "step_seconds": 0.5},
-               {"step": 104, "step_seconds": 0.8, "checkpoint_seconds": 0.3}]  # fmt: skip
-    assert overhead.seconds_a_step(records) == pytest.approx((2 * 0.5 + 0.8 + 0.3) / 3)
+def test_a_run_and_its_step_alone_are_timed_in_turn():
+    """Of five steps all but the first, and what goes on between them, here a save after the third."""
+    now = 0.0
+
+    def alone():
+        nonlocal now
+        now += 1.0
+
+    turns = overhead.Turns(alone, steps=5, stretch=2, clock=lambda: now)
+    for step in range(1, 6):
+        now += 100.0 if step == 1 else 2.0
+        turns.after_step(None)
+        now += 3.0 if step == 3 else 0.0
+    assert turns.seconds_a_step() == {"ours": (4 * 2.0 + 3.0) / 4, "peer": 1.0}
+    assert now == 100.0 + 4 * 2.0 + 3.0 + 3 * 2
+
+
+@pytest.mark.slow
+def test_the_loops_overhead_is_of_one_run_that_goes_on():
+    pair = overhead.make_pair(steps=20, stretch=5)
+    first, second = (measure.seconds(side) for side in (pair.peer, pair.ours))
+    assert 0 < first < 2 * second
+    assert measure.seconds(pair.ours) > 0 and measure.seconds(pair.peer) > 0

@@ -28,6 +28,8 @@ JOBS = {  # file → argument, jobs that pretrain, uptrain and finetune
     "science/hints": ("6", 0, 0, 6 * 3),
     "science/theorem": ("3", 0, 0, 3 * 4 * 3),
     "science/no_help": ("3", 0, 0, 3 * 5 * 2),
+    "science/late": ("6", 0, 0, 6 * 2 * 3),
+    "science/curriculum": ("6", 6 * 3, 6 * 3, 6 * 3),
     "science/pretraining": ("6", 12, 0, 12 * 2),
     "science/wikipedia": ("3", 3 * 3 * 3, 0, 0),
     "uptrain/small": ("3", 3, 9, 3 * 4 * 2),
@@ -62,6 +64,29 @@ def test_without_hints_there_are_no_fewer_flops_than_with_hints_on_pauses():
     runs = [job.config for job in jobs_of("science/hints") if job.kind == "finetune" and job.config.seed == 10]
     flops = {run.finetune.hints: run.train.steps * budget.flops_per_step(run) for run in runs}
     assert 1 <= flops["none"] / flops["pauses"] < 1.05 and flops["prompt"] < flops["pauses"]
+
+
+@pytest.mark.parametrize("task", ["program_8", "walk_back_3"])
+def test_the_last_arm_of_late_has_no_fewer_flops_than_pauses(task):
+    runs = [job.config for job in jobs_of("science/late") if job.kind == "finetune" and job.config.seed == 10]
+    pauses, same_steps, same_flops = (run for run in runs if run.finetune.task == task)
+    assert pauses.train.steps == same_steps.train.steps and same_flops.finetune.m_ft == (0,)
+    assert 1 <= same_flops.train.steps * budget.flops_per_step(same_flops) / training_flops(pauses) < 1.15
+
+
+def training_flops(config):
+    return config.train.steps * budget.flops_per_step(config)
+
+
+def test_an_arm_of_the_curriculum_is_the_same_in_all_stages():
+    jobs = {job.name: job for job in jobs_of("science/curriculum")}
+    chains = [(jobs[jobs[job.needs].needs], jobs[job.needs], job) for job in jobs.values() if job.kind == "finetune"]
+    arms = Counter()
+    for chain in chains:
+        assert [job.config.finetune.task for job in chain] == [f"count_parity_{bits}" for bits in (8, 16, 24)]
+        assert len({(job.config.finetune.m_ft, job.config.seed, job.config.model) for job in chain}) == 1
+        arms[chain[0].config.finetune.m_ft[0], sum(job.config.train.steps for job in chain)] += 1
+    assert arms == {(24, 3000): 6, (0, 3000): 6, (0, 7500): 6}
 
 
 def test_arms_of_wikipedia_are_matched():

@@ -141,13 +141,36 @@ def kth(words_BxW: np.ndarray, n: int) -> Texts:
 
 def chase(words_BxW: np.ndarray, n: int) -> Texts:
     """Where n steps lead in a table from each of 8 letters to one: `>bcdaefgh?a=` → `c` for 2; hints: each step's."""
+    prompts, steps = _walks(words_BxW, n)
+    return Texts(prompts, [text[-1] for text in steps], steps)
+
+
+def walk_back(words_BxW: np.ndarray, n: int) -> Texts:
+    """All n of these steps, the last one first: `>bcdaefgh?a=` → `cb`. Forwards, each would be a single look."""
+    prompts, steps = _walks(words_BxW, n)
+    return Texts(prompts, [text[::-1] for text in steps], steps)
+
+
+def _walks(words_BxW: np.ndarray, n: int) -> tuple[list[str], list[str]]:
     table_Bx8, at_B = words_BxW[:, :8] % 8, words_BxW[:, 8] % 8
     path = [at_B]
     for _ in range(n):
         path.append(np.take_along_axis(table_Bx8, path[-1][:, None].astype(int), axis=1)[:, 0])
     prompts = [f">{t}?{s}=" for t, s in zip(_symbols(table_Bx8), _symbols(at_B[:, None]), strict=True)]
-    steps = _symbols(np.stack(path[1:], axis=1))
-    return Texts(prompts, [text[-1] for text in steps], steps)
+    return prompts, _symbols(np.stack(path[1:], axis=1))
+
+
+def program(words_BxW: np.ndarray, n: int) -> Texts:
+    """How many of n digits below 8 do two commands behind them, of 8 fixed permutations, take below 4, one by one?
+
+    `>0172?fa=` → `B` for 1.
+    """
+    values_BxN, commands_Bx2 = words_BxW[:, :n] % 8, words_BxW[:, n : n + 2] % 8
+    tables_8x8 = _fixed("program", 8, 8).argsort(axis=1)
+    at_BxN = tables_8x8[commands_Bx2[:, :1], values_BxN]
+    count_B = (tables_8x8[commands_Bx2[:, 1:], at_BxN] < 4).sum(axis=1)
+    texts = zip(_joined(values_BxN), _symbols(commands_Bx2), strict=True)
+    return Texts([f">{values}?{commands}=" for values, commands in texts], [chr(ord("A") + c) for c in count_B])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +197,8 @@ FAMILIES = {
     "packed_pairs": Family(packed_pairs, lambda n: 2 * n + 1, "N by N pairs, N up to 7", 7),
     "kth": Family(kth, lambda n: 33, "N values, up to 26", 26, tuple(_SYMBOLS)),
     "chase": Family(chase, lambda n: 9, "N steps", options=tuple(_LETTERS[:8]), has_hints=True),
+    "walk_back": Family(walk_back, lambda n: 9, "N steps", has_hints=True),
+    "program": Family(program, lambda n: n + 2, "N digits, up to 57", 57),
 }
 
 

@@ -25,14 +25,18 @@ PROMPTS = {
     "packed_pairs": r">([0-3]+),([0-3]+)\?([a-p])=",
     "kth": r">([a-z0-5]+)\?([a-z])=",
     "chase": r">([a-h]{8})\?([a-h])=",
+    "walk_back": r">([a-h]{8})\?([a-h])=",
+    "program": r">([0-7]+)\?([a-h])([a-h])=",
 }
 SYMBOLS = "abcdefghijklmnopqrstuvwxyz012345"
 LENGTHS = {  # of prompts
     "count_parity": lambda n: n + 2, "recall": lambda n: 2 * n + 4, "addition": lambda n: 2 * n + 3,
     "matches": lambda n: 14, "relation": lambda n: n + 4, "late_parity": lambda n: n + 4, "two_sum": lambda n: n + 4,
     "packed_pairs": lambda n: 2 * n + 5, "kth": lambda n: n + 4, "chase": lambda n: 12,
+    "walk_back": lambda n: 12, "program": lambda n: n + 5,
 }  # fmt: skip
 RELATED, PACKED = synthetic._fixed("relation", 32, 32) % 2, synthetic._fixed("packed_pairs", 16, 4, 4) % 2
+PROGRAMS = synthetic._fixed("program", 8, 8).argsort(axis=1)
 PAIRS = synthetic._fixed("matches", 66).argsort()  # of those that itertools.combinations gives, in its order
 
 
@@ -62,10 +66,13 @@ def answer(family, prompt, n):
         return letter(sum(int(PACKED[asked, int(u), int(v)]) for u in first for v in more[0])), None
     if family == "kth":
         return sorted(first, key=SYMBOLS.index)[asked], None
+    if family == "program":
+        tables = [PROGRAMS[SYMBOLS.index(command)] for command in more]
+        return letter(sum(int(tables[1][tables[0][int(value)]]) < 4 for value in first)), None
     path = more[0]
     for _ in range(n):
         path += first[SYMBOLS.index(path[-1])]
-    return path[-1], path[1:]
+    return path[-1] if family == "chase" else path[:0:-1], path[1:]
 
 
 def letter(count):
