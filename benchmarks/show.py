@@ -1,10 +1,11 @@
-"""The last complete record of benchmarks/history.jsonl as a Markdown table, and the ratios of all as a picture.
+"""The latest results in benchmarks/history.jsonl as a Markdown table, and the ratios of all as a picture.
 
     python -m benchmarks.show
     python -m benchmarks.show --plot=history.png
 
-README's table of speed is what the first prints. The record with most results counts, of those the latest: runs with
-`--only` leave some out. The picture has a line a benchmark: its ratio, our time over the peer's, at each run.
+README's table of speed is what the first prints: of each benchmark with a goal the latest result on the machine that was
+measured last, with its date, as runs with `--only` leave some out. The picture has a line a benchmark: its ratio,
+our time over the peer's, at each run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from absl import flags
 
+from benchmarks import registry
 from benchmarks.run import HISTORY
 from launch import cli
 from pause_jax.errors import UserError
@@ -32,7 +34,7 @@ def main(argv: list[str]) -> int:
         plot(records, Path(FLAGS.plot))
         print(f"written: {FLAGS.plot}")
     else:
-        print(table(most_complete(records)))
+        print(table(records))
     return cli.EXIT_DONE
 
 
@@ -44,24 +46,28 @@ def read_history(history: Path) -> list[Record]:
     return [json.loads(line) for line in lines]
 
 
-def most_complete(records: Sequence[Record]) -> Record:
-    """The latest of those with most results."""
-    return max(records, key=lambda record: (len(record["results"]), record["date"]))
-
-
-def table(record: Record) -> str:
-    """Markdown: where and when it was measured, and a row a benchmark."""
-    machine, versions = record["machine"], record["versions"]
-    software = ", ".join(f"{name} {versions[name]}" for name in ("jax", "torch", "transformers") if name in versions)
+def table(records: Sequence[Record]) -> str:
+    """Markdown: which machine, and of each benchmark with a goal its latest result there."""
+    last = records[-1]
+    here = [record for record in records if _place(record) == _place(last)]
+    latest = {name: record for record in here for name in record["results"]}
+    software = ", ".join(
+        f"{name} {last['versions'][name]}" for name in ("jax", "torch", "transformers") if name in last["versions"]
+    )
     lines = [
-        f"Measured {record['date'][:10]} at commit {record['commit']} on {machine['cpu']}, {machine['cores']} cores "
-        f"(--device={machine.get('device', 'cpu')}), load {machine['load_before']:g} before the run, with {software}. "
-        "Ratio: our time over the peer's, median and extremes of the repeats.",
+        f"On {_place(last)}, with {software}. Ratio: our time over the peer's, median and extremes of the repeats; "
+        "load: as the run began.",
         "",
-        "| benchmark | ours | peer | unit | ratio | goal | MFU (peer's) | holds |",
-        "|---|---|---|---|---|---|---|---|",
+        "| benchmark | ours | peer | unit | ratio | goal | MFU (peer's) | holds | measured |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    return "\n".join([*lines, *(_row(name, result) for name, result in record["results"].items())])
+    shown = [entry.name for entry in registry.ENTRIES if entry.goal is not None and entry.name in latest]
+    return "\n".join([*lines, *(_row(name, latest[name]) for name in shown)])
+
+
+def _place(record: Record) -> str:
+    machine = record["machine"]
+    return f"{machine['cpu']}, {machine['cores']} cores (--device={machine.get('device', 'cpu')})"
 
 
 def plot(records: Sequence[Record], out: Path) -> None:
@@ -93,12 +99,13 @@ def plot(records: Sequence[Record], out: Path) -> None:
     figure.savefig(out)
 
 
-def _row(name: str, result: dict[str, Any]) -> str:
-    goal = "-" if result["goal"] is None else f"≤ {result['goal']:.3g}"
+def _row(name: str, record: Record) -> str:
+    result = record["results"][name]
+    goal, holds = f"≤ {result['goal']:.3g}", "yes" if result["holds"] else "no"
     mfu = f"{result['mfu']:.0%} ({result['peer_mfu']:.0%})" if "mfu" in result else "-"
     ratio = f"{result['ratio']:.2f} ({result['ratio_min']:.2f} to {result['ratio_max']:.2f})"
-    cells = [name, f"{result['ours']:.3g}", f"{result['peer']:.3g}", result["unit"], ratio, goal, mfu,
-             "yes" if result["holds"] else "no"]  # fmt: skip
+    measured = f"{record['date'][:10]}, {record['commit'][:7]}, load {record['machine']['load_before']:g}"
+    cells = [name, f"{result['ours']:.3g}", f"{result['peer']:.3g}", result["unit"], ratio, goal, mfu, holds, measured]
     return "| " + " | ".join(cells) + " |"
 
 

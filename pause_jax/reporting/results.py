@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pause_jax import pauses
 from pause_jax.errors import UserError
 from pause_jax.runs import write_atomically
 
 PRETRAIN = ("std", "pause", "none")  # "none": trained on the task from scratch
 FINETUNE = ("std", "pause", "none")
-PLACEMENT = ("append", "prepend", "filler", "none")
-HINTS = ("none", "pauses", "prompt")
+PLACEMENT = (*typing.get_args(pauses.Placement), "none")
+HINTS = typing.get_args(pauses.Hints)
 LOSSES = {  # metrics of held-out text, in nats a text token → where a run's records have them
     "loss": "validation/loss",
     "loss_after_pause": "validation/after_pause_loss",

@@ -1,4 +1,4 @@
-"""README's table and the picture over the history."""
+"""The table and the picture over the history."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ def result(ratio, **more):
             "ratio_min": ratio - 0.1, "ratio_max": ratio + 0.1, **more}  # fmt: skip
 
 
-WHOLE = record(
-    "2026-01-02T00:00:00+00:00", step_in_a=result(0.8, mfu=0.61, peer_mfu=0.5), step_in_b=result(1.25, goal=None)
-)
-LATER = record("2026-01-03T00:00:00+00:00", step_in_a=result(0.7))
+DECODE, SCORE = "decode_in_gpt2", "score_in_shared_prompt"
+WHOLE = record("2026-01-02T00:00:00+00:00", **{
+    SCORE: result(0.8, mfu=0.61, peer_mfu=0.5), DECODE: result(1.25), "was_in_once": result(0.1),
+    "peak_in_triad": result(0.9, goal=None),
+})  # fmt: skip
+LATER = record("2026-01-03T00:00:00+00:00", **{SCORE: result(0.7, mfu=0.61, peer_mfu=0.5)})
 
 
-def test_the_table_is_that_of_the_most_complete_record():
-    assert show.most_complete([LATER, WHOLE, LATER]) is WHOLE
-    newer = WHOLE | {"date": "2026-01-04T00:00:00+00:00"}
-    assert show.most_complete([newer, WHOLE, LATER]) is newer
-    lines = show.table(WHOLE).splitlines()
-    assert lines[0].startswith("Measured 2026-01-02 at commit abc on a CPU, 2 cores (--device=cpu), load 0.1 before")
-    assert lines[0].count("numpy") == 0 and "with jax 1." in lines[0]
-    assert lines[4] == "| step/a | 0.5 | 0.625 | s/step | 0.80 (0.70 to 0.90) | ≤ 1 | 61% (50%) | yes |"
-    assert lines[5] == "| step/b | 0.5 | 0.4 | s/step | 1.25 (1.15 to 1.35) | - | - | no |"
+def test_the_table_has_the_latest_result_of_each_benchmark_on_the_last_machine():
+    elsewhere = WHOLE | {"machine": WHOLE["machine"] | {"cores": 4}, "date": "2026-01-02T01:00:00+00:00"}
+    lines = show.table([WHOLE, elsewhere, LATER]).splitlines()
+    assert lines[0].startswith("On a CPU, 2 cores (--device=cpu), with jax 1. Ratio")
+    assert lines[4:] == [
+        "| decode/gpt2 | 0.5 | 0.4 | s/step | 1.25 (1.15 to 1.35) | ≤ 1 | - | no | 2026-01-02, abc, load 0.1 |",
+        "| score/shared_prompt | 0.5 | 0.714 | s/step | 0.70 (0.60 to 0.80) | ≤ 1 | 61% (50%) | yes "
+        "| 2026-01-03, abc, load 0.1 |",
+    ]
 
 
 def test_a_picture_of_all_records(tmp_path):
