@@ -3,8 +3,8 @@
     python -m benchmarks.show
     python -m benchmarks.show --plot=history.png
 
-README's table of speed is what the first prints: of each benchmark with a goal the latest result on the machine that was
-measured last, with its date, as runs with `--only` leave some out. The picture has a line a benchmark: its ratio,
+README's table of speed is what the first prints: of each benchmark with a goal its latest result on the machine measured
+last, with its date, as runs with `--only` leave some out. The picture has a line a benchmark: its ratio,
 our time over the peer's, at each run.
 """
 
