@@ -102,6 +102,8 @@ def plot(records: Sequence[Record], out: Path) -> None:
 def _row(name: str, record: Record) -> str:
     result = record["results"][name]
     goal, holds = f"≤ {result['goal']:.3g}", "yes" if result["holds"] else "no"
+    if result.get("mfu_goal"):
+        goal += f", MFU ≥ {result['mfu_goal']:.0%}"
     mfu = f"{result['mfu']:.0%} ({result['peer_mfu']:.0%})" if "mfu" in result else "-"
     ratio = f"{result['ratio']:.2f} ({result['ratio_min']:.2f} to {result['ratio_max']:.2f})"
     measured = f"{record['date'][:10]}, {record['commit'][:7]}, load {record['machine']['load_before']:g}"

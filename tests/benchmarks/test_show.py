@@ -26,7 +26,7 @@ WHOLE = record("2026-01-02T00:00:00+00:00", **{
     SCORE: result(0.8, mfu=0.61, peer_mfu=0.5), DECODE: result(1.25), "was_in_once": result(0.1),
     "peak_in_triad": result(0.9, goal=None),
 })  # fmt: skip
-LATER = record("2026-01-03T00:00:00+00:00", **{SCORE: result(0.7, mfu=0.61, peer_mfu=0.5)})
+LATER = record("2026-01-03T00:00:00+00:00", **{SCORE: result(0.7, mfu=0.61, peer_mfu=0.5, mfu_goal=0.6)})
 
 
 def test_the_table_has_the_latest_result_of_each_benchmark_on_the_last_machine():
@@ -35,9 +35,13 @@ def test_the_table_has_the_latest_result_of_each_benchmark_on_the_last_machine()
     assert lines[0].startswith("On a CPU, 2 cores (--device=cpu), with jax 1. Ratio")
     assert lines[4:] == [
         "| decode/gpt2 | 0.5 | 0.4 | s/step | 1.25 (1.15 to 1.35) | ≤ 1 | - | no | 2026-01-02, abc, load 0.1 |",
-        "| score/shared_prompt | 0.5 | 0.714 | s/step | 0.70 (0.60 to 0.80) | ≤ 1 | 61% (50%) | yes "
+        "| score/shared_prompt | 0.5 | 0.714 | s/step | 0.70 (0.60 to 0.80) | ≤ 1, MFU ≥ 60% | 61% (50%) | yes "
         "| 2026-01-03, abc, load 0.1 |",
     ]
+
+
+def test_readme_has_the_table_of_the_history():
+    assert show.table(show.read_history(show.HISTORY)) in (show.HISTORY.parents[1] / "README.md").read_text()
 
 
 def test_a_picture_of_all_records(tmp_path):

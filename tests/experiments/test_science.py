@@ -29,7 +29,7 @@ JOBS = {  # file → argument, jobs that pretrain, uptrain and finetune
     "science/theorem": ("3", 0, 0, 3 * 4 * 3),
     "science/no_help": ("3", 0, 0, 3 * 5 * 2),
     "science/late": ("6", 0, 0, 6 * 2 * 3),
-    "science/curriculum": ("6", 6 * 3, 6 * 3, 6 * 3),
+    "science/curriculum": ("10", 10 * 2, 10 * 2, 10 * 2),
     "science/pretraining": ("6", 12, 0, 12 * 2),
     "science/wikipedia": ("3", 3 * 3 * 3, 0, 0),
     "uptrain/small": ("3", 3, 9, 3 * 4 * 2),
@@ -81,12 +81,15 @@ def training_flops(config):
 def test_an_arm_of_the_curriculum_is_the_same_in_all_stages():
     jobs = {job.name: job for job in jobs_of("science/curriculum")}
     chains = [(jobs[jobs[job.needs].needs], jobs[job.needs], job) for job in jobs.values() if job.kind == "finetune"]
-    arms = Counter()
+    arms, flops = Counter(), Counter()
     for chain in chains:
         assert [job.config.finetune.task for job in chain] == [f"count_parity_{bits}" for bits in (8, 16, 24)]
         assert len({(job.config.finetune.m_ft, job.config.seed, job.config.model) for job in chain}) == 1
-        arms[chain[0].config.finetune.m_ft[0], sum(job.config.train.steps for job in chain)] += 1
-    assert arms == {(24, 3000): 6, (0, 3000): 6, (0, 7500): 6}
+        pauses = chain[0].config.finetune.m_ft[0]
+        arms[pauses, sum(job.config.train.steps for job in chain)] += 1
+        flops[pauses] += sum(training_flops(job.config) for job in chain)
+    assert arms == {(24, 3000): 10, (0, 7200): 10}
+    assert 1 <= flops[0] / flops[24] < 1.05
 
 
 def test_arms_of_wikipedia_are_matched():
