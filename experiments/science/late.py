@@ -17,7 +17,7 @@ ARMS = ((8, 1500), (0, 1500), (0, 2500))  # pauses, steps
 FIELDS = ("finetune.task", "finetune.prefix_length", "finetune.target_length")
 
 
-def get_config(seeds: str = "6") -> Any:
+def get_config(seeds: str = "3") -> Any:
     sweep = time_to_think.get_config(seeds)
     seed_axis, _ = sweep.finetune.axes
     sweep.finetune.config.model.update(WIDER)

@@ -28,7 +28,7 @@ JOBS = {  # file → argument, jobs that pretrain, uptrain and finetune
     "science/hints": ("6", 0, 0, 6 * 3),
     "science/theorem": ("3", 0, 0, 3 * 4 * 3),
     "science/no_help": ("3", 0, 0, 3 * 5 * 2),
-    "science/late": ("6", 0, 0, 6 * 2 * 3),
+    "science/late": ("3", 0, 0, 3 * 2 * 3),
     "science/curriculum": ("10", 10 * 2, 10 * 2, 10 * 2),
     "science/pretraining": ("6", 12, 0, 12 * 2),
     "science/wikipedia": ("3", 3 * 3 * 3, 0, 0),
