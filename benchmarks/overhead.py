@@ -24,7 +24,7 @@ from unittest import mock
 import jax
 
 from benchmarks import costs
-from benchmarks.measure import Call, Pair, Seconds
+from benchmarks.measure import Call, Pair, Seconds, seconds
 from benchmarks.steps import stepper
 from experiments import quickstart
 from launch import train
@@ -80,13 +80,8 @@ class Turns:
         jax.block_until_ready(result)
         if self._taken > 1:
             self._run_seconds += self.clock() - self._since
-            self._alone_seconds += [self._time_alone() for _ in range(self.stretch)]
+            self._alone_seconds.append(seconds(self.alone, self.stretch, self.clock))
         self._since = self.clock()
-
-    def _time_alone(self) -> float:
-        start = self.clock()
-        self.alone()
-        return self.clock() - start
 
     def seconds_a_step(self) -> dict[str, float]:
         return {"ours": self._run_seconds / (self.steps - 1),

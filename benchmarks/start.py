@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import Pair
@@ -41,29 +40,27 @@ def make_train_pair(seconds: float, warm: bool) -> Pair:
         shutil.rmtree(folder / "run", ignore_errors=True)
         if not warm:
             shutil.rmtree(cache, ignore_errors=True)
-        train_to(folder / "run", 500, cache, until=_has_a_line)
+        _train_until_a_line(folder / "run", cache)
 
     start()
     return Pair(start, seconds)
 
 
-def train_to(workdir: Path, steps: int, cache: Path, flags: tuple[str, ...] = (),
-             until: Callable[[Path], bool] | None = None) -> None:  # fmt: skip
-    """Run `launch.train` on the quickstart's pause model up to `steps`, or until its metrics are so; then it is killed.
+def _train_until_a_line(workdir: Path, cache: Path) -> None:
+    """Run `launch.train` on the quickstart's pause model until its metrics have a line; then it is killed.
 
     Raises:
       RuntimeError: it ended with an error, or took too long.
     """
     command = [sys.executable, "-m", "launch.train", "--config=experiments/quickstart.py:pause",
-               f"--workdir={workdir}", f"--config.train.steps={steps}", "--config.run.validate_every=0",
-               *flags]  # fmt: skip
+               f"--workdir={workdir}", "--config.run.validate_every=0"]  # fmt: skip
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
     with tempfile.TemporaryFile() as errors:
         program = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603
         end = time.monotonic() + PATIENCE
         try:
             while program.poll() is None and time.monotonic() < end:
-                if until and until(workdir / "metrics.jsonl"):
+                if _has_a_line(workdir / "metrics.jsonl"):
                     return
                 time.sleep(0.02)
         finally:

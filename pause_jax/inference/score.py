@@ -189,20 +189,20 @@ def _score(
             k, v = cache.k_NxBxSxKxE[:, rows_B], cache.v_NxBxSxKxE[:, rows_B]
             cache = dataclasses.replace(cache, k_NxBxSxKxE=k, v_NxBxSxKxE=v, segments_BxS=cache.segments_BxS[rows_B])
             logits_BxV, positions_B = logits_BxV[rows_B], positions_B[rows_B]
-        log_p_BxA, is_greedy_BxA = _of_tokens(logits_BxV[:, None], ids_BxA[:, :1], compare)
+        log_p_BxA, is_greedy_BxA = _of_tokens(logits_BxV[:, None], ids_BxA[:, :1])
         if ids_BxA.shape[1] > 1:  # the last token is only predicted
             positions_BxA = positions_B[:, None] + jnp.arange(ids_BxA.shape[1] - 1)[None]
             segments_BxA = is_token_BxA[:, :-1].astype(jnp.int32)
             hidden_BxAxD, _ = model(ids_BxA[:, :-1], positions_BxA, segments_BxA, cache=cache)
-            rest = _of_tokens(model.logits(hidden_BxAxD), ids_BxA[:, 1:], compare)
+            rest = _of_tokens(model.logits(hidden_BxAxD), ids_BxA[:, 1:])
             log_p_BxA = jnp.concatenate([log_p_BxA, rest[0]], axis=1)
             is_greedy_BxA = jnp.concatenate([is_greedy_BxA, rest[1]], axis=1)
         sums_B = jnp.sum(jnp.where(is_token_BxA, log_p_BxA, 0.0), axis=-1)
         return sums_B, jnp.all(is_greedy_BxA | ~is_token_BxA, axis=-1) if compare else None
 
 
-def _of_tokens(logits_BxAxV: jax.Array, ids_BxA: jax.Array, compare: bool) -> tuple[jax.Array, jax.Array]:
-    """log p of each token, and whether it is the likeliest (true of all where `compare` does not ask for it)."""
+def _of_tokens(logits_BxAxV: jax.Array, ids_BxA: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """log p of each token, and whether it is the likeliest, which compiles to nothing where nobody asks for it."""
     logit_BxA = jnp.take_along_axis(logits_BxAxV, ids_BxA[..., None], axis=-1)[..., 0]
     log_p_BxA = logit_BxA - jax.nn.logsumexp(logits_BxAxV, axis=-1)  # no array as large as the logits beside them
-    return log_p_BxA, jnp.argmax(logits_BxAxV, axis=-1) == ids_BxA if compare else jnp.ones(ids_BxA.shape, bool)
+    return log_p_BxA, jnp.argmax(logits_BxAxV, axis=-1) == ids_BxA

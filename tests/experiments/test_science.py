@@ -68,14 +68,10 @@ def test_without_hints_there_are_no_fewer_flops_than_with_hints_on_pauses():
 
 @pytest.mark.parametrize("task", ["program_8", "walk_back_3"])
 def test_the_last_arm_of_late_has_no_fewer_flops_than_pauses(task):
-    runs = [job.config for job in jobs_of("science/late") if job.kind == "finetune" and job.config.seed == 10]
-    pauses, same_steps, same_flops = (run for run in runs if run.finetune.task == task)
-    assert pauses.train.steps == same_steps.train.steps and same_flops.finetune.m_ft == (0,)
-    assert 1 <= same_flops.train.steps * budget.flops_per_step(same_flops) / training_flops(pauses) < 1.15
-
-
-def training_flops(config):
-    return config.train.steps * budget.flops_per_step(config)
+    jobs = [job for job in jobs_of("science/late") if job.kind == "finetune" and job.config.seed == 10]
+    pauses, same_steps, same_flops = (job for job in jobs if job.config.finetune.task == task)
+    assert pauses.config.train.steps == same_steps.config.train.steps and same_flops.config.finetune.m_ft == (0,)
+    assert 1 <= graph.flops(same_flops) / graph.flops(pauses) < 1.15
 
 
 def test_an_arm_of_the_curriculum_is_the_same_in_all_stages():
@@ -87,7 +83,7 @@ def test_an_arm_of_the_curriculum_is_the_same_in_all_stages():
         assert len({(job.config.finetune.m_ft, job.config.seed, job.config.model) for job in chain}) == 1
         pauses = chain[0].config.finetune.m_ft[0]
         arms[pauses, sum(job.config.train.steps for job in chain)] += 1
-        flops[pauses] += sum(training_flops(job.config) for job in chain)
+        flops[pauses] += sum(map(graph.flops, chain))
     assert arms == {(24, 3000): 10, (0, 7200): 10}
     assert 1 <= flops[0] / flops[24] < 1.05
 

@@ -81,7 +81,7 @@ def matches(words_BxW: np.ndarray, n: int) -> Texts:
     first, second = np.triu_indices(_MATCH_LENGTH, 1)
     pairs_N = _fixed("matches", len(first)).argsort()[:n]
     count_B = (values_BxK[:, first[pairs_N]] == values_BxK[:, second[pairs_N]]).sum(axis=1)
-    return Texts([f">{text}=" for text in _symbols(values_BxK)], [chr(ord("A") + count) for count in count_B])
+    return Texts([f">{text}=" for text in _symbols(values_BxK)], _count_letters(count_B))
 
 
 def relation(words_BxW: np.ndarray, n: int) -> Texts:
@@ -90,7 +90,7 @@ def relation(words_BxW: np.ndarray, n: int) -> Texts:
     `>k3a0?q=` → `C` for 2.
     """
     prompts, related_BxN = _related(words_BxW, n)
-    return Texts(prompts, [chr(ord("A") + count) for count in related_BxN.sum(axis=1)])
+    return Texts(prompts, _count_letters(related_BxN.sum(axis=1)))
 
 
 def late_parity(words_BxW: np.ndarray, n: int) -> Texts:
@@ -127,7 +127,7 @@ def packed_pairs(words_BxW: np.ndarray, n: int) -> Texts:
     is_related = _fixed("packed_pairs", 16, 4, 4) % 2
     count_B = is_related[key_B[:, None, None], u_BxN[:, :, None], v_BxN[:, None, :]].sum(axis=(1, 2)).astype(int)
     parts = zip(_joined(u_BxN), _joined(v_BxN), _symbols(key_B[:, None]), strict=True)
-    return Texts([f">{u},{v}?{key}=" for u, v, key in parts], [chr(ord("A") + count) for count in count_B])
+    return Texts([f">{u},{v}?{key}=" for u, v, key in parts], _count_letters(count_B))
 
 
 def kth(words_BxW: np.ndarray, n: int) -> Texts:
@@ -170,7 +170,7 @@ def program(words_BxW: np.ndarray, n: int) -> Texts:
     at_BxN = tables_8x8[commands_Bx2[:, :1], values_BxN]
     count_B = (tables_8x8[commands_Bx2[:, 1:], at_BxN] < 4).sum(axis=1)
     texts = zip(_joined(values_BxN), _symbols(commands_Bx2), strict=True)
-    return Texts([f">{values}?{commands}=" for values, commands in texts], [chr(ord("A") + c) for c in count_B])
+    return Texts([f">{values}?{commands}=" for values, commands in texts], _count_letters(count_B))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,6 +278,11 @@ def _dataset(family: str, n: int, split: str, shuffle_files: bool, seed: int | N
 
 def _joined(digits_BxN: np.ndarray) -> list[str]:
     return ["".join(map(str, row)) for row in digits_BxN.tolist()]
+
+
+def _count_letters(count_B: np.ndarray) -> list[str]:
+    """A for 0, B for 1, …"""
+    return [chr(ord("A") + count) for count in count_B.tolist()]
 
 
 def _symbols(values_BxN: np.ndarray) -> list[str]:
