@@ -26,8 +26,9 @@ def of_arrays(tree: Any) -> dict[str, int]:
     of integers do not depend on the order, so neither on the sharding. A single flipped bit always changes it, other
     damage all but once in 2^32.
     """
-    sums = {path: _sum(array) for path, array in trees.flatten(tree).items()}
-    return {path: int(number) for path, number in jax.device_get(sums).items()}
+    # Each is waited for, on all its devices: compiling while several CPU devices run a program can stop both for ever.
+    jax.block_until_ready(tree)
+    return {path: int(jax.block_until_ready(_sum(array))) for path, array in trees.flatten(tree).items()}
 
 
 def differing(sums: Mapping[str, int], recorded: Mapping[str, int]) -> list[str]:

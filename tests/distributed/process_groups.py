@@ -64,7 +64,8 @@ def run_all(commands: Sequence[Sequence[str]], devices: int = 1, timeout: float 
     finally:
         for process in started:
             process.kill()
-    assert len(ended) == len(started), f"processes {set(range(len(started))) - set(ended)} hang"
+    hanging = {k: process.stdout + process.stderr for k, process in enumerate(started) if k not in ended}
+    assert not hanging, f"these processes hang, having written: {hanging}"
     return [ended[k] for k in range(len(started))]
 
 
