@@ -26,6 +26,7 @@ JOBS = {  # file → argument, jobs that pretrain, uptrain and finetune
     "science/knee_large": ("3", 0, 0, 3 * 3 * 5),
     "science/positions": ("3", 0, 0, 3 * 3 * 2),
     "science/hints": ("6", 0, 0, 6 * 3),
+    "science/late_hints": ("6", 0, 0, 6 * 5),
     "science/theorem": ("3", 0, 0, 3 * 4 * 3),
     "science/no_help": ("3", 0, 0, 3 * 5 * 2),
     "science/late": ("3", 0, 0, 3 * 2 * 3),
@@ -64,6 +65,14 @@ def test_without_hints_there_are_no_fewer_flops_than_with_hints_on_pauses():
     runs = [job.config for job in jobs_of("science/hints") if job.kind == "finetune" and job.config.seed == 10]
     flops = {run.finetune.hints: run.train.steps * budget.flops_per_step(run) for run in runs}
     assert 1 <= flops["none"] / flops["pauses"] < 1.05 and flops["prompt"] < flops["pauses"]
+
+
+def test_no_arm_without_pauses_has_fewer_flops_than_late_hints_on_pauses():
+    jobs = [job for job in jobs_of("science/late_hints") if job.kind == "finetune" and job.config.seed == 10]
+    with_hints, pauses_alone, *without = jobs
+    assert [job.config.finetune.m_ft for job in jobs] == [(13,), (13,), (0,), (0,), (0,)]
+    assert with_hints.config.train.steps == pauses_alone.config.train.steps
+    assert all(1 <= graph.flops(job) / graph.flops(with_hints) < 1.05 for job in without)
 
 
 @pytest.mark.parametrize("task", ["program_8", "walk_back_3"])

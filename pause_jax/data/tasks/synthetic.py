@@ -89,23 +89,26 @@ def relation(words_BxW: np.ndarray, n: int) -> Texts:
 
     `>k3a0?q=` → `C` for 2.
     """
-    prompts, related_BxN = _related(words_BxW, n)
-    return Texts(prompts, _count_letters(related_BxN.sum(axis=1)))
+    items_BxN, asked_B = words_BxW[:, :n] % 32, words_BxW[:, n] % 32
+    is_related = _fixed("relation", 32, 32) % 2
+    count_B = is_related[asked_B[:, None], items_BxN].sum(axis=1).astype(int)
+    texts = zip(_symbols(items_BxN), _symbols(asked_B[:, None]), strict=True)
+    return Texts([f">{items}?{asked}=" for items, asked in texts], _count_letters(count_B))
 
 
 def late_parity(words_BxW: np.ndarray, n: int) -> Texts:
-    """Is the number of these items even (0) or odd (1)? Hints: the parity so far, which no prompt token knows."""
-    prompts, related_BxN = _related(words_BxW, n)
-    return Texts(
-        prompts, [str(count % 2) for count in related_BxN.sum(axis=1)], _joined(related_BxN.cumsum(axis=1) % 2)
-    )
+    """How many of n digits below 8 have a relation, a fixed table, to the one behind them: even (0) or odd (1)?
 
-
-def _related(words_BxW: np.ndarray, n: int) -> tuple[list[str], np.ndarray]:
-    items_BxN, asked_B = words_BxW[:, :n] % 32, words_BxW[:, n] % 32
-    is_related = _fixed("relation", 32, 32) % 2
-    texts = zip(_symbols(items_BxN), _symbols(asked_B[:, None]), strict=True)
-    return [f">{items}?{asked}=" for items, asked in texts], is_related[asked_B[:, None], items_BxN].astype(int)
+    `>6172?0=` → `1`, hints `00010001`: whether each digit has it, then the parity after each. While a causal model reads
+    the digits, it can know neither.
+    """
+    digits_BxN, asked_B = words_BxW[:, :n] % 8, words_BxW[:, n] % 8
+    is_related = _fixed("late_parity", 8, 8) % 2
+    related_BxN = is_related[asked_B[:, None], digits_BxN].astype(int)
+    parities_BxN = related_BxN.cumsum(axis=1) % 2
+    prompts = [f">{digits}?{asked}=" for digits, asked in zip(_joined(digits_BxN), asked_B, strict=True)]
+    steps = _joined(np.concatenate([related_BxN, parities_BxN], axis=1))
+    return Texts(prompts, [text[-1] for text in steps], steps)
 
 
 def two_sum(words_BxW: np.ndarray, n: int) -> Texts:
@@ -192,7 +195,7 @@ FAMILIES = {
     "addition": Family(addition, lambda n: 2 * n, "N digits"),
     "matches": Family(matches, lambda n: _MATCH_LENGTH, "N pairs, up to 57", 57),  # the letters from A to z
     "relation": Family(relation, lambda n: n + 1, "N items, up to 57", 57),
-    "late_parity": Family(late_parity, lambda n: n + 1, "N items", options=_BITS, has_hints=True),
+    "late_parity": Family(late_parity, lambda n: n + 1, "N digits", options=_BITS, has_hints=True),
     "two_sum": Family(two_sum, lambda n: n + 1, "N numbers", options=tuple("01234")),
     "packed_pairs": Family(packed_pairs, lambda n: 2 * n + 1, "N by N pairs, N up to 7", 7),
     "kth": Family(kth, lambda n: 33, "N values, up to 26", 26, tuple(_SYMBOLS)),

@@ -20,7 +20,7 @@ PROMPTS = {
     "addition": r">(\d+)\+(\d+)=",
     "matches": r">([a-d]{12})=",
     "relation": r">([a-z0-5]+)\?([a-z0-5])=",
-    "late_parity": r">([a-z0-5]+)\?([a-z0-5])=",
+    "late_parity": r">([0-7]+)\?([0-7])=",
     "two_sum": r">([0-7]+)\?([0-7])=",
     "packed_pairs": r">([0-3]+),([0-3]+)\?([a-p])=",
     "kth": r">([a-z0-5]+)\?([a-z])=",
@@ -36,6 +36,7 @@ LENGTHS = {  # of prompts
     "walk_back": lambda n: 12, "program": lambda n: n + 5,
 }  # fmt: skip
 RELATED, PACKED = synthetic._fixed("relation", 32, 32) % 2, synthetic._fixed("packed_pairs", 16, 4, 4) % 2
+LATE = synthetic._fixed("late_parity", 8, 8) % 2
 PROGRAMS = synthetic._fixed("program", 8, 8).argsort(axis=1)
 PAIRS = synthetic._fixed("matches", 66).argsort()  # of those that itertools.combinations gives, in its order
 
@@ -54,11 +55,12 @@ def answer(family, prompt, n):
     if family == "matches":
         pairs = list(itertools.combinations(range(12), 2))
         return letter(sum(first[pairs[p][0]] == first[pairs[p][1]] for p in PAIRS[:n])), None
-    if family in ("relation", "late_parity"):
-        related = [int(RELATED[asked, SYMBOLS.index(item)]) for item in first]
-        if family == "relation":
-            return letter(sum(related)), None
-        return str(sum(related) % 2), "".join(str(sum(related[: i + 1]) % 2) for i in range(n))
+    if family == "relation":
+        return letter(sum(int(RELATED[asked, SYMBOLS.index(item)]) for item in first)), None
+    if family == "late_parity":
+        related = [int(LATE[int(more[0]), int(digit)]) for digit in first]
+        parities = [sum(related[: i + 1]) % 2 for i in range(n)]
+        return str(parities[-1]), "".join(map(str, related + parities))
     if family == "two_sum":
         sums = [(int(a) + int(b)) % 8 for a, b in itertools.combinations(first, 2)]
         return str(min(4, sums.count(int(more[0])))), None
