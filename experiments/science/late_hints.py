@@ -2,10 +2,10 @@
 
     python -m launch.sweep --config=experiments/science/late_hints.py --workdir=runs/late_hints
 
-`late_parity_6`: of six digits, is the number that a table relates to the one behind them even or odd? In training twelve
-of thirteen pauses are told the steps. Against them, each at no fewer training FLOPs: no pauses and no hints; no pauses,
-and hints on the prompt, read causally or in both directions; and, at equal steps, pauses without hints. A network of 2
-layers, 32 wide. The argument is the number of seeds, from 10 on as the demonstration's.
+`late_parity_6`: of six digits, is the number that a table relates to the one behind them even or odd? In training
+twelve of thirteen pauses are told the steps. Against them, each at no fewer training FLOPs: no pauses and no hints; no
+pauses, and hints on the prompt, read causally or in both directions; and, at equal steps, pauses without hints. A
+network of 2 layers, 32 wide. The argument is the number of seeds, from 10 on as the demonstration's.
 """
 
 from typing import Any

@@ -99,8 +99,8 @@ def relation(words_BxW: np.ndarray, n: int) -> Texts:
 def late_parity(words_BxW: np.ndarray, n: int) -> Texts:
     """How many of n digits below 8 have a relation, a fixed table, to the one behind them: even (0) or odd (1)?
 
-    `>6172?0=` → `1`, hints `00010001`: whether each digit has it, then the parity after each. While a causal model reads
-    the digits, it can know neither.
+    `>6172?0=` → `1`, hints `00010001`: whether each digit has it, then the parity after each. A causal model can know
+    neither while it reads the digits.
     """
     digits_BxN, asked_B = words_BxW[:, :n] % 8, words_BxW[:, n] % 8
     is_related = _fixed("late_parity", 8, 8) % 2
