@@ -62,8 +62,8 @@ def test_the_graph(name):
 
 
 def test_without_hints_there_are_no_fewer_flops_than_with_hints_on_pauses():
-    runs = [job.config for job in jobs_of("science/hints") if job.kind == "finetune" and job.config.seed == 10]
-    flops = {run.finetune.hints: run.train.steps * budget.flops_per_step(run) for run in runs}
+    jobs = [job for job in jobs_of("science/hints") if job.kind == "finetune" and job.config.seed == 10]
+    flops = {job.config.finetune.hints: graph.flops(job) for job in jobs}
     assert 1 <= flops["none"] / flops["pauses"] < 1.05 and flops["prompt"] < flops["pauses"]
 
 
@@ -109,10 +109,10 @@ def test_arms_of_wikipedia_are_matched():
 
 def test_arms_of_uptraining_are_matched():
     """Equal FLOPs of the first two; equal text tokens, to one step's, of the first and the last."""
-    runs = [job.config for job in jobs_of("uptrain/small") if job.kind == "uptrain" and job.config.seed == 0]
-    pauses, control, control_text = sorted(runs, key=lambda config: (-config.pauses.n_pauses, -config.train.steps))
-    flops = [config.train.steps * budget.flops_per_step(config) for config in (pauses, control)]
-    assert flops[0] == flops[1]
+    jobs = [job for job in jobs_of("uptrain/small") if job.kind == "uptrain" and job.config.seed == 0]
+    jobs.sort(key=lambda job: (-job.config.pauses.n_pauses, -job.config.train.steps))
+    assert graph.flops(jobs[0]) == graph.flops(jobs[1])
+    pauses, control, control_text = (job.config for job in jobs)
     text = [budget.text_tokens_per_step(config) * config.train.steps for config in (pauses, control_text)]
     assert abs(text[0] - text[1]) <= budget.text_tokens_per_step(control_text)
     assert (pauses.pauses.init, pauses.optimizer.pauses_first, control.optimizer.pauses_first) == ("mean", 10, 0)
