@@ -1,11 +1,13 @@
 """Do pauses win at equal FLOPs where they are told what no prompt token can know? Late parity with hints, and controls.
 
     python -m launch.sweep --config=experiments/science/late_hints.py --workdir=runs/late_hints
+    python -m launch.sweep --config=experiments/science/late_hints.py:again --workdir=runs/late_hints_again
 
 `late_parity_6`: of six digits, is the number that a table relates to the one behind them even or odd? In training
 twelve of thirteen pauses are told the steps. Against them, each at no fewer training FLOPs: no pauses and no hints; no
 pauses, and hints on the prompt, read causally or in both directions; and, at equal steps, pauses without hints. A
-network of 2 layers, 32 wide. The argument is the number of seeds, from 10 on as the demonstration's.
+network of 2 layers, 32 wide. The argument is the number of seeds, from 10 on as the demonstration's; `again`: pauses
+with hints and neither of them, on ten seeds that nothing was chosen or seen on, 16 to 25.
 """
 
 from typing import Any
@@ -25,10 +27,12 @@ ARMS = (
 
 
 def get_config(seeds: str = "6") -> Any:
-    sweep = time_to_think.get_config(seeds)
+    again = seeds == "again"
+    sweep = time_to_think.get_config("6" if again else seeds)
     seed_axis, _ = sweep.finetune.axes
+    seed_axis = ("seed", tuple(range(16, 26))) if again else seed_axis
     sweep.finetune.config.model.update(WIDER)
     sweep.finetune.config.finetune.update({"task": TASK, "prefix_length": PREFIX_LENGTH})
-    sweep.finetune.axes = (seed_axis, (FIELDS, ARMS))
+    sweep.finetune.axes = (seed_axis, (FIELDS, (ARMS[0], ARMS[2]) if again else ARMS))
     sweep.evaluate = {"m_inf": (0, PAUSES), "limit": 4096}
     return sweep

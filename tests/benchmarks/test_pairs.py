@@ -180,7 +180,7 @@ def test_a_run_and_its_step_alone_are_timed_in_turn():
 
 @pytest.mark.slow
 def test_the_loops_overhead_is_of_one_run_that_goes_on():
-    pair = overhead.make_pair(steps=20, stretch=5)
+    pair = overhead.make_pair(steps=10, stretch=3)
     first, second = (measure.seconds(side) for side in (pair.peer, pair.ours))
     assert 0 < first < 2 * second
     assert measure.seconds(pair.ours) > 0 and measure.seconds(pair.peer) > 0

@@ -38,13 +38,13 @@ JOBS = {  # file → argument, jobs that pretrain, uptrain and finetune
 
 
 @functools.cache
-def jobs_of(name):
+def jobs_of(name, argument=None):
     file = ROOT / f"{name}.py"
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert f"--config=experiments/{name}.py --workdir=runs/" in module.__doc__
-    sweep = module.get_config(JOBS[name][0]).to_dict()
+    sweep = module.get_config(argument or JOBS[name][0]).to_dict()
     return graph.make_jobs(graph.parse(sweep), Path("runs"), resolve)
 
 
@@ -73,6 +73,17 @@ def test_no_arm_without_pauses_has_fewer_flops_than_late_hints_on_pauses():
     assert [job.config.finetune.m_ft for job in jobs] == [(13,), (13,), (0,), (0,), (0,)]
     assert with_hints.config.train.steps == pauses_alone.config.train.steps
     assert all(1 <= graph.flops(job) / graph.flops(with_hints) < 1.05 for job in without)
+
+
+def test_late_hints_again_has_two_of_its_arms_on_other_seeds():
+    again, first = (
+        [job.config for job in jobs_of("science/late_hints", argument) if job.kind == "finetune"]
+        for argument in ("again", "6")
+    )
+    assert {config.seed for config in again} == set(range(16, 26)) and len(again) == 2 * 10
+    arms = [{dataclasses.replace(config, seed=0) for config in configs} for configs in (again, first)]
+    assert len(arms[0]) == 2 and arms[0] < arms[1]
+    assert {config.finetune.hints for config in arms[0]} == {"pauses", "none"}
 
 
 @pytest.mark.parametrize("task", ["program_8", "walk_back_3"])
