@@ -19,8 +19,8 @@ FIELDS = ("finetune.m_ft", "train.steps")
 
 
 def get_config(seeds: str = "10") -> Any:
-    sweep = time_to_think.get_config(seeds)
-    seed_axis = ("seed", tuple(range(FIRST_SEED, FIRST_SEED + int(seeds))))
+    sweep = time_to_think.get_config(seeds, FIRST_SEED)
+    seed_axis, _ = sweep.finetune.axes
     first_rows = _rows(STAGES[0][2])
     same = tuple(f"pretrain.{field}" for field in FIELDS)  # an arm goes on as what it was
     for name, bits, steps in STAGES:

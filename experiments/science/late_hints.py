@@ -28,9 +28,8 @@ ARMS = (
 
 def get_config(seeds: str = "6") -> Any:
     again = seeds == "again"
-    sweep = time_to_think.get_config("6" if again else seeds)
+    sweep = time_to_think.get_config("10", first_seed=16) if again else time_to_think.get_config(seeds)
     seed_axis, _ = sweep.finetune.axes
-    seed_axis = ("seed", tuple(range(16, 26))) if again else seed_axis
     sweep.finetune.config.model.update(WIDER)
     sweep.finetune.config.finetune.update({"task": TASK, "prefix_length": PREFIX_LENGTH})
     sweep.finetune.axes = (seed_axis, (FIELDS, (ARMS[0], ARMS[2]) if again else ARMS))

@@ -17,14 +17,14 @@ FIRST_SEED = 10
 ARMS = ((24, 3000), (0, 3000), (0, 7500))
 
 
-def get_config(seeds: str = "3") -> Any:
+def get_config(seeds: str = "3", first_seed: int = FIRST_SEED) -> Any:
     if not seeds.isdecimal() or int(seeds) < 1:
         raise UserError(f"experiments/sweeps/time_to_think.py:{seeds} does not exist: give a number of seeds")
     sweep = new_sweep()
     sweep.finetune = {
         "config": time_to_think.get_config(),
         "axes": (
-            ("seed", tuple(range(FIRST_SEED, FIRST_SEED + int(seeds)))),
+            ("seed", tuple(range(first_seed, first_seed + int(seeds)))),
             (("finetune.m_ft", "train.steps"), tuple(((pauses,), steps) for pauses, steps in ARMS)),
         ),
     }

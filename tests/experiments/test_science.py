@@ -48,6 +48,10 @@ def jobs_of(name, argument=None):
     return graph.make_jobs(graph.parse(sweep), Path("runs"), resolve)
 
 
+def jobs_of_a_seed(name, kind="finetune", seed=10):
+    return [job for job in jobs_of(name) if job.kind == kind and job.config.seed == seed]
+
+
 def test_every_file_is_in_the_list():
     files = {f"science/{file.stem}" for file in (ROOT / "science").glob("*.py") if file.stem != "__init__"}
     assert files | {"uptrain/small"} == set(JOBS)
@@ -62,14 +66,13 @@ def test_the_graph(name):
 
 
 def test_without_hints_there_are_no_fewer_flops_than_with_hints_on_pauses():
-    jobs = [job for job in jobs_of("science/hints") if job.kind == "finetune" and job.config.seed == 10]
+    jobs = jobs_of_a_seed("science/hints")
     flops = {job.config.finetune.hints: graph.flops(job) for job in jobs}
     assert 1 <= flops["none"] / flops["pauses"] < 1.05 and flops["prompt"] < flops["pauses"]
 
 
 def test_no_arm_without_pauses_has_fewer_flops_than_late_hints_on_pauses():
-    jobs = [job for job in jobs_of("science/late_hints") if job.kind == "finetune" and job.config.seed == 10]
-    with_hints, pauses_alone, *without = jobs
+    with_hints, pauses_alone, *without = jobs = jobs_of_a_seed("science/late_hints")
     assert [job.config.finetune.m_ft for job in jobs] == [(13,), (13,), (0,), (0,), (0,)]
     assert with_hints.config.train.steps == pauses_alone.config.train.steps
     assert all(1 <= graph.flops(job) / graph.flops(with_hints) < 1.05 for job in without)
@@ -88,7 +91,7 @@ def test_late_hints_again_has_two_of_its_arms_on_other_seeds():
 
 @pytest.mark.parametrize("task", ["program_8", "walk_back_3"])
 def test_the_last_arm_of_late_has_no_fewer_flops_than_pauses(task):
-    jobs = [job for job in jobs_of("science/late") if job.kind == "finetune" and job.config.seed == 10]
+    jobs = jobs_of_a_seed("science/late")
     pauses, same_steps, same_flops = (job for job in jobs if job.config.finetune.task == task)
     assert pauses.config.train.steps == same_steps.config.train.steps and same_flops.config.finetune.m_ft == (0,)
     assert 1 <= graph.flops(same_flops) / graph.flops(pauses) < 1.15
@@ -120,7 +123,7 @@ def test_arms_of_wikipedia_are_matched():
 
 def test_arms_of_uptraining_are_matched():
     """Equal FLOPs of the first two; equal text tokens, to one step's, of the first and the last."""
-    jobs = [job for job in jobs_of("uptrain/small") if job.kind == "uptrain" and job.config.seed == 0]
+    jobs = jobs_of_a_seed("uptrain/small", kind="uptrain", seed=0)
     jobs.sort(key=lambda job: (-job.config.pauses.n_pauses, -job.config.train.steps))
     assert graph.flops(jobs[0]) == graph.flops(jobs[1])
     pauses, control, control_text = (job.config for job in jobs)

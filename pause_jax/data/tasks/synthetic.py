@@ -89,11 +89,9 @@ def relation(words_BxW: np.ndarray, n: int) -> Texts:
 
     `>k3a0?q=` → `C` for 2.
     """
-    items_BxN, asked_B = words_BxW[:, :n] % 32, words_BxW[:, n] % 32
-    is_related = _fixed("relation", 32, 32) % 2
-    count_B = is_related[asked_B[:, None], items_BxN].sum(axis=1).astype(int)
+    items_BxN, asked_B, related_BxN = _related("relation", 32, words_BxW, n)
     texts = zip(_symbols(items_BxN), _symbols(asked_B[:, None]), strict=True)
-    return Texts([f">{items}?{asked}=" for items, asked in texts], _count_letters(count_B))
+    return Texts([f">{items}?{asked}=" for items, asked in texts], _count_letters(related_BxN.sum(axis=1)))
 
 
 def late_parity(words_BxW: np.ndarray, n: int) -> Texts:
@@ -102,13 +100,18 @@ def late_parity(words_BxW: np.ndarray, n: int) -> Texts:
     `>6172?0=` → `1`, hints `00010001`: whether each digit has it, then the parity after each. A causal model can know
     neither while it reads the digits.
     """
-    digits_BxN, asked_B = words_BxW[:, :n] % 8, words_BxW[:, n] % 8
-    is_related = _fixed("late_parity", 8, 8) % 2
-    related_BxN = is_related[asked_B[:, None], digits_BxN].astype(int)
+    digits_BxN, asked_B, related_BxN = _related("late_parity", 8, words_BxW, n)
     parities_BxN = related_BxN.cumsum(axis=1) % 2
     prompts = [f">{digits}?{asked}=" for digits, asked in zip(_joined(digits_BxN), asked_B, strict=True)]
     steps = _joined(np.concatenate([related_BxN, parities_BxN], axis=1))
     return Texts(prompts, [text[-1] for text in steps], steps)
+
+
+def _related(family: str, size: int, words_BxW: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """n values below `size`, the one asked for, and 1 for each value that has the family's fixed relation to it."""
+    values_BxN, asked_B = words_BxW[:, :n] % size, words_BxW[:, n] % size
+    is_related = _fixed(family, size, size) % 2
+    return values_BxN, asked_B, is_related[asked_B[:, None], values_BxN].astype(int)
 
 
 def two_sum(words_BxW: np.ndarray, n: int) -> Texts:
