@@ -106,6 +106,7 @@ esac
 
 PYTHON = """#!/usr/bin/env bash
 # Stands in for Python: tells what it was called with; makes virtual environments; trains until it is stopped.
+if [ "$1" = -c ]; then echo "$0"; exit; fi # asked what it is
 echo "$@" >>TOLD
 if [ "$2" = venv ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; fi
 if [ "$2" = launch.train ] && [ "$3" != --help ]; then trap "echo stopped >>TOLD; exit 75" TERM; sleep 30 & wait; fi
@@ -117,7 +118,7 @@ def test_the_tpu_vms_script(tmp_path):
     home, tools = tmp_path / "home", tmp_path / "tools"
     home.mkdir(), tools.mkdir()
     told = home / "told"
-    python = tools / "python3"
+    python = tools / "python3.12"  # as on the images of TPU machines, `python3` is another
     python.write_text(PYTHON.replace("TOLD", str(told)))
     (tools / "gcloud").write_text(GCLOUD)
     for tool in tools.iterdir():
