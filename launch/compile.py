@@ -6,7 +6,7 @@
     python -m launch.compile --table=experiments/compiled
 
 It runs on a CPU machine. For a TPU slice (v4, v5e, v5p, v6e) the real step is compiled by the TPU's own compiler
-(pip install libtpu==0.0.42.1) with the shardings of the config's mesh. For GPUs (h100:8, h100:8x8: nodes x GPUs) XLA
+(pip install libtpu==0.0.50.1) with the shardings of the config's mesh. For GPUs (h100:8, h100:8x8: nodes x GPUs) XLA
 partitions the step over as many virtual devices of the CPU, which shows that it can be cut; what it holds and sends is
 told by formula (pause_jax/distributed/estimates.py), and marked so.
 

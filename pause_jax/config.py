@@ -16,6 +16,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
+
 from pause_jax import bounds, pauses, policies
 from pause_jax.errors import UserError
 from pause_jax.model.config import Execution, ModelConfig
@@ -190,7 +192,7 @@ class FinetuneConfig:
         """Positions of prompt and pauses."""
         return self.prefix_length + max(self.m_ft)
 
-    def bidirectional(self, num_pauses: pauses.Number) -> pauses.Number:
+    def bidirectional[Number: (int, np.ndarray)](self, num_pauses: Number) -> Number:
         """How many positions at the start of a row with so many pauses see each other both ways; arrays of rows too."""
         after_prompt = num_pauses * (self.placement != "prepend")
         return pauses.bidirectional_length(self.attention, self.context_length - after_prompt, after_prompt)

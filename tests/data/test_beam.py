@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("apache_beam", reason="Apache Beam is not installed: pip install -r requirements-beam.txt")
+pytest.importorskip("apache_beam", reason="Apache Beam has an environment of its own: make beam")
 
 from pause_jax.data import beam, prepare, ranges
 from pause_jax.errors import UserError
