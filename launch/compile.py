@@ -135,8 +135,8 @@ holds was not compiled for the chip but estimated. [docs/scale.md](../../docs/sc
 if __name__ == "__main__":
     cli.config_flag()
     flags.DEFINE_string("topology", None, f"what to compile for, several with commas between them: {topologies.FORMS}")
-    flags.DEFINE_string("out", None, "a JSON file to write")
+    cli.path_flag("out", None, "a JSON file to write")
     flags.DEFINE_integer("rows_per_device", None, "rows of the batch for each device, in place of the config's batch",
                          lower_bound=1)  # fmt: skip
-    flags.DEFINE_string("table", None, "a folder of such JSON files, to write their table into; nothing is compiled")
+    cli.path_flag("table", None, "a folder of such JSON files, to write their table into; nothing is compiled")
     cli.run(main)

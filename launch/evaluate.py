@@ -322,11 +322,11 @@ def show(evaluation: Evaluation) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
+    cli.path_flag("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
     flags.DEFINE_integer("step", None, "another checkpoint of the run than its newest")
     flags.DEFINE_list("tasks", None, "names of tasks, such as count_parity_24,recall_8,gsm8k; or all")
     flags.DEFINE_string("m_inf", "0", "numbers of pauses after the prompt, such as 0,2,5,10")
-    flags.DEFINE_string("out", None, "the CSV file to add rows to, such as results.csv")
+    cli.path_flag("out", None, "the CSV file to add rows to, such as results.csv")
     flags.DEFINE_list(
         "split", "test", "of the tasks: train, validation (a part of the training data), test, or several"
     )
@@ -339,9 +339,7 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "history", "gold", ["gold", "predicted"], "whose earlier answers the prompts of a conversation hold"
     )
-    flags.DEFINE_string(
-        "data_dir", None, "where tasks find their official files; without it where the run's config says"
-    )
+    cli.path_flag("data_dir", None, "where tasks find their official files; without it where the run's config says")
     flags.DEFINE_integer("limit", None, "evaluate the first so many examples only")
     cli.process_flags()
     cli.run(main)

@@ -92,7 +92,7 @@ def make_schedule(sweep: Sweep, workdir: Path, *, retries: int, seen_as: Path | 
     Args:
       seen_as: `workdir` where the jobs run; None: the same path.
     """
-    jobs = graph.make_jobs(sweep, (seen_as or workdir) / "runs", train.resolve)
+    jobs = graph.make_jobs(sweep, (seen_as or workdir) / "runs", lambda config: train.resolve(cli.at_home(config)))
     made = Schedule.make(
         jobs, graph.flops, lambda job: is_finished(job, workdir), retries=retries, log_folder=workdir / "logs"
     )
@@ -114,7 +114,9 @@ def check_folder(workdir: Path, sweep: Sweep) -> None:
     record = workdir / "sweep.json"
     if not record.is_file():
         return
-    ours, theirs = (configs.flatten(json.loads(text)) for text in (json.dumps(sweep.base()), record.read_text()))
+    ours, theirs = (
+        configs.flatten(json.loads(text)) for text in (json.dumps(sweep.base()), record.read_text(encoding="utf-8"))
+    )
     other = sorted(field for field in ours.keys() | theirs.keys() if ours.get(field) != theirs.get(field))
     other = [field for field in other if ".config.run." not in f".config.{field.split('.', 1)[1]}"]
     if other:
@@ -255,7 +257,7 @@ def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Executio
     """WORKDIR/gke/ and the files of the jobs that are left. Raises UserError where a driver is at work."""
     from launch import run_job as program
 
-    template = (Path(__file__).parent / "gke" / "jobset.yaml").read_text()
+    template = (Path(__file__).parent / "gke" / "jobset.yaml").read_text(encoding="utf-8")
     left = [entry.job for entry in schedule.with_status("waiting")]
     with locks.held(workdir / "lock"):
         files = jobsets.write(

@@ -242,7 +242,7 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
                 item: handler.restore(epath.Path(folder / item), args=ocp.args.StandardRestore(like))
                 for item, like in abstract.items()
             }
-        return items, json.loads((folder / "meta" / "metadata").read_text())
+        return items, json.loads((folder / "meta" / "metadata").read_text(encoding="utf-8"))
 
     items, meta = processes.together(arrays_and_meta)
     sums = {item: checksums.of_arrays(arrays) for item, arrays in items.items()}  # which all processes compute

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -142,13 +143,16 @@ class DataConfig:
         Raises:
           UserError: of several, one has no rate above 0.
         """
+        if os.path.isdir(self.prepared):  # whose name may have an = or a comma
+            return ((self.prepared, 1.0),)
         parts = [part.strip() for part in self.prepared.split(",") if part.strip()]
         folders = []
         for part in parts:
             folder, _, rate = part.rpartition("=")
-            if folder and rate.replace(".", "", 1).isdecimal() and float(rate) > 0:
+            has_rate = folder and rate.replace(".", "", 1).isdecimal() and float(rate) > 0
+            if has_rate and (len(parts) > 1 or float(rate) == 1 or os.path.isdir(folder)):
                 folders.append((folder, float(rate)))
-            elif len(parts) == 1:
+            elif len(parts) == 1:  # its share can only be 1: lr=0.1 is a name, also after the folder has gone
                 folders.append((part, 1.0))
             else:
                 raise UserError(

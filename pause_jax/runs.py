@@ -151,7 +151,7 @@ class RunFolder:
 def read_json_object(file: Path, what_to_do: str) -> dict[str, Any]:
     """The content of a file of JSON. Raises UserError where it is none, or no object, ending in `what_to_do`."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not readable as JSON ({error}): {what_to_do}") from None
     if not isinstance(content, dict):
@@ -162,7 +162,7 @@ def read_json_object(file: Path, what_to_do: str) -> dict[str, Any]:
 def write_atomically(file: Path, text: str) -> None:
     """Replace `file` as a whole: a kill leaves the old one or the new one, never half."""
     partial = file.with_name(file.name + ".partial")
-    with partial.open("w") as out:
+    with partial.open("w", encoding="utf-8") as out:
         out.write(text)
         out.flush()
         os.fsync(out.fileno())

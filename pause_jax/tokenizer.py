@@ -67,7 +67,7 @@ def end_of_text(folder: Path) -> str:
     """
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError):
-            token = json.loads((folder / name).read_text()).get("eos_token")
+            token = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token")
             token = token.get("content") if isinstance(token, dict) else token
             if isinstance(token, str):
                 return token

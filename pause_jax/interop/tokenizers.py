@@ -43,8 +43,8 @@ def write(vocabulary: str, pause_ids: Sequence[int], folder: Path, max_length: i
         "model_max_length": max_length,
         "clean_up_tokenization_spaces": False,
     }
-    (folder / FILE).write_text(json.dumps(content, ensure_ascii=False))
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+    (folder / FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _check(vocabulary, dict(zip(pauses, pause_ids, strict=True)), folder / FILE)
 
 
@@ -66,12 +66,12 @@ def read(source: Path, pause_ids: Sequence[int], folder: Path) -> None:
       UserError: there is none, or nothing says which token ends a text.
     """
     if Path(find(source)).name == FILE:
-        content = json.loads((source / FILE).read_text())
+        content = json.loads((source / FILE).read_text(encoding="utf-8"))
         content["added_tokens"] = [token for token in content.get("added_tokens", ()) if token["id"] not in pause_ids]
         eos = tokenizer.end_of_text(source)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE).write_text(json.dumps(content, ensure_ascii=False))
-        (folder / SETTINGS).write_text(json.dumps({"eos_token": eos}) + "\n")
+        (folder / FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        (folder / SETTINGS).write_text(json.dumps({"eos_token": eos}) + "\n", encoding="utf-8")
     else:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SENTENCEPIECE).write_bytes((source / SENTENCEPIECE).read_bytes())

@@ -72,7 +72,7 @@ def read_results(path: Path) -> list[Result]:
       UserError: no such file, other columns, or a value that cannot be; file, line and column are named.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"results file {path} cannot be read ({error}): give a CSV of launch.evaluate") from None

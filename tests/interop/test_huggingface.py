@@ -90,9 +90,9 @@ def theirs(model, ids_BxT):
 def rounding(config, passes=1):
     """What float32 may change in an array, as a share of its largest value; a gradient takes two passes.
 
-    A layer rounds about ten times in sequence: norm, q/k/v, scores, softmax, values, output, norm, up, activation, down.
-    Those errors are added up as if they never cancelled. Within a sum of n terms they do, and grow as sqrt(n). Measured
-    on two CPUs: at most a quarter of this.
+    A layer rounds about ten times in sequence: norm, q/k/v, scores, softmax, values, output, norm, up, activation,
+    down. Those errors are added up as if they never cancelled. Within a sum of n terms they do, and grow as sqrt(n).
+    Measured: a third of this at most.
     """
     terms = max(config.d_model, config.d_ff, T)
     return 10 * config.num_layers * passes * terms**0.5 * 2.0**-24
