@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -59,6 +60,48 @@ def fingerprint(vocabulary: str) -> str:
     return digest.hexdigest()
 
 
+def keep(vocabulary: str, folder: Path) -> str:
+    """Copy the tokenizer into a run's folder; what the run records as `config.data.vocabulary`.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    if vocabulary == "byte":
+        return vocabulary
+    name = kept_name(vocabulary)
+    if Path(vocabulary).absolute() == folder.absolute() / name:
+        return name
+    content = read_model(vocabulary)
+    if is_huggingface(vocabulary):
+        settings = json.dumps({"eos_token": end_of_text(Path(vocabulary).parent)}).encode()
+        _replace(folder / "tokenizer_config.json", settings)
+    _replace(folder / name, content)
+    return name
+
+
+def kept_name(vocabulary: str) -> str:
+    """What the tokenizer's file is called in a run's folder."""
+    return "tokenizer.json" if is_huggingface(vocabulary) else "tokenizer.model"
+
+
+def kept_in(folder: Path, recorded: str) -> str:
+    """The path of the tokenizer of a run in `folder`, which recorded it so; where it keeps none, as that says.
+
+    Records of older code have the path as it was given, which may not hold from where this process works.
+    """
+    if recorded == "byte":
+        return recorded
+    kept = folder.absolute() / kept_name(recorded)
+    tried = [str(kept), recorded, *(str(parent / recorded) for parent in folder.absolute().parents)]
+    return next((path for path in tried if os.path.isfile(path)), recorded)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(file)
+
+
 def end_of_text(folder: Path) -> str:
     """The token that ends a text, of the tokenizer.json in `folder`: what a file beside it says.
 
@@ -67,7 +110,7 @@ def end_of_text(folder: Path) -> str:
     """
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError):
-            token = json.loads((folder / name).read_text()).get("eos_token")
+            token = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token")
             token = token.get("content") if isinstance(token, dict) else token
             if isinstance(token, str):
                 return token
