@@ -440,6 +440,11 @@ def from_recorded(values: Mapping[str, Any]) -> Config:
     return from_config_dict(_merge(to_dict(Config()), values))
 
 
+def checked(section: Any, path: str) -> Any:
+    """A section of a config, each of its fields of its type. Raises UserError, in which it is called `path`."""
+    return _build(type(section), dataclasses.asdict(section), path)
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """`config` as nested plain dicts, ready for JSON."""
     return dataclasses.asdict(config)

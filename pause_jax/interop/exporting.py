@@ -77,7 +77,8 @@ def _write(folder: RunFolder, step: int, partial: Path, mesh: Mesh, config: Conf
                    partial, dtype, shard_bytes)  # fmt: skip
     _write_json(partial / "config.json", hf)
     _write_json(partial / "generation_config.json", _generation(hf, pause_ids))
-    (partial / "README.md").write_text(card.text(folder, step, config, pause_ids, hf["model_type"], results))
+    text = card.text(folder, step, config, pause_ids, hf["model_type"], results)
+    (partial / "README.md").write_text(text, encoding="utf-8")
 
 
 def _generation(hf: dict[str, Any], pause_ids: list[int]) -> dict[str, Any]:
@@ -130,4 +131,4 @@ def _shards(weights: Sequence[Tensor], itemsize: int, shard_bytes: int) -> Itera
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=2) + "\n")
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
