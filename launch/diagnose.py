@@ -90,14 +90,14 @@ def diagnose(run_or_checkpoint: str, task: str, m_inf: int, *, split: str = "tes
     filler = downstream.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
     words = tokenizer.load(vocabulary)
     tokens = [[*words.encode(reference), words.eos_id][0] for reference in first.references]
-    with Progress(f"diagnose {run.folder.path.name}", 3 * count, unit="examples") as progress:
+    with Progress(f"diagnose {run.folder.name}", 3 * count, unit="examples") as progress:
         flips = find_flips(run, whole, first, m_inf, filler, progress)
         measured = measure(
             run.params, config, read_context(config, first.prompts, m_inf, filler=filler), tokens,
             done=lambda number: progress.update(2 * count + number, {"now": "layer by layer"}),
         )  # fmt: skip
     return Findings(
-        checkpoint=f"{run.folder.path.name}/checkpoints/{run.step}", task=task, split=split, m_inf=m_inf,
+        checkpoint=f"{run.folder.name}/checkpoints/{run.step}", task=task, split=split, m_inf=m_inf,
         m_ft=config.finetune.m_ft if config.finetune.task else (),
         placement=config.finetune.placement, attention=run.attention, flips=flips, measured=measured,
         positions=position_names(config.finetune.placement, m_inf),

@@ -11,6 +11,7 @@ training data. Several processes share the work as those of launch.train do, eac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,14 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from absl import flags
 
 from launch import cli
-from pause_jax import config as configs
-from pause_jax import native_messages
+from pause_jax import history, native_messages
 from pause_jax.config import Config, MeshConfig
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
 from pause_jax.reporting import tables
 from pause_jax.reporting.progress import Progress
-from pause_jax.reporting.results import LOSSES, Result, add_results, read_results
+from pause_jax.reporting.results import LOSSES, Result, add_results, check_writable, read_results
 from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 
@@ -72,6 +72,9 @@ def _evaluate_and_write(m_inf: list[int], mesh: MeshConfig, out: Path) -> None:
     from pause_jax import checkpoints
 
     run = f"{FLAGS.run.rstrip('/')}/checkpoints/{FLAGS.step}" if FLAGS.step is not None else FLAGS.run
+    checkpoints.locate(run)  # or a folder would be made for nothing
+    if processes.index() == 0:
+        check_writable(out, f"--out={out}")
     evaluation = evaluate(run, FLAGS.tasks, m_inf, splits=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit,
                           data_dir=FLAGS.data_dir, history=FLAGS.history, mesh=mesh)  # fmt: skip
     if processes.index() == 0:
@@ -142,7 +145,7 @@ def evaluate(
     results: list[Result] = []
     truncated: dict[tuple[str, str, int], int] = {}
     total = len(m_inf) * sum(len(examples.ids) for examples in sets)
-    with Progress(f"evaluate {run.folder.path.name}", total, unit="examples",
+    with Progress(f"evaluate {run.folder.name}", total, unit="examples",
                   shown=processes.index() == 0) as progress:  # fmt: skip
         done = counter(progress, sum(len(file.records) for kept in files for file in kept.values()))
         for examples, kept in zip(sets, files, strict=True):
@@ -187,7 +190,7 @@ def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[i
     from pause_jax.evaluation.predictions import PredictionFile
 
     about = {
-        "run": configs.identity(run.config, run.folder.manifest()),
+        "run": run.folder.identity(),
         "step": run.step,
         "task": examples.name,
         "split": examples.split,
@@ -196,6 +199,8 @@ def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[i
         "max_new_tokens": evaluator.new_tokens_at_most(run),
     }
     folder, code = run.folder.path / "predictions" / str(run.step), cli.code_version()
+    if processes.index() == 0:
+        check_writable(folder / "answers", f"the answers beside the run, in {folder},")
     files = {
         m: PredictionFile(folder / f"{examples.label}.m{m}.jsonl", {**about, "m_inf": m}, code=code,
                           writes=processes.index() == 0)
@@ -255,7 +260,8 @@ def loss_rows(folder: RunFolder, config: Config, model: str) -> list[Result]:
         "inference_flops": 0.0,
         "attention": "causal",
     }
-    record = next((r for r in read_jsonl(folder.metrics) if r["step"] == step), {})
+    records = read_jsonl(folder.metrics) if folder.metrics.is_file() else []
+    record = next((r for r in records if r["step"] == step), {})
     return [Result(metric=name, value=record[key], **common) for name, key in LOSSES.items() if key in record]
 
 
@@ -269,42 +275,36 @@ def size_of(config: Config) -> str:
 def of_run(folder: RunFolder, config: Config, step: int, model: str) -> dict[str, Any]:
     """The columns of results.csv that tell how a run was trained, and what that cost."""
     finetune = config.finetune
-    stages, text_tokens, model_flops = history(folder, step)
-    pretraining = stages[-1][0] if stages else None
+    stages = history.stages(folder, step)
+    model_flops = history.total([stage.model_flops for stage in stages])
     finetuned = "pause" if max(finetune.m_ft) and finetune.placement != "filler" else "std"
     return {
         "model": model,
-        "pretrain": "none" if pretraining is None else "pause" if pretraining.pauses.mean_rate else "std",
-        "pretrain_rate": 0.0 if pretraining is None else pretraining.pauses.mean_rate,
+        **of_pretraining(stages),
         "finetune": finetuned if finetune.task else "none",
         "m_ft": "|".join(map(str, finetune.m_ft)),
         "seed": config.seed,
-        "text_tokens": text_tokens,
-        "model_flops": model_flops,
-        "checkpoint": f"{folder.path.name}/checkpoints/{step}",
-        "policy": pretraining.pauses.label if pretraining and pretraining.pauses.mean_rate else "none",
+        "text_tokens": history.total([stage.text_tokens for stage in stages]),
+        "model_flops": math.nan if model_flops is None else model_flops,
+        "checkpoint": f"{folder.name}/checkpoints/{step}",
         "n_pauses": config.pauses.n_pauses,
         "steps": step,
-        "pretrain_steps": "|".join(str(steps) for _, steps in stages) or "0",
         "hints": finetune.hints,
     }
 
 
-def history(folder: RunFolder, step: int) -> tuple[list[tuple[Config, int]], int, float]:
-    """Config and steps of each stage of pretraining, the first first; text tokens and model FLOPs of all stages."""
-    config = folder.config()
-    pretraining: list[tuple[Config, int]] = []
-    text_tokens, model_flops = 0, 0.0
-    if config.init_from:
-        from pause_jax import checkpoints
-
-        pretraining, text_tokens, model_flops = history(*checkpoints.locate(config.init_from))
-    if not config.finetune.task:
-        pretraining.append((config, step))
-    record = next((r for r in read_jsonl(folder.metrics) if r["step"] == step), None)
-    if record is None:
-        raise UserError(f"{folder.metrics} has no record of step {step}: what its training cost is not known")
-    return pretraining, text_tokens + record["text_tokens"], model_flops + record["model_flops"]
+def of_pretraining(stages: Sequence[history.Stage]) -> dict[str, Any]:
+    """What the columns say of the stages before finetuning; "unknown" where one of them is."""
+    if any(stage.config is None for stage in stages):
+        return {"pretrain": "unknown", "pretrain_rate": 0.0, "policy": "none", "pretrain_steps": "unknown"}
+    pretraining = [(stage.config, stage.step) for stage in stages if stage.config and not stage.config.finetune.task]
+    pauses = pretraining[-1][0].pauses if pretraining else None
+    return {
+        "pretrain": "none" if pauses is None else "pause" if pauses.mean_rate else "std",
+        "pretrain_rate": 0.0 if pauses is None else pauses.mean_rate,
+        "policy": pauses.label if pauses and pauses.mean_rate else "none",
+        "pretrain_steps": "|".join(str(steps) for _, steps in pretraining) or "0",
+    }
 
 
 def show(evaluation: Evaluation) -> None:

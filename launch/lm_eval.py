@@ -4,13 +4,17 @@
     python -m launch.lm_eval --model=pause_jax --model_args=run=runs/mine,m_inf=10 --tasks=lambada_openai --limit=100
     python -m launch.lm_eval --model=pause_jax --model_args=run=runs/mine,m_inf=0 --tasks=mine --include_path=my_tasks
 
-`run` is a run's folder or RUN/checkpoints/STEP, `m_inf` the pauses after each context, `batch_size` rows are a batch.
+`run` is a run's folder or RUN/checkpoints/STEP, `m_inf` the pauses after each context, `batch_size` rows are a batch
+(of --batch_size and this one, this counts), `max_length` positions a text, its pauses and the answer may have (without
+it as many as the run was trained for).
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
+from pathlib import Path
 
 
 def main() -> None:
@@ -30,6 +34,17 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(cli.EXIT_USER_ERROR)
+    except (ValueError, TypeError, OSError) as error:
+        if not _is_about_flags(error):
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(cli.EXIT_USER_ERROR)
+
+
+def _is_about_flags(error: Exception) -> bool:
+    """Whether it was raised where the harness looks at its flags and task names, which it tells in tracebacks."""
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return raised_in.parent.name in ("config", "_cli") and raised_in.parent.parent.name == "lm_eval"
 
 
 if __name__ == "__main__":

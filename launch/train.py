@@ -87,7 +87,7 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
         folder.check_config(config)
     finished = folder.is_finished(config) and not replaying
     processes.agree({f"the steps saved in --workdir={workdir}": folder.saved_steps()})
-    if finished:
+    if finished and folder.has_places_of(config):
         return "finished"
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
     from pause_jax.distributed import batches, mesh
@@ -110,6 +110,8 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
     )
     with folder.held():
         folder.claim(config, data.manifest)
+        if finished:
+            return "finished"
         if not replaying:
             return loop.train(job)
         text = replay.replay(job)

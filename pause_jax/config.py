@@ -23,6 +23,7 @@ from pause_jax import bounds, pauses, policies
 from pause_jax.errors import UserError
 from pause_jax.model.config import Execution, ModelConfig
 
+_PATHS = ("init_from", "data.vocabulary", "data.prepared", "data.files", "data.validation_files")
 LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: 3.4028234e38}  # of 32 bits
 
 
@@ -445,25 +446,33 @@ def from_recorded(values: Mapping[str, Any]) -> Config:
     return from_config_dict(_merge(to_dict(Config()), values))
 
 
+def checked(section: Any, path: str) -> Any:
+    """A section of a config, each of its fields of its type. Raises UserError, in which it is called `path`."""
+    return _build(type(section), dataclasses.asdict(section), path)
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """`config` as nested plain dicts, ready for JSON."""
     return dataclasses.asdict(config)
 
 
 def identity(config: Config, manifest: Mapping[str, Any]) -> str:
-    """Fingerprint of what a run computes: the config but `run`, `train.steps` and `data.data_dir`, and the manifest.
+    """Fingerprint of what a run computes: the config but `run`, `train.steps` and all paths, and the manifest.
 
-    Two folders with one identity hold the same run; `steps` is left out so that a run can be prolonged, `data_dir` as
-    the manifest tells what was found there.
+    Two folders with one identity hold the same run; `steps` is left out so that a run can be prolonged, paths as the
+    manifest tells what was found there: runs and data may be moved.
     """
     content = {"config": _identity_fields(config), "data": dict(manifest)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
-    """The fields in which two runs' identities differ, as `config.a.b: theirs -> ours`."""
-    flat_ours, flat_theirs = (flatten(_identity_fields(c)) for c in (ours, theirs))
-    return [f"config.{k}: {flat_theirs[k]!r} -> {v!r}" for k, v in flat_ours.items() if flat_theirs[k] != v]
+    """The fields in which two runs' identities differ, as `config.a.b: theirs -> ours`; paths where one has none."""
+    whole_ours, whole_theirs = (flatten(to_dict(c)) for c in (ours, theirs))
+    compared = flatten(_identity_fields(ours))
+    fields = [k for k in compared if whole_theirs[k] != whole_ours[k]]
+    fields += [k for k in _PATHS if _is_path(whole_ours[k]) != _is_path(whole_theirs[k])]
+    return [f"config.{k}: {whole_theirs[k]!r} -> {whole_ours[k]!r}" for k in fields]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -487,9 +496,14 @@ def _merge(defaults: Any, values: Any) -> Any:
 def _identity_fields(config: Config) -> dict[str, Any]:
     fields = to_dict(config)
     del fields["run"]
-    del fields["train"]["steps"]
-    del fields["data"]["data_dir"]
+    del fields["train"]["steps"], fields["data"]["data_dir"]
+    for section, _, name in (path.rpartition(".") for path in _PATHS):
+        del (fields[section] if section else fields)[name]
     return fields
+
+
+def _is_path(value: str) -> bool:
+    return value not in ("", "byte")
 
 
 _hints = functools.cache(typing.get_type_hints)  # it parses each annotation

@@ -30,7 +30,7 @@ class PeerLost(RuntimeError):
     """Another process of this run is gone, so this one cannot go on; one sentence says what is known of it."""
 
 
-def beginning(error: Exception) -> str:
+def beginning(error: BaseException) -> str:
     """What a library says first: some go on for pages. Empty where it says nothing."""
     return str(error).split("\n")[0][:200]
 

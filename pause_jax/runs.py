@@ -1,7 +1,9 @@
 """A run's folder: what lies where, and whose it is.
 
-config.json    the resolved config
+config.json    the resolved config; pause_jax/places.py says how paths are written in it
 data.json      the data's manifest: tokenizer fingerprint, counts, checksums
+tokenizer.*    the tokenizer, unless it is "byte"; of a tokenizer.json with the tokenizer_config.json that goes with it
+history.json   what the parameters went through before, of a run that started from another (history.py)
 metrics.jsonl  one object a line, each with `step`
 tensorboard/   the same for TensorBoard
 profile/       a trace of some steps, where config.run.profile_steps asks for one
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pause_jax import config as configs
-from pause_jax import locks
+from pause_jax import history, locks, places, tokenizer
 from pause_jax.config import Config
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
@@ -32,6 +34,11 @@ class RunFolder:
     """Paths of one run, and what was recorded of it. Making one touches nothing."""
 
     path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's, also where its path is `.`"""
+        return Path(os.path.abspath(self.path)).name
 
     @property
     def metrics(self) -> Path:
@@ -53,16 +60,41 @@ class RunFolder:
         return (self.path / "config.json").is_file()
 
     def config(self) -> Config:
-        """The recorded config.
+        """The recorded config, its paths such that this process finds what they name.
 
         Raises:
           UserError: no run lies here, or its record cannot be read.
         """
-        return configs.from_recorded(self._read("config.json"))
+        recorded = configs.from_recorded(self._read("config.json"))
+        vocabulary = tokenizer.kept_in(self.path, recorded.data.vocabulary)
+        changed = {**places.found(recorded, self.path), "data.vocabulary": vocabulary}
+        return configs.from_recorded(places.with_values(configs.to_dict(recorded), changed))
 
     def manifest(self) -> dict[str, Any]:
         """The recorded data manifest. Raises as `config`."""
         return self._read("data.json")
+
+    def stages_before(self) -> list[history.Stage] | None:
+        """The stages before this run's own; None where they were not recorded.
+
+        Raises:
+          UserError: the record cannot be read.
+        """
+        file = self.path / history.FILE
+        if not file.is_file():
+            return None
+        try:
+            return [history.Stage.from_json(stage) for stage in self._read(history.FILE)["stages"]]
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{file} is no record of the stages before a run ({error}): delete it") from None
+
+    def check_tokenizer(self) -> None:
+        """Raises UserError where the run's tokenizer is not there, or is another one than it was made with."""
+        vocabulary, recorded = self.config().data.vocabulary, str(self.manifest().get("vocabulary"))
+        if vocabulary != "byte" and not os.path.isfile(vocabulary):
+            kept = self.path / tokenizer.kept_name(vocabulary)
+            raise UserError(f"the tokenizer of the run in {self.path}, {vocabulary}, is not there: put it into {kept}")
+        tokenizer.check_fingerprint(vocabulary, recorded, f"the run in {self.path}")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -80,18 +112,14 @@ class RunFolder:
         Raises:
           UserError: it holds another run; the first differences are named. Or another process writes elsewhere.
         """
-        if self.exists():
+        is_new = not self.exists()
+        if not is_new:
             self.check_config(config)
-            if self.manifest() != dict(manifest):
-                raise UserError(
-                    f"the data under the run in {self.path} has changed since it began (compare "
-                    f"{self.path / 'data.json'}): restore the data, or give another --workdir"
-                )
+            self._check_data(config, manifest)
         processes.agree({})  # or one would find what another has written already
         if processes.index() == 0:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / "data.json", json.dumps(dict(manifest), indent=1))
-            write_atomically(self.path / "config.json", json.dumps(configs.to_dict(config), indent=1))
+            self._write(config, manifest, is_new)
         processes.agree({})
         if not self._appears():
             raise UserError(
@@ -99,8 +127,37 @@ class RunFolder:
                 "on a file system that all processes share"
             )
 
+    def _write(self, config: Config, manifest: Mapping[str, Any], is_new: bool) -> None:
+        """Everything that makes it a run, config.json last."""
+        vocabulary = tokenizer.keep(config.data.vocabulary, self.path)
+        stages = history.of_source(config.init_from) if config.init_from and is_new else []
+        if stages:
+            stages_json = [stage.to_json() for stage in stages]
+            write_atomically(self.path / history.FILE, json.dumps({"stages": stages_json}, indent=1))
+        write_atomically(self.path / "data.json", json.dumps(dict(manifest), indent=1))
+        changed = {**places.recorded(config, self.path), "data.vocabulary": vocabulary}
+        values = places.with_values(configs.to_dict(config), changed)
+        write_atomically(self.path / "config.json", json.dumps(values, indent=1))
+
+    def _check_data(self, config: Config, manifest: Mapping[str, Any]) -> None:
+        """Raises UserError where the data is not what the run began with."""
+        if self.manifest() == dict(manifest):
+            return
+        recorded = self.config().data
+        moved = [f"config.data.{name}: {theirs!r} -> {ours!r}" for name in ("prepared", "files", "validation_files")
+                 if not places.same(ours := getattr(config.data, name), theirs := getattr(recorded, name))]  # fmt: skip
+        if moved:
+            raise UserError(
+                f"--workdir={self.path} holds another run, as other data lies in {moved[0]} (compare "
+                f"{self.path / 'data.json'}): give another --workdir"
+            )
+        raise UserError(
+            f"the data under the run in {self.path} has changed since it began (compare {self.path / 'data.json'}): "
+            "restore the data, or give another --workdir"
+        )
+
     def check_config(self, config: Config) -> None:
-        """Raises UserError unless `config` prolongs or repeats the recorded run."""
+        """Raises UserError unless `config` prolongs or repeats the recorded run, whose data may have been moved."""
         recorded = self.config()
         if changed := configs.differences(config, recorded):
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -113,6 +170,35 @@ class RunFolder:
                 f"config.train.steps = {config.train.steps} is less than the {recorded.train.steps} of the run in "
                 f"{self.path}: a run can be prolonged, not shortened; give another --workdir"
             )
+        if config.data.vocabulary != recorded.data.vocabulary:
+            where = f"--workdir={self.path} holds another run: it"
+            tokenizer.check_fingerprint(config.data.vocabulary, str(self.manifest().get("vocabulary")), where)
+        if not places.same(config.init_from, recorded.init_from):
+            self._check_source(config.init_from, recorded.init_from)
+
+    def _check_source(self, ours: str, theirs: str) -> None:
+        """Raises UserError unless the run `ours` is the one that this one started from, which was at `theirs`."""
+        stages = self.stages_before()
+        step = Path(ours).name if Path(ours).parent.name == "checkpoints" else ""
+        source = RunFolder(Path(ours).parent.parent if step else Path(ours))
+        if stages and stages[-1].identity and source.exists():
+            is_same = stages[-1].identity == source.identity() and step in ("", str(stages[-1].step))
+        else:  # it is not there to be compared, and whoever reads it says so
+            is_same = places.name(ours) == places.name(theirs)
+        if not is_same:
+            raise UserError(
+                f"--workdir={self.path} holds another run, which differs in config.init_from: {theirs!r} -> {ours!r}: "
+                "give another --workdir"
+            )
+
+    def identity(self) -> str:
+        """What tells this run from others, wherever it lies. Raises as `config`."""
+        return configs.identity(self.config(), self.manifest())
+
+    def has_places_of(self, config: Config) -> bool:
+        """Whether the recorded run reads its data where `config` says."""
+        ours, theirs = config.data, self.config().data
+        return all(places.same(getattr(ours, n), getattr(theirs, n)) for n in ("prepared", "files", "validation_files"))
 
     def is_finished(self, config: Config) -> bool:
         """Whether the folder holds exactly this run, trained to its last step. Reads names only, no arrays.
@@ -152,7 +238,7 @@ def read_json_object(file: Path, what_to_do: str) -> dict[str, Any]:
     """The content of a file of JSON. Raises UserError where it is none, or no object, ending in `what_to_do`."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{file} is not readable as JSON ({error}): {what_to_do}") from None
     if not isinstance(content, dict):
         raise UserError(f"{file} holds no JSON object: {what_to_do}")

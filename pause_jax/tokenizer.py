@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,15 +28,19 @@ class Tokenizer:
     decode: Callable[[Sequence[int]], str]
 
 
-def load(vocabulary: str) -> Tokenizer:
+def load(vocabulary: str, name: str = "") -> Tokenizer:
     """The tokenizer of `config.data.vocabulary`: "byte", or the path of a SentencePiece model or a tokenizer.json.
+
+    Args:
+      name: what it is called in sentences, where it is not that field.
 
     Raises:
       UserError: no such tokenizer lies at that path.
     """
     if vocabulary == "byte":
         return Tokenizer(256 + _BYTE_OFFSET, 1, _bytes_to_ids, _ids_to_text)
-    return _huggingface(vocabulary) if is_huggingface(vocabulary) else _sentencepiece(vocabulary)
+    name = name or f"config.data.vocabulary = {vocabulary!r}"
+    return _huggingface(vocabulary, name) if is_huggingface(vocabulary) else _sentencepiece(vocabulary, name)
 
 
 def is_huggingface(vocabulary: str) -> bool:
@@ -57,6 +62,48 @@ def fingerprint(vocabulary: str) -> str:
     if is_huggingface(vocabulary):
         digest.update(end_of_text(Path(vocabulary).parent).encode())
     return digest.hexdigest()
+
+
+def keep(vocabulary: str, folder: Path) -> str:
+    """Copy the tokenizer into a run's folder; what the run records as `config.data.vocabulary`.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    if vocabulary == "byte":
+        return vocabulary
+    name = kept_name(vocabulary)
+    if Path(vocabulary).absolute() == folder.absolute() / name:
+        return name
+    content = read_model(vocabulary)
+    if is_huggingface(vocabulary):
+        settings = json.dumps({"eos_token": end_of_text(Path(vocabulary).parent)}).encode()
+        _replace(folder / "tokenizer_config.json", settings)
+    _replace(folder / name, content)
+    return name
+
+
+def kept_name(vocabulary: str) -> str:
+    """What the tokenizer's file is called in a run's folder."""
+    return "tokenizer.json" if is_huggingface(vocabulary) else "tokenizer.model"
+
+
+def kept_in(folder: Path, recorded: str) -> str:
+    """The path of the tokenizer of a run in `folder`, which recorded it so; where it keeps none, as that says.
+
+    Records of older code have the path as it was given, which may not hold from where this process works.
+    """
+    if recorded == "byte":
+        return recorded
+    kept = folder.absolute() / kept_name(recorded)
+    tried = [str(kept), recorded, *(str(parent / recorded) for parent in folder.absolute().parents)]
+    return next((path for path in tried if os.path.isfile(path)), recorded)
+
+
+def _replace(file: Path, content: bytes) -> None:
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(file)
 
 
 def end_of_text(folder: Path) -> str:
@@ -114,23 +161,21 @@ def _ids_to_text(ids: Sequence[int]) -> str:
     return bytes(i - _BYTE_OFFSET for i in ids if _BYTE_OFFSET <= i < 256 + _BYTE_OFFSET).decode(errors="replace")
 
 
-def _huggingface(path: str) -> Tokenizer:
+def _huggingface(path: str, name: str) -> Tokenizer:
     import tokenizers  # only where a run uses one
 
     try:
         model = tokenizers.Tokenizer.from_str(read_model(path).decode())
-    except Exception as error:  # it has no class of its own for it
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"config.data.vocabulary = {path!r} is no tokenizer.json that can be read ({beginning(error)})"
-        ) from None
+    except (UserError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # it has no class of its own for it, and Rust's panics are no Exceptions
+        raise UserError(f"{name} is no tokenizer.json that can be read ({beginning(error)}): fetch it again") from None
     model.no_truncation()
     model.no_padding()
     eos = end_of_text(Path(path).parent)
     eos_id = model.token_to_id(eos)
     if eos_id is None:
-        raise UserError(f"config.data.vocabulary = {path!r} has no token {eos!r}, which is to end texts")
+        raise UserError(f"{name} has no token {eos!r}, which is to end texts: mend tokenizer_config.json beside it")
     return Tokenizer(
         size=max(model.get_vocab().values()) + 1,
         eos_id=eos_id,
@@ -139,7 +184,7 @@ def _huggingface(path: str) -> Tokenizer:
     )
 
 
-def _sentencepiece(path: str) -> Tokenizer:
+def _sentencepiece(path: str, name: str) -> Tokenizer:
     import sentencepiece  # only where a run uses one
 
     content = read_model(path)
@@ -149,9 +194,7 @@ def _sentencepiece(path: str) -> Tokenizer:
         for i in range(model.vocab_size()):
             model.id_to_piece(i)  # UTF-8
     except (RuntimeError, UnicodeDecodeError):
-        raise UserError(
-            f"config.data.vocabulary = {path!r} is not a SentencePiece model: it cannot be parsed"
-        ) from None
+        raise UserError(f"{name} is not a SentencePiece model: it cannot be parsed; fetch it again") from None
     return Tokenizer(
         model.vocab_size(), model.eos_id(), lambda text: model.encode(text), lambda ids: model.decode(list(ids))
     )

@@ -39,14 +39,12 @@ class RestoredRun:
             be the mesh of training.
 
         Raises:
-          UserError: there is no run or checkpoint, it cannot be read, the run's tokenizer has changed since, or the
-            mesh does not fit devices or parameters.
+          UserError: there is no run or checkpoint, it cannot be read, the run's tokenizer is gone or has changed, or
+            the mesh does not fit devices or parameters.
         """
         folder, step = checkpoints.locate(run_or_checkpoint)
         config = folder.config()
-        tokenizer.check_fingerprint(
-            config.data.vocabulary, str(folder.manifest().get("vocabulary")), f"the run in {folder.path}"
-        )
+        folder.check_tokenizer()
         made = make_mesh(mesh or MeshConfig())
         return cls(folder, step, config, checkpoints.restore_params(folder.checkpoints, step, config, made), made)
 

@@ -16,7 +16,7 @@ def text(folder: RunFolder, step: int, config: Config, pause_ids: Sequence[int],
     """README.md: use, training, results."""
     parts = [
         "---\nlibrary_name: transformers\ntags:\n- pause-tokens\n---\n",
-        f"# {folder.path.name}\n",
+        f"# {folder.name}\n",
         f"A decoder of {config.model.num_layers} layers of width {config.model.d_model}, trained with pause_jax "
         f"and written as {model_type}.\n",
         _use(pause_ids, config),
@@ -56,7 +56,7 @@ vLLM reads folders of this kind; prompts with pauses are given to it as ids (`pr
 
 def _training(folder: RunFolder, step: int, config: Config) -> str:
     data = folder.manifest()
-    lines = [f"- checkpoint: step {step} of {folder.path.name}"]
+    lines = [f"- checkpoint: step {step} of {folder.name}"]
     if "imported_from" in data:
         lines.append(f"- imported from {data['imported_from']}, not trained further")
     else:

@@ -1,16 +1,20 @@
 """Hugging Face's config.json of GPT-2, Llama, Mistral, Qwen 2 and Qwen 3 as our ModelConfig, and back.
 
 What the decoder does not have (sliding windows, yarn, ...) is a UserError, and so is a field that is not known here:
-never left out in silence. Dropout is, as the decoder has none.
+never left out in silence. Left out are fields that say nothing (null, false, 0, empty), and those that by their names
+are about training, generation, tokens, number types, where the model comes from or how transformers runs it; dropout
+too, as the decoder has none.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from pause_jax.errors import UserError
+from pause_jax.config import checked
+from pause_jax.errors import UserError, beginning
 from pause_jax.model.config import ModelConfig
 
 OURS = "pause_jax"  # the field of a config.json that we have written: how many rows are text, which are pauses
@@ -27,25 +31,32 @@ _READ = {  # fields that are read or refused below
               "original_max_position_embeddings", "rope_theta", "rope_scaling", "rope_parameters",
               "partial_rotary_factor", "tie_word_embeddings", "initializer_range"},
 }  # fmt: skip
-_NO_MATTER = {  # to the logits: dropout, tokens that text ends with, how transformers runs it, what is shown
-    "model_type", "architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "_name_or_path",
-    "_attn_implementation", "_attn_implementation_internal", "attn_implementation", "_commit_hash", "use_cache",
-    "use_return_dict", "return_dict", "output_attentions", "output_hidden_states", "return_dict_in_generate",
-    "output_scores", "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id",
-    "cls_token_id", "unk_token_id", "mask_token_id", "is_encoder_decoder", "is_decoder",
-    "cross_attention_hidden_size", "attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "hidden_dropout",
-    "summary_type", "summary_use_proj", "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
-    "reorder_and_upcast_attn", "n_ctx", "pretraining_tp", "rope_interleaved", "gradient_checkpointing", "id2label",
-    "label2id", "num_labels", "problem_type", "finetuning_task", "task_specific_params", "tokenizer_class", "prefix",
-    "chunk_size_feed_forward", "tf_legacy_loss", "torchscript", "use_bfloat16", "pruned_heads", "max_length",
-    "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty", "temperature",
-    "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size",
-    "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "forced_bos_token_id",
-    "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
-    "begin_suppress_tokens", "tie_encoder_decoder", "quantization_config", "keys_to_ignore_at_inference",
-    "base_model_tp_plan", "base_model_pp_plan", "transformers.js_config", "unsloth_version", "unsloth_fixed",
-    OURS,
+_ALIASES = {  # what transformers reads as the same field
+    "gpt2": {"hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head",
+             "max_position_embeddings": "n_positions"},
 }  # fmt: skip
+_NO_MATTER = {  # to the logits, and their names do not tell so
+    "model_type", "architectures", "auto_map", "attn_implementation", "use_return_dict", "n_ctx", "n_special",
+    "is_encoder_decoder", "is_decoder", "is_llama_config", "rope_interleaved", "pretraining_tp",
+    "reorder_and_upcast_attn", "gradient_checkpointing", "num_labels", "problem_type", "finetuning_task",
+    "task_specific_params", "prefix", "chunk_size_feed_forward", "torchscript", "pruned_heads", "seq_length",
+    "max_sequence_length", "max_seq_len", "max_seq_length", "model_max_length", "is_composition", "language",
+    "languages", "license", "tags", "datasets", "transformers.js_config", OURS,
+    # generation
+    "max_length", "min_length", "max_new_tokens", "min_new_tokens", "do_sample", "early_stopping", "num_beams",
+    "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p",
+    "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
+    "num_return_sequences", "remove_invalid_values", "exponential_decay_length_penalty", "tie_encoder_decoder",
+    "keys_to_ignore_at_inference", "chat_template", "stop_strings", "padding_side", "truncation_side",
+}  # fmt: skip
+_KINDS_OF_NO_MATTER = re.compile(
+    r"^_"  # private: notes of transformers on how it ran, and on what was loaded from where
+    r"|(_token|_tokens|_token_ids?)$|^tokenizer_"
+    r"|dropout|_p?drop$|loss|label|^summary_|^initializer_|_optimizer$|^trained_|^training_"
+    r"|dtype|^use_bfloat16$|^use_cache$|^cache_implementation$|flash_attn|flash_attention"
+    r"|^(output|return)_|_model_(tp|pp|ep)_plan$|^unsloth_|(^|_)version$|_name_or_path$"
+)
+_NEEDED = re.compile(r"causal|^(use_)?(rope|rotary|positional)")  # false where the decoder has it is a change
 
 
 def model_config(hf_config: Mapping[str, Any]) -> ModelConfig:
@@ -60,17 +71,45 @@ def model_config(hf_config: Mapping[str, Any]) -> ModelConfig:
     model_type = _choice(hf_config, "model_type", {name: name for name in families}, None)
     if hf_config.get("quantization_config"):
         raise UserError("Hugging Face config: quantization_config is set, but only unquantized weights can be read")
-    known = _NO_MATTER | _READ["gpt2" if model_type == "gpt2" else "llama"]
-    if unknown := sorted(name for name, value in hf_config.items() if name not in known and value is not None):
+    hf_config = _without_aliases(hf_config, _ALIASES.get(model_type, {}))
+    known = {*_READ["gpt2" if model_type == "gpt2" else "llama"], "is_causal"}
+    _refuse(hf_config, is_causal=True)
+    if unknown := sorted(name for name, value in hf_config.items() if name not in known and _may_matter(name, value)):
         raise UserError(
             f"Hugging Face config: {unknown[0]} = {hf_config[unknown[0]]!r} is no field that is known here of a "
             f"{model_type}, and it might change what the model computes: take it out if it does not"
         )
     if pauses_of(hf_config):
         hf_config = {**hf_config, "vocab_size": hf_config[OURS]["vocab_size"]}
-    config = families[model_type](hf_config)
-    config.validate()
+    try:
+        config: ModelConfig = checked(families[model_type](hf_config), "as config.model")
+        config.validate()
+    except UserError:
+        raise
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise UserError(
+            f"Hugging Face config: a field has a value of another type than it should ({beginning(error)})"
+        ) from None
     return config
+
+
+def _may_matter(name: str, value: Any) -> bool:
+    """Whether a field that is not read here may change what the model computes."""
+    if name in _NO_MATTER or _KINDS_OF_NO_MATTER.search(name) or value is None:
+        return False
+    return bool(value) or (_NEEDED.search(name) is not None and not isinstance(value, (str, list, dict)))
+
+
+def _without_aliases(hf: Mapping[str, Any], aliases: Mapping[str, str]) -> Mapping[str, Any]:
+    """Fields by the names that are read here. Raises UserError where two names of one field differ."""
+    for alias, name in aliases.items():
+        if alias in hf:
+            if hf.get(name, hf[alias]) != hf[alias]:
+                raise UserError(
+                    f"Hugging Face config: {alias} = {hf[alias]!r}, but {name} = {hf[name]!r}: which is it?"
+                )
+            hf = {**{k: v for k, v in hf.items() if k != alias}, name: hf[alias]}
+    return hf
 
 
 def hf_config(config: ModelConfig, pause_ids: Sequence[int] = ()) -> dict[str, Any]:
@@ -295,7 +334,7 @@ def _required(fields: Mapping[str, Any], name: str, section: str = "") -> Any:
 
 def _choice(fields: Mapping[str, Any], name: str, ours: Mapping[str, str], default: str | None) -> Any:
     value = fields.get(name, default)
-    if value not in ours:
+    if not isinstance(value, str) or value not in ours:
         raise UserError(f"Hugging Face config: {name} is {value!r}, but must be one of {', '.join(ours)}")
     return ours[value]
 

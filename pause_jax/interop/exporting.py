@@ -77,9 +77,8 @@ def _write(folder: RunFolder, step: int, partial: Path, mesh: Mesh, config: Conf
                    partial, dtype, shard_bytes)  # fmt: skip
     _write_json(partial / "config.json", hf)
     _write_json(partial / "generation_config.json", _generation(hf, pause_ids))
-    (partial / "README.md").write_text(
-        card.text(folder, step, config, pause_ids, hf["model_type"], results), encoding="utf-8"
-    )
+    text = card.text(folder, step, config, pause_ids, hf["model_type"], results)
+    (partial / "README.md").write_text(text, encoding="utf-8")
 
 
 def _generation(hf: dict[str, Any], pause_ids: list[int]) -> dict[str, Any]:

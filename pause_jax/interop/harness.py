@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window, simple_parse_args_string
 
 from pause_jax import tokenizer
 from pause_jax.errors import UserError
@@ -32,16 +32,55 @@ Answer = TypeVar("Answer")
 class PauseModel(LM):
     """One checkpoint, asked at one M_inf."""
 
-    def __init__(self, run: str, m_inf: int | str = 0, batch_size: int | str = 16, **other: Any):
-        """Raises UserError: no run, M_inf is no number, or the run has no pauses; another argument is given."""
+    def __init__(
+        self, run: str = "", m_inf: int | str = 0, batch_size: int | str = 16, max_length: int | str | None = None,
+        **other: Any,
+    ):  # fmt: skip
+        """Args:
+          max_length: positions of context, pauses and answer at most; None: those that the model was trained for.
+
+        Raises:
+          UserError: no run, M_inf is no number, or the run has no pauses; another argument is given.
+        """
         super().__init__()
         if extra := sorted(name for name, value in other.items() if value is not None and name not in _OF_HARNESS):
-            raise UserError(f"--model_args has {extra[0]}, but a pause_jax model takes run, m_inf and batch_size")
-        self._run = RestoredRun.restore(run)
+            raise UserError(
+                f"--model_args has {extra[0]}, but a pause_jax model takes run, m_inf, batch_size and max_length"
+            )
+        if not run:
+            raise UserError(
+                "--model_args has no run: give --model_args=run=RUN, a run's folder or RUN/checkpoints/STEP"
+            )
+        self._run = RestoredRun.restore(str(run))
         self._m_inf, self._batch_size = _number("m_inf", m_inf), max(1, _number("batch_size", batch_size))
         if self._m_inf and not self._run.config.pauses.n_pauses:
             raise UserError(f"m_inf={m_inf} gives pauses, but the run {run} has none: give m_inf=0")
+        self._max_length = self._run.config.model.max_positions
+        if max_length is not None:
+            self._max_length = self._checked_length(_number("max_length", max_length))
         self._words = tokenizer.load(self._run.config.data.vocabulary)
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> PauseModel:
+        """As the harness makes it, from --model_args=a=b,c=d."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> PauseModel:  # fmt: skip
+        """`additional_config` are the harness's flags, which have values where they are not given, too."""
+        flags = {name: value for name, value in (additional_config or {}).items() if value is not None}
+        return cls(**{**flags, **arg_dict})
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        return self.chat_template(True) or ""
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        """Raises UserError where one is asked for, which the harness does before the work: a run has none."""
+        if chat_template:
+            raise UserError("--apply_chat_template: a pause_jax model has no chat template: leave the flag out")
+        return None
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """log p of each continuation, in nats, and whether it is the greedy answer."""
@@ -94,13 +133,25 @@ class PauseModel(LM):
         at_most = self._most_positions() - room
         if at_most < 1:
             raise UserError(
-                f"an answer of {room} tokens and {self._m_inf} pauses do not fit config.model.max_positions = "
-                f"{self._run.config.model.max_positions}: ask for less"
+                f"an answer of {room} tokens and {self._m_inf} pauses do not fit the {self._max_length} positions of "
+                "config.model.max_positions or max_length: ask for less"
             )
         return (ids or [self._words.eos_id])[-at_most:]
 
+    def _checked_length(self, length: int) -> int:
+        """Raises UserError where it leaves no room, or is more than a learned table has."""
+        model = self._run.config.model
+        if length < self._m_inf + 2:
+            raise UserError(f"--model_args: max_length={length} leaves no room for a text and {self._m_inf} pauses")
+        if model.positions == "learned" and length > model.max_positions:
+            raise UserError(
+                f"--model_args: max_length={length} is more than config.model.max_positions = {model.max_positions}, "
+                "the rows of the learned position table"
+            )
+        return length
+
     def _most_positions(self) -> int:
-        return self._run.config.model.max_positions - self._m_inf
+        return self._max_length - self._m_inf
 
     def _in_batches(
         self, pairs: Sequence[tuple[list[int], list[int]]],
@@ -133,7 +184,7 @@ class PauseModel(LM):
         return written[: len(contexts)]
 
 
-_OF_HARNESS = ("device", "max_batch_size", "dtype", "metadata", "max_length")
+_OF_HARNESS = ("device", "max_batch_size", "metadata")  # which mean nothing here
 
 
 def _number(name: str, value: int | str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from pause_jax import checkpoints, tokenizer, trees
 from pause_jax.config import Config, DataConfig, PauseConfig, TrainConfig
 from pause_jax.distributed import processes, sharding
 from pause_jax.errors import UserError
-from pause_jax.interop import configs, tokenizers
+from pause_jax.interop import configs, files, tokenizers
 from pause_jax.interop.weights import TOKEN_TABLES, Folder, Reader, TextRows
 from pause_jax.model.config import ModelConfig
-from pause_jax.runs import RunFolder, read_json_object
+from pause_jax.runs import RunFolder
 
 _LENGTH = 256  # positions in a row of the run's config; a run that starts from it has its own
 
@@ -29,7 +30,7 @@ def import_folder(source: Path, workdir: Path, mesh: Mesh, vocabulary: str = "")
     """Make `workdir` a run at step 0 with the weights, config and tokenizer of `source`.
 
     Args:
-      vocabulary: as `config.data.vocabulary`; "": the tokenizer of `source`, copied into the run's folder.
+      vocabulary: as `config.data.vocabulary`; "": the tokenizer of `source`. It is copied into the run's folder.
 
     Raises:
       UserError: `source` is not what it should be, or its model is none of ours; `workdir` holds a run already.
@@ -38,27 +39,24 @@ def import_folder(source: Path, workdir: Path, mesh: Mesh, vocabulary: str = "")
     if folder.exists():
         raise UserError(f"--workdir={workdir} holds a run already: give another, or delete it")
     try:
-        _import(source, folder, mesh, vocabulary)
+        with tempfile.TemporaryDirectory() as scratch:
+            _import(source, folder, mesh, vocabulary, Path(scratch))
     except BaseException:
         if is_new and not folder.exists() and processes.index() == 0:
-            shutil.rmtree(workdir, ignore_errors=True)  # the tokenizer may be there already
+            shutil.rmtree(workdir, ignore_errors=True)  # a checkpoint may be there already
         raise
     return folder
 
 
-def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str) -> None:
-    hf = _read_config(source)
-    pauses = configs.pauses_of(hf)
-    model = configs.model_config(hf)
+def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratch: Path) -> None:
+    model, pauses = _read_config(source)
     weights = Folder(source)
     text_only = TextRows(weights, model.vocab_size) if pauses else weights
     reader = Reader(text_only, model)
     sharding.param_shardings(model, len(pauses), mesh)  # or it cannot be cut over the mesh
-    if not vocabulary and processes.index() == 0:
-        tokenizers.read(source, pauses, folder.path)
-    processes.agree({})
-    vocabulary = vocabulary or tokenizers.find(folder.path)
-    _check_tokenizer(vocabulary, model, source)
+    named = vocabulary or tokenizers.find(source)
+    vocabulary = vocabulary or tokenizers.read(source, pauses, scratch)
+    _check_tokenizer(vocabulary, named, model, source)
     config = Config(model=model, pauses=PauseConfig(n_pauses=len(pauses)), train=TrainConfig(steps=1),
                     data=DataConfig(vocabulary=vocabulary, length=min(_LENGTH, model.max_positions)))  # fmt: skip
     config.validate()
@@ -66,7 +64,7 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str) -> Non
     if pauses:
         to = sharding.param_shardings(model, len(pauses), mesh)["pause"]["embedding"]
         params["pause"] = {"embedding": _put(_table(weights)[pauses].astype(np.float32), to)}
-    origin = {"imported_from": str(source)}
+    origin = {"imported_from": str(source.absolute())}
     with folder.held():
         if processes.index() == 0:
             shutil.rmtree(folder.checkpoints, ignore_errors=True)  # of an import that was killed: it is no run yet
@@ -114,17 +112,25 @@ def _table(weights: Mapping[str, np.ndarray]) -> np.ndarray:
     return next(weights[name] for name in weights if name.endswith(TOKEN_TABLES))
 
 
-def _read_config(source: Path) -> dict[str, Any]:
+def _read_config(source: Path) -> tuple[ModelConfig, list[int]]:
+    """The model of config.json, and which rows of its embedding are pauses. Raises UserError, which names the file."""
     file = source / "config.json"
     if not file.is_file():
         raise UserError(f"{file} is missing: give the folder of a Hugging Face model, with config.json and safetensors")
-    return read_json_object(file, "fetch it again")
+    hf = files.read_json(file)
+    try:
+        return configs.model_config(hf), configs.pauses_of(hf)
+    except UserError as error:
+        raise UserError(f"{file}: {str(error).removeprefix('Hugging Face config: ')}") from None
 
 
-def _check_tokenizer(vocabulary: str, model: ModelConfig, source: Path) -> None:
-    size = tokenizer.load(vocabulary).size
+def _check_tokenizer(vocabulary: str, named: str, model: ModelConfig, source: Path) -> None:
+    words = tokenizer.load(vocabulary)
+    size = words.size
+    if words.eos_id < 0:
+        raise UserError(f"the tokenizer {named} has no token that ends a text: give another as --vocabulary")
     if size > model.vocab_size:
         raise UserError(
-            f"the tokenizer {vocabulary} has ids up to {size - 1}, but the model in {source} has {model.vocab_size} "
+            f"the tokenizer {named} has ids up to {size - 1}, but the model in {source} has {model.vocab_size} "
             "rows of embeddings: give the tokenizer that it was trained with, as --vocabulary"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from pause_jax import tokenizer
 from pause_jax.errors import UserError
+from pause_jax.interop import files
 
 FILE = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
@@ -43,8 +44,8 @@ def write(vocabulary: str, pause_ids: Sequence[int], folder: Path, max_length: i
         "model_max_length": max_length,
         "clean_up_tokenization_spaces": False,
     }
-    (folder / FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write_json(folder / FILE, content)
+    _write_json(folder / SETTINGS, settings, indent=1)
     _check(vocabulary, dict(zip(pauses, pause_ids, strict=True)), folder / FILE)
 
 
@@ -59,22 +60,49 @@ def find(folder: Path) -> str:
     )
 
 
-def read(source: Path, pause_ids: Sequence[int], folder: Path) -> None:
-    """Copy the tokenizer of `source` into `folder`, without the pauses that `write` added.
+def read(source: Path, pause_ids: Sequence[int], folder: Path) -> str:
+    """Copy the tokenizer of `source` into the folder `folder`, without the pauses that `write` added.
+
+    Returns:
+      What to give as `config.data.vocabulary` for the copy.
 
     Raises:
-      UserError: there is none, or nothing says which token ends a text.
+      UserError: there is none, it cannot be read, or nothing says which token ends a text.
     """
-    if Path(find(source)).name == FILE:
-        content = json.loads((source / FILE).read_text(encoding="utf-8"))
-        content["added_tokens"] = [token for token in content.get("added_tokens", ()) if token["id"] not in pause_ids]
-        eos = tokenizer.end_of_text(source)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILE).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        (folder / SETTINGS).write_text(json.dumps({"eos_token": eos}) + "\n", encoding="utf-8")
+    found = Path(find(source))
+    files.check_content(found)
+    copy = folder / found.name
+    if found.name == FILE:
+        content = files.read_json(found)
+        if pause_ids:
+            added = content.get("added_tokens") or ()
+            content["added_tokens"] = [token for token in added if token["id"] not in pause_ids]
+            _write_json(copy, content)
+        else:
+            copy.write_bytes(found.read_bytes())
+        _write_json(folder / SETTINGS, {"eos_token": _end_of_text(source, content)})
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SENTENCEPIECE).write_bytes((source / SENTENCEPIECE).read_bytes())
+        copy.write_bytes(found.read_bytes())
+    tokenizer.load(str(copy), f"the tokenizer {found}")  # or it is none
+    return str(copy)
+
+
+def _end_of_text(source: Path, content: dict[str, Any]) -> str:
+    """What `tokenizer.end_of_text` says; where no file does, the token of the model's own `eos_token_id`."""
+    try:
+        return tokenizer.end_of_text(source)
+    except UserError:
+        tokens = {token.get("id"): token.get("content") for token in content.get("added_tokens") or ()}
+        for name in ("generation_config.json", "config.json"):
+            ids = files.read_json(source / name).get("eos_token_id") if (source / name).is_file() else None
+            first = ids[0] if isinstance(ids, list) and ids else ids
+            if isinstance(first, int) and isinstance(tokens.get(first), str):
+                return tokens[first]
+        raise
+
+
+def _write_json(file: Path, content: Any, indent: int | None = None) -> None:
+    file.write_text(json.dumps(content, ensure_ascii=False, indent=indent) + "\n", encoding="utf-8")
 
 
 def _special(number: int, token: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ Letters: D width, H query heads, K key/value heads, E head size.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 
 from pause_jax import trees
 from pause_jax.errors import UserError, beginning
+from pause_jax.interop import files
 from pause_jax.model import decoder
 from pause_jax.model.config import ModelConfig
 
@@ -76,6 +76,7 @@ _LLAMA_NAMES = {
     "final_norm/scale": "norm.weight",
     "head/embedding": "lm_head.weight",
 }
+_TYPES = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
 _BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # in older files; not weights
 
 
@@ -88,11 +89,14 @@ class Folder(Mapping[str, np.ndarray]):
 
         self._open: dict[str, Any] = {}  # each weight's file
         for file in _files(folder):
+            files.check_content(file)
             try:
                 opened = safetensors.safe_open(file, framework="numpy")
             except (OSError, safetensors.SafetensorError) as error:
                 raise UserError(f"{file} cannot be read as safetensors ({beginning(error)}): fetch it again") from None
-            self._open |= dict.fromkeys(opened.keys(), opened)
+            for name in opened.keys():  # noqa: SIM118 - it is no dict
+                _check_type(file, name, opened.get_slice(name).get_dtype())
+                self._open[name] = opened
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._open[name].get_tensor(name)
@@ -122,24 +126,52 @@ class TextRows(Mapping[str, np.ndarray]):
         return len(self.weights)
 
 
+def _check_type(file: Path, name: str, kind: str) -> None:
+    """Raises UserError for a weight of whole or packed numbers, which mean something only with what scales them."""
+    if kind not in _TYPES and not name.endswith(_BUFFERS):
+        raise UserError(
+            f"{file}: the weight {name} is of type {kind}, but only {', '.join(_TYPES)} can be read: quantized weights "
+            "cannot, so give the model as it was before"
+        )
+
+
 def _files(folder: Path) -> list[Path]:
-    """Raises UserError where there are none, or not all."""
+    """Raises UserError where there are none, not all, or both one file and several."""
     index = folder / INDEX
     if index.is_file():
-        try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise UserError(f"{index} is no index of safetensors files: fetch it again") from None
+        names = _names_in(index)
+        if (folder / SINGLE).is_file() and SINGLE not in names:
+            raise UserError(
+                f"{folder} has both {SINGLE} and {INDEX} with {len(names)} other files, which may hold other weights: "
+                "move the one away that is not meant"
+            )
         if missing := [name for name in names if not (folder / name).is_file()]:
             raise UserError(
                 f"{folder / missing[0]} is missing, one of the {len(names)} files that {INDEX} lists: fetch it"
             )
         return [folder / name for name in names]
+    shards = sorted(folder.glob("model-*-of-*.safetensors"))
+    if shards and (folder / SINGLE).is_file():
+        raise UserError(
+            f"{folder} has both {SINGLE} and {shards[0].name}, which may hold other weights: move one of them away"
+        )
+    if shards:
+        raise UserError(f"{index} is missing, which says what {shards[0].name} and the others hold: fetch it")
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
-    old = next((f" (it has {name}, which is a pickle and is not read)" for name in ("pytorch_model.bin",)
+    old = next((f" (it has {name}, which is a pickle and is not read)"
+                for name in ("pytorch_model.bin", "pytorch_model.bin.index.json")
                 if (folder / name).is_file()), "")  # fmt: skip
     raise UserError(f"{folder} has neither {SINGLE} nor {INDEX}{old}: give a folder with weights as safetensors")
+
+
+def _names_in(index: Path) -> list[str]:
+    """The names of the files that an index lists. Raises UserError where it is none."""
+    places = files.read_json(index).get("weight_map")
+    names = set(places.values()) if isinstance(places, dict) and places else {None}
+    if not all(isinstance(name, str) and name == Path(name).name for name in names):
+        raise UserError(f"{index} is no index of safetensors files: fetch it again")
+    return sorted(str(name) for name in names)
 
 
 def params(weights: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, Any]:

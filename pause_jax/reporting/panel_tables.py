@@ -12,7 +12,8 @@ from pause_jax.reporting.statistics import Estimate, estimate
 from pause_jax.reporting.tables import Column, Table, Value
 
 FINETUNING = {"std": "finetuned without pauses", "pause": "finetuned with pauses"}
-PRETRAINING = {"std": "standard pretraining", "pause": "pause pretraining", "none": "no pretraining"}
+PRETRAINING = {"std": "standard pretraining", "pause": "pause pretraining", "none": "no pretraining",
+               "unknown": "unknown pretraining"}  # fmt: skip
 
 
 def arms(panel: Panel) -> Table:

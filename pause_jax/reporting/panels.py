@@ -55,12 +55,12 @@ class Arm:
     @property
     def pretraining(self) -> str:
         """In words."""
-        words = {"std": "standard pretraining", "none": "no pretraining"}
+        words = {"std": "standard pretraining", "none": "no pretraining", "unknown": "unknown pretraining"}
         return words.get(self.pretrain, f"{100 * self.pretrain_rate:g} % pauses in pretraining")
 
     @property
     def is_base(self) -> bool:
-        return self.pretrain != "pause" and self.m_ft_largest == 0 and self.placement == "none"
+        return self.pretrain not in ("pause", "unknown") and self.m_ft_largest == 0 and self.placement == "none"
 
 
 @dataclasses.dataclass(frozen=True)

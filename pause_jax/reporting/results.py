@@ -1,10 +1,15 @@
-"""results.csv: what runs achieved, a row for each run, task, M_inf and metric. Its columns are `Result`'s fields."""
+"""results.csv: what runs achieved, a row for each run, task, M_inf and metric. Its columns are `Result`'s fields.
+
+A cost that is not known, as of a model that was trained elsewhere, is an empty cell.
+"""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import io
+import math
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +19,8 @@ from pause_jax import pauses
 from pause_jax.errors import UserError
 from pause_jax.runs import write_atomically
 
-PRETRAIN = ("std", "pause", "none")  # "none": trained on the task from scratch
+# "none": trained on the task from scratch; "unknown": the run that it started from is not there, nor its record
+PRETRAIN = ("std", "pause", "none", "unknown")
 FINETUNE = ("std", "pause", "none")
 PLACEMENT = (*typing.get_args(pauses.Placement), "none")
 HINTS = typing.get_args(pauses.Hints)
@@ -30,7 +36,7 @@ class Result:
     """One value of one metric."""
 
     model: str  # size, such as "130m"
-    pretrain: str  # std, pause or none
+    pretrain: str  # std, pause, none or unknown
     pretrain_rate: float  # pauses per text token in pretraining
     finetune: str  # std, pause or none
     m_ft: str  # pauses in finetuning; of a list, one was drawn for each example: "0|10"
@@ -40,8 +46,8 @@ class Result:
     metric: str
     value: float  # percentages are 0 to 100
     seed: int
-    text_tokens: int  # read in training, all stages
-    model_flops: float  # of training, all stages
+    text_tokens: int | None  # read in training, all stages; None: not known
+    model_flops: float  # of training, all stages; nan: not known
     checkpoint: str  # relative to the workdir
     split: str
     n_examples: int
@@ -60,7 +66,8 @@ class Result:
 
 
 COLUMNS = [field.name for field in dataclasses.fields(Result)]
-_TYPES = typing.get_type_hints(Result)
+_TYPES = typing.get_type_hints(Result) | {"text_tokens": int}
+_UNKNOWN = {"text_tokens": None, "model_flops": math.nan, "inference_flops": math.nan}  # what an empty cell means
 _CHOICES = {"pretrain": PRETRAIN, "finetune": FINETUNE, "placement": PLACEMENT, "hints": HINTS}
 _OLDER = [COLUMNS[:-1]]  # columns of files that were written before there were hints
 
@@ -106,9 +113,29 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(dataclasses.astuple(result) for result in results)
+    writer.writerows(_cells(result) for result in results)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.getvalue())
+
+
+def check_writable(path: Path, what: str) -> None:
+    """Make the folder of a file that is to be written, and see that a file can be made there.
+
+    Args:
+      what: the beginning of the sentence, such as "--out=results.csv".
+
+    Raises:
+      UserError: it cannot; to be asked before the work whose results the file is for.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        probe = path.with_name(f"{path.name}.probe")
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{what} cannot be written ({error.strerror}): give one in a folder of yours") from None
 
 
 def add_results(path: Path, results: Sequence[Result]) -> None:
@@ -119,6 +146,12 @@ def add_results(path: Path, results: Sequence[Result]) -> None:
     """
     rows = {result.key(): result for result in (read_results(path) if path.exists() else [])}
     write_results(path, (rows | {result.key(): result for result in results}).values())
+
+
+def _cells(result: Result) -> list[Any]:
+    cells = dataclasses.asdict(result)
+    unknown = [name for name in _UNKNOWN if cells[name] is None or math.isnan(cells[name])]
+    return list((cells | dict.fromkeys(unknown, "")).values())
 
 
 def _other_columns(lines: list[list[str]]) -> str:
@@ -136,6 +169,9 @@ def _parse(columns: list[str], line: list[str], where: str) -> Result:
     values: dict[str, Any] = {}
     for name, text in zip(columns, line, strict=True):
         kind = _TYPES[name]
+        if name in _UNKNOWN and not text:
+            values[name] = _UNKNOWN[name]
+            continue
         try:
             values[name] = kind(text)
         except ValueError:

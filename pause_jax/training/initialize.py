@@ -103,7 +103,13 @@ def _new_pauses(table_VxD: jax.Array, config: Config, size: int) -> dict[str, ja
 
 def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:
     """The run, step and config that `config.init_from` means, once they fit the model of `config`."""
-    folder, step = checkpoints.locate(config.init_from)
+    try:
+        folder, step = checkpoints.locate(config.init_from)
+    except UserError as error:
+        raise UserError(
+            f"config.init_from = {config.init_from!r}: {error}; where it has been moved, give --config.init_from its "
+            "new place"
+        ) from None
     source = folder.config()
     tokenizer.check_fingerprint(config.data.vocabulary, str(folder.manifest().get("vocabulary")),
                                 f"the checkpoint of config.init_from = {config.init_from!r}")  # fmt: skip

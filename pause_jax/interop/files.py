@@ -1,0 +1,30 @@
+"""Files of a Hugging Face folder, as far as they are what they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pause_jax.errors import UserError
+from pause_jax.runs import read_json_object
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def check_content(file: Path) -> None:
+    """Raises UserError where the file cannot be read, is empty, or only says where Git LFS keeps it."""
+    try:
+        with file.open("rb") as opened:
+            beginning = opened.read(len(_POINTER))
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}): fetch it again") from None
+    if not beginning:
+        raise UserError(f"{file} is empty: fetch it again")
+    if beginning == _POINTER:
+        raise UserError(f"{file} is not the file but a pointer of Git LFS to it: fetch it with `git lfs pull`")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """What a file of one JSON object holds. Raises UserError where it is none."""
+    check_content(file)
+    return read_json_object(file, "fetch it again")

@@ -1,0 +1,112 @@
+"""Where things lie that a run's config names: how that is recorded, so that the run can be moved, and found again.
+
+A path in the folder that the run lies in (another run of the same sweep, say) is recorded from the run's folder on,
+`../NAME`; any other is recorded from the root on. Records of older code have paths as they were given. Which folder it
+was is no part of what a run is: the manifest of its data and the identity of the run that it started from tell that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pause_jax.config import Config, DataConfig
+
+FIELDS = ("init_from", "data.prepared", "data.files", "data.validation_files", "data.data_dir")
+
+
+def recorded(config: Config, folder: Path) -> dict[str, str]:
+    """The values of `FIELDS` as the run in `folder` records them."""
+    data = config.data
+    return {
+        "init_from": _recorded(config.init_from, folder),
+        "data.prepared": _with_folders(data, lambda path: _recorded(path, folder, ",")),
+        "data.files": _recorded(data.files, folder, "*?["),
+        "data.validation_files": _recorded(data.validation_files, folder, "*?["),
+        "data.data_dir": _recorded(data.data_dir, folder),
+    }
+
+
+def found(config: Config, folder: Path) -> dict[str, str]:
+    """The values of `FIELDS` of a recorded config, as paths that hold wherever this process works.
+
+    What was recorded by older code, or is not where it was, is looked for beside the run and in the folders above it.
+    """
+    data = config.data
+    return {
+        "init_from": _found(config.init_from, folder, _is_run),
+        "data.prepared": _with_folders(data, lambda path: _found(path, folder, os.path.isdir)),
+        "data.files": _joined(data.files, folder),
+        "data.validation_files": _joined(data.validation_files, folder),
+        "data.data_dir": _found(data.data_dir, folder, os.path.isdir),
+    }
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two values of one of `FIELDS` mean one place."""
+    return one == other or (bool(one) and bool(other) and os.path.abspath(one) == os.path.abspath(other))
+
+
+def name(path: str) -> str:
+    """What the last part of a path is called, wherever it lies; of a checkpoint, RUN/checkpoints/STEP."""
+    parts = Path(os.path.abspath(path)).parts
+    return "/".join(parts[-3:] if parts[-1].isdigit() and "checkpoints" in parts[-2:] else parts[-1:])
+
+
+def _recorded(path: str, folder: Path, meaning: str = "") -> str:
+    """Args:
+    meaning: characters that are no part of a name where the path is used.
+    """
+    if not path or "://" in path or set(meaning) & set(os.getcwd()):
+        return path
+    base, whole = os.path.abspath(folder.absolute().parent), os.path.abspath(os.path.expanduser(path))
+    inside = os.path.commonpath([base, whole]) == base and whole != base
+    return os.path.relpath(whole, os.path.abspath(folder)) if inside else whole
+
+
+def _joined(path: str, folder: Path) -> str:
+    return os.path.normpath(folder.absolute() / path) if path.startswith("..") else path
+
+
+def _found(path: str, folder: Path, is_there: Callable[[str], bool]) -> str:
+    """The first place where it is; where it is nowhere, the one that the record says."""
+    if not path or "://" in path:
+        return path
+    return next(filter(is_there, _candidates(path, folder)), _joined(path, folder))
+
+
+def _candidates(path: str, folder: Path) -> Iterator[str]:
+    here = Path(os.path.abspath(folder))
+    if path.startswith(".."):
+        yield _joined(path, folder)
+    if os.path.isabs(path):
+        yield path
+        parts = Path(path).parts
+        last = parts[-3:] if parts[-2:-1] == ("checkpoints",) else parts[-1:]
+        yield str(here.parent.joinpath(*last))  # a sweep that was moved
+        return
+    yield path  # from where this process works
+    for parent in here.parents:
+        yield str(parent / path)
+
+
+def _is_run(path: str) -> bool:
+    return any(os.path.isfile(os.path.join(path, *up, "config.json")) for up in ((), ("..", "..")))
+
+
+def _with_folders(data: DataConfig, change: Callable[[str], str]) -> str:
+    """`data.prepared` with its folders changed."""
+    folders = data.prepared_folders
+    if len(folders) == 1:
+        path = change(folders[0][0])
+        return f"{path}=1" if "=" in path else path
+    return ",".join(f"{change(path)}={rate}" for path, rate in folders)
+
+
+def with_values(values: dict[str, Any], changed: dict[str, str]) -> dict[str, Any]:
+    """A config as nested dicts with the values of some of `FIELDS` in it."""
+    data = {field.removeprefix("data."): value for field, value in changed.items() if field.startswith("data.")}
+    top = {field: value for field, value in changed.items() if "." not in field}
+    return {**values, **top, "data": {**values["data"], **data}}
