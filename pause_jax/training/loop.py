@@ -19,7 +19,7 @@ from pause_jax.model import counts, decoder
 from pause_jax.reporting.progress import Progress
 from pause_jax.reporting.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
 from pause_jax.runs import RunFolder
-from pause_jax.training import initialize
+from pause_jax.training import header, initialize
 from pause_jax.training.log import Counters, StepLog
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.profile import StepProfile
@@ -60,6 +60,9 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
         processes.agree({"the step to go on from": start})
+        if jax.process_index() == 0:
+            print(*header.lines(config, job.folder.manifest(), job.mesh, start, flops_per_step(config)), sep="\n",
+                  flush=True)  # fmt: skip
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))
         stop = exits.enter_context(StopSignals(run.max_seconds))
