@@ -54,7 +54,9 @@ def test_without_one_a_sentence_says_what_to_install(tmp_path):
     done = find(tmp_path)
     assert done.returncode == 1 and done.stdout == ""
     (sentence,) = done.stderr.splitlines()
-    assert sentence.startswith("error: no Python 3.12 with venv was found") and "apt install python3.12-venv" in sentence
+    assert (
+        sentence.startswith("error: no Python 3.12 with venv was found") and "apt install python3.12-venv" in sentence
+    )
 
 
 def test_the_installation_refuses_another_python(tmp_path):
