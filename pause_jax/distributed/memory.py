@@ -53,17 +53,25 @@ def check_training(config: Config, mesh: Mesh) -> None:
     Raises:
       UserError: they don't; what is there, what is wanted and for what, and settings that would fit.
     """
-    there = _room(mesh)
-    if there is None or not config.run.check_memory:
+    if there := _room(mesh):
+        check_chips(config, mesh.shape, *there, on_host=len(mesh.local_devices) * _are_cpus(mesh))
+
+
+def check_chips(config: Config, sizes: Mapping[str, int], room: float, whose: str, on_host: int = 0) -> None:
+    """As `check_training`, on a mesh of these sizes of devices that have `room` bytes each.
+
+    Args:
+      whose: the room, for the sentence.
+      on_host: of `training_bytes`.
+    """
+    if not config.run.check_memory:
         return
-    room, whose = there
-    on_host, sizes = len(mesh.local_devices) * _are_cpus(mesh), dict(mesh.shape)
     parts = training_bytes(config, sizes, on_host)
     if sum(parts.values()) <= room:
         return
     listed = ", ".join(f"{name} {_gb(size)}" for name, size in parts.items())
     raise UserError(
-        f"training takes {_gb(sum(parts.values()))} GB on {_devices(mesh)} by formula "
+        f"training takes {_gb(sum(parts.values()))} GB on {_devices(sizes)} by formula "
         f"({listed}), but {_gb(room)} GB are there ({whose}): {_remedy(config, sizes, room, on_host)}, or try it all "
         "the same with --config.run.check_memory=False"
     )
@@ -77,7 +85,7 @@ def check_parameters(config: Config, mesh: Mesh, what: str) -> None:
         return
     devices = math.ceil(held * mesh.shape["fsdp"] * mesh.shape["tensor"] / there[0])
     raise UserError(
-        f"the parameters of {what} take {_gb(held)} GB on {_devices(mesh)}, but {_gb(there[0])} GB are there "
+        f"the parameters of {what} take {_gb(held)} GB on {_devices(mesh.shape)}, but {_gb(there[0])} GB are there "
         f"({there[1]}): cut them over {devices} such devices or more (launch.evaluate --mesh=fsdp={devices}), or take "
         "a machine with more memory"
     )
@@ -98,8 +106,9 @@ def _room(mesh: Mesh) -> tuple[float, str] | None:
     return None if chip is None else (chip.hbm_bytes, f"the memory of a {kind}")
 
 
-def _devices(mesh: Mesh) -> str:
-    return "one device" if mesh.size == 1 else f"each of {mesh.size} devices"
+def _devices(sizes: Mapping[str, int]) -> str:
+    count = math.prod(sizes.values())
+    return "one device" if count == 1 else f"each of {count} devices"
 
 
 def _are_cpus(mesh: Mesh) -> bool:
