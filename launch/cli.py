@@ -43,7 +43,7 @@ from launch import flag_errors
 from pause_jax import __version__, native_memory, paths
 from pause_jax.config import Config, MeshConfig, from_config_dict
 from pause_jax.distributed import processes
-from pause_jax.errors import PeerLost, RunStopped, UserError
+from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
 
 EXIT_DONE = 0
 EXIT_DEFECT = 1
@@ -90,10 +90,21 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
-    except Exception:
-        traceback.print_exc()
-        code = EXIT_DEFECT
+    except Exception as error:
+        code = _tell(error)
     processes.leave(code)
+
+
+def _tell(error: Exception) -> int:
+    """The exit code for an exception that is no sentence: its traceback is printed, or that memory ran out."""
+    if not (isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")):  # XLA's, of any device
+        traceback.print_exc()
+        return EXIT_DEFECT
+    print(f"error: there is not enough memory ({beginning(error) or 'of this machine'}): in training raise "
+          "config.run.accumulation, take config.run.execution.remat=full or cut the state over more devices "
+          "(config.run.mesh.fsdp; launch.describe tells what takes how much), elsewhere lower --batch_size",
+          file=sys.stderr)  # fmt: skip
+    return EXIT_USER_ERROR
 
 
 def config_flag() -> None:

@@ -30,6 +30,7 @@ from pause_jax import config as configs
 from pause_jax import locks
 from pause_jax.cores import available_cores
 from pause_jax.distributed import processes
+from pause_jax.distributed.chips import CHIPS
 from pause_jax.errors import UserError
 from pause_jax.reporting import demonstration, tables
 from pause_jax.reporting.comparisons import Failure, Report
@@ -38,7 +39,7 @@ from pause_jax.reporting.report import print_report, write_report
 from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.runs import RunFolder, write_atomically
 from pause_jax.sweeps import costs, execution, graph, jobsets, record, workers
-from pause_jax.sweeps.execution import Execution
+from pause_jax.sweeps.execution import Execution, Resources
 from pause_jax.sweeps.graph import Job, Sweep
 from pause_jax.sweeps.scheduler import Schedule
 from pause_jax.training.signals import StopSignals
@@ -258,16 +259,14 @@ def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Executio
     from launch import run_job as program
 
     template = (Path(__file__).parent / "gke" / "jobset.yaml").read_text(encoding="utf-8")
-    left = [entry.job for entry in schedule.with_status("waiting")]
+    left = [_on_slices(entry.job, how.of(entry.job.size)) for entry in schedule.with_status("waiting")]
     with locks.held(workdir / "lock"):
         files = jobsets.write(
             left, workdir, gke=how.gke, takes=lambda job: how.of(job.size), template=template
         )  # raises before anything else is written
         write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
         for job in left:
-            mesh = dataclasses.replace(job.config.run.mesh, dcn_data=how.of(job.size).slices)
-            run_settings = dataclasses.replace(job.config.run, mesh=mesh)
-            program.write(dataclasses.replace(job, config=dataclasses.replace(job.config, run=run_settings)), workdir)
+            program.write(job, workdir)
         record.Recorder(schedule, workdir, how.executor, 0).write(ended=True)
         collect(schedule, workdir)
     seen = jobsets.workdir_in_pods(workdir, how.gke)
@@ -276,6 +275,28 @@ def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Executio
     )
     print(f"{workdir} must be {seen} of the claim {how.gke.claim}; then: bash {files[-1]}")
     print("the same command afterwards collects the results, and writes JobSets of what is missing")
+
+
+def _on_slices(job: Job, takes: Resources) -> Job:
+    """The job with the mesh of all its slices; where it trains, its memory is checked against the chips'.
+
+    Raises:
+      UserError: the mesh does not go with the chips, or they do not hold what training takes.
+    """
+    from pause_jax.distributed import memory
+    from pause_jax.distributed.mesh import AXES, over_slices
+
+    if job.evaluation is not None:  # one slice answers, each chip with all parameters
+        return job
+    where = f"config.resources.{job.size or 'default'}"
+    try:
+        mesh = over_slices(job.config.run.mesh, takes.slices, takes.chips())
+        config = dataclasses.replace(job.config, run=dataclasses.replace(job.config.run, mesh=mesh))
+        sizes = {axis: mesh.sizes[axis] for axis in AXES}
+        memory.check_chips(config, sizes, CHIPS[takes.chip].hbm_bytes, f"the memory of a {takes.chip}")
+    except UserError as error:
+        raise UserError(f"{where}, of which {job.name} takes {takes.slices} x {takes.topology}: {error}") from None
+    return dataclasses.replace(job, config=config)
 
 
 def show_graph(schedule: Schedule) -> None:

@@ -92,13 +92,14 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
     if finished and folder.has_places_of(config):
         return "finished"
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
-    from pause_jax.distributed import batches, mesh
+    from pause_jax.distributed import batches, memory, mesh
     from pause_jax.training import initialize, loop, optimizer, replay
 
-    data = _open_finetuning(config) if config.finetune.task else _open_pretraining(config)
     devices = mesh.make_mesh(config.run.mesh)
     rows = batches.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check(config, devices)
+    memory.check_training(config, devices)
+    data = _open_finetuning(config) if config.finetune.task else _open_pretraining(config)
     processes.agree(flatten({"data": data.manifest}))
     job = loop.Job(
         config=config,

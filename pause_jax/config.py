@@ -292,6 +292,7 @@ class RunConfig:
     replay_step: int = 0  # a step to look at instead of training: what it computes from which rows; 0: train
     max_seconds: int = 0  # of training, compilation included, after which it saves and stops; 0: no limit
     profile_steps: str = ""  # FIRST:LAST, such as 10:13: steps traced into profile/ (docs/performance.md); "": none
+    check_memory: bool = True  # refuse what by formula the devices do not hold, before anything is allocated
     stall_seconds: int = 60  # without progress, and 20 times the usual, after which stacks are shown; 0: never
     tensorboard: bool = True
 
