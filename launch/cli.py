@@ -40,7 +40,7 @@ from absl import flags
 from absl import logging as absl_logging
 
 from launch import flag_errors
-from pause_jax import __version__, native_memory, paths
+from pause_jax import __version__, native_memory, paths, starting
 from pause_jax.config import Config, MeshConfig, from_config_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
@@ -163,8 +163,13 @@ def parse_mesh(text: str) -> MeshConfig:
     return MeshConfig(**{axis: int(size) for axis, size in sizes.items()})
 
 
-def load_config() -> Config:
+def load_config(tell: Callable[[str], None] = lambda sentence: None) -> Config:
     """The config that the flags ask for, validated, with ~ replaced in its paths.
+
+    What finetuning leaves to the run that it starts from is taken from there.
+
+    Args:
+      tell: called with what was taken from there, in words.
 
     Raises:
       UserError: `--config` is missing, or what it gives is no config.
@@ -172,7 +177,10 @@ def load_config() -> Config:
     flag: Any = FLAGS["config"]
     if not flag.present:
         raise UserError("--config is missing: give a config file, such as --config=experiments/quickstart.py:pause")
-    return at_home(from_config_dict(flag_errors.as_dict(FLAGS.config, flag.config_filename)))
+    values, said = starting.from_source(flag_errors.as_dict(FLAGS.config, flag.config_filename), flag.override_values)
+    for sentence in said:
+        tell(sentence)
+    return at_home(from_config_dict(values))
 
 
 def workdir() -> Path:

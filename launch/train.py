@@ -28,7 +28,7 @@ from typing import Any, Literal
 from absl import logging
 
 from launch import cli
-from pause_jax import native_messages
+from pause_jax import native_messages, starting
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
@@ -38,7 +38,12 @@ from pause_jax.runs import RunFolder
 def main(argv: list[str]) -> int:
     with processes.joined(cli.address(), cli.FLAGS.start_timeout):
         workdir = Path(cli.workdir())
-        config = resolve(cli.load_config())
+        tell = print if processes.index() == 0 else lambda sentence: None
+        config = cli.load_config(tell)
+        starting.check_source(config.init_from)
+        config = resolve(config)
+        for sentence in notes(config):
+            tell(sentence)
         processes.agree({**flatten(_shared_fields(config)), "the code's version": cli.code_version(),
                          "JAX's version": metadata.version("jax")})  # fmt: skip
         outcome = run(config, workdir)
@@ -49,6 +54,23 @@ def main(argv: list[str]) -> int:
     if processes.index() == 0:
         print(done if outcome == "finished" else stopped)
     return cli.EXIT_DONE if outcome == "finished" else cli.EXIT_STOPPED
+
+
+def notes(config: Config) -> list[str]:
+    """What the user should know before a run is trained for long."""
+    from pause_jax.interop import configs
+
+    finetune = config.finetune
+    if not finetune.task or finetune.attention == "causal":
+        return []
+    try:
+        configs.hf_config(config.model)
+    except UserError:
+        return []  # it could not be exported anyway
+    return [
+        f"with config.finetune.attention = {finetune.attention!r} the run cannot be exported to Hugging Face: 'causal' "
+        "can"
+    ]
 
 
 def _shared_fields(config: Config) -> dict[str, Any]:

@@ -72,6 +72,16 @@ def of_source(init_from: str) -> list[Stage]:
         return [Stage(places.name(init_from), 0, "", None, None, None)]
 
 
+def is_imported(folder: RunFolder) -> bool:
+    """Whether the run, or one that it started from, came from Hugging Face, as far as their records tell."""
+    recorded = folder.stages_before()
+    if folder.manifest().get("imported_from") or any(stage.imported_from for stage in recorded or []):
+        return True
+    source = Path(folder.config().init_from)
+    older = type(folder)(source.parent.parent if places.is_checkpoint(source) else source)
+    return recorded is None and bool(source.name) and older.exists() and is_imported(older)
+
+
 def total(values: Sequence[float | None]) -> float | None:
     """Their sum; None where one is not known."""
     known = [value for value in values if value is not None]

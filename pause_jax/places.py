@@ -49,17 +49,22 @@ def same(one: str, other: str) -> bool:
     return one == other or (bool(one) and bool(other) and os.path.abspath(one) == os.path.abspath(other))
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether it has the form RUN/checkpoints/STEP."""
+    return path.name.isdigit() and path.parent.name == "checkpoints"
+
+
 def name(path: str) -> str:
     """What the last part of a path is called, wherever it lies; of a checkpoint, RUN/checkpoints/STEP."""
-    parts = Path(os.path.abspath(path)).parts
-    return "/".join(parts[-3:] if parts[-1].isdigit() and "checkpoints" in parts[-2:] else parts[-1:])
+    whole = Path(os.path.abspath(path))
+    return "/".join(whole.parts[-3:] if is_checkpoint(whole) else whole.parts[-1:])
 
 
 def _recorded(path: str, folder: Path, meaning: str = "") -> str:
     """Args:
     meaning: characters that are no part of a name where the path is used.
     """
-    if not path or "://" in path or set(meaning) & set(os.getcwd()):
+    if not path or "://" in path or (set(meaning) & set(os.getcwd()) and not os.path.isabs(path)):
         return path
     base, whole = os.path.abspath(folder.absolute().parent), os.path.abspath(os.path.expanduser(path))
     inside = os.path.commonpath([base, whole]) == base and whole != base
@@ -83,9 +88,7 @@ def _candidates(path: str, folder: Path) -> Iterator[str]:
         yield _joined(path, folder)
     if os.path.isabs(path):
         yield path
-        parts = Path(path).parts
-        last = parts[-3:] if parts[-2:-1] == ("checkpoints",) else parts[-1:]
-        yield str(here.parent.joinpath(*last))  # a sweep that was moved
+        yield str(here.parent / name(path))  # a sweep that was moved
         return
     yield path  # from where this process works
     for parent in here.parents:

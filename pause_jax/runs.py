@@ -179,7 +179,7 @@ class RunFolder:
     def _check_source(self, ours: str, theirs: str) -> None:
         """Raises UserError unless the run `ours` is the one that this one started from, which was at `theirs`."""
         stages = self.stages_before()
-        step = Path(ours).name if Path(ours).parent.name == "checkpoints" else ""
+        step = Path(ours).name if places.is_checkpoint(Path(ours)) else ""
         source = RunFolder(Path(ours).parent.parent if step else Path(ours))
         if stages and stages[-1].identity and source.exists():
             is_same = stages[-1].identity == source.identity() and step in ("", str(stages[-1].step))

@@ -88,6 +88,13 @@ def kept_name(vocabulary: str) -> str:
     return "tokenizer.json" if is_huggingface(vocabulary) else "tokenizer.model"
 
 
+def kind(vocabulary: str) -> str:
+    """What a tokenizer is, wherever it lies."""
+    if vocabulary == "byte":
+        return "byte"
+    return "tokenizer.json" if is_huggingface(vocabulary) else "SentencePiece"
+
+
 def kept_in(folder: Path, recorded: str) -> str:
     """The path of the tokenizer of a run in `folder`, which recorded it so; where it keeps none, as that says.
 

@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from jax.sharding import Mesh
 
 from pause_jax import checkpoints, tokenizer
 from pause_jax.config import Config, MeshConfig
 from pause_jax.distributed import memory
 from pause_jax.distributed.mesh import make_mesh
-from pause_jax.inference import generate, prefill, score
+from pause_jax.inference import generate, prefill, score, texts
 from pause_jax.inference.generate import GREEDY
 from pause_jax.inference.prefill import Reading
 from pause_jax.inference.rows import BUCKET
@@ -83,6 +84,28 @@ class RestoredRun:
         longest = max((len(one) for mine in ids for one in mine), default=1)
         (reading,) = self.read([words.encode(prompt) for prompt in prompts], [m_inf], room=longest - 1)
         return self.score(reading, ids, option_length=longest)
+
+    def logits(self, text: str, *, m_inf: int = 0) -> np.ndarray:
+        """What the run says after each token of a text and each pause behind it: float32 [tokens + m_inf, vocabulary].
+
+        Row k is of what follows the first k + 1 of them. The text is read as the run reads prompts.
+
+        Raises:
+          UserError: the text is empty or too long for the model, or pauses are asked for and the run has none.
+        """
+        ids = tokenizer.load(self.config.data.vocabulary).encode(text)
+        return texts.logits(**self._network, ids=ids, m_inf=m_inf, attention=self.attention)
+
+    def loss(self, text: str) -> float:
+        """Cross-entropy of a text in nats a token: of its tokens but the first, and of its end. Read causally.
+
+        Raises:
+          UserError: the text is empty, or too long for the model.
+        """
+        words = tokenizer.load(self.config.data.vocabulary)
+        ids = words.encode(text)
+        targets = [*ids[1:], words.eos_id]
+        return texts.loss(texts.logits(**self._network, ids=ids, m_inf=0, attention="causal"), targets)
 
     def generate(
         self,

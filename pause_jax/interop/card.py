@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from pause_jax import history, places, tokenizer
 from pause_jax.config import Config
 from pause_jax.interop import tokenizers
 from pause_jax.reporting.results import Result
@@ -55,28 +57,50 @@ vLLM reads folders of this kind; prompts with pauses are given to it as ids (`pr
 
 
 def _training(folder: RunFolder, step: int, config: Config) -> str:
-    data = folder.manifest()
+    """By names: where things lie on this machine is nobody else's business."""
+    origin = str(folder.manifest().get("imported_from", ""))
     lines = [f"- checkpoint: step {step} of {folder.name}"]
-    if "imported_from" in data:
-        lines.append(f"- imported from {data['imported_from']}, not trained further")
+    if origin:
+        lines.append(f"- imported from {model_name(origin)}, not trained further")
     else:
-        where = config.finetune.task or config.data.prepared or config.data.files or config.data.task
         lines += [
-            f"- {'finetuned' if config.finetune.task else 'pretrained'} on {where}, batches of "
-            f"{config.train.batch_size} rows of {config.length} positions, tokenizer {config.data.vocabulary}",
+            f"- {'finetuned' if config.finetune.task else 'pretrained'} on {_data(config)}, batches of "
+            f"{config.train.batch_size} rows of {config.length} positions, tokenizer "
+            f"{tokenizer.kind(config.data.vocabulary)}",
             f"- pauses in pretraining: {config.pauses.mean_rate:.0%} of the text tokens ({config.pauses.label})"
             if not config.finetune.task else f"- pauses after a prompt: {', '.join(map(str, config.finetune.m_ft))}",
         ]  # fmt: skip
-    if config.init_from:
-        lines.append(f"- started from {config.init_from}")
+    stages = history.before(folder, config)
+    lines += [f"- started from step {stage.step} of {stage.run}" for stage in stages[-1:]]
+    lines += [f"- which came from {model_name(stage.imported_from)}" for stage in stages if stage.imported_from]
     if folder.metrics.is_file() and (known := [r for r in read_jsonl(folder.metrics) if r["step"] <= step]):
         lines.append(f"- training loss at step {known[-1]['step']}: {known[-1]['loss']:.4f}")
     return "## Training\n\n" + "\n".join(lines) + "\n"
 
 
+def model_name(source: str) -> str:
+    """What a Hugging Face folder is called; in the cache of huggingface_hub OWNER/MODEL."""
+    path = Path(source)
+    if path.parent.name == "snapshots":
+        return path.parent.parent.name.removeprefix("models--").replace("--", "/")
+    return path.name
+
+
+def _data(config: Config) -> str:
+    data = config.data
+    if config.finetune.task:
+        return config.finetune.task
+    if data.prepared:
+        return ", ".join(places.name(folder) for folder, _ in data.prepared_folders)
+    return places.name(data.files) if data.files else data.task
+
+
 def _results(results: Sequence[Result]) -> str:
     if not results:
         return ""
-    rows = [f"| {r.task} | {r.split} | {r.metric} | {r.m_inf} | {r.value:.2f} |" for r in results]
+    rows = [
+        f"| {places.name(r.task) if '/' in r.task else r.task} | {r.split} | {r.metric} | {r.m_inf} | {r.value:.2f} |"
+        for r in results
+    ]
     head = "## Results\n\n| task | split | metric | pauses at inference | value |\n|---|---|---|---|---|\n"
     return head + "\n".join(rows) + "\n"

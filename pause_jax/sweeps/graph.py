@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pause_jax import config as configs
+from pause_jax import starting
 from pause_jax.config import Config
 from pause_jax.errors import UserError
 from pause_jax.sweeps import budget, points
@@ -226,6 +227,8 @@ def _training(
         values = {**values, "model": before_values["model"], "seed": before_values["seed"]}
         values["data"] = {**values["data"], "vocabulary": before_values["data"]["vocabulary"]}
         values["init_from"] = str((runs / start.name).absolute())
+    elif values.get("init_from"):
+        values = dict(starting.from_source(values, [field for axis in point for field, _ in axis])[0])
     own = {field: value for axis in point for field, value in axis if not points.is_condition(field)}
     size = own.get("size", start.size if start is not None else "")
     values = _with(values, [(f"model.{field}", value) for field, value in sizes[size].items()] if "size" in own else [])

@@ -234,7 +234,8 @@ MISTAKES = {
                r"has pytorch_model\.bin, which is a pickle and is not read"),
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing: give the folder of a"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), r"has neither tokenizer\.json nor tokenizer\.model"),
-    "end": (lambda f: (f / "tokenizer_config.json").unlink(), r"does not say which token ends a text"),
+    "end": (lambda f: (change(f / "config.json", lambda c: c.pop("eos_token_id")),
+                       (f / "tokenizer_config.json").unlink()), r"does not say which token ends a text"),
 }  # fmt: skip
 
 

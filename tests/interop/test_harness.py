@@ -98,7 +98,7 @@ def test_answers_end_where_they_are_told_to(run):
 def test_arguments_that_cannot_be(run, tmp_path):
     with pytest.raises(UserError, match="m_inf=x is no whole number"):
         PauseModel(str(run.path), "x")
-    with pytest.raises(UserError, match="--model_args has pauses, but a pause_jax model takes run, m_inf and"):
+    with pytest.raises(UserError, match="--model_args has pauses, but a pause_jax model takes run, m_inf, batch"):
         PauseModel(str(run.path), pauses=3)
     with pytest.raises(UserError, match=r"gives pauses, but the run .* has none"):
         PauseModel(str(make_run(tmp_path / "standard", n_pauses=0).path), 3)

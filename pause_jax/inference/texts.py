@@ -1,0 +1,57 @@
+"""The logits at every position of one text, and its loss: for looking at, as nothing is kept for an answer.
+
+Letters: T tokens, M pauses, C positions of context, B rows, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from pause_jax import pauses
+from pause_jax.inference import sharded
+from pause_jax.inference.rows import check_positions, context_rows, filled
+from pause_jax.model import decoder
+from pause_jax.model.config import Execution, ModelConfig
+
+
+def logits(
+    params: dict[str, Any], config: ModelConfig, execution: Execution, n_pauses: int, ids: Sequence[int], m_inf: int, *,
+    attention: pauses.PrefixAttention, mesh: Mesh | None = None,
+) -> np.ndarray:  # fmt: skip
+    """What the model says after each token of a text and each of the `m_inf` pauses behind it: float32 [T + M, V].
+
+    Raises:
+      UserError: as `context_rows`, or it is more positions than the model has learned.
+    """
+    check_positions(len(ids), m_inf, 1, config, "a text")
+    rows = context_rows(filled([ids], sharded.row_parts(mesh)), m_inf, vocab_size=config.vocab_size, n_pauses=n_pauses)
+    found = _logits(
+        params, rows.ids_BxC, rows.positions_BxC, rows.segments_BxC, config=config, execution=execution,
+        n_pauses=n_pauses, mesh=mesh, bidirectional=pauses.bidirectional_length(attention, rows.prompt_length, m_inf),
+    )  # fmt: skip
+    return sharded.fetch(found)[0, -len(ids) - m_inf :]
+
+
+def loss(logits_TxV: np.ndarray, targets_T: Sequence[int]) -> float:
+    """The mean of −log p(target) in nats."""
+    exact_TxV = logits_TxV.astype(np.float64)
+    most_T = exact_TxV.max(axis=-1)
+    log_sums_T = most_T + np.log(np.exp(exact_TxV - most_T[:, None]).sum(axis=-1))
+    return float(np.mean(log_sums_T - exact_TxV[np.arange(len(targets_T)), targets_T]))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh", "bidirectional"))
+def _logits(
+    params: dict[str, Any], ids_BxC: jax.Array, positions_BxC: jax.Array, segments_BxC: jax.Array, *,
+    config: ModelConfig, execution: Execution, n_pauses: int, mesh: Mesh | None, bidirectional: int,
+) -> jax.Array:  # fmt: skip
+    with sharded.on(mesh):
+        model = decoder.bind(params, config, execution, n_pauses)
+        hidden_BxCxD, _ = model(ids_BxC, positions_BxC, segments_BxC, bidirectional=bidirectional)
+        return model.logits(hidden_BxCxD)
