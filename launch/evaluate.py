@@ -287,7 +287,26 @@ def of_run(folder: RunFolder, config: Config, step: int, model: str) -> dict[str
         "steps": step,
         "pretrain_steps": "|".join(str(steps) for _, steps in stages) or "0",
         "hints": finetune.hints,
+        **started_from(config),
     }
+
+
+def started_from(config: Config) -> dict[str, str]:
+    """The columns that tell which runs a run started from, and of which seed the last of them is."""
+    from pause_jax import checkpoints
+
+    names: list[str] = []
+    seed = ""
+    while config.init_from:
+        name = Path(config.init_from.partition("/checkpoints")[0]).name
+        try:
+            folder, _ = checkpoints.locate(config.init_from)
+            config = folder.config()
+        except UserError:  # moved or deleted since: its name is known
+            return {"pretrain_run": "|".join([name, *names]), "pretrain_seed": seed}
+        names.insert(0, folder.path.name)
+        seed = seed or str(config.seed)
+    return {"pretrain_run": "|".join(names), "pretrain_seed": seed}
 
 
 def history(folder: RunFolder, step: int) -> tuple[list[tuple[Config, int]], int, float]:
