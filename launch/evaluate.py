@@ -290,6 +290,7 @@ def of_run(folder: RunFolder, config: Config, step: int, model: str) -> dict[str
         "n_pauses": config.pauses.n_pauses,
         "steps": step,
         "hints": finetune.hints,
+        **started_from(stages),
     }
 
 
@@ -304,6 +305,16 @@ def of_pretraining(stages: Sequence[history.Stage]) -> dict[str, Any]:
         "pretrain_rate": 0.0 if pauses is None else pauses.mean_rate,
         "policy": pauses.label if pauses and pauses.mean_rate else "none",
         "pretrain_steps": "|".join(str(steps) for _, steps in pretraining) or "0",
+    }
+
+
+def started_from(stages: Sequence[history.Stage]) -> dict[str, str]:
+    """The columns that tell which runs a run started from, and of which seed the last of them is; "" if not known."""
+    before = stages[:-1]
+    config = before[-1].config if before else None
+    return {
+        "pretrain_run": "|".join(stage.run.partition("/checkpoints")[0] for stage in before),
+        "pretrain_seed": "" if config is None else str(config.seed),
     }
 
 

@@ -38,7 +38,7 @@ from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
 from pause_jax.reporting.report import print_report, write_report
 from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.runs import RunFolder, write_atomically
-from pause_jax.sweeps import costs, execution, graph, jobsets, record, workers
+from pause_jax.sweeps import costs, execution, graph, jobsets, record, verdicts, workers
 from pause_jax.sweeps.execution import Execution, Resources
 from pause_jax.sweeps.graph import Job, Sweep
 from pause_jax.sweeps.scheduler import Schedule
@@ -69,6 +69,7 @@ def main(argv: list[str]) -> int:
     if FLAGS.dry_run:
         show_graph(schedule)
         show_costs(schedule, how, workdir)
+        print(verdicts.sentence([entry.job for entry in schedule.entries]) or "nothing to compare: no verdicts")
         return cli.EXIT_DONE
     if how.executor == "gke" and schedule.with_status("waiting"):
         write_jobsets(schedule, sweep, workdir, how)

@@ -22,7 +22,7 @@ def available(root: Path = Path("/")) -> tuple[float, str]:
 
 def _machine(root: Path) -> float:
     with contextlib.suppress(OSError, ValueError):
-        for line in (root / "proc/meminfo").read_text().splitlines():
+        for line in (root / "proc/meminfo").read_text(encoding="utf-8").splitlines():
             name, _, value = line.partition(":")
             if name == "MemAvailable":
                 return int(value.split()[0]) * 1024.0  # kB
@@ -32,7 +32,7 @@ def _machine(root: Path) -> float:
 def _control_groups(root: Path) -> Iterator[tuple[float, float]]:
     """(limit, what is left of it) of those that have one."""
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:
@@ -53,7 +53,7 @@ def _control_groups(root: Path) -> Iterator[tuple[float, float]]:
 
 
 def _limit_and_left(folder: Path, limit: str, used: str, droppable: str) -> tuple[float, float]:
-    most = int((folder / limit).read_text())
-    fields = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-    in_use = int((folder / used).read_text()) - int(fields[droppable])
+    most = int((folder / limit).read_text(encoding="utf-8"))
+    fields = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
+    in_use = int((folder / used).read_text(encoding="utf-8")) - int(fields[droppable])
     return float(most), float(most - in_use)

@@ -51,7 +51,7 @@ class Overview:
             for words, by_model in self.lines.items()
             for model, comparison in by_model.items()
         )  # fmt: skip
-        columns = (Column("compared"), Column("model"), Column("difference", signed=True), Column("corrected p", ".2g"),
+        columns = (Column("compared"), Column("model"), Column("difference", signed=True), Column("corrected p", "p"),
                    Column("effect called"))  # fmt: skip
         return Table("sizes", "Differences by model size", columns, rows)
 

@@ -60,7 +60,7 @@ def grid(panel: Panel, compared: Sequence[Comparison]) -> Table:
                 rows += [(*place, c.effect.difference, panel.label(c.base), c.effect.corrected_p) for c in mine]
                 rows += [] if mine else [(*place, None, None, None)]
     columns = (*map(Column, ("pretraining", "finetuning", "arm", "M_inf")), _mean(panel),
-               Column("minus base", panel.spec, signed=True), Column("base"), Column("corrected p", ".2g"))  # fmt: skip
+               Column("minus base", panel.spec, signed=True), Column("base"), Column("corrected p", "p"))  # fmt: skip
     return Table("grid", "Pretraining and finetuning", columns, tuple(rows))
 
 
@@ -71,8 +71,8 @@ def differences(panel: Panel, compared: Sequence[Comparison]) -> Table:
          c.effect.corrected_p, "yes" if c.effect.found else "no", c.flops_ratio, c.inference_flops_ratio)
         for c in compared
     )  # fmt: skip
-    columns = (Column("arm"), Column("base"), Column("seeds of both"), Column("difference", panel.spec, signed=True),
-               Column("p", ".2g"), Column("corrected p", ".2g"), Column("effect called"),
+    columns = (Column("arm"), Column("base"), Column("units"), Column("difference", panel.spec, signed=True),
+               Column("p", "p"), Column("corrected p", "p"), Column("effect called"),
                Column("training FLOPs × base", ".2f"), Column("inference FLOPs × base", ".2f"))  # fmt: skip
     return Table("differences", "Differences, paired by seed", columns, rows)
 
@@ -96,8 +96,8 @@ def choice(chosen: Choice) -> Table:
     for m in sorted(election.validation.keys() | election.test.keys()):
         validation, test = election.validation.get(m), election.test.get(m)
         difference: Estimate | None = None
-        if m and test is not None and base is not None and (paired := paired_differences(test, base)):
-            difference = estimate(paired)
+        if m and test is not None and base is not None and (paired := paired_differences(test, base)).values:
+            difference = estimate(paired.values, unit=paired.unit)
         share = 100 * chosen.bootstrap[m] if m in chosen.bootstrap else None
         mark = "chosen" if m == chosen.chosen else None
         rows.append((m, mark, _estimate(validation), share, chosen.left_out.get(m), _estimate(test), difference))
