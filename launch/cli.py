@@ -196,7 +196,7 @@ def at_home(config: Config) -> Config:
     Raises:
       UserError: there is no such home.
     """
-    data = {name: paths.expand(path, f"config.data.{name}")
+    data: dict[str, Any] = {name: paths.expand(path, f"config.data.{name}")
             for name in ("data_dir", "vocabulary") if (path := getattr(config.data, name))}  # fmt: skip
     folders = [paths.expand(part, "config.data.prepared") for part in config.data.prepared.split(",")]
     return dataclasses.replace(
