@@ -1,4 +1,4 @@
-"""Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores, or on a cluster.
+"""Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores or chips or a cluster.
 
     python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep --dry_run
     python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep
@@ -27,7 +27,7 @@ from absl import flags
 
 from launch import cli, evaluate, flag_errors, train
 from pause_jax import config as configs
-from pause_jax import locks
+from pause_jax import local_chips, locks
 from pause_jax.cores import available_cores
 from pause_jax.distributed import processes
 from pause_jax.distributed.chips import CHIPS
@@ -135,7 +135,7 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, count: 
     """
     left = schedule.with_status("waiting")
     local = how.executor != "slurm" or not left  # the results of what is done are collected anywhere
-    count = max(1, min(count or len(available_cores()), len(left))) if local else 0
+    count = worker_count(count, local_chips.of_this_machine(), len(left)) if local else 0
     cluster = None if local else slurm_cluster(workdir, how)
     with locks.held(workdir / "lock"), StopSignals() as stop, Table(schedule, count) as table:
         write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
@@ -169,9 +169,32 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, count: 
     return "stopped"
 
 
+def worker_count(asked: int, chips: local_chips.Chips | None, jobs: int) -> int:
+    """How many workers: as asked, or one a chip, or on a machine without any one a core.
+
+    Raises:
+      UserError: more are asked for than there are chips, and two cannot have one.
+    """
+    if chips and asked > len(chips.names):
+        raise UserError(
+            f"--workers={asked} is more than the {len(chips.names)} accelerators of this machine, of which a worker "
+            "takes one: give as many or fewer, or leave it out; JAX_PLATFORMS=cpu uses the cores alone"
+        )
+    most = len(chips.names) if chips else len(available_cores())
+    return max(1, min(asked or most, jobs))
+
+
+def setups(count: int, chips: local_chips.Chips | None) -> list[workers.Setup]:
+    """Of so many workers; where there are several and chips, each sees one."""
+    if chips is None or FLAGS.workers == 1:
+        return [SETUP] * count
+    return [dataclasses.replace(SETUP, own_environment=chips.alone(i)) for i in range(count)]
+
+
 def run_here(schedule: Schedule, workdir: Path, count: int, calls: dict[str, Any]) -> None:
     """A job a worker, on this machine."""
-    pool = [workers.Worker(SETUP, cores) for cores in workers.core_groups(count)] if count else []
+    made = setups(count, local_chips.of_this_machine())
+    pool = [workers.Worker(*one) for one in zip(made, workers.core_groups(count), strict=True)] if count else []
     try:
         schedule.run(pool, lambda job: (job, str(workdir)), **calls)
     finally:
@@ -408,6 +431,7 @@ if __name__ == "__main__":
     cli.workdir_flag()
     flags.DEFINE_bool("dry_run", False, "show the graph and its cost, run nothing")
     flags.DEFINE_bool("all_jobs", False, f"with --dry_run: name every job, also where there are over {MOST_JOBS_SHOWN}")
-    flags.DEFINE_integer("workers", 0, "processes, each with its share of the cores; 0: one a core")
+    flags.DEFINE_integer("workers", 0, "processes, each with its share of the cores; 0: one a core, or where there are "
+                         "accelerators one a chip, which it sees alone (1: one that sees all)")  # fmt: skip
     flags.DEFINE_integer("retries", 1, "how often a job that fails is tried again")
     cli.run(main)

@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from safetensors.numpy import save_file
 
-from pause_jax import checkpoints, tokenizer
+from pause_jax import checkpoints, mounts, tokenizer
 from pause_jax.config import Config
 from pause_jax.distributed import memory
 from pause_jax.errors import UserError
@@ -63,7 +63,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
     partial.mkdir(parents=True)
     try:
         yield partial
-        partial.replace(out)
+        mounts.move_folder(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

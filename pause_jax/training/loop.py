@@ -91,6 +91,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
                 watch.beat(step)
             if save:
                 with log.timed("checkpoint"):
+                    log.keep()  # or a run that goes on from here would lack them
                     checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})
             if stopping:
                 break
