@@ -78,7 +78,7 @@ def is_imported(folder: RunFolder) -> bool:
     if folder.manifest().get("imported_from") or any(stage.imported_from for stage in recorded or []):
         return True
     source = Path(folder.config().init_from)
-    older = type(folder)(source.parent.parent if places.is_checkpoint(source) else source)
+    older = type(folder)(places.run_of(source))
     return recorded is None and bool(source.name) and older.exists() and is_imported(older)
 
 

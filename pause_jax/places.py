@@ -54,6 +54,11 @@ def is_checkpoint(path: Path) -> bool:
     return path.name.isdigit() and path.parent.name == "checkpoints"
 
 
+def run_of(path: Path) -> Path:
+    """The run's folder of a run or checkpoint."""
+    return path.parent.parent if is_checkpoint(path) else path
+
+
 def name(path: str) -> str:
     """What the last part of a path is called, wherever it lies; of a checkpoint, RUN/checkpoints/STEP."""
     whole = Path(os.path.abspath(path))
@@ -96,7 +101,7 @@ def _candidates(path: str, folder: Path) -> Iterator[str]:
 
 
 def _is_run(path: str) -> bool:
-    return any(os.path.isfile(os.path.join(path, *up, "config.json")) for up in ((), ("..", "..")))
+    return os.path.isfile(run_of(Path(path)) / "config.json")
 
 
 def _with_folders(data: DataConfig, change: Callable[[str], str]) -> str:

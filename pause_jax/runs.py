@@ -180,7 +180,7 @@ class RunFolder:
         """Raises UserError unless the run `ours` is the one that this one started from, which was at `theirs`."""
         stages = self.stages_before()
         step = Path(ours).name if places.is_checkpoint(Path(ours)) else ""
-        source = RunFolder(Path(ours).parent.parent if step else Path(ours))
+        source = RunFolder(places.run_of(Path(ours)))
         if stages and stages[-1].identity and source.exists():
             is_same = stages[-1].identity == source.identity() and step in ("", str(stages[-1].step))
         else:  # it is not there to be compared, and whoever reads it says so

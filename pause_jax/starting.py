@@ -69,5 +69,4 @@ def check_source(init_from: str) -> None:
 
 
 def _folder(init_from: str) -> RunFolder:
-    path = Path(os.path.expanduser(init_from))
-    return RunFolder(path.parent.parent if places.is_checkpoint(path) else path)
+    return RunFolder(places.run_of(Path(os.path.expanduser(init_from))))

@@ -39,3 +39,15 @@ def test_the_package_installs_and_is_whole(tmp_path):
                           env={**os.environ, "PYTHONPATH": str(site)})  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert str(site) in done.stdout
+
+
+def test_what_docs_runs_md_says_in_python(tmp_path):
+    """The page's own code, one block after the other."""
+    run = make_run(tmp_path / "run", n_pauses=2, **LLAMA)
+    scope = {"RUN": str(run.path)}
+    for block in (ROOT / "docs" / "runs.md").read_text().split("```python\n")[1:]:
+        exec(block.split("```")[0], scope)
+    model = run.config().model
+    assert scope["logits"].shape == (len("def f(x):") + 2, model.vocab_size) and scope["nats"] > 0
+    assert scope["token_table"].shape == (model.vocab_size, model.d_model)
+    assert scope["pauses"].shape == (2, model.d_model)

@@ -1,11 +1,12 @@
 """The paper's finetuning: nine tasks, a config each, made here (Goyal et al., ICLR 2024, tables 3 and 4).
 
     python -m launch.train --config=experiments/finetune/gsm8k.py:130m,m_ft=10 --workdir=runs/gsm8k \\
-        --config.init_from=runs/130m_pause --config.data.data_dir=data --config.data.vocabulary=t5.spiece.model
+        --config.init_from=runs/130m_pause --config.data.data_dir=data
 
 The argument is a size and, if not 10, the number of pauses after the prompt. Sizes: `1b` and `130m`, the paper's, as
 experiments/paper.py pretrains them; `toy`, as experiments/quickstart.py does, which two cores train in minutes, from a
-fresh start too. Other choices are config fields: `--config.finetune.m_ft=0,10` draws one of these for each example,
+fresh start too. With `--config.init_from=RUN` model and tokenizer are that run's, whatever the size says, and prompts are
+read causally where it was imported from Hugging Face (docs/interop.md). Other choices are config fields: `--config.finetune.m_ft=0,10` draws one of these for each example,
 `--config.finetune.placement=prepend`, `--config.finetune.attention=causal`, `--config.seed=1`.
 
 From the paper: learning rate, warm-up, steps and batch size; M_ft 10 or 50; full finetuning.

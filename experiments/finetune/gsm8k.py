@@ -2,7 +2,7 @@
 
     python -m launch.prepare --download=gsm8k --data_dir=data
     python -m launch.train --config=experiments/finetune/gsm8k.py:130m,m_ft=10 --workdir=runs/gsm8k \\
-        --config.init_from=runs/130m_pause --config.data.data_dir=data --config.data.vocabulary=t5.spiece.model
+        --config.init_from=runs/130m_pause --config.data.data_dir=data
     python -m launch.evaluate --run=runs/gsm8k --tasks=gsm8k --m_inf=0,2,5,10,25,50 --out=results.csv
 
 The argument: `toy`, `130m` or `1b`, then the number of pauses (experiments/finetune/__init__.py).

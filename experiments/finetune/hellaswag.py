@@ -2,7 +2,7 @@
 
     python -m launch.prepare --download=hellaswag --data_dir=data
     python -m launch.train --config=experiments/finetune/hellaswag.py:130m,m_ft=10 --workdir=runs/hellaswag \\
-        --config.init_from=runs/130m_pause --config.data.data_dir=data --config.data.vocabulary=t5.spiece.model
+        --config.init_from=runs/130m_pause --config.data.data_dir=data
     python -m launch.evaluate --run=runs/hellaswag --tasks=hellaswag --m_inf=0,2,5,10,25,50 --out=results.csv
 
 The argument: `toy`, `130m` or `1b`, then the number of pauses (experiments/finetune/__init__.py).

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -235,7 +237,8 @@ MISTAKES = {
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing: give the folder of a"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), r"has neither tokenizer\.json nor tokenizer\.model"),
     "end": (lambda f: (change(f / "config.json", lambda c: c.pop("eos_token_id")),
-                       (f / "tokenizer_config.json").unlink()), r"does not say which token ends a text"),
+                       (f / "generation_config.json").unlink(), (f / "tokenizer_config.json").unlink()),
+            r"does not say which token ends a text"),
 }  # fmt: skip
 
 
@@ -294,3 +297,130 @@ def test_the_program(tmp_path):
     assert_one_sentence(
         program("convert", f"--from_hf={tmp_path}/out", f"--workdir={run.path}"), r"holds a run already"
     )
+
+
+def test_the_end_of_text_may_be_said_by_the_config_alone(tmp_path):
+    """As in GPT-2's own folder, where no file of the tokenizer says it."""
+    build(tmp_path / "hf", "gpt2", eos_token_id=1)
+    (tmp_path / "hf/tokenizer_config.json").write_text('{"model_max_length": 1024}')
+    run = imported(tmp_path / "hf", tmp_path / "run")
+    assert tokenizer.load(run.config().data.vocabulary).eos_id == 1
+    assert run.config().data.vocabulary == str(run.path / "tokenizer.json")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 17209920\n"
+DAMAGES = {
+    "pointer": lambda content: POINTER,
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "mark": lambda content: b"\xef\xbb\xbf" + content,
+    "list": lambda content: b'["a"]',
+    "nested": lambda content: b"[" * 100_000,
+    "other bytes": lambda content: b"\xff\xfe\x00" + content,
+    "null": lambda content: b"null",
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "hf"
+    build(folder, "llama2", shard="20KB")
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors.index.json", "shard"])
+def test_a_damaged_file_is_named_in_one_sentence(tmp_path, whole, name, damage):
+    shutil.copytree(whole, tmp_path / "hf")
+    file = next((tmp_path / "hf").glob("*.safetensors")) if name == "shard" else tmp_path / "hf" / name
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    (tmp_path / "run").mkdir()
+    with pytest.raises(UserError) as error:
+        imported(tmp_path / "hf", tmp_path / "run")
+    assert file.name in str(error.value)
+    assert not list((tmp_path / "run").iterdir())  # nothing of it was written
+
+
+@pytest.mark.parametrize("damage", ["pointer", "cut", "empty", "other bytes"])
+def test_a_damaged_sentencepiece_model_is_named(tmp_path, whole, damage):
+    import sentencepiece
+
+    shutil.copytree(whole, tmp_path / "hf")
+    (tmp_path / "hf/tokenizer.json").unlink()
+    (tmp_path / "lines").write_text("one two three\n" * 30)
+    file = tmp_path / "hf/tokenizer.model"
+    sentencepiece.SentencePieceTrainer.train(input=str(tmp_path / "lines"), model_prefix=str(tmp_path / "m"),
+                                             vocab_size=12, minloglevel=5)  # fmt: skip
+    file.write_bytes(DAMAGES[damage]((tmp_path / "m.model").read_bytes()))
+    with pytest.raises(UserError, match=r"tokenizer\.model"):
+        imported(tmp_path / "hf", tmp_path / "run")
+    file.write_bytes((tmp_path / "m.model").read_bytes())
+    assert imported(tmp_path / "hf", tmp_path / "run").config().data.vocabulary == str(tmp_path / "run/tokenizer.model")
+
+
+def test_one_file_beside_several_is_refused(tmp_path, whole):
+    shutil.copytree(whole, tmp_path / "hf")
+    weights = {k: v for f in (tmp_path / "hf").glob("*.safetensors") for k, v in load_file(f).items()}
+    save_file(weights, tmp_path / "hf/model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"has both model\.safetensors and model\.safetensors\.index\.json"):
+        imported(tmp_path / "hf", tmp_path / "run")
+    (tmp_path / "hf/model.safetensors.index.json").unlink()
+    with pytest.raises(UserError, match=r"has both model\.safetensors and model-00001-of"):
+        imported(tmp_path / "hf", tmp_path / "run")
+    for file in (tmp_path / "hf").glob("model-*"):
+        file.unlink()
+    assert imported(tmp_path / "hf", tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind, is_read", [("float16", True), ("float64", True), ("bfloat16", True), ("int8", False),
+                                           ("uint8", False), ("int64", False)])  # fmt: skip
+def test_number_types(tmp_path, kind, is_read):
+    build(tmp_path / "hf", "llama2")
+    file = tmp_path / "hf/model.safetensors"
+    weights = {name: w.astype(np.dtype(kind)) for name, w in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+    if not is_read:
+        with pytest.raises(UserError, match=r"model\.safetensors: the weight .* is of type [IU]\d+, but only F64"):
+            imported(tmp_path / "hf", tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+        return
+    run = imported(tmp_path / "hf", tmp_path / "run")
+    np.testing.assert_array_equal(
+        params_of(run)["final_norm"]["scale"], weights["model.norm.weight"].astype(np.float32)
+    )
+
+
+def test_the_card_names_no_path(tmp_path):
+    build(tmp_path / "hf", "llama2")
+    run = imported(tmp_path / "hf", tmp_path / "run")
+    config = dataclasses.replace(run.config(), init_from=str(run.path), train=TrainConfig(steps=3),
+                                 data=dataclasses.replace(run.config().data, files=f"{tmp_path}/x.txt"))  # fmt: skip
+    after = RunFolder(tmp_path / "after")
+    after.claim(config, {"vocabulary": run.manifest()["vocabulary"]})
+    checkpoints.save_params(after.checkpoints, 3, jax.tree.map(jax.numpy.asarray, params_of(run)), {})
+    for folder in (run, after):
+        export_run(folder, folder.saved_steps()[-1], tmp_path / f"out_{folder.name}", one_device())
+    cards = [(tmp_path / name / "README.md").read_text() for name in ("out_run", "out_after")]
+    assert not any(str(tmp_path) in card or "/tmp" in card for card in cards)
+    assert "imported from hf, not trained" in cards[0]
+    assert "pretrained on x.txt" in cards[1] and "started from step 0 of run\n- which came from hf" in cards[1]
+
+
+def test_an_ascii_locale_hinders_no_tokenizer(tmp_path):
+    build(tmp_path / "hf", "llama2")
+    end = "<｜end▁of▁sentence｜>"
+    change(tmp_path / "hf/tokenizer.json", lambda c: c["added_tokens"][1].update(content=end))
+    (tmp_path / "hf/tokenizer_config.json").write_text(json.dumps({"eos_token": end}, ensure_ascii=False), "utf-8")
+    content = json.loads((tmp_path / "hf/tokenizer.json").read_text())
+    content["model"]["vocab"][end] = content["model"]["vocab"].pop("</s>")
+    (tmp_path / "hf/tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+    (tmp_path / "run").mkdir()
+    code = (
+        "import sys, pathlib as p; from pause_jax import tokenizer; from pause_jax.interop import tokenizers as t\n"
+        "a, b, c = map(p.Path, sys.argv[1:]); c.mkdir(); v = t.read(a, [], b)\n"
+        "assert tokenizer.keep(v, c) == 'tokenizer.json'; assert tokenizer.load(str(c / 'tokenizer.json')).eos_id == 1"
+    )
+    environment = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    command = [sys.executable, "-c", code, tmp_path / "hf", tmp_path / "run", tmp_path / "kept"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -104,6 +104,57 @@ def test_arguments_that_cannot_be(run, tmp_path):
         PauseModel(str(make_run(tmp_path / "standard", n_pauses=0).path), 3)
 
 
+def test_what_the_harness_gives_twice_and_what_a_run_has_not(run):
+    """Its flags have values where they are not given; --model_args counts. 24 is a folder's name, too."""
+    both = {"batch_size": 1, "max_batch_size": None, "device": None}
+    model = PauseModel.create_from_arg_string(f"run={run.path},batch_size=8", both)
+    assert model._batch_size == 8
+    assert PauseModel.create_from_arg_obj({"run": str(run.path)}, both)._batch_size == 1
+    with pytest.raises(UserError, match="--model_args has no run: give --model_args=run=RUN"):
+        PauseModel.create_from_arg_string("m_inf=0", both)
+    with pytest.raises(UserError, match="--model_args has pretrained, but"):
+        PauseModel.create_from_arg_string(f"pretrained={run.path}", both)
+    with pytest.raises(UserError, match="--model_args has dtype, but"):  # it would change nothing
+        PauseModel.create_from_arg_string(f"run={run.path},dtype=bfloat16", both)
+    with pytest.raises(UserError, match="24 holds no run"):
+        PauseModel.create_from_arg_string("run=24", both)
+    with pytest.raises(UserError, match="--apply_chat_template: a pause_jax model has no chat template"):
+        model.chat_template(True)
+
+
+@pytest.mark.parametrize("m_inf", [0, 3])
+def test_max_length_bounds_context_pauses_and_answer(run, m_inf):
+    """As if the context's beginning had not been there."""
+    limited, model = PauseModel(str(run.path), m_inf, max_length=20), PauseModel(str(run.path), m_inf)
+    context, answer = "x" * 7 + "0123456789" * 4, " yes"
+    kept = context[-(20 - m_inf - len(answer)) :]
+    [cut], [whole] = (one.loglikelihood(requests("loglikelihood", [(text, answer)]))
+                      for one, text in ((limited, context), (model, kept)))  # fmt: skip
+    np.testing.assert_allclose(cut[0], whole[0], rtol=1e-5)
+    assert cut[0] != pytest.approx(model.loglikelihood(requests("loglikelihood", [(context, answer)]))[0][0])
+    with pytest.raises(UserError, match=r"max_length=x is no whole number"):
+        PauseModel(str(run.path), max_length="x")
+    with pytest.raises(UserError, match=r"max_length=4 leaves no room for a text and 3 pauses"):
+        PauseModel(str(run.path), 3, max_length=4)
+
+
+def test_a_learned_table_ends_before_max_length(tmp_path):
+    with pytest.raises(UserError, match=r"max_length=129 is more than config\.model\.max_positions = 128"):
+        PauseModel(str(make_run(tmp_path / "gpt").path), max_length=129)
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["--tasks=no_such_task"], "Tasks not found: no_such_task"),
+    (["--tasks=x", "--samples={}", "--limit=2"], "--limit"),
+    ([], "specify task"),
+])  # fmt: skip
+@pytest.mark.slow
+def test_mistakes_in_the_harness_own_flags(run, arguments, sentence):
+    done = program("lm_eval", "--model=pause_jax", f"--model_args=run={run.path}", *arguments)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert sentence in done.stderr.strip().splitlines()[-1]
+
+
 TASK = """
 task: ours
 dataset_path: json

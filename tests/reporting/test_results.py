@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import math
 
@@ -11,7 +12,18 @@ from hypothesis import strategies as st
 
 from pause_jax.errors import UserError
 from pause_jax.reporting import results
-from pause_jax.reporting.results import COLUMNS, Result, add_results, merge_results, read_results, write_results
+from pause_jax.reporting.comparisons import Report
+from pause_jax.reporting.report import write_report
+from pause_jax.reporting.results import (
+    COLUMNS,
+    Result,
+    add_results,
+    check_writable,
+    merge_results,
+    read_results,
+    write_results,
+)
+from tests.reporting.result_rows import row as made_up
 
 ROW = Result(
     model="130m", pretrain="pause", pretrain_rate=0.1, finetune="std", m_ft="0|10", m_inf=10, placement="append",
@@ -155,3 +167,33 @@ def test_one_run_with_two_outcomes_is_a_mistake_that_names_both_lines(tmp_path, 
     write_results(one, [ROW, dataclasses.replace(ROW, **change)])  # in one file too
     with pytest.raises(UserError, match=r"line 2, and .*line 3, are two runs"):
         merge_results([one])
+
+
+def test_a_cost_that_is_not_known_is_an_empty_cell(tmp_path):
+    file = tmp_path / "results.csv"
+    row = dataclasses.replace(ROW, text_tokens=None, model_flops=math.nan, pretrain="unknown", value=7.25)
+    write_results(file, [row, dataclasses.replace(ROW, seed=ROW.seed + 1)])
+    lines = list(csv.DictReader(file.open()))
+    assert [lines[0][name] for name in ("text_tokens", "model_flops")] == ["", ""]
+    assert repr(read_results(file)[0]) == repr(row) and read_results(file)[1].text_tokens == ROW.text_tokens
+    assert len(merge_results([file, file])) == 2
+    file.write_text(file.read_text().replace(",7.25,", ",,"))
+    with pytest.raises(UserError, match="column value: '' is not a number"):  # only costs may be unknown
+        read_results(file)
+
+
+def test_a_report_of_rows_without_costs(tmp_path):
+    rows = [made_up(seed=seed, m_ft=m, finetune="pause" if m != "0" else "std", m_inf=int(m), text_tokens=None,
+                    model_flops=math.nan, value=50.0 + seed + int(m))
+            for seed in range(3) for m in ("0", "10")]  # fmt: skip
+    page = write_report(Report.of(rows, title="x"), tmp_path)
+    assert "training FLOPs unknown" in page.read_text(encoding="utf-8")
+
+
+def test_outputs_are_tried_before_the_work(tmp_path):
+    check_writable(tmp_path / "new/folder/r.csv", "--out=r.csv")
+    assert (tmp_path / "new/folder").is_dir() and not list((tmp_path / "new/folder").iterdir())
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "r.csv"):
+        with pytest.raises(UserError, match=r"--out=r\.csv cannot be written"):
+            check_writable(path, "--out=r.csv")
