@@ -35,13 +35,13 @@ def main(argv: list[str]) -> int:
 def describe(config: Config) -> dict[str, Any]:
     """What `--json` prints; the config's vocabulary size must be known."""
     from pause_jax.model import counts
+    from pause_jax.training import flops
 
     parameters, pause_parameters = counts.parameter_counts(config.model, config.pauses.n_pauses)
-    row_flops = counts.train_flops(config.model, config.length, config.length - config.first_loss)
     return {
         "parameters": parameters,
         "pause_parameters": pause_parameters,
-        "flops_per_token": row_flops / config.length,
+        "flops_per_token": flops.flops_per_row(config) / config.length,
         "table": parameter_table(config),
     }
 
