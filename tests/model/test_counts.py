@@ -76,7 +76,8 @@ def test_training_flops_of_prompts_with_pauses_by_hand():
 
     A position: 4 · 8 · 8 + 2 · 8 · 32 = 768 weights a layer, 1536 in two, 3072 FLOPs. Attention: 55 pairs and, as
     prompt and pauses see each other, 28 the other way round, each 2 · 4 FLOPs for its score and as many for its value,
-    in 2 heads of 2 layers: 64. The head, 11 · 8 weights and 176 FLOPs, at the last pause and the two positions after it.
+    in 2 heads of 2 layers: 64. The head, 11 · 8 weights and 176 FLOPs, at the last pause and the two positions after
+    it.
     """
     finetune = FinetuneConfig(task="recall_2", m_ft=(3,), prefix_length=5, target_length=3)
     config = Config(model=SMALL, pauses=PauseConfig(n_pauses=1), finetune=finetune, train=TrainConfig(batch_size=8))
@@ -128,7 +129,9 @@ def test_the_trainers_forward_against_xla():
     batch |= {"loss_weights": weights, "prefix_length": jax.ShapeDtypeStruct((2,), jnp.int32)}
     loss = functools.partial(step.batch_loss_sum, network=network, loss_chunk=0, first_loss=config.first_loss)
     xla = jax.jit(loss).lower(decoder.abstract_params(model, 1), batch).compile().cost_analysis()["flops"]
-    other_half = 4 * model.num_heads * model.head_size * (length * (length - 1) - 193 * 192) / 2  # of 193, prompt and pauses
+    other_half = (
+        4 * model.num_heads * model.head_size * (length * (length - 1) - 193 * 192) / 2
+    )  # of 193, prompt and pauses
     assert length == 256
     ours = loop.flops_per_step(config) / 3 + 2 * other_half
     assert ours <= xla <= 1.04 * ours, xla / ours
