@@ -45,13 +45,13 @@ def describe(config: Config, topology: str | None = None) -> dict[str, Any]:
       UserError: there is no such topology, or mesh, batch or a parameter cannot be cut over its devices.
     """
     from pause_jax.model import counts
+    from pause_jax.training import flops
 
     parameters, pause_parameters = counts.parameter_counts(config.model, config.pauses.n_pauses)
-    row_flops = counts.train_flops(config.model, config.length, config.length - config.first_loss)
     return {
         "parameters": parameters,
         "pause_parameters": pause_parameters,
-        "flops_per_token": row_flops / config.length,
+        "flops_per_token": flops.flops_per_row(config) / config.length,
         "memory": memory_of(config, topology),
         "table": parameter_table(config),
     }

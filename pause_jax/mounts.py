@@ -18,7 +18,7 @@ _TABLE = Path("/proc/self/mounts")
 def is_fuse(path: Path, table: Path = _TABLE) -> bool:
     """Whether `path`, which need not be there yet, lies on such a file system. Without a table of mounts none does."""
     try:
-        lines = table.read_text(errors="surrogateescape").splitlines()
+        lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return False
     real, found = Path(os.path.realpath(path)), (-1, "")

@@ -302,6 +302,16 @@ def bidirectional_length[Number: (int, np.ndarray)](
     return lengths[attention]
 
 
+def two_way(attention: PrefixAttention, placement: Placement, prompt_length: int, num_pauses: int) -> int:
+    """Of a prompt and its pauses, before or after it: how many positions see each other in both directions.
+
+    >>> two_way("prefix_only", "append", 5, 3), two_way("prefix_only", "prepend", 5, 3)
+    (5, 8)
+    """
+    before = num_pauses if placement == "prepend" else 0
+    return bidirectional_length(attention, prompt_length + before, num_pauses - before)
+
+
 class FinetuneRows(NamedTuple):
     """Rows z[0..L] of finetuning, and which positions carry loss."""
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pause_jax.reporting import paper, pareto
 from pause_jax.reporting.best_m import Choice
 from pause_jax.reporting.comparisons import Comparison
-from pause_jax.reporting.panels import Cell, Panel, paired_differences
+from pause_jax.reporting.panels import Cell, Panel, paired_differences, vary
 from pause_jax.reporting.statistics import Estimate, estimate
 from pause_jax.reporting.tables import Column, Table, Value
 
+COSTS: tuple[Literal["training", "inference"], ...] = ("training", "inference")
+NEVER_TRAINED = (
+    "* Trained without any pause: its figures after pauses are those of an untrained vector, and mean nothing."
+)
 FINETUNING = {"std": "finetuned without pauses", "pause": "finetuned with pauses"}
 PRETRAINING = {"std": "standard pretraining", "pause": "pause pretraining", "none": "no pretraining",
                "unknown": "unknown pretraining"}  # fmt: skip
@@ -21,18 +26,19 @@ def arms(panel: Panel) -> Table:
     cells = [panel.home(arm) for arm in panel.arms]
     values = [cell.estimate.mean for cell in cells]
     fronts = {
-        "training": pareto.front([cell.training_flops for cell in cells], values),
-        "inference": pareto.front([cell.inference_flops for cell in cells], values),
+        cost: pareto.front([cell.flops(cost) for cell in cells], values)
+        for cost in COSTS
+        if not panel.counts_errors and vary([cell.flops(cost) for cell in cells])
     }
-    if panel.counts_errors:
-        fronts = {}
     columns = ("arm", "M_ft", "M_inf", "seeds")
     rows = [
         (panel.label(cell), cell.arm.m_ft, cell.m_inf, len(cell.by_seed), cell.estimate, cell.training_flops,
-         cell.inference_flops, ", ".join(name for name, front in fronts.items() if i in front) or None)
+         cell.inference_flops,
+         *([", ".join(name for name, front in fronts.items() if i in front) or None] if fronts else []))
         for i, cell in enumerate(cells)
     ]  # fmt: skip
-    costs = (Column("training FLOPs", ".2e"), Column("inference FLOPs", ".2e"), Column("on the Pareto front of"))
+    costs = [Column("training FLOPs", ".2e"), Column("inference FLOPs", ".2e")]
+    costs += [Column("on the Pareto front of")] if fronts else []  # where all cost the same there is none
     return Table("arms", "Every arm and its cost", (*map(Column, columns), _mean(panel), *costs), tuple(rows))
 
 
@@ -83,9 +89,11 @@ def by_m_inf(panel: Panel) -> Table:
     rows: list[tuple[Value, ...]] = []
     for arm in panel.arms:
         cells = {cell.m_inf: cell.estimate for cell in panel.of_arm(arm)}
-        rows.append((panel.label(panel.home(arm)), *(cells.get(m) for m in m_inf)))
+        mark = " *" * any(cell.is_untrained for cell in panel.of_arm(arm))
+        rows.append((panel.label(panel.home(arm)) + mark, *(cells.get(m) for m in m_inf)))
     columns = (Column("arm"), *(Column(f"{m} pauses", panel.spec) for m in m_inf))
-    return Table("m_inf", "Figures by pauses at inference", columns, tuple(rows))
+    note = NEVER_TRAINED if any(cell.is_untrained for cell in panel.cells) else ""
+    return Table("m_inf", "Figures by pauses at inference", columns, tuple(rows), note)
 
 
 def choice(chosen: Choice) -> Table:

@@ -142,12 +142,12 @@ class Panel:
     @property
     def varies_flops(self) -> bool:
         """Whether arms differ in what their training cost by more than counts as equal."""
-        return _vary([self.home(arm).training_flops for arm in self.arms])
+        return vary([self.home(arm).training_flops for arm in self.arms])
 
     @property
     def varies_inference_flops(self) -> bool:
         """Whether one answer costs more in some cells than in others, by more than counts as equal."""
-        return _vary([cell.inference_flops for cell in self.cells if not cell.is_untrained])
+        return vary([cell.inference_flops for cell in self.cells if not cell.is_untrained])
 
     @property
     def is_for_choosing(self) -> bool:
@@ -334,7 +334,8 @@ def _listed(numbers: Sequence[object]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _vary(flops: Sequence[float]) -> bool:
+def vary(flops: Sequence[float]) -> bool:
+    """Whether costs differ by more than counts as equal, as far as they are known."""
     known = [value for value in flops if is_cost(value)]
     return bool(known) and max(known) > (1 + EQUAL_FLOPS) * min(known)
 
