@@ -25,14 +25,16 @@ Exit codes:
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import io
 import logging
 import os
 import re
 import subprocess
 import sys
+import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ from absl import logging as absl_logging
 from launch import flag_errors
 from pause_jax import __version__, native_memory, paths, starting
 from pause_jax.config import Config, MeshConfig, from_config_dict
+from pause_jax.data import included
 from pause_jax.distributed import processes
 from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
 
@@ -87,8 +90,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     except PeerLost as error:
         print(f"error: {error}", file=sys.stderr)
         code = EXIT_PEER_LOST
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(": ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
         code = EXIT_INTERRUPTED
     except Exception as error:
         code = _tell(error)
@@ -130,6 +133,11 @@ def path_flag(name: str, default: str | None, help: str) -> None:
 def path_list_flag(name: str, default: str | None, help: str) -> None:
     """Define a flag whose value is several such paths, with commas between them."""
     flags.DEFINE(_PathListParser(name), name, default, help, serializer=flags.CsvListSerializer(","))
+
+
+def include_flag() -> None:
+    """Define `--include`: files that register tasks of the user's own, for this process and those that it starts."""
+    path_list_flag("include", None, "Python files that register tasks or corpora of your own (docs/tasks.md)")
 
 
 def process_flags() -> None:
@@ -233,6 +241,8 @@ def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
         with processes.joined(_address_in(sys.argv), START_TIMEOUT):  # so that the others are told
             raise
     _log_to_stderr()
+    if "include" in FLAGS and FLAGS.include:
+        os.environ[included.VARIABLE] = os.pathsep.join(map(os.path.abspath, FLAGS.include))
     return main(sys.argv[:1]) or EXIT_DONE
 
 
@@ -287,4 +297,34 @@ def _help() -> str:
         default = "" if flag.default in (None, "") else f" (default: {flag.default})"
         name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}=..."
         lines.append(f"  {name}\n      {' '.join(flag.help.split())}{default}")
+    if "config" in FLAGS and "workdir" in FLAGS and Path(sys.argv[0]).stem == "train":
+        lines += [
+            "",
+            "Fields of a config, --config.FIELD=VALUE, with their defaults (pause_jax/config.py):",
+            *_fields(Config),
+        ]
     return "\n".join(lines)
+
+
+def _fields(section: type, prefix: str = "") -> Iterator[str]:
+    """A line for each field of a section of the config and of the sections in it: name, default, meaning."""
+    meanings = _comments(section)
+    for field in dataclasses.fields(section):
+        default = field.default
+        if dataclasses.is_dataclass(default):
+            yield from _fields(type(default), f"{prefix}{field.name}.")
+        else:
+            meaning = meanings.get(field.name, "")
+            text = f"{prefix}{field.name}={default!r}{f'  # {meaning}' if meaning else ''}"
+            yield textwrap.fill(text, 120, initial_indent="  ", subsequent_indent="      ")
+
+
+def _comments(section: type) -> dict[str, str]:
+    """What the source says of each field of a dataclass, before it and behind it."""
+    comments: dict[str, str] = {}
+    before: list[str] = []
+    for line in inspect.getsource(section).splitlines():
+        if match := re.match(r"    (\w+): .*?(?:  # (.*))?$", line):
+            comments[match[1]] = " ".join([*before, match[2] or ""]).strip()
+        before = [*before, line.strip(" #")] if re.match(r"    # ", line) else []
+    return comments

@@ -126,6 +126,7 @@ def find_flips(
 
 
 if __name__ == "__main__":
+    cli.include_flag()
     cli.path_flag("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
     flags.DEFINE_string("task", None, "name of a task whose answers are written, such as count_parity_24 or gsm8k")
     flags.DEFINE_integer("m_inf", None, "number of pauses, 1 or more")

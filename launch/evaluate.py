@@ -11,6 +11,7 @@ training data. Several processes share the work as those of launch.train do, eac
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -63,7 +64,10 @@ def main(argv: list[str]) -> int:
         processes.agree(
             {**{f"--{name}": FLAGS[name].value for name in asked}, "the code's version": cli.code_version()}
         )
-        _evaluate_and_write(m_inf, mesh, out)
+        try:
+            _evaluate_and_write(m_inf, mesh, out)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("answers given so far are kept beside the run: the same command goes on") from None
     return cli.EXIT_DONE
 
 
@@ -125,9 +129,12 @@ def evaluate(
     from pause_jax.evaluation import evaluator
     from pause_jax.inference.restored import RestoredRun
 
+    say = functools.partial(print, flush=True) if processes.index() == 0 else lambda *parts: None
+    say(f"restore {run_or_checkpoint}")
     run = RestoredRun.restore(run_or_checkpoint, mesh)
     config = run.config
     check_m_inf(run, m_inf)
+    say(f"restored step {run.step}; read the examples of {', '.join(tasks)}")
     vocabulary = config.data.vocabulary
     data_dir = config.data.data_dir if data_dir is None else data_dir
     sets = [
@@ -333,6 +340,7 @@ def show(evaluation: Evaluation) -> None:
 
 
 if __name__ == "__main__":
+    cli.include_flag()
     cli.path_flag("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
     flags.DEFINE_integer("step", None, "another checkpoint of the run than its newest")
     flags.DEFINE_list("tasks", None, "names of tasks, such as count_parity_24,recall_8,gsm8k; or all")

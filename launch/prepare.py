@@ -42,7 +42,7 @@ from pause_jax.data.prepare import Unit
 from pause_jax.data.ranges import Scan
 from pause_jax.data.shards import Shard
 from pause_jax.errors import UserError
-from pause_jax.reporting.progress import Progress
+from pause_jax.reporting.progress import Heartbeat, Progress
 from pause_jax.training.signals import StopSignals
 
 FLAGS = flags.FLAGS
@@ -146,7 +146,8 @@ def train_tokenizer(out: Path, data: DataConfig, size: int) -> None:
 
     print(f"train {size:,} pieces on up to {sentencepieces.SAMPLE_BYTES / 1e6:.0f} MB of text: minutes", flush=True)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the trainer would not hear of Python's
-    model = sentencepieces.train(data, size)
+    with Heartbeat("train the tokenizer"):
+        model = sentencepieces.train(data, size)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(out.name + ".partial")
@@ -274,6 +275,7 @@ def _tell(text_bytes: int) -> None:
 
 if __name__ == "__main__":
     cli.config_flag()
+    cli.include_flag()
     cli.path_flag("out", None, "the folder to be made, or with --train_sentencepiece the .model file")
     flags.DEFINE_integer("workers", 0, "processes on this machine; 0: one a core")
     flags.DEFINE_enum("on_bad_text", "stop", ["stop", "skip"], "what to do about a document that is no UTF-8 text")

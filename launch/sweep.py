@@ -428,6 +428,7 @@ def last_line(log: Path) -> str:
 
 if __name__ == "__main__":
     cli.config_flag()
+    cli.include_flag()
     cli.workdir_flag()
     flags.DEFINE_bool("dry_run", False, "show the graph and its cost, run nothing")
     flags.DEFINE_bool("all_jobs", False, f"with --dry_run: name every job, also where there are over {MOST_JOBS_SHOWN}")

@@ -73,6 +73,19 @@ def notes(config: Config) -> list[str]:
     ]
 
 
+def check_data(config: Config) -> None:
+    """Raises UserError where the text that a config names is not there. Reads names only: TensorFlow takes seconds."""
+    from pause_jax.data import ranges, shards
+
+    if config.finetune.task:
+        return
+    if config.data.prepared:
+        for folder, _ in config.data.prepared_folders:
+            shards.read_manifest(Path(folder))
+    elif config.data.files:
+        ranges.files_of(config.data)
+
+
 def _shared_fields(config: Config) -> dict[str, Any]:
     """What all processes must be started with: everything but where each finds the data."""
     fields = to_dict(config)
@@ -113,6 +126,7 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
     processes.agree({f"the steps saved in --workdir={workdir}": folder.saved_steps()})
     if finished and folder.has_places_of(config):
         return "finished"
+    check_data(config)
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
     from pause_jax.distributed import batches, memory, mesh
     from pause_jax.training import initialize, loop, optimizer, replay
@@ -185,6 +199,7 @@ def _open_finetuning(config: Config) -> _Data:
 
 if __name__ == "__main__":
     cli.config_flag()
+    cli.include_flag()
     cli.workdir_flag()
     cli.process_flags()
     cli.run(main)

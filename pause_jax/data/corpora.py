@@ -14,7 +14,7 @@ import seqio
 import tensorflow as tf
 
 from pause_jax.config import DataConfig
-from pause_jax.data import documents, ranges, splits
+from pause_jax.data import documents, included, ranges, splits
 from pause_jax.data.documents import BadText, Document, Piece
 from pause_jax.data.ranges import FilePlan
 from pause_jax.data.tasks import synthetic
@@ -44,6 +44,7 @@ def text_task(
             lambda: plan or ranges.plan_files(data, skip_bad=skip_bad), data.text_field, skip_bad=skip_bad
         )
         return seqio.Task("files", source, features(vocabulary), PREPROCESSORS, shuffle_buffer_size=None)
+    included.load()
     synthetic.register_text_if_named(data.task)
     if data.task not in seqio.TaskRegistry.names():
         raise UserError(

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import seqio
 import tensorflow as tf
+from absl import logging
 
 from pause_jax.data.host import keep_off_accelerators, without_autograph
 from pause_jax.data.shards import Batch, token_dtype
 from pause_jax.errors import UserError
 
 _BATCH = 64  # documents handed over by TensorFlow at a time: one at a time is three times slower
+
+_SECONDS_BETWEEN_LINES = 10.0
 
 
 class Stream(Protocol):
@@ -74,7 +78,9 @@ def read_stream(task: seqio.Task, split: str) -> TokenStream:
     pieces, lengths = [np.zeros(0, dtype)], [np.zeros(1, np.int64)]
     num_shards = len(task.source.list_shards(split))
     for shard in range(num_shards):
-        for batch in tokenize(task, split, shard, num_shards):
+        for batch in _told(
+            tokenize(task, split, shard, num_shards), f"tokenize {task.name}, {split}", shard, num_shards
+        ):
             digest.update(batch.tokens.astype("<i4").tobytes())
             text_bytes += batch.text_bytes
             pieces.append(batch.tokens.astype(dtype))
@@ -86,6 +92,19 @@ def read_stream(task: seqio.Task, split: str) -> TokenStream:
         )
     starts = np.cumsum(np.concatenate(lengths))[:-1]
     return TokenStream(tokens, starts, text_bytes=text_bytes, sha256=digest.hexdigest())
+
+
+def _told(batches: Iterator[Batch], what: str) -> Iterator[Batch]:
+    """`batches`, with a line on stderr every ten seconds: nothing else is said while a corpus is tokenized."""
+    started = told = time.monotonic()
+    text_bytes = 0
+    for batch in batches:
+        text_bytes += batch.text_bytes
+        if (now := time.monotonic()) - told >= _SECONDS_BETWEEN_LINES:
+            speed = text_bytes / 1e6 / (now - started)
+            logging.warning("%s: %.1f MB, %.2f MB/s", what, text_bytes / 1e6, speed)
+            told = now
+        yield batch
 
 
 def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Iterator[Batch]:

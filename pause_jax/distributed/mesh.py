@@ -25,7 +25,15 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
       UserError: the sizes do not multiply to the number of devices, or `dcn_data` is not the number of slices.
     """
     devices = list(jax.devices() if devices is None else devices)
-    sizes = mesh_shape(config, len(devices))
+    try:
+        sizes = mesh_shape(config, len(devices))
+    except UserError as error:
+        if devices[0].platform != "cpu":
+            raise
+        raise UserError(
+            f"{error}; a CPU counts as several where the environment has "
+            "XLA_FLAGS=--xla_force_host_platform_device_count=8 (docs/scale.md)"
+        ) from None
     types = (jax.sharding.AxisType.Auto,) * len(AXES)  # layouts come from sharding.RULES alone
     slices = _count_slices(devices)
     if slices != config.dcn_data:

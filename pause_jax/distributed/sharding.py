@@ -51,6 +51,7 @@ def partition_spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh | A
             raise UserError(
                 f"{name}, of shape {shape}, cannot be cut: its {axis} = {shape[dim]} is not divisible by "
                 f"{' x '.join(f'config.run.mesh.{a}' for a in mesh_axes)} = {parts}"
+                + (f": set --config.model.vocab_size={-(-shape[dim] // parts) * parts}" if axis == "vocab" else "")
             )
         spec.append(rule)
     used = [a for rule in spec for a in ((rule,) if isinstance(rule, str) else rule or ())]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh
 
-from pause_jax import checkpoints, tokenizer
+from pause_jax import checkpoints, history, tokenizer
 from pause_jax.config import Config, MeshConfig
 from pause_jax.distributed import memory
 from pause_jax.distributed.mesh import make_mesh
@@ -61,6 +63,30 @@ class RestoredRun:
         """Whether several M_inf can go on from one reading of the prompts."""
         return prefill.can_share(self.attention, self.config.finetune.placement)
 
+    @functools.cached_property
+    def trained_length(self) -> int | None:
+        """Positions of the longest rows that the parameters were trained on, all stages; None: not known."""
+        stages = history.stages(self.folder, self.step)
+        lengths = [stage.config.model.max_positions if stage.imported_from else stage.config.length
+                   for stage in stages if stage.config]  # fmt: skip
+        return max(lengths) if len(lengths) == len(stages) else None
+
+    def _tell_if_longer(self, prompts: Sequence[Sequence[int]], m_inf: int) -> None:
+        """Warns, once in a process, where prompts with their pauses go beyond what was trained.
+
+        Learned positions end there, and longer prompts are refused; with RoPE nothing else would tell.
+        """
+        longest = max(map(len, prompts), default=0)
+        if self.config.model.positions != "rope" or (at_most := self.trained_length) is None:
+            return
+        if longest + m_inf > at_most:
+            logging.log_first_n(
+                logging.WARNING,
+                "a prompt of %d tokens and %d pauses are %d positions, and %s was trained on rows of at most %d: "
+                "beyond them its answers are hardly those it has learned",
+                1, longest, m_inf, longest + m_inf, self.folder.name, at_most,
+            )  # fmt: skip
+
     def complete(
         self, prompts: Sequence[str], *, m_inf: int, max_new_tokens: int = 100, sampling: Sampling = GREEDY,
         seed: int = 0,
@@ -94,6 +120,7 @@ class RestoredRun:
           UserError: the text is empty or too long for the model, or pauses are asked for and the run has none.
         """
         ids = tokenizer.load(self.config.data.vocabulary).encode(text)
+        self._tell_if_longer([ids], m_inf)
         return texts.logits(**self._network, ids=ids, m_inf=m_inf, attention=self.attention)
 
     def loss(self, text: str) -> float:
@@ -120,6 +147,7 @@ class RestoredRun:
         filler: int | None = None,
     ) -> list[list[int]]:
         """What the run writes after each prompt and `m_inf` pauses, as `inference.generate.generate` has it."""
+        self._tell_if_longer(prompts, m_inf)
         return generate.generate(
             **self._network, prompts=prompts, m_inf=m_inf, attention=self.attention, max_new_tokens=max_new_tokens,
             eos_id=eos_id, sampling=sampling, seed=seed, bucket=bucket, filler=filler,
@@ -135,6 +163,7 @@ class RestoredRun:
         filler: int | None = None,
     ) -> Iterator[Reading]:
         """The prompts, read with each number of pauses after them, as `inference.prefill.read` has it."""
+        self._tell_if_longer(prompts, max(m_infs))
         return prefill.read(
             **self._network, prompts=prompts, m_infs=m_infs, attention=self.attention, room=room, bucket=bucket,
             filler=filler,

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -97,6 +98,35 @@ class Progress:
         with contextlib.suppress(OSError):  # the terminal is gone or the disk full: no reason to stop training
             self._stream.write(text)
             self._stream.flush()
+
+
+class Heartbeat:
+    """A line every ten seconds while something works that cannot say how far it is.
+
+    with Heartbeat("train the tokenizer"):
+        ...
+    """
+
+    def __init__(self, label: str, seconds: float = SECONDS_BETWEEN_LINES, stream: TextIO | None = None):
+        self._label, self._seconds = label, seconds
+        self._stream = sys.stdout if stream is None else stream
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        self._started = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._seconds):
+            with contextlib.suppress(OSError):
+                elapsed = format_seconds(time.monotonic() - self._started)
+                print(f"{self._label}  elapsed {elapsed}", file=self._stream, flush=True)
 
 
 def format_seconds(seconds: float) -> str:

@@ -102,7 +102,8 @@ class JsonLinesWriter:
 class TensorBoardWriter:
     """Scalars for TensorBoard, which hides what an earlier process wrote beyond `resume_step`."""
 
-    def __init__(self, folder: Path, resume_step: int) -> None:
+    def __init__(self, folder: Path, resume_step: int, hyperparameters: Mapping[str, Any] | None = None) -> None:
+        """`hyperparameters` are numbers, texts and truth values, for TensorBoard's page of that name."""
         # EventFileWriter is not used: it writes from a thread, and when that dies of a full disk, nobody is told.
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -116,6 +117,8 @@ class TensorBoardWriter:
         self._whole = True
         self._add(file_version="brain.Event:2")
         self._add(step=resume_step + 1, session_log=SessionLog(status=SessionLog.START))  # from here on: written anew
+        if hyperparameters:
+            self._add(summary=_session(hyperparameters))
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
@@ -141,6 +144,25 @@ class TensorBoardWriter:
             self._file.write(Event(wall_time=time.time(), **event).SerializeToString())
             self._file.flush()
             self._whole = True
+
+
+def _session(hyperparameters: Mapping[str, Any]) -> Any:
+    """A TensorBoard summary that begins a session with these hyperparameters; its own function wants TensorFlow."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
+
+    start = SessionStartInfo(start_time_secs=time.time())
+    for name, value in hyperparameters.items():
+        if isinstance(value, bool):
+            start.hparams[name].bool_value = value
+        elif isinstance(value, (int, float)):
+            start.hparams[name].number_value = value
+        else:
+            start.hparams[name].string_value = str(value)
+    about = metadata.create_summary_metadata(HParamsPluginData(session_start_info=start))
+    tag = metadata.SESSION_START_INFO_TAG
+    return Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)])
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from pause_jax.checkpoints import Checkpoints
-from pause_jax.config import Config
+from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import batches as global_batches
 from pause_jax.distributed import chips, processes, sharding
 from pause_jax.model import decoder
@@ -160,7 +160,10 @@ def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
     """(for every step, for the steps at which the progress line moves): process 0 writes, the others do not."""
     if jax.process_index() != 0:
         return NullWriter(), NullWriter()
-    tensorboard = TensorBoardWriter(job.folder.tensorboard, start) if job.config.run.tensorboard else NullWriter()
+    tensorboard: MetricWriter = NullWriter()
+    if job.config.run.tensorboard:
+        hyperparameters = {k: v for k, v in flatten(to_dict(job.config)).items() if not k.startswith("run.")}
+        tensorboard = TensorBoardWriter(job.folder.tensorboard, start, hyperparameters)
     return JsonLinesWriter(job.folder.metrics, start), tensorboard
 
 

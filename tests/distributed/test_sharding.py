@@ -43,6 +43,11 @@ def test_mesh_that_does_not_fit_is_refused(mesh):
         mesh_shape(mesh, 8)
 
 
+def test_a_mesh_for_more_devices_than_a_cpu_counts_as_says_how_it_counts_as_more():
+    with pytest.raises(UserError, match=r"does not fit 8 devices.*XLA_FLAGS=--xla_force_host_platform_device_count"):
+        make_mesh(MeshConfig(data=3))
+
+
 def test_every_parameter_lies_as_the_table_says():
     mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
     specs = {path: s.spec for path, s in trees.flatten(sharding.param_shardings(MODEL, 1, mesh)).items()}
@@ -69,7 +74,9 @@ def test_what_does_not_divide_is_refused_by_name():
     ):
         sharding.param_shardings(MODEL, 0, mesh)
     odd = dataclasses.replace(MODEL, vocab_size=259, num_kv_heads=4)
-    with pytest.raises(UserError, match=r"token/embedding.*vocab = 259 is not divisible"):
+    with pytest.raises(
+        UserError, match=r"token/embedding.*vocab = 259 is not divisible.*: set --config\.model\.vocab_size=26[04]"
+    ):
         sharding.param_shardings(odd, 0, mesh)
 
 

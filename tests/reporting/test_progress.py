@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import time
 
 import pytest
 
 from pause_jax.reporting import progress
-from pause_jax.reporting.progress import Progress, format_seconds
+from pause_jax.reporting.progress import Heartbeat, Progress, format_seconds
 
 
 class Terminal(io.StringIO):
@@ -107,3 +108,13 @@ def test_a_stream_that_cannot_be_written_stops_nothing(clock):
 )  # fmt: skip
 def test_format_seconds(seconds, text):
     assert format_seconds(seconds) == text
+
+
+def test_a_heartbeat_is_seen_while_something_works():
+    stream = io.StringIO()
+    with Heartbeat("train the tokenizer", seconds=0.01, stream=stream):
+        time.sleep(0.1)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) >= 2 and set(lines) == {"train the tokenizer  elapsed 0 s"}
+    time.sleep(0.05)
+    assert stream.getvalue().splitlines() == lines  # and not afterwards

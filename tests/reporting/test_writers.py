@@ -149,6 +149,21 @@ def test_tensorboard_hides_what_is_written_anew(tmp_path, read_tensorboard):
     assert [step for step, _ in shown["validation/loss"]] == [1, 2, 3, 4, 5, 6]
 
 
+def test_tensorboard_gets_the_hyperparameters(tmp_path):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.plugins.hparams import metadata
+
+    given = {"optimizer.learning_rate": 0.003, "train.steps": 10, "data.task": "x", "m_ft": (0, 5), "tied": True}
+    TensorBoardWriter(tmp_path, 0, given).close()
+    (file,) = tmp_path.iterdir()
+    values = [value for event in EventFileLoader(str(file)).Load() for value in event.summary.value]
+    (value,) = [value for value in values if value.tag == metadata.SESSION_START_INFO_TAG]
+    shown = metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content).hparams
+    assert {name: getattr(shown[name], shown[name].WhichOneof("kind")) for name in shown} == {
+        **given, "m_ft": "(0, 5)"
+    }  # fmt: skip
+
+
 def test_tensorboard_is_given_up_when_its_disk_is_full(tmp_path, warnings, read_tensorboard):
     writer = TensorBoardWriter(tmp_path, 0)
     writer.write(1, {"loss": 1.0})

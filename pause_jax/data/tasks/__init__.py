@@ -11,6 +11,7 @@ import importlib
 
 import seqio
 
+from pause_jax.data import included
 from pause_jax.data.tasks import official, synthetic
 from pause_jax.errors import UserError
 
@@ -36,9 +37,13 @@ def get(name: str, vocabulary: seqio.Vocabulary, data_dir: str = "") -> seqio.Ta
     Raises:
       UserError: no such task; the known ones are named.
     """
+    included.load()
     synthetic.register_if_named(name)
     if name not in seqio.TaskRegistry.names() or "inputs" not in seqio.TaskRegistry.get(name).output_features:
-        raise UserError(f"there is no task {name!r}; known are {', '.join(known())}")
+        raise UserError(
+            f"there is no task {name!r}; known are {', '.join(known())}, and what a file given as --include=FILE.py "
+            "registers"
+        )
     task = official.bound(name, data_dir) if name in official.known() else seqio.TaskRegistry.get(name)
     wanted = features(vocabulary)
     if "hints" in task.output_features:
@@ -48,6 +53,7 @@ def get(name: str, vocabulary: seqio.Vocabulary, data_dir: str = "") -> seqio.Ta
 
 def known() -> list[str]:
     """Names of all tasks; N stands for a number of the user's choice."""
+    included.load()
     return [*official.known(), *(f"{name}_N ({family.number})" for name, family in synthetic.FAMILIES.items())]
 
 
