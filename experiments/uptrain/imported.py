@@ -9,8 +9,8 @@
 
 `,control` is without pauses at equal FLOPs, `,control_text` at equal text tokens (a shorter run). The text must be
 tokenized by the run's own tokenizer: launch.prepare with this config does that. On a machine with GPUs or TPUs the
-layers are scanned and the state is cut over all of them (FSDP); on another it is executed as is fast on CPUs. The learning rate, 1e-5 with cosine to
-a tenth, is no measured optimum: sweep it.
+layers are scanned and the state is cut over all of them (FSDP); on another it is executed as is fast on CPUs. The
+learning rate, 1e-5 with cosine to a tenth, is no measured optimum: sweep it.
 """
 
 import dataclasses
