@@ -189,6 +189,9 @@ def _open_finetuning(config: Config) -> _Data:
         from pause_jax.data import downstream
 
     task = downstream.open_task(config.data, config.finetune)
+    if processes.index() == 0:
+        for sentence in downstream.cut_sentences(task.train, config.finetune):
+            logging.warning(sentence)
     common: dict[str, Any] = {"finetune": config.finetune, "filler_id": task.filler_id, "seed": config.seed,
                               "vocab_size": config.model.vocab_size, "n_pauses": config.pauses.n_pauses,
                               "batch_size": config.train.batch_size}  # fmt: skip

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Literal
 
 _PLUGINS = {"gpu": ("jax_cuda12_plugin", "jax_cuda13_plugin"), "tpu": ("libtpu",)}  # without one JAX sees none
+_FILES: dict[Literal["gpu", "tpu"], tuple[str, ...]] = {
+    "gpu": (r"nvidia(\d+)",),
+    "tpu": (r"accel(\d+)", r"vfio/(\d+)"),
+}
 _VISIBLE = {"gpu": "CUDA_VISIBLE_DEVICES", "tpu": "TPU_VISIBLE_CHIPS"}
 
 
@@ -33,7 +37,7 @@ class Chips:
 def of_this_machine(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> Chips | None:
     """Those that JAX would take, fewer than are there where the environment says so; None on a machine without any."""
     wanted = environment.get("JAX_PLATFORMS", "")
-    for kind, patterns in (("gpu", (r"nvidia(\d+)",)), ("tpu", (r"accel(\d+)", r"vfio/(\d+)"))):
+    for kind, patterns in _FILES.items():
         if wanted and not {kind, "cuda" if kind == "gpu" else kind} & set(wanted.split(",")):
             continue
         if not any(importlib.util.find_spec(plugin) for plugin in _PLUGINS[kind]):

@@ -24,6 +24,7 @@ Batch = dict[str, np.ndarray]
 
 _READ_AT_ONCE = 512  # examples handed over by TensorFlow
 _STEPS_AT_ONCE = 64  # whose order TensorFlow is asked for: asking costs as much as making the batch
+SHARE_CUT = 0.01  # of prompts or targets, above which it is told that they are cut
 FEATURES = {
     "inputs": np.int32,
     "targets": np.int32,
@@ -110,6 +111,27 @@ def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
         "validation": validation.manifest(),
     }
     return Downstream(train, validation, filler_id(finetune.filler, vocabularies.load(data.vocabulary)), manifest)
+
+
+def cut_sentences(examples: Examples, finetune: FinetuneConfig) -> list[str]:
+    """A sentence each for prompts and targets, where more than 1 % of a part's are longer than their room."""
+    sentences = []
+    for what, part, loses in (("prefix", examples.prompts, "beginning"), ("target", examples.targets, "end")):
+        lengths, room = np.diff(part.starts), getattr(finetune, f"{what}_length")
+        longer = lengths > room
+        if longer.mean() > SHARE_CUT:
+            name = "prompts" if what == "prefix" else what + "s"
+            sentences.append(
+                f"{longer.sum():,} of the {len(part):,} {name} of {finetune.task} have more than config.finetune."
+                f"{what}_length = {room} tokens and lose their {loses}, {np.median(lengths[longer] - room):.0f} tokens "
+                f"in the median: --config.finetune.{what}_length={_enough(lengths)} keeps 99 % of them whole, "
+                f"{lengths.max()} all"
+            )
+    return sentences
+
+
+def _enough(lengths: np.ndarray) -> int:
+    return int(np.quantile(lengths, 1 - SHARE_CUT, method="higher"))
 
 
 @functools.lru_cache(maxsize=4)  # a process that trains many runs reads them once

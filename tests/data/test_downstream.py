@@ -203,6 +203,19 @@ def test_open_task_reads_all_of_it():
     assert again.manifest()["sha256"] != task.validation.manifest()["sha256"]
 
 
+def test_what_is_cut_is_told_with_the_lengths_that_would_do():
+    """Prompts of 1 to 200 tokens in rooms for 150: 50 are cut, by 25.5 in the median; targets of 3 fit."""
+    examples = Examples(ragged(*([1] * n for n in range(1, 201))), ragged(*[[1, 2, 3]] * 200))
+    (sentence,) = downstream.cut_sentences(examples, FinetuneConfig(task="t", prefix_length=150, target_length=3))
+    assert sentence == (
+        "50 of the 200 prompts of t have more than config.finetune.prefix_length = 150 tokens and lose their "
+        "beginning, 26 tokens in the median: --config.finetune.prefix_length=199 keeps 99 % of them whole, 200 all"
+    )
+    (sentence,) = downstream.cut_sentences(examples, FinetuneConfig(task="t", prefix_length=198, target_length=2))
+    assert sentence.startswith("200 of the 200 targets of t have more than config.finetune.target_length = 2 tokens")
+    assert downstream.cut_sentences(examples, FinetuneConfig(task="t", prefix_length=198, target_length=3)) == []
+
+
 def test_fillers():
     assert downstream.filler_id(" .", vocabularies.load("byte")) == ord(".") + 3
     with pytest.raises(UserError, match=r"config\.finetune\.filler = '' has no token"):

@@ -58,6 +58,7 @@ def test_the_papers_numbers(task):
     toy = loaded(task, "toy,m_ft=0")
     assert toy.model == from_config_dict(quickstart.get_config("pause")).model
     assert toy.finetune.m_ft == (0,) and toy.pauses.n_pauses == 1
+    assert toy.finetune.prefix_length == 4 * config.finetune.prefix_length  # bytes
     assert loaded(task, "toy").finetune.m_ft == (10,)
 
 
