@@ -5,9 +5,10 @@
 
 The argument is a size and, if not 10, the number of pauses after the prompt. Sizes: `1b` and `130m`, the paper's, as
 experiments/paper.py pretrains them; `toy`, as experiments/quickstart.py does, which two cores train in minutes, from a
-fresh start too. With `--config.init_from=RUN` model and tokenizer are that run's, whatever the size says, and prompts are
-read causally where it was imported from Hugging Face (docs/interop.md). Other choices are config fields: `--config.finetune.m_ft=0,10` draws one of these for each example,
-`--config.finetune.placement=prepend`, `--config.finetune.attention=causal`, `--config.seed=1`.
+fresh start too. With `--config.init_from=RUN` model and tokenizer are that run's, whatever the size says, and prompts
+are read causally where it was imported from Hugging Face (docs/interop.md). Other choices are config fields:
+`--config.finetune.m_ft=0,10` draws one of these for each example, `--config.finetune.placement=prepend`,
+`--config.finetune.attention=causal`, `--config.seed=1`.
 
 From the paper: learning rate, warm-up, steps and batch size; M_ft 10 or 50; full finetuning.
 

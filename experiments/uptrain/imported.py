@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.uptrain import ARMS, set_arm
+from pause_jax import places
 from pause_jax.config import default_config
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
@@ -32,7 +33,7 @@ def get_config(arg: str = "") -> Any:
             f"experiments/uptrain/imported.py:{arg} does not exist: give the run to start from and one of "
             f"{', '.join(ARMS)}, such as experiments/uptrain/imported.py:runs/llama,control"
         )
-    source = RunFolder(Path(run)).config()
+    source = RunFolder(places.run_of(Path(run))).config()
     config = default_config()
     config.model.update(dataclasses.asdict(source.model))
     config.init_from = run
