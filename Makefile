@@ -4,8 +4,9 @@ PYTHON = .venv/bin/python
 RUNTIME = .venv/.installed
 DEV = .venv/.installed-dev
 BENCH = .venv/.installed-bench
+BEAM = .venv-beam/.installed
 
-.PHONY: help venv quickstart bench test slow reliability lint types coverage clean
+.PHONY: help venv quickstart bench test slow beam margins reliability lint types coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,6 +26,12 @@ test: $(DEV) ## run the fast tests
 slow: $(DEV) ## run the slow tests: several processes, kills and resumes, whole programs
 	$(PYTHON) -m pytest -m slow -n 2 --dist=worksteal
 
+beam: $(BEAM) ## run the tests of Apache Beam, whose pins want an environment of their own
+	.venv-beam/bin/python -m pytest tests/data/test_beam.py
+
+margins: $(DEV) ## run the fast tests and list comparisons of numbers that come near their bounds
+	$(PYTHON) -m pytest -p tests.margins -m "not slow" -n 2 --dist=worksteal
+
 reliability: $(DEV) ## break runs in every way that they must survive, and print how that went (a quarter of an hour)
 	@table=$$(mktemp); code=0; \
 	PAUSE_JAX_RELIABILITY=$$table $(PYTHON) -m pytest tests/reliability -n 2 --dist=worksteal || code=$$?; \
@@ -43,22 +50,13 @@ coverage: $(DEV) ## run all tests and show which lines of pause_jax none of them
 	$(PYTHON) -m coverage report --show-missing --skip-covered
 
 clean: ## remove .venv and caches; runs/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf .venv .venv-beam .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +
 
 # The stamps are newer than the files that they were installed from; an interrupted installation leaves none.
 $(RUNTIME): requirements.txt
-	@if ! $(PYTHON) -m pip --version >/dev/null 2>&1; then \
-	  for python in python3 python3.13 python3.12 python3.11; do \
-	    if $$python -c 'import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
-	      found=$$python; break; fi; \
-	  done; \
-	  if [ -z "$$found" ]; then \
-	    echo "error: no Python 3.11, 3.12 or 3.13 with venv was found as python3, python3.13, python3.12 or python3.11:" \
-	      "install one (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; fi; \
-	  echo "making .venv with $$($$found --version)"; \
-	  $$found -m venv --clear .venv; \
-	fi
+	@$(PYTHON) -c 'import pip, sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null || \
+	  { found=$$(launch/find_python.sh) && echo "making .venv with $$found" && $$found -m venv --clear .venv; }
 	@echo "installing $< into .venv: some minutes the first time, 3 GB"
 	$(PYTHON) -m pip install --progress-bar=off -r $<
 	@touch $@
@@ -71,4 +69,10 @@ $(DEV): requirements-dev.txt $(RUNTIME)
 $(BENCH): requirements-bench.txt $(RUNTIME)
 	@echo "installing $< into .venv: some minutes the first time"
 	$(PYTHON) -m pip install --progress-bar=off -r $<
+	@touch $@
+
+$(BEAM): requirements-beam.txt
+	@echo "installing $< into .venv-beam: some minutes the first time"
+	@found=$$(launch/find_python.sh) && $$found -m venv --clear .venv-beam
+	.venv-beam/bin/python -m pip install --progress-bar=off -r $< -r requirements-test.txt
 	@touch $@

@@ -150,5 +150,5 @@ def plot(curves: dict[str, Any], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("out", "growth", "the files to write, without .json and .png")
+    cli.path_flag("out", "growth", "the files to write, without .json and .png")
     cli.run(main)

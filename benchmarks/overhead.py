@@ -104,7 +104,7 @@ def _go_on(config: Config, folder: Path, up_to: int, turns: Turns) -> dict[str, 
 
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, steps=up_to))
     with (
-        Path(os.devnull).open("w") as nowhere,
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),
         mock.patch.object(loop, "compile_steps", compile_and_watch),
     ):

@@ -97,7 +97,7 @@ def record(results: Results, commit: str, load_before: float) -> dict[str, Any]:
 
 def append(history: Path, line: Mapping[str, Any]) -> None:
     """Add `line` to a file of JSON lines, made where it is missing."""
-    lines = history.read_text() if history.exists() else ""
+    lines = history.read_text(encoding="utf-8") if history.exists() else ""
     write_atomically(history, lines + json.dumps(line) + "\n")
 
 
@@ -143,7 +143,7 @@ def _checked(out: str) -> Path:
 if __name__ == "__main__":
     flags.DEFINE_string("only", "", "measure the benchmarks whose names begin so, such as train_step; all if empty")
     flags.DEFINE_enum("device", "cpu", list(PLATFORMS), "what JAX computes on, and torch if it can")
-    flags.DEFINE_string("out", None, "a JSON file to write the results to, in a folder that exists")
+    cli.path_flag("out", None, "a JSON file to write the results to, in a folder that exists")
     flags.DEFINE_bool(
         "append", False, "add the results, with date, commit, machine and versions, to benchmarks/history.jsonl"
     )

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 def read_history(history: Path) -> list[Record]:
     """All records, the oldest first. Raises UserError where there are none."""
-    lines = history.read_text().splitlines() if history.exists() else []
+    lines = history.read_text(encoding="utf-8").splitlines() if history.exists() else []
     if not lines:
         raise UserError(f"{history} has no results: make some with python -m benchmarks.run --append")
     return [json.loads(line) for line in lines]
@@ -112,5 +112,5 @@ def _row(name: str, record: Record) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("plot", None, "a PNG to write, instead of the table")
+    cli.path_flag("plot", None, "a PNG to write, instead of the table")
     cli.run(main)

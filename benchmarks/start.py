@@ -72,7 +72,7 @@ def _train_until_a_line(workdir: Path, cache: Path) -> None:
 
 
 def _has_a_line(metrics: Path) -> bool:
-    return metrics.exists() and "\n" in metrics.read_text()
+    return metrics.exists() and "\n" in metrics.read_text(encoding="utf-8")
 
 
 def _run(arguments: tuple[str, ...]) -> None:

@@ -78,8 +78,8 @@ def main() -> None:
         print(task, flush=True)
         config = config_of(task, flags.data_dir, flags.vocabulary)
         sections.append(section(config, *examples_of(config)))
-    page = PAGE.read_text().partition(BEGIN)[0]
-    PAGE.write_text(f"{page}{BEGIN}\n## Files\n\n{files()}\n## Examples\n\n" + "\n".join(sections))
+    page = PAGE.read_text(encoding="utf-8").partition(BEGIN)[0]
+    PAGE.write_text(f"{page}{BEGIN}\n## Files\n\n{files()}\n## Examples\n\n" + "\n".join(sections), encoding="utf-8")
 
 
 if __name__ == "__main__":

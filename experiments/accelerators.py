@@ -17,6 +17,14 @@ TOPOLOGIES = {  # what launch.compile calls them
 }
 
 
+def execute_on_accelerators(config: Any) -> None:
+    """Fields of config.run whose defaults are for CPUs, as accelerators want them."""
+    config.run.execution.scan_layers = True
+    config.run.execution.attention_blocks = 1
+    config.run.execution.few_rows = 0
+    config.run.execution.row_major = False
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """Fields of config.run that depend on the chips' number and memory."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.accelerators import Layout
+from experiments.accelerators import Layout, execute_on_accelerators
 from pause_jax.config import default_config
 from pause_jax.errors import UserError
 
@@ -49,10 +49,7 @@ def get_config(arg: str = "8b,v5e-256") -> Any:
     config.train.steps = 10_000  # 10.5B positions
     config.optimizer.learning_rate = 2e-5
     config.optimizer.warmup_steps = 200
-    config.run.execution.scan_layers = True
-    config.run.execution.attention_blocks = 1
-    config.run.execution.few_rows = 0
-    config.run.execution.row_major = False
+    execute_on_accelerators(config)
     config.run.log_every = 10
     config.run.validate_every = 500
     config.run.checkpoint_every = 500

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.accelerators import TOPOLOGIES, Layout
+from experiments.accelerators import TOPOLOGIES, Layout, execute_on_accelerators
 from pause_jax.config import default_config
 from pause_jax.errors import UserError
 
@@ -103,10 +103,7 @@ def _run(config: Any) -> None:
     """Memory and logs for accelerators; no field of it changes the result."""
     config.run.mesh.data = 1
     config.run.mesh.fsdp = -1
-    config.run.execution.scan_layers = True
-    config.run.execution.attention_blocks = 1
-    config.run.execution.few_rows = 0
-    config.run.execution.row_major = False
+    execute_on_accelerators(config)
     config.run.execution.remat = "dots"
     config.run.loss_chunk = 128
     config.run.log_every = 100

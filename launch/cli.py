@@ -24,6 +24,8 @@ Exit codes:
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import logging
 import os
 import re
@@ -38,10 +40,10 @@ from absl import flags
 from absl import logging as absl_logging
 
 from launch import flag_errors
-from pause_jax import __version__, native_memory, starting
+from pause_jax import __version__, native_memory, paths, starting
 from pause_jax.config import Config, MeshConfig, from_config_dict
 from pause_jax.distributed import processes
-from pause_jax.errors import PeerLost, RunStopped, UserError
+from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
 
 EXIT_DONE = 0
 EXIT_DEFECT = 1
@@ -53,8 +55,6 @@ EXIT_INTERRUPTED = 130
 
 START_TIMEOUT = 300  # seconds
 
-COMPILATION_CACHE = Path.home() / ".cache" / "pause_jax" / "xla"  # where JAX_COMPILATION_CACHE_DIR names no other
-
 MESH_AXES = ("data", "fsdp", "tensor")  # rows are not cut along their positions: an answer is one at a time
 
 FLAGS = flags.FLAGS
@@ -63,8 +63,12 @@ flags.disclaim_key_flags()  # what is defined here counts as the calling program
 
 def prepare_process() -> None:
     """What every program sets, to be called before TensorFlow or JAX is imported."""
+    for stream in (sys.stdout, sys.stderr):  # of a locale that lacks a character, it is shown by its number
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILATION_CACHE))
+    if cache := paths.cache_folder():
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # small programs together take seconds
     native_memory.keep_freed()
 
@@ -86,10 +90,21 @@ def run(main: Callable[[list[str]], int | None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = EXIT_INTERRUPTED
-    except Exception:
-        traceback.print_exc()
-        code = EXIT_DEFECT
+    except Exception as error:
+        code = _tell(error)
     processes.leave(code)
+
+
+def _tell(error: Exception) -> int:
+    """The exit code for an exception that is no sentence: its traceback is printed, or that memory ran out."""
+    if not (isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")):  # XLA's, of any device
+        traceback.print_exc()
+        return EXIT_DEFECT
+    print(f"error: there is not enough memory ({beginning(error) or 'of this machine'}): in training raise "
+          "config.run.accumulation, take config.run.execution.remat=full or cut the state over more devices "
+          "(config.run.mesh.fsdp; launch.describe tells what takes how much), elsewhere lower --batch_size",
+          file=sys.stderr)  # fmt: skip
+    return EXIT_USER_ERROR
 
 
 def config_flag() -> None:
@@ -104,7 +119,17 @@ def config_flag() -> None:
 
 def workdir_flag() -> None:
     """Define `--workdir`."""
-    flags.DEFINE_string("workdir", None, "the run's folder: made where it is missing, gone on from where it is not")
+    path_flag("workdir", None, "the run's folder: made where it is missing, gone on from where it is not")
+
+
+def path_flag(name: str, default: str | None, help: str) -> None:
+    """Define a flag whose value is a path of a file system: ~ is the home directory, and an address is refused."""
+    flags.DEFINE(_PathParser(name), name, default, help)
+
+
+def path_list_flag(name: str, default: str | None, help: str) -> None:
+    """Define a flag whose value is several such paths, with commas between them."""
+    flags.DEFINE(_PathListParser(name), name, default, help, serializer=flags.CsvListSerializer(","))
 
 
 def process_flags() -> None:
@@ -139,7 +164,9 @@ def parse_mesh(text: str) -> MeshConfig:
 
 
 def load_config(tell: Callable[[str], None] = lambda sentence: None) -> Config:
-    """The config that the flags ask for, validated; what finetuning leaves to the run that it starts from, from there.
+    """The config that the flags ask for, validated, with ~ replaced in its paths.
+
+    What finetuning leaves to the run that it starts from is taken from there.
 
     Args:
       tell: called with what was taken from there, in words.
@@ -153,23 +180,30 @@ def load_config(tell: Callable[[str], None] = lambda sentence: None) -> Config:
     values, said = starting.from_source(flag_errors.as_dict(FLAGS.config, flag.config_filename), flag.override_values)
     for sentence in said:
         tell(sentence)
-    return from_config_dict(values)
+    return at_home(from_config_dict(values))
 
 
 def workdir() -> Path:
-    """The value of `--workdir`.
-
-    Raises:
-      UserError: it is missing, or no path of a file system (docs/reliability.md says why).
-    """
+    """The value of `--workdir`. Raises UserError where it is missing."""
     if not FLAGS.workdir:
         raise UserError("--workdir is missing: give the run's folder, such as --workdir=runs/mine")
-    if "://" in FLAGS.workdir:  # as a path it would be a folder gs: here
-        raise UserError(
-            f"--workdir={FLAGS.workdir} is an address, and runs are written to file systems: mount the bucket "
-            "(gcsfuse, mount-s3) and give the path of the folder in it"
-        )
     return Path(FLAGS.workdir)
+
+
+def at_home(config: Config) -> Config:
+    """`config` with ~ replaced in its paths; `data.files` stays as it is, and is expanded where it is matched.
+
+    Raises:
+      UserError: there is no such home.
+    """
+    data: dict[str, Any] = {name: paths.expand(path, f"config.data.{name}")
+            for name in ("data_dir", "vocabulary") if (path := getattr(config.data, name))}  # fmt: skip
+    folders = [paths.expand(part, "config.data.prepared") for part in config.data.prepared.split(",")]
+    return dataclasses.replace(
+        config,
+        init_from=paths.expand(config.init_from, "config.init_from"),
+        data=dataclasses.replace(config.data, **data, prepared=",".join(folders)),
+    )
 
 
 def code_version() -> str:
@@ -216,6 +250,27 @@ def _log_to_stderr() -> None:
     absl_logging.use_absl_handler()
     absl_logging.get_absl_handler().setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of a failed save it tells once for each array
+
+
+class _PathParser(flags.ArgumentParser):
+    """absl's parser of a path; see `path_flag`."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def parse(self, argument: str) -> str:
+        return paths.expand_local(argument, f"--{self._name}")
+
+
+class _PathListParser(flags.ListParser):
+    """absl's parser of several; see `path_list_flag`."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self._name = name
+
+    def parse(self, argument: str | list[str]) -> list[str]:
+        return [paths.expand_local(path, f"--{self._name}") for path in super().parse(argument)]
 
 
 class _OneLine(logging.Formatter):

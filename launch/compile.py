@@ -6,7 +6,7 @@
     python -m launch.compile --table=experiments/compiled
 
 It runs on a CPU machine. For a TPU slice (v4, v5e, v5p, v6e) the real step is compiled by the TPU's own compiler
-(pip install libtpu==0.0.42.1) with the shardings of the config's mesh. For GPUs (h100:8, h100:8x8: nodes x GPUs) XLA
+(pip install libtpu==0.0.50.1) with the shardings of the config's mesh. For GPUs (h100:8, h100:8x8: nodes x GPUs) XLA
 partitions the step over as many virtual devices of the CPU, which shows that it can be cut; what it holds and sends is
 told by formula (pause_jax/distributed/estimates.py), and marked so.
 
@@ -135,8 +135,8 @@ holds was not compiled for the chip but estimated. [docs/scale.md](../../docs/sc
 if __name__ == "__main__":
     cli.config_flag()
     flags.DEFINE_string("topology", None, f"what to compile for, several with commas between them: {topologies.FORMS}")
-    flags.DEFINE_string("out", None, "a JSON file to write")
+    cli.path_flag("out", None, "a JSON file to write")
     flags.DEFINE_integer("rows_per_device", None, "rows of the batch for each device, in place of the config's batch",
                          lower_bound=1)  # fmt: skip
-    flags.DEFINE_string("table", None, "a folder of such JSON files, to write their table into; nothing is compiled")
+    cli.path_flag("table", None, "a folder of such JSON files, to write their table into; nothing is compiled")
     cli.run(main)

@@ -65,13 +65,13 @@ def _export(out: Path) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("from_hf", None, "a folder with config.json, safetensors and a tokenizer, to read")
-    flags.DEFINE_string("vocabulary", "", "with --from_hf: 'byte' or the path of a tokenizer; its own is the default")
+    cli.path_flag("from_hf", None, "a folder with config.json, safetensors and a tokenizer, to read")
+    cli.path_flag("vocabulary", "", "with --from_hf: 'byte' or the path of a tokenizer; its own is the default")
     flags.DEFINE_string("mesh", "", "with --from_hf: how the parameters are cut, such as fsdp=4,tensor=2")
-    flags.DEFINE_string("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP, to write")
-    flags.DEFINE_string("to_hf", None, "with --run: the folder to make")
+    cli.path_flag("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP, to write")
+    cli.path_flag("to_hf", None, "with --run: the folder to make")
     flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "with --to_hf: of the weights")
-    flags.DEFINE_string("results", "", "with --to_hf: a results.csv of launch.evaluate, for the model card")
+    cli.path_flag("results", "", "with --to_hf: a results.csv of launch.evaluate, for the model card")
     cli.workdir_flag()
     cli.process_flags()
     cli.run(main)

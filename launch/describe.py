@@ -1,12 +1,15 @@
 """Show what a config's network is: its parameters one by one, how many, and the FLOPs of training on them.
 
     python -m launch.describe --config=experiments/paper.py:130m
+    python -m launch.describe --config=experiments/paper.py:1b,v5e-256 --topology=v5e:16x16
     python -m launch.describe --config=experiments/paper.py:1b --json
 
 Nothing is allocated and no data is read, so sizes that fit no machine can be described as well. With --json:
 `parameters` (the pauses' own not counted), `pause_parameters`, `flops_per_token` (model FLOPs of forward and backward
 pass for each position of a row of data.length, pauses counted, attention causal-halved: pause_jax/model/counts.py), and
-`table`, a list of `path`, `shape`, `axes` and `count`.
+`table`, a list of `path`, `shape`, `axes` and `count`; `memory`: bytes of one device in training by what they are for
+(pause_jax/distributed/memory.py), their `total`, and how many `devices`. These are those of --topology, whose chip's
+`hbm_bytes` are given then, or the fewest that config.run.mesh asks for.
 """
 
 from __future__ import annotations
@@ -19,31 +22,54 @@ from absl import flags
 
 from launch import cli, train
 from pause_jax.config import Config
+from pause_jax.distributed import topologies
 from pause_jax.reporting import tables
+
+FLAGS = flags.FLAGS
 
 
 def main(argv: list[str]) -> int:
     config = train.resolve(cli.load_config())
-    description = describe(config)
-    if flags.FLAGS.json:
+    description = describe(config, FLAGS.topology)
+    if FLAGS.json:
         print(json.dumps(description, indent=2))
     else:
         _show(config, description)
     return cli.EXIT_DONE
 
 
-def describe(config: Config) -> dict[str, Any]:
-    """What `--json` prints; the config's vocabulary size must be known."""
+def describe(config: Config, topology: str | None = None) -> dict[str, Any]:
+    """What `--json` prints; the config's vocabulary size must be known.
+
+    Raises:
+      UserError: there is no such topology, or mesh, batch or a parameter cannot be cut over its devices.
+    """
     from pause_jax.model import counts
+    from pause_jax.training import flops
 
     parameters, pause_parameters = counts.parameter_counts(config.model, config.pauses.n_pauses)
-    row_flops = counts.train_flops(config.model, config.length, config.length - config.first_loss)
     return {
         "parameters": parameters,
         "pause_parameters": pause_parameters,
-        "flops_per_token": row_flops / config.length,
+        "flops_per_token": flops.flops_per_row(config) / config.length,
+        "memory": memory_of(config, topology),
         "table": parameter_table(config),
     }
+
+
+def memory_of(config: Config, topology: str | None) -> dict[str, float]:
+    """The `memory` of `describe`."""
+    from pause_jax.distributed import memory, topologies
+    from pause_jax.distributed.mesh import AXES, mesh_shape
+
+    mesh = config.run.mesh
+    asked = topologies.parse(topology) if topology else None
+    fewest = mesh.dcn_data * (mesh.data == -1) or 1
+    devices = asked.devices if asked else fewest * math.prod(n for n in mesh.sizes.values() if n != -1)
+    sizes = dict(zip(AXES, mesh_shape(mesh, devices), strict=True))
+    parts = memory.training_bytes(config, sizes)
+    chip = {"hbm_bytes": asked.chip.hbm_bytes} if asked else {}
+    return {**parts, "total": sum(parts.values()), "devices": devices, **chip}
 
 
 def parameter_table(config: Config) -> list[dict[str, Any]]:
@@ -69,9 +95,22 @@ def _show(config: Config, description: dict[str, Any]) -> None:
     print(f"pause parameters  {description['pause_parameters']:,}")
     flops = tables.human_flops(description["flops_per_token"])
     print(f"FLOPs per token   {flops} of training, in rows of {config.length}")
+    print(f"memory            {_memory_line(description['memory'])}")
+
+
+def _memory_line(memory: dict[str, float]) -> str:
+    told = "total", "devices", "hbm_bytes"
+    parts = ", ".join(f"{name} {size / 1e9:.3g}" for name, size in memory.items() if name not in told)
+    each = f"on each of {memory['devices']} devices" if memory["devices"] > 1 else "on one device"
+    line = f"{memory['total'] / 1e9:.3g} GB {each} in training, by formula: {parts}"
+    if "hbm_bytes" not in memory:
+        return line
+    fits = "fits" if memory["total"] <= memory["hbm_bytes"] else "does not fit"
+    return f"{line}; {fits} {memory['hbm_bytes'] / 1e9:.3g} GB"
 
 
 if __name__ == "__main__":
     cli.config_flag()
+    flags.DEFINE_string("topology", None, f"the chips that it is trained on: {topologies.FORMS}")
     flags.DEFINE_bool("json", False, "print JSON instead of a table")
     cli.run(main)

@@ -128,13 +128,11 @@ def find_flips(
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
+    cli.path_flag("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
     flags.DEFINE_string("task", None, "name of a task whose answers are written, such as count_parity_24 or gsm8k")
     flags.DEFINE_integer("m_inf", None, "number of pauses, 1 or more")
-    flags.DEFINE_string("out", None, "the folder to write the page, its pictures and CSV files into")
+    cli.path_flag("out", None, "the folder to write the page, its pictures and CSV files into")
     flags.DEFINE_integer("examples", 64, "look at the first so many examples")
     flags.DEFINE_string("split", "test", "of the task: train, validation (a part of the training data) or test")
-    flags.DEFINE_string(
-        "data_dir", None, "where the task finds its official files; without it where the run's config says"
-    )
+    cli.path_flag("data_dir", None, "where the task finds its official files; without it where the run's config says")
     cli.run(main)

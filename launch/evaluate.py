@@ -289,6 +289,7 @@ def of_run(folder: RunFolder, config: Config, step: int, model: str) -> dict[str
         "n_pauses": config.pauses.n_pauses,
         "steps": step,
         "hints": finetune.hints,
+        **started_from(stages),
     }
 
 
@@ -303,6 +304,16 @@ def of_pretraining(stages: Sequence[history.Stage]) -> dict[str, Any]:
         "pretrain_rate": 0.0 if pauses is None else pauses.mean_rate,
         "policy": pauses.label if pauses and pauses.mean_rate else "none",
         "pretrain_steps": "|".join(str(steps) for _, steps in pretraining) or "0",
+    }
+
+
+def started_from(stages: Sequence[history.Stage]) -> dict[str, str]:
+    """The columns that tell which runs a run started from, and of which seed the last of them is; "" if not known."""
+    before = stages[:-1]
+    config = before[-1].config if before else None
+    return {
+        "pretrain_run": "|".join(stage.run.partition("/checkpoints")[0] for stage in before),
+        "pretrain_seed": "" if config is None else str(config.seed),
     }
 
 
@@ -321,11 +332,11 @@ def show(evaluation: Evaluation) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
+    cli.path_flag("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
     flags.DEFINE_integer("step", None, "another checkpoint of the run than its newest")
     flags.DEFINE_list("tasks", None, "names of tasks, such as count_parity_24,recall_8,gsm8k; or all")
     flags.DEFINE_string("m_inf", "0", "numbers of pauses after the prompt, such as 0,2,5,10")
-    flags.DEFINE_string("out", None, "the CSV file to add rows to, such as results.csv")
+    cli.path_flag("out", None, "the CSV file to add rows to, such as results.csv")
     flags.DEFINE_list(
         "split", "test", "of the tasks: train, validation (a part of the training data), test, or several"
     )
@@ -338,9 +349,7 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "history", "gold", ["gold", "predicted"], "whose earlier answers the prompts of a conversation hold"
     )
-    flags.DEFINE_string(
-        "data_dir", None, "where tasks find their official files; without it where the run's config says"
-    )
+    cli.path_flag("data_dir", None, "where tasks find their official files; without it where the run's config says")
     flags.DEFINE_integer("limit", None, "evaluate the first so many examples only")
     cli.process_flags()
     cli.run(main)

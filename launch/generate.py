@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
+    cli.path_flag("run", None, "a run's folder (its newest checkpoint), or RUN/checkpoints/STEP")
     flags.DEFINE_multi_string("prompt", ["def "], "text to continue; may be given several times")
     flags.DEFINE_integer("m_inf", 0, "pauses after the prompt")
     flags.DEFINE_integer("max_new_tokens", 100, "tokens to write at most")

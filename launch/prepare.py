@@ -274,7 +274,7 @@ def _tell(text_bytes: int) -> None:
 
 if __name__ == "__main__":
     cli.config_flag()
-    flags.DEFINE_string("out", None, "the folder to be made, or with --train_sentencepiece the .model file")
+    cli.path_flag("out", None, "the folder to be made, or with --train_sentencepiece the .model file")
     flags.DEFINE_integer("workers", 0, "processes on this machine; 0: one a core")
     flags.DEFINE_enum("on_bad_text", "stop", ["stop", "skip"], "what to do about a document that is no UTF-8 text")
     flags.DEFINE_string("beam_options", None, "make the shards on Apache Beam, such as '--runner=FlinkRunner ...'")
@@ -284,5 +284,5 @@ if __name__ == "__main__":
     flags.DEFINE_list(
         "download", None, "fetch the official files of tasks, such as gsm8k,squad_v1 or all, and do nothing else"
     )
-    flags.DEFINE_string("data_dir", None, "with --download: the folder that the files go to")
+    cli.path_flag("data_dir", None, "with --download: the folder that the files go to")
     cli.run(main)

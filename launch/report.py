@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("results", None, "CSV files that launch.evaluate or sweeps wrote, with commas between them")
-    flags.DEFINE_string("out", None, "the folder to write report.html and its files into, made where it is missing")
+    cli.path_list_flag("results", None, "CSV files that launch.evaluate or sweeps wrote, with commas between them")
+    cli.path_flag("out", None, "the folder to write report.html and its files into, made where it is missing")
     flags.DEFINE_string("title", "Results", "the report's heading")
     cli.run(main)

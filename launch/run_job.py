@@ -55,7 +55,7 @@ def write(job: Job, workdir: Path) -> Path:
 def read(file: Path) -> Job:
     """What `write` wrote. Raises UserError where it did not."""
     try:
-        fields = json.loads(file.read_text())
+        fields = json.loads(file.read_text(encoding="utf-8"))
         asked = fields["evaluation"]
         if asked is not None:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()}
@@ -105,6 +105,6 @@ def _state(number: str) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("job", None, "the job's file, WORKDIR/jobs/NAME.json, which launch.sweep has written")
+    cli.path_flag("job", None, "the job's file, WORKDIR/jobs/NAME.json, which launch.sweep has written")
     cli.process_flags()
     cli.run(main)

@@ -1,4 +1,4 @@
-"""Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores, or on a cluster.
+"""Pretrain, finetune and evaluate over axes of settings: a graph of jobs on this machine's cores or chips or a cluster.
 
     python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep --dry_run
     python -m launch.sweep --config=experiments/sweeps/two_by_two.py --workdir=runs/sweep
@@ -27,9 +27,10 @@ from absl import flags
 
 from launch import cli, evaluate, flag_errors, train
 from pause_jax import config as configs
-from pause_jax import locks
+from pause_jax import local_chips, locks
 from pause_jax.cores import available_cores
 from pause_jax.distributed import processes
+from pause_jax.distributed.chips import CHIPS
 from pause_jax.errors import UserError
 from pause_jax.reporting import demonstration, tables
 from pause_jax.reporting.comparisons import Failure, Report
@@ -37,8 +38,8 @@ from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
 from pause_jax.reporting.report import print_report, write_report
 from pause_jax.reporting.results import Result, read_results, write_results
 from pause_jax.runs import RunFolder, write_atomically
-from pause_jax.sweeps import costs, execution, graph, jobsets, record, workers
-from pause_jax.sweeps.execution import Execution
+from pause_jax.sweeps import costs, execution, graph, jobsets, record, verdicts, workers
+from pause_jax.sweeps.execution import Execution, Resources
 from pause_jax.sweeps.graph import Job, Sweep
 from pause_jax.sweeps.scheduler import Schedule
 from pause_jax.training.signals import StopSignals
@@ -68,6 +69,7 @@ def main(argv: list[str]) -> int:
     if FLAGS.dry_run:
         show_graph(schedule)
         show_costs(schedule, how, workdir)
+        print(verdicts.sentence([entry.job for entry in schedule.entries]) or "nothing to compare: no verdicts")
         return cli.EXIT_DONE
     if how.executor == "gke" and schedule.with_status("waiting"):
         write_jobsets(schedule, sweep, workdir, how)
@@ -92,7 +94,7 @@ def make_schedule(sweep: Sweep, workdir: Path, *, retries: int, seen_as: Path | 
     Args:
       seen_as: `workdir` where the jobs run; None: the same path.
     """
-    jobs = graph.make_jobs(sweep, (seen_as or workdir) / "runs", train.resolve)
+    jobs = graph.make_jobs(sweep, (seen_as or workdir) / "runs", lambda config: train.resolve(cli.at_home(config)))
     made = Schedule.make(
         jobs, graph.flops, lambda job: is_finished(job, workdir), retries=retries, log_folder=workdir / "logs"
     )
@@ -114,7 +116,9 @@ def check_folder(workdir: Path, sweep: Sweep) -> None:
     record = workdir / "sweep.json"
     if not record.is_file():
         return
-    ours, theirs = (configs.flatten(json.loads(text)) for text in (json.dumps(sweep.base()), record.read_text()))
+    ours, theirs = (
+        configs.flatten(json.loads(text)) for text in (json.dumps(sweep.base()), record.read_text(encoding="utf-8"))
+    )
     other = sorted(field for field in ours.keys() | theirs.keys() if ours.get(field) != theirs.get(field))
     other = [field for field in other if ".config.run." not in f".config.{field.split('.', 1)[1]}"]
     if other:
@@ -131,7 +135,7 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, count: 
     """
     left = schedule.with_status("waiting")
     local = how.executor != "slurm" or not left  # the results of what is done are collected anywhere
-    count = max(1, min(count or len(available_cores()), len(left))) if local else 0
+    count = worker_count(count, local_chips.of_this_machine(), len(left)) if local else 0
     cluster = None if local else slurm_cluster(workdir, how)
     with locks.held(workdir / "lock"), StopSignals() as stop, Table(schedule, count) as table:
         write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
@@ -165,9 +169,32 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, count: 
     return "stopped"
 
 
+def worker_count(asked: int, chips: local_chips.Chips | None, jobs: int) -> int:
+    """How many workers: as asked, or one a chip, or on a machine without any one a core.
+
+    Raises:
+      UserError: more are asked for than there are chips, and two cannot have one.
+    """
+    if chips and asked > len(chips.names):
+        raise UserError(
+            f"--workers={asked} is more than the {len(chips.names)} accelerators of this machine, of which a worker "
+            "takes one: give as many or fewer, or leave it out; JAX_PLATFORMS=cpu uses the cores alone"
+        )
+    most = len(chips.names) if chips else len(available_cores())
+    return max(1, min(asked or most, jobs))
+
+
+def setups(count: int, chips: local_chips.Chips | None) -> list[workers.Setup]:
+    """Of so many workers; where there are several and chips, each sees one."""
+    if chips is None or FLAGS.workers == 1:
+        return [SETUP] * count
+    return [dataclasses.replace(SETUP, own_environment=chips.alone(i)) for i in range(count)]
+
+
 def run_here(schedule: Schedule, workdir: Path, count: int, calls: dict[str, Any]) -> None:
     """A job a worker, on this machine."""
-    pool = [workers.Worker(SETUP, cores) for cores in workers.core_groups(count)] if count else []
+    made = setups(count, local_chips.of_this_machine())
+    pool = [workers.Worker(*one) for one in zip(made, workers.core_groups(count), strict=True)] if count else []
     try:
         schedule.run(pool, lambda job: (job, str(workdir)), **calls)
     finally:
@@ -255,17 +282,15 @@ def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Executio
     """WORKDIR/gke/ and the files of the jobs that are left. Raises UserError where a driver is at work."""
     from launch import run_job as program
 
-    template = (Path(__file__).parent / "gke" / "jobset.yaml").read_text()
-    left = [entry.job for entry in schedule.with_status("waiting")]
+    template = (Path(__file__).parent / "gke" / "jobset.yaml").read_text(encoding="utf-8")
+    left = [_on_slices(entry.job, how.of(entry.job.size)) for entry in schedule.with_status("waiting")]
     with locks.held(workdir / "lock"):
         files = jobsets.write(
             left, workdir, gke=how.gke, takes=lambda job: how.of(job.size), template=template
         )  # raises before anything else is written
         write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
         for job in left:
-            mesh = dataclasses.replace(job.config.run.mesh, dcn_data=how.of(job.size).slices)
-            run_settings = dataclasses.replace(job.config.run, mesh=mesh)
-            program.write(dataclasses.replace(job, config=dataclasses.replace(job.config, run=run_settings)), workdir)
+            program.write(job, workdir)
         record.Recorder(schedule, workdir, how.executor, 0).write(ended=True)
         collect(schedule, workdir)
     seen = jobsets.workdir_in_pods(workdir, how.gke)
@@ -274,6 +299,28 @@ def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Executio
     )
     print(f"{workdir} must be {seen} of the claim {how.gke.claim}; then: bash {files[-1]}")
     print("the same command afterwards collects the results, and writes JobSets of what is missing")
+
+
+def _on_slices(job: Job, takes: Resources) -> Job:
+    """The job with the mesh of all its slices; where it trains, its memory is checked against the chips'.
+
+    Raises:
+      UserError: the mesh does not go with the chips, or they do not hold what training takes.
+    """
+    from pause_jax.distributed import memory
+    from pause_jax.distributed.mesh import AXES, over_slices
+
+    if job.evaluation is not None:  # one slice answers, each chip with all parameters
+        return job
+    where = f"config.resources.{job.size or 'default'}"
+    try:
+        mesh = over_slices(job.config.run.mesh, takes.slices, takes.chips())
+        config = dataclasses.replace(job.config, run=dataclasses.replace(job.config.run, mesh=mesh))
+        sizes = {axis: mesh.sizes[axis] for axis in AXES}
+        memory.check_chips(config, sizes, CHIPS[takes.chip].hbm_bytes, f"the memory of a {takes.chip}")
+    except UserError as error:
+        raise UserError(f"{where}, of which {job.name} takes {takes.slices} x {takes.topology}: {error}") from None
+    return dataclasses.replace(job, config=config)
 
 
 def show_graph(schedule: Schedule) -> None:
@@ -384,6 +431,7 @@ if __name__ == "__main__":
     cli.workdir_flag()
     flags.DEFINE_bool("dry_run", False, "show the graph and its cost, run nothing")
     flags.DEFINE_bool("all_jobs", False, f"with --dry_run: name every job, also where there are over {MOST_JOBS_SHOWN}")
-    flags.DEFINE_integer("workers", 0, "processes, each with its share of the cores; 0: one a core")
+    flags.DEFINE_integer("workers", 0, "processes, each with its share of the cores; 0: one a core, or where there are "
+                         "accelerators one a chip, which it sees alone (1: one that sees all)")  # fmt: skip
     flags.DEFINE_integer("retries", 1, "how often a job that fails is tried again")
     cli.run(main)

@@ -25,6 +25,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from absl import logging
+
 from launch import cli
 from pause_jax import native_messages, starting
 from pause_jax.config import Config, flatten, to_dict
@@ -112,13 +114,14 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
     if finished and folder.has_places_of(config):
         return "finished"
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
-    from pause_jax.distributed import batches, mesh
-    from pause_jax.training import initialize, loop, replay
+    from pause_jax.distributed import batches, memory, mesh
+    from pause_jax.training import initialize, loop, optimizer, replay
 
-    data = _open_finetuning(config) if config.finetune.task else _open_pretraining(config)
     devices = mesh.make_mesh(config.run.mesh)
     rows = batches.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check(config, devices)
+    memory.check_training(config, devices)
+    data = _open_finetuning(config) if config.finetune.task else _open_pretraining(config)
     processes.agree(flatten({"data": data.manifest}))
     job = loop.Job(
         config=config,
@@ -131,7 +134,10 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
         made_with={"code": cli.code_version(), "vocabulary": data.manifest["vocabulary"]},
     )
     with folder.held():
+        before = folder.config() if folder.exists() else config
         folder.claim(config, data.manifest)
+        if rise := optimizer.check_prolonged(before, config, max(folder.saved_steps(), default=0)):
+            logging.warning("%s", rise)
         if finished:
             return "finished"
         if not replaying:

@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from pause_jax import checksums
+from pause_jax import checksums, mounts
 from pause_jax.config import Config
 from pause_jax.distributed import processes, sharding
 from pause_jax.errors import RunStopped, UserError, beginning
@@ -59,7 +59,8 @@ class Checkpoints:
         # Where a folder that is made in the background cannot be, Orbax's threads wait for it for five minutes.
         saving = ocp.options.AsyncOptions(create_directories_asynchronously=False, barrier_sync_fn=_meet)
         self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True,
-                                                     cleanup_tmp_directories=True, async_options=saving)  # fmt: skip
+                                                     cleanup_tmp_directories=True, async_options=saving,
+                                                     atomicity_options=_atomicity(self._folder))  # fmt: skip
         self._max_failed = max_failed_saves
         self._failed = 0  # saves in a row
         self._under_way: int | None = None  # the step being written
@@ -168,7 +169,7 @@ class Checkpoints:
         folder = self._folder / str(step)
         if processes.index() == 0:
             try:
-                folder.rename(_free_name(folder))
+                mounts.move_folder(folder, _free_name(folder))
             except OSError as error:
                 raise UserError(
                     f"checkpoint {folder} cannot be read, nor be set aside ({error.strerror}): move it away"
@@ -217,7 +218,8 @@ def save_params(folder: Path, step: int, params: Any, meta: dict[str, Any]) -> N
     Raises:
       UserError: they cannot be written.
     """
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=True)
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=True,
+                                           atomicity_options=_atomicity(folder))  # fmt: skip
     handlers = {"params": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
     meta = meta | {"checksums": {"params": checksums.of_arrays(params)}}
     try:
@@ -242,7 +244,7 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
                 item: handler.restore(epath.Path(folder / item), args=ocp.args.StandardRestore(like))
                 for item, like in abstract.items()
             }
-        return items, json.loads((folder / "meta" / "metadata").read_text())
+        return items, json.loads((folder / "meta" / "metadata").read_text(encoding="utf-8"))
 
     items, meta = processes.together(arrays_and_meta)
     sums = {item: checksums.of_arrays(arrays) for item, arrays in items.items()}  # which all processes compute
@@ -255,6 +257,12 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
 
     processes.together(verify)  # of an array that lies on all of them, one may have a damaged copy
     return items, meta
+
+
+def _atomicity(folder: Path) -> ocp.options.AtomicityOptions:
+    """How a step's folder becomes whole: a rename, or where folders cannot be renamed a file, which is written last."""
+    modes = ocp.options.AtomicityMode
+    return ocp.options.AtomicityOptions(mode=modes.COMMIT_FILE if mounts.is_fuse(folder) else modes.AUTO)
 
 
 def _meet(*, key: str, timeout_ms: int) -> None:

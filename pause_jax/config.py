@@ -12,9 +12,12 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
 import typing
 from collections.abc import Mapping
 from typing import Any, Literal
+
+import numpy as np
 
 from pause_jax import bounds, pauses, policies
 from pause_jax.errors import UserError
@@ -141,13 +144,16 @@ class DataConfig:
         Raises:
           UserError: of several, one has no rate above 0.
         """
+        if os.path.isdir(self.prepared):  # whose name may have an = or a comma
+            return ((self.prepared, 1.0),)
         parts = [part.strip() for part in self.prepared.split(",") if part.strip()]
         folders = []
         for part in parts:
             folder, _, rate = part.rpartition("=")
-            if folder and rate.replace(".", "", 1).isdecimal() and float(rate) > 0:
+            has_rate = folder and rate.replace(".", "", 1).isdecimal() and float(rate) > 0
+            if has_rate and (len(parts) > 1 or float(rate) == 1 or os.path.isdir(folder)):
                 folders.append((folder, float(rate)))
-            elif len(parts) == 1:
+            elif len(parts) == 1:  # its share can only be 1: lr=0.1 is a name, also after the folder has gone
                 folders.append((part, 1.0))
             else:
                 raise UserError(
@@ -191,7 +197,7 @@ class FinetuneConfig:
         """Positions of prompt and pauses."""
         return self.prefix_length + max(self.m_ft)
 
-    def bidirectional(self, num_pauses: pauses.Number) -> pauses.Number:
+    def bidirectional[Number: (int, np.ndarray)](self, num_pauses: Number) -> Number:
         """How many positions at the start of a row with so many pauses see each other both ways; arrays of rows too."""
         after_prompt = num_pauses * (self.placement != "prepend")
         return pauses.bidirectional_length(self.attention, self.context_length - after_prompt, after_prompt)
@@ -204,6 +210,7 @@ class OptimizerConfig:
     learning_rate: float = 1e-3  # the peak
     schedule: Literal["cosine", "linear", "rsqrt", "constant", "wsd"] = "cosine"  # after warm-up
     warmup_steps: int = 100
+    schedule_steps: int = 0  # steps until the schedule's end, after which its last value stays; 0: train.steps
     final_fraction: float = 0.1  # cosine, linear, wsd: learning rate at the last step, as a part of the peak
     decay_from: float = 0.8  # wsd (warm-up, stable, decay): the part of the steps after which it falls, linearly
     b1: float = 0.9
@@ -215,8 +222,13 @@ class OptimizerConfig:
 
     def validate(self) -> None:
         bounds.check(self, "config.optimizer", "not be negative",
-                     "learning_rate", "warmup_steps", "final_fraction", "weight_decay", "clip_norm",
+                     "learning_rate", "warmup_steps", "schedule_steps", "final_fraction", "weight_decay", "clip_norm",
                      "pauses_first")  # fmt: skip
+        if self.schedule_steps and self.schedule in ("rsqrt", "constant"):
+            raise UserError(
+                f"config.optimizer.schedule_steps = {self.schedule_steps} says when a schedule ends, but "
+                f"config.optimizer.schedule = {self.schedule!r} has no end: leave it 0"
+            )
         bounds.check(self, "config.optimizer", "be in [0, 1)", "b1", "b2")
         bounds.check(self, "config.optimizer", "be in [0, 1]", "decay_from")
         bounds.check(self, "config.optimizer", "be more than 0", "eps")
@@ -280,6 +292,7 @@ class RunConfig:
     replay_step: int = 0  # a step to look at instead of training: what it computes from which rows; 0: train
     max_seconds: int = 0  # of training, compilation included, after which it saves and stops; 0: no limit
     profile_steps: str = ""  # FIRST:LAST, such as 10:13: steps traced into profile/ (docs/performance.md); "": none
+    check_memory: bool = True  # refuse what by formula the devices do not hold, before anything is allocated
     stall_seconds: int = 60  # without progress, and 20 times the usual, after which stacks are shown; 0: never
     tensorboard: bool = True
 

@@ -44,7 +44,7 @@ def _lock(number: int, file: Path) -> None:
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = file.read_text() or "a process that is just starting"
+        holder = file.read_text(encoding="utf-8") or "a process that is just starting"
         raise UserError(
             f"{file.parent} is being written to by another run, {holder}: wait until it ends, or give another --workdir"
         ) from None

@@ -10,7 +10,7 @@ Segment ids number the documents of a row from 1; 0 is padding, whose id and pos
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,6 @@ Placement = Literal["append", "prepend", "filler"]  # the last: an ordinary toke
 # Among prompt and pauses: all see all; the prompt sees itself and the pauses, in order, all before; all in order.
 PrefixAttention = Literal["prefix_and_pauses", "prefix_only", "causal"]
 Hints = Literal["none", "pauses", "prompt"]  # whose targets are intermediate results
-
-
-Number = TypeVar("Number", int, np.ndarray)
 
 
 class Rows(NamedTuple):
@@ -289,7 +286,9 @@ def add_pauses(
     return np.concatenate([pauses_M, prompt_N] if placement == "prepend" else [prompt_N, pauses_M])
 
 
-def bidirectional_length(attention: PrefixAttention, prefix_length: Number, num_pauses: Number) -> Number:
+def bidirectional_length[Number: (int, np.ndarray)](
+    attention: PrefixAttention, prefix_length: Number, num_pauses: Number
+) -> Number:
     """How many positions at a row's start see each other in both directions.
 
     The row has `prefix_length` positions of prompt (left padding and prepended pauses included), `num_pauses` after
@@ -301,6 +300,16 @@ def bidirectional_length(attention: PrefixAttention, prefix_length: Number, num_
     """
     lengths = {"prefix_and_pauses": prefix_length + num_pauses, "prefix_only": prefix_length, "causal": num_pauses * 0}
     return lengths[attention]
+
+
+def two_way(attention: PrefixAttention, placement: Placement, prompt_length: int, num_pauses: int) -> int:
+    """Of a prompt and its pauses, before or after it: how many positions see each other in both directions.
+
+    >>> two_way("prefix_only", "append", 5, 3), two_way("prefix_only", "prepend", 5, 3)
+    (5, 8)
+    """
+    before = num_pauses if placement == "prepend" else 0
+    return bidirectional_length(attention, prompt_length + before, num_pauses - before)
 
 
 class FinetuneRows(NamedTuple):

@@ -164,6 +164,8 @@ def test_records_of_older_code_lack_new_fields_and_still_read():
         ("prepared/c4", (("prepared/c4", 1.0),)),
         ("x=y/c4", (("x=y/c4", 1.0),)),
         ("c4=0.9, wiki=0.1", (("c4", 0.9), ("wiki", 0.1))),
+        ("lr=0.1", (("lr=0.1", 1.0),)),  # not there, or no longer: the name of one folder, whose share is 1
+        ("c4=1", (("c4", 1.0),)),
     ],
 )
 def test_prepared_folders_and_their_rates(prepared, folders):
@@ -174,7 +176,6 @@ def test_prepared_folders_and_their_rates(prepared, folders):
     ("prepared", "sentence"),
     [
         ("c4=0.9,wiki=0.2", r"the rates sum to 1\.1, but must sum to 1"),
-        ("c4=0.5", r"the rates sum to 0\.5, but must sum to 1"),
         ("c4=0.9,wiki", r"'wiki' has no rate above 0: of several folders give each its share"),
         ("c4=1,wiki=0", r"'wiki=0' has no rate above 0"),
         ("c4=1,wiki=-1", r"'wiki=-1' has no rate above 0"),
@@ -183,6 +184,20 @@ def test_prepared_folders_and_their_rates(prepared, folders):
 def test_rates_that_cannot_be(prepared, sentence):
     with pytest.raises(UserError, match=sentence):
         from_config_dict(changed(data__prepared=prepared))
+
+
+@pytest.mark.parametrize("name", ["lr=0.1", "seed=1", "a,b", "c4=0.9,wiki=0.2"])
+def test_a_folder_that_is_there_comes_before_names_and_rates(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    assert from_config_dict(changed(data__prepared=name)).data.prepared_folders == ((name, 1.0),)
+
+
+def test_one_folder_has_no_share_of_half(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c4").mkdir()
+    with pytest.raises(UserError, match=r"the rates sum to 0\.5, but must sum to 1"):
+        from_config_dict(changed(data__prepared="c4=0.5"))
 
 
 def test_prepared_text_or_files_but_not_both():

@@ -29,7 +29,7 @@ class Edition:
     some_tasks: tuple[str, ...]  # those of the sweeps that do not have all
     m_ft: tuple[int, ...]  # numbers of pauses where two are enough
     many_m: tuple[int, ...]  # and where they are what is varied
-    seeds: int  # of finetuning
+    seeds: int  # of pretraining, and of all that starts from it
     limit: int  # examples an evaluation; 0: all
     is_paper: bool
 
@@ -39,11 +39,21 @@ class Edition:
         config.train.steps = self.steps
         return config
 
-    def pretraining(self, rates: Sequence[float] = (0.0, 0.1), sizes: Sequence[str] = ()) -> dict[str, Any]:
-        """The stage: `sizes`, or all, at each rate. At rate 0 the model has its pause from the start, untrained."""
-        rows = tuple((size, self.learning_rates[size]) for size in sizes or self.sizes)
-        axes = ((("size", "optimizer.learning_rate"), rows), ("pauses.rate", tuple(rates)))
+    def pretraining(self, sizes: Sequence[str] = ()) -> dict[str, Any]:
+        """The stage: `sizes`, or all, without pauses and with; so many seeds, as these arms differ in pretraining.
+
+        At rate 0 the model has its pause from the start, untrained.
+        """
+        axes = (self._sized(sizes), ("pauses.rate", (0.0, 0.1)), self.seed_axis())
         return {"config": self.pretraining_config(), "axes": axes}
+
+    def pretraining_once(self) -> dict[str, Any]:
+        """The stage: all sizes with pauses, one run each."""
+        return {"config": self.pretraining_config(), "axes": (self._sized(), ("pauses.rate", (0.1,)))}
+
+    def _sized(self, sizes: Sequence[str] = ()) -> Any:
+        rows = tuple((size, self.learning_rates[size]) for size in sizes or self.sizes)
+        return ("size", "optimizer.learning_rate"), rows
 
     def finetuning_config(self) -> Any:
         """Without a task: `recipe` has it, and all that goes with it."""
@@ -63,11 +73,11 @@ class Edition:
         }
 
     def finetuning(self, tasks: Sequence[str], *axes: Any, sizes: Sequence[str] = ()) -> dict[str, Any]:
-        """The stage: `tasks` with the hyperparameters of each size, more axes, and so many seeds."""
+        """The stage: `tasks` with the hyperparameters of each size, and more axes."""
         recipes = [(size, self.recipe(task, size)) for size in sizes or self.sizes for task in tasks]
         fields = ("pretrain.size", *recipes[0][1])
         rows = tuple((size, *recipe.values()) for size, recipe in recipes)
-        return {"config": self.finetuning_config(), "axes": ((fields, rows), *axes, self.seed_axis())}
+        return {"config": self.finetuning_config(), "axes": ((fields, rows), *axes)}
 
     def seed_axis(self) -> Any:
         return "seed", tuple(range(self.seeds))
@@ -102,13 +112,16 @@ def new_sweep() -> Any:
 
 
 def edition_of(file: str, arg: str) -> Edition:
-    """The edition that `arg`, the argument of a config file, names.
+    """The edition that `arg`, the argument of a config file, names: `laptop` or nothing; `laptop,10`: of ten seeds.
 
     Raises:
       UserError: there is none of this name.
     """
-    if arg not in ("", "laptop"):
+    name, _, seeds = arg.rpartition(",") if arg[-1:].isdecimal() else (arg, "", "")
+    if name not in ("", "laptop") or seeds == "0":
         raise UserError(
-            f"experiments/sweeps/{Path(file).name}:{arg} does not exist: give :laptop, or nothing for the paper's"
+            f"experiments/sweeps/{Path(file).name}:{arg} does not exist: give :laptop, or nothing for the paper's, and "
+            "behind it a number of seeds if it is to be another: :laptop,10"
         )
-    return LAPTOP if arg else PAPER
+    edition = LAPTOP if name else PAPER
+    return dataclasses.replace(edition, seeds=int(seeds)) if seeds else edition

@@ -34,13 +34,14 @@ def get_config(arg: str = "") -> Any:
     sweep = new_sweep()
     sweep.sizes = {usual: model, **{name: {**model, **other} for name, other in others.items()}}
     arms = ((usual, 0.0), (usual, 0.1), *((name, 0.0) for name in others))
-    sweep.pretrain = {"config": pretrain, "axes": ((("size", "pauses.rate"), arms), ("budget", (_flops(pretrain),)))}
+    axes = ((("size", "pauses.rate"), arms), ("budget", (_flops(pretrain),)), edition.seed_axis())
+    sweep.pretrain = {"config": pretrain, "axes": axes}
     flops, steps = _flops(finetune), ("steps", finetune.train.steps)
     asked = (("finetune.m_ft", "budget"), (((m,), flops), ((0,), flops), ((0,), steps)))
     other = {"pretrain.size": tuple(others)}
     sweep.finetune = {
         "config": finetune,
-        "axes": (asked, edition.seed_axis()),
+        "axes": (asked,),
         "filters": {"skip": ({**other, "finetune.m_ft": (m,)}, {**other, "budget": steps})},
     }
     sweep.evaluate = edition.evaluation((0, m))

@@ -3,8 +3,9 @@
     python -m launch.sweep --config=experiments/sweeps/paper_grid.py --workdir=runs/paper_grid --dry_run
     python -m launch.sweep --config=experiments/sweeps/paper_grid.py:laptop --workdir=runs/paper_grid
 
-From the paper: both sizes, nine tasks with their hyperparameters, M_ft 10 and 50, five finetuning runs from one
-pretraining run. Data and tokenizer are given as docs/sweeps.md says.
+From the paper: both sizes, nine tasks with their hyperparameters, M_ft 10 and 50. Ours: five pretraining runs an arm,
+each finetuned once; the paper finetunes one run five times, which cannot tell pauses in pretraining from its luck. A
+verdict takes ten (`:10`, `:laptop,10`). Data and tokenizer are given as docs/sweeps.md says.
 """
 
 from typing import Any

@@ -4,6 +4,7 @@
     python -m launch.sweep --config=experiments/sweeps/pause_count.py:laptop --workdir=runs/pause_count
 
 Every number of pauses is finetuned, and each of these models is asked at every M_inf; the best is chosen on validation.
+All start from one pretraining run of each size, so the seeds are those of finetuning, and what is found holds for it.
 """
 
 from typing import Any
@@ -16,7 +17,7 @@ def get_config(arg: str = "") -> Any:
     m_ft = ("finetune.m_ft", ((0,), *((m,) for m in edition.many_m)))
     sweep = new_sweep()
     sweep.sizes = edition.sizes
-    sweep.pretrain = edition.pretraining(rates=(0.1,))
-    sweep.finetune = edition.finetuning(tuple(edition.tasks), m_ft)
+    sweep.pretrain = edition.pretraining_once()
+    sweep.finetune = edition.finetuning(tuple(edition.tasks), m_ft, edition.seed_axis())
     sweep.evaluate = edition.evaluation((0, *edition.many_m))
     return sweep

@@ -8,16 +8,18 @@
     python -m launch.convert --run=runs/llama_pauses --to_hf=exported/llama_pauses
 
 `,control` is without pauses at equal FLOPs, `,control_text` at equal text tokens (a shorter run). The text must be
-tokenized by the run's own tokenizer: launch.prepare with this config does that. The learning rate, 1e-5 with cosine to
-a tenth, is no measured optimum: sweep it.
+tokenized by the run's own tokenizer: launch.prepare with this config does that. On a machine with GPUs or TPUs the
+layers are scanned and the state is cut over all of them (FSDP); on another it is executed as is fast on CPUs. The
+learning rate, 1e-5 with cosine to a tenth, is no measured optimum: sweep it.
 """
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
+from experiments.accelerators import Layout, execute_on_accelerators
 from experiments.uptrain import ARMS, set_arm
-from pause_jax import places
+from pause_jax import local_chips, places
 from pause_jax.config import default_config
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
@@ -43,5 +45,8 @@ def get_config(arg: str = "") -> Any:
     config.train.batch_size = 64
     config.optimizer.learning_rate = 1e-5
     config.optimizer.warmup_steps = 100
+    if local_chips.of_this_machine():
+        execute_on_accelerators(config)
+        Layout(data=1, fsdp=-1, loss_chunk=128).apply(config)
     set_arm(config, arm or "pauses", STEPS, pauses_first=100)
     return config

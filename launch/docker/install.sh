@@ -4,6 +4,10 @@
 #   PYTHON=python3 ACCELERATOR=tpu launch/docker/install.sh     ACCELERATOR: tpu, gpu, or nothing for CPUs
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-"${PYTHON:=python3}" -m pip install --progress-bar=off -r "requirements${ACCELERATOR:+-$ACCELERATOR}.txt"
+if ! "${PYTHON:=python3}" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))'; then
+  echo "error: $PYTHON is no Python 3.12: set PYTHON to one (launch/find_python.sh looks for it)" >&2
+  exit 1
+fi
+"$PYTHON" -m pip install --progress-bar=off -r "requirements${ACCELERATOR:+-$ACCELERATOR}.txt"
 "$PYTHON" -m pip check
 "$PYTHON" -m launch.train --help >/dev/null

@@ -16,7 +16,7 @@ install) # this commit, on each machine
   git archive --output="$archive" HEAD
   gcloud compute tpus tpu-vm scp "$archive" "$name":pause_jax.tar.gz --zone="$zone" --worker=all
   everywhere 'mkdir -p pause_jax && tar -xzf pause_jax.tar.gz -C pause_jax && cd pause_jax &&
-    python3 -m venv .venv && PYTHON=.venv/bin/python ACCELERATOR=tpu launch/docker/install.sh'
+    python=$(launch/find_python.sh) && "$python" -m venv .venv && PYTHON=.venv/bin/python ACCELERATOR=tpu launch/docker/install.sh'
   ;;
 start) # in the background, as the ssh connection may break; ends at once where it runs already
   everywhere "cd pause_jax && if [ -f train.pid ] && kill -0 \$(cat train.pid) 2>/dev/null; then

@@ -132,7 +132,7 @@ class FileSource(seqio.DataSource):
 
     def _on_bad(self, error: BadText) -> None:
         if not self._skip_bad:
-            raise error
+            documents.stop_at(error)
         self.left_out["bad"] += 1
 
 

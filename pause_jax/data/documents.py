@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from pause_jax import paths
 from pause_jax.errors import UserError
 
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
@@ -44,7 +45,7 @@ class Piece(NamedTuple):
 
 
 class BadText(UserError):
-    """A document that is no text: not UTF-8, or broken JSON. Left out where the user asks for it."""
+    """A document that is no text: not UTF-8, broken JSON, or null. Left out where the user asks for it."""
 
     def __init__(self, sentence: str, name: str = ""):
         super().__init__(sentence)
@@ -53,7 +54,8 @@ class BadText(UserError):
 
 def stop_at(error: BadText) -> None:
     """What is done about a bad document unless the user asks for something else."""
-    raise error
+    sentence = f"{ValueError.__str__(error)}, or leave such documents out with launch.prepare --on_bad_text=skip"
+    raise BadText(sentence, error.name) from error
 
 
 def read_files(pattern: str, text_field: str) -> Iterator[Document]:
@@ -76,18 +78,45 @@ def list_files(pattern: str, *, field: str = "files") -> list[Piece]:
     Raises:
       UserError: no file matches, or a suffix is none of those that are read.
     """
-    expanded = os.path.expanduser(pattern)
-    paths = sorted(path for path in glob.glob(expanded, recursive=True) if os.path.isfile(path))
-    if not paths:
-        raise UserError(f"config.data.{field} = {pattern!r} matches no file (seen from {os.getcwd()}): check the path")
-    for path in paths:
+    expanded = paths.expand(pattern, f"config.data.{field}")
+    wild, literal = _matches(expanded), _matches(expanded.replace("[", "[[]"))
+    if wild and literal and wild != literal:
+        raise UserError(
+            f"config.data.{field} = {pattern!r} matches {literal[0]} as it stands, and {wild[0]} with [ ] as a choice "
+            "of characters: write [[] for a bracket that is meant, or rename the one that is not"
+        )
+    if literal and not wild:
+        expanded = expanded.replace("[", "[[]")
+    found = wild or literal
+    if not found:
+        raise UserError(_no_match(pattern, expanded, field))
+    for path in found:
         if not path.endswith(_TEXT_SUFFIXES + _JSON_SUFFIXES):
             raise UserError(
                 f"config.data.{field} = {pattern!r} matches {path}, whose suffix is none of "
                 f"{' '.join(_TEXT_SUFFIXES + _JSON_SUFFIXES)}: rename it, or narrow the pattern"
             )
     root = _fixed_part(expanded)
-    return [Piece(path, pathlib.Path(os.path.relpath(path, root)).as_posix()) for path in paths]
+    return [Piece(path, pathlib.Path(os.path.relpath(path, root)).as_posix()) for path in found]
+
+
+def _matches(pattern: str) -> list[str]:
+    return sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+
+
+def _no_match(pattern: str, expanded: str, field: str) -> str:
+    """Why a pattern matches no file, and what to give instead."""
+    if os.path.isdir(expanded):
+        known = [suffix for suffix in _TEXT_SUFFIXES + _JSON_SUFFIXES if _matches(os.path.join(expanded, f"*{suffix}"))]
+        files = f"*{known[0] if known else '.txt'}"
+        return (
+            f"config.data.{field} = {pattern!r} is a folder, and files are wanted: give "
+            f"{os.path.join(pattern, files)}, or {os.path.join(pattern, '**', files)} for those in its folders too"
+        )
+    where = f"config.data.{field} = {pattern!r} matches no file (seen from {os.getcwd()})"
+    if "[" in pattern:
+        return f"{where}: check the path; [ ] stand for one of the characters in them, and [[] for a bracket"
+    return f"{where}: check the path"
 
 
 def read_piece(
@@ -143,11 +172,11 @@ def read_python_stdlib() -> Iterator[Document]:
     About 12 MB of real text on every machine; which text exactly depends on the interpreter's version.
     """
     root = sysconfig.get_path("stdlib")
-    paths = []
+    sources = []
     for folder, subfolders, files in os.walk(root):
         subfolders[:] = set(subfolders) - _NOT_LIBRARY
-        paths += [os.path.join(folder, file) for file in files if file.endswith(".py")]
-    for name, path in sorted((pathlib.Path(os.path.relpath(path, root)).as_posix(), path) for path in paths):
+        sources += [os.path.join(folder, file) for file in files if file.endswith(".py")]
+    for name, path in sorted((pathlib.Path(os.path.relpath(path, root)).as_posix(), path) for path in sources):
         text = b"".join(_lines(path))
         if text.strip() and _is_utf8(text):
             yield Document(name, text)
@@ -156,8 +185,8 @@ def read_python_stdlib() -> Iterator[Document]:
 def _fixed_part(pattern: str) -> pathlib.Path:
     """The folder of a glob up to its first wildcard."""
     parts = pathlib.Path(pattern).parent.parts
-    wild = [i for i, part in enumerate(parts) if set(part) & set("*?[")]
-    return pathlib.Path(*parts[: wild[0] if wild else None])
+    wild = [i for i, part in enumerate(parts) if glob.has_magic(part.replace("[[]", ""))]
+    return pathlib.Path(*(part.replace("[[]", "[") for part in parts[: wild[0] if wild else None]))
 
 
 def _parts(piece: Piece, text_field: str) -> Iterator[tuple[str, Callable[[], Document | None]]]:
@@ -176,22 +205,25 @@ def _read_text(piece: Piece) -> Document:
 
 
 def _field(line: str, text_field: str, name: str, *, where: str) -> bytes:
-    """The text in one JSON line, as UTF-8."""
+    """The text in one JSON line, as UTF-8. Raises BadText where it has none."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:  # the latter of lists in lists in lists, hundreds deep
         reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-        raise BadText(f"{where}: broken JSON ({reason}): each line must be one JSON object", name) from error
+        hint = ", and not a list over several lines (jq -c '.[]' makes lines of it)" if line.strip() == "[" else ""
+        raise BadText(f"{where}: broken JSON ({reason}): each line must be one JSON object{hint}", name) from error
     if not isinstance(record, dict):
-        raise UserError(f"{where}: not a JSON object but of type {type(record).__name__}")
+        raise BadText(f"{where}: not a JSON object but of type {type(record).__name__}: mend the line", name)
     if text_field not in record:
-        raise UserError(
+        raise BadText(
             f"{where}: no field {text_field!r}, only {', '.join(map(repr, record)) or 'none'}: set "
-            "--config.data.text_field"
+            "--config.data.text_field",
+            name,
         )
     text = record[text_field]
     if not isinstance(text, str):
-        raise UserError(f"{where}: field {text_field!r} is not a string but of type {type(text).__name__}")
+        kind = "null" if text is None else f"of type {type(text).__name__}"
+        raise BadText(f"{where}: field {text_field!r} is not a string but {kind}: mend the line", name)
     try:
         return text.encode()
     except UnicodeEncodeError as error:

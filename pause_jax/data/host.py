@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import tensorflow as tf
 
@@ -17,11 +17,7 @@ def keep_off_accelerators() -> None:
     tf.config.set_visible_devices([], "GPU")
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def without_autograph(make: Callable[P, T]) -> Callable[P, T]:
+def without_autograph[**P, T](make: Callable[P, T]) -> Callable[P, T]:
     """`make`, a function that makes a data set, with nothing rewritten by AutoGraph that does not need it.
 
     Rewriting what SeqIO and its preprocessors map takes seconds at every start, and nothing of ours branches on

@@ -206,7 +206,7 @@ def _load_plan(folder: str) -> dict[str, Any]:
     """The plan as it was written. Raises UserError where it was changed or damaged since."""
     file = Path(folder, "plan.json")
     with shards.reading(file, f"delete {folder} and prepare it anew, or give another --out"):
-        plan = json.loads(file.read_text())
+        plan = json.loads(file.read_text(encoding="utf-8"))
         if plan.pop("checksum") != _checksum(plan):
             raise ValueError("its content does not agree with its checksum")
         return plan

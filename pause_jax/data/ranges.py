@@ -25,6 +25,7 @@ class Scan:
     pieces: Sequence[tuple[Piece, int]]  # each with its size in bytes, unzipped
     documents: int  # with text; counted until the rule of the split is clear
     hit: int  # of them by `splits.is_validation`
+    bad: str = ""  # what is wrong with the first document that was left out for it; "": none was
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,13 @@ def plan_files(data: DataConfig, scans: Mapping[Piece, Scan] | None = None, *, s
     for field, files in files_of(data).items():
         scans |= {file: scan_file(file, data.text_field, skip_bad=skip_bad) for file in files if file not in scans}
         if not any(scans[file].documents for file in files):
-            raise UserError(f"config.data.{field} = {getattr(data, field)!r} holds no text: every document is blank")
+            bad = [scans[file].bad for file in files if scans[file].bad]
+            reason = (
+                f"each document is blank or was left out, the first for this: {bad[0]}"
+                if bad
+                else "every document is blank"
+            )
+            raise UserError(f"config.data.{field} = {getattr(data, field)!r} holds no text: {reason}")
         ranges["validation" if field == "validation_files" else "train"] = group(scans[file] for file in files)
     if data.validation_files:
         return FilePlan(ranges, "whole")
@@ -79,12 +86,13 @@ def scan_file(file: Piece, text_field: str, *, skip_bad: bool = False) -> Scan:
     Only the first lines are parsed, until as much is known as decides about the rule of the split: the rest goes by at
     the speed of the disk, or of unzipping.
     """
-    on_bad = _ignore if skip_bad else documents.stop_at
+    bad: list[BadText] = []  # who reads the documents counts them
+    on_bad = bad.append if skip_bad else documents.stop_at
     if documents.is_text_file(file.path):
         found = list(documents.read_piece(file, text_field, on_bad=on_bad))
         texts = [document for document in found if document.text.strip()]
         hit = sum(splits.is_validation(document.name) for document in texts)
-        return Scan([(file, sum(len(document.text) for document in found))], len(texts), hit)
+        return Scan([(file, sum(len(document.text) for document in found))], len(texts), hit, _first(bad))
     pieces, count, hit = [], 0, 0
     start, stop, first_line = 0, 0, 1
     for number, (name, offset, line) in enumerate(documents.lines_of(file), start=1):
@@ -95,7 +103,7 @@ def scan_file(file: Piece, text_field: str, *, skip_bad: bool = False) -> Scan:
         if (count < splits.FEW or not hit) and _has_text(file, name, offset, line, text_field, on_bad):
             count, hit = count + 1, hit + splits.is_validation(name)
     pieces.append((file._replace(start=start, stop=stop, line=first_line), stop - start))
-    return Scan(pieces, count, hit)
+    return Scan(pieces, count, hit, _first(bad))
 
 
 def group(scans: Iterable[Scan]) -> list[list[Piece]]:
@@ -123,5 +131,5 @@ def _has_text(
     return document is not None and bool(document.text.strip())
 
 
-def _ignore(error: BadText) -> None:
-    """A bad document that is left out; who reads it counts it."""
+def _first(bad: Sequence[BadText]) -> str:
+    return str(bad[0]) if bad else ""

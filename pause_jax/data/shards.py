@@ -89,7 +89,7 @@ def shard_file(folder: Path, split: str, index: int) -> Path:
 def find_shard(file: Path) -> Shard | None:
     """The shard at `file`, if it was written to its end; its content is not looked at."""
     try:
-        shard = Shard(**json.loads(file.with_suffix(".json").read_text()))
+        shard = Shard(**json.loads(file.with_suffix(".json").read_text(encoding="utf-8")))
         return shard if file.stat().st_size == shard.file_bytes else None
     except (OSError, ValueError, TypeError, RecursionError):
         return None
@@ -263,7 +263,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     file = folder / "manifest.json"
     try:
         with reading(file):
-            manifest = json.loads(file.read_text())
+            manifest = json.loads(file.read_text(encoding="utf-8"))
             if (manifest.get("format"), manifest.get("record_tokens")) != (FORMAT, RECORD_TOKENS):
                 raise ValueError(f"its format is not {FORMAT}, of {RECORD_TOKENS} tokens a record")
             for name in ("task", "vocabulary"):

@@ -31,7 +31,13 @@ CHIPS = {
 }
 
 
+def of(device_kind: str) -> Chip | None:
+    """The chip that JAX calls so, None when unknown (a CPU, say)."""
+    found = {kind: chip for chip in CHIPS.values() for kind in chip.device_kinds if device_kind.startswith(kind)}
+    return found[max(found, key=len)] if found else None
+
+
 def peak_flops(device_kind: str) -> float | None:
-    """bfloat16 FLOP/s of one device, None when unknown (a CPU, say)."""
-    flops = {kind: chip.flops for chip in CHIPS.values() for kind in chip.device_kinds if device_kind.startswith(kind)}
-    return flops[max(flops, key=len)] if flops else None
+    """bfloat16 FLOP/s of one device, None when unknown."""
+    chip = of(device_kind)
+    return None if chip is None else chip.flops

@@ -11,6 +11,7 @@ import dataclasses
 from pause_jax.config import Config
 from pause_jax.distributed.hlo import Collective
 from pause_jax.model import counts
+from pause_jax.model.attention import spans
 
 _WIDTH = {"float32": 4, "bfloat16": 2}  # bytes
 
@@ -50,32 +51,38 @@ def hbm_traffic(config: Config, share: Share, state_bytes: float) -> float:
 
 
 def formula_bytes(config: Config, share: Share, state_bytes: float, params_bytes: float) -> dict[str, float]:
-    """What a device holds, by formula: `arguments` (the state), `temporaries` and `total`.
+    """What a device holds, by formula: `arguments` (the state), `temporaries` and `total`."""
+    held = sum(temporaries(config, share, params_bytes).values())
+    return {"arguments": state_bytes, "temporaries": held, "total": state_bytes + held}
 
-    Temporaries: gradients (twice with accumulation), what layers keep for the backward pass, one layer at work, the
-    embedding gathered over fsdp with its gradient, and the logits of a chunk with their gradient.
+
+def temporaries(config: Config, share: Share, params_bytes: float) -> dict[str, float]:
+    """Bytes of a device beside the state in a training step, by what they are for.
+
+    `gradients` (twice with accumulation); `activations`: what layers keep for the backward pass and one layer at work;
+    `logits`: those of a chunk, and the head gathered over fsdp with its gradient.
     """
     model, width = config.model, _WIDTH[config.model.dtype]
     positions = share.rows * share.positions
-    kept: float = model.d_model * width
-    if config.run.execution.remat != "full":
-        kept += _matmul_results(config, share.tensor) * 4
-    working = positions * _matmul_elements(config, share.tensor) * (4 + width)
-    scores = _score_elements(config, share)
+    keep, scores = _kept_by_all(config, share.tensor), _score_elements(config, share)
+    inner = (2 if model.mlp == "swiglu" else 1) * model.d_ff / share.tensor
+    # attention's backward pass and the MLP's come one after the other
+    working = max(positions * inner * (4 + width), scores / _score_blocks(config) * (4 + 4 + width))
     if config.run.execution.remat == "none":
-        kept += scores / positions * (4 + width)
+        kept = model.num_layers * (positions * keep + scores * width)
+    else:
+        dense = _matmul_results(config, share.tensor) if config.run.execution.remat == "dots" else 0
+        kept = model.num_layers * positions * (model.d_model + dense) * width
+        working += positions * keep  # a layer's, computed again
     head = model.vocab_size / share.tensor
-    chunk = min(config.run.loss_chunk or config.length, config.length) / config.length * positions
-    temporaries = (
-        params_bytes * (2 if share.microbatches > 1 else 1)
-        + positions * model.num_layers * kept
-        + working
-        + scores * (4 + 4 + width)
-        + 2 * _layer_weights(config, share.tensor) * width
-        + (1 if model.tie_embeddings else 2) * head * model.d_model * (4 + width)
-        + 2 * chunk * head * 4
-    )
-    return {"arguments": state_bytes, "temporaries": temporaries, "total": state_bytes + temporaries}
+    with_loss = (config.length - config.first_loss) / config.length
+    chunk = min(config.run.loss_chunk / config.length, with_loss) if config.run.loss_chunk else with_loss
+    return {
+        "gradients": params_bytes * (2 if share.microbatches > 1 else 1),
+        "activations": kept + working + 2 * _layer_weights(config, share.tensor) * width,
+        "logits": head * model.d_model * (4 + width)
+        + chunk * positions * head * (4 + width % 4),  # their gradient takes their place, but not a narrower one
+    }
 
 
 def formula_collectives(config: Config, share: Share, mesh: dict[str, tuple[int, ...]]) -> list[Collective]:
@@ -128,15 +135,33 @@ def _matmul_elements(config: Config, tensor: int) -> float:
 
 
 def _matmul_results(config: Config, tensor: int) -> float:
-    """Elements a position that a layer's products with weights give, float32 as they are kept."""
+    """Elements a position that a layer's products with weights give."""
     model = config.model
     heads = (model.num_heads + 2 * model.kv_heads) * model.head_size / tensor
     inner = (2 if model.mlp == "swiglu" else 1) * model.d_ff / tensor
     return 2 * model.d_model + heads + inner
 
 
+def _kept_by_all(config: Config, tensor: int) -> float:
+    """Bytes a position that a layer keeps where nothing is computed again, attention's scores left out.
+
+    What its products with weights give and read, and in float32 what comes out of norms and attention.
+    """
+    model, width = config.model, _WIDTH[config.model.dtype]
+    read = 3 * model.d_model + model.d_ff / tensor
+    in_float32 = 2 * model.d_model + model.num_heads * model.head_size / tensor
+    return (_matmul_results(config, tensor) + read) * width + in_float32 * 4
+
+
 def _score_elements(config: Config, share: Share) -> float:
     """Attention scores of a layer's microbatch, where the back end writes them down: plain XLA does."""
     if config.run.execution.attention != "xla":
         return 0.0
-    return share.rows * share.positions * config.length * config.model.num_heads / share.tensor
+    length, blocks = config.length, _score_blocks(config)
+    seen = sum((end - start) * keys for start, end, keys in spans(length, length, blocks, 0, config.bidirectional or 0))
+    return share.rows * share.positions / length * seen * config.model.num_heads / share.tensor
+
+
+def _score_blocks(config: Config) -> int:
+    """How many blocks of queries attention is computed in; one where the mask is known to the data alone."""
+    return 1 if config.bidirectional is None else config.run.execution.attention_blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -56,6 +57,20 @@ def mesh_shape(config: MeshConfig, num_devices: int) -> tuple[int, ...]:
             "slices over which it goes"
         )
     return full
+
+
+def over_slices(config: MeshConfig, slices: int, chips: int) -> MeshConfig:
+    """A mesh of so many TPU slices of so many chips, every size given, from one that may be meant for one slice alone.
+
+    Then the data axis is that many times as long. Raises UserError where it fits neither.
+    """
+    whole = dataclasses.replace(config, dcn_data=slices)
+    try:
+        sizes = mesh_shape(whole, slices * chips)
+    except UserError:
+        of_one = mesh_shape(dataclasses.replace(config, dcn_data=1), chips)
+        sizes = (of_one[0] * slices, *of_one[1:])
+    return MeshConfig(**dict(zip(AXES, sizes, strict=True)), dcn_data=slices)
 
 
 def _count_slices(devices: Sequence[jax.Device]) -> int:

@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
 
@@ -39,7 +39,6 @@ AGREEMENT_SECONDS = 600  # for the slowest process to come to a point of agreeme
 FAREWELL_SECONDS = 60  # for which process 0 waits until all have heard why the run ends
 ENDING_SECONDS = 10  # from having told or heard of a failure to the end
 
-T = TypeVar("T")
 
 _GONE = re.compile(r"Gloo \w+ failed|Connection (reset|closed) by peer|CoordinationService")
 
@@ -159,7 +158,7 @@ class Failed(RuntimeError):
     """What processes did together failed in one of them; one line says in which and why."""
 
 
-def together(do: Callable[[], T]) -> T:
+def together[T](do: Callable[[], T]) -> T:
     """Do it in every process, without waiting for each other within; what came of it here, once all are done.
 
     Raises:

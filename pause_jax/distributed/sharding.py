@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from pause_jax import trees
 from pause_jax.errors import UserError
@@ -33,7 +33,7 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
 }
 
 
-def partition_spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) -> PartitionSpec:
+def partition_spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh | AbstractMesh) -> PartitionSpec:
     """How the array called `name` lies on `mesh`.
 
     Raises:
@@ -59,7 +59,7 @@ def partition_spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh) ->
     return PartitionSpec(*spec)
 
 
-def param_shardings(config: ModelConfig, n_pauses: int, mesh: Mesh) -> dict[str, Any]:
+def param_shardings(config: ModelConfig, n_pauses: int, mesh: Mesh | AbstractMesh) -> dict[str, Any]:
     """A NamedSharding for each parameter, in the tree of `decoder.init`."""
     axes = decoder.logical_axes(config, n_pauses)
     return trees.map_with_path(

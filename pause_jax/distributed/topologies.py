@@ -15,7 +15,7 @@ from pause_jax.errors import UserError
 if TYPE_CHECKING:  # JAX reads the environment when it is imported
     import jax
 
-LIBTPU = "libtpu==0.0.42.1"  # as in requirements-tpu.txt
+LIBTPU = "libtpu==0.0.50.1"  # as in requirements-tpu.txt
 FORMS = "v4:AxBxC, v5p:AxBxC, v5e:AxB, v6e:AxB (chips), or h100, h200, a100 with :GPUS or :NODESxGPUS, as in h100:8x8"
 
 _MOST_CHIPS = {"v4": 4096, "v5e": 256, "v5p": 8960, "v6e": 256}  # of a pod; no slice is larger

@@ -226,15 +226,27 @@ def _metrics(examples: TaskExamples, records: Mapping[int, Record], *, first: bo
 
 
 def _outcome(run: RestoredRun, examples: TaskExamples, records: Sequence[Record]) -> Outcome:
-    model = run.config.model
-    # Every position read, the head at the answer's only.
-    flops = [
-        counts.forward_flops(
-            model, r["prompt_tokens"] + r["m_inf"] + r["answer_tokens"], head_positions=r["answer_tokens"] + 1
-        )
-        for r in records
-    ]
+    flops = [_flops(run, r, [] if examples.predict_metrics else examples.options[i]) for i, r in enumerate(records)]
     return Outcome(
         _metrics(examples, dict(enumerate(records))), records, sum(flops) / len(flops),
         sum(r["truncated"] for r in records),
     )  # fmt: skip
+
+
+def _flops(run: RestoredRun, record: Record, options: Sequence[Sequence[int]]) -> float:
+    """Of an example: every position is read once, the prompt's for all options, and the head is the answers' only.
+
+    Args:
+      options: those that are scored where no answer is written; none where one is.
+    """
+    model, placement = run.config.model, run.config.finetune.placement
+    prompt, m_inf, written = record["prompt_tokens"], record["m_inf"], record["answer_tokens"]
+    two_way = pauses.two_way(run.attention, placement, prompt, m_inf)
+
+    def up_to(length: int, heads: int) -> float:
+        return counts.forward_flops(model, prompt + m_inf + length, heads, two_way)
+
+    if not options:
+        return up_to(written, written + 1)
+    read = up_to(0, 0)
+    return read + sum(up_to(len(option) - 1, len(option)) - read for option in options)

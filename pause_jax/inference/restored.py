@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from pause_jax import checkpoints, tokenizer
 from pause_jax.config import Config, MeshConfig
+from pause_jax.distributed import memory
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.inference import generate, prefill, score, texts
 from pause_jax.inference.generate import GREEDY
@@ -47,6 +48,7 @@ class RestoredRun:
         config = folder.config()
         folder.check_tokenizer()
         made = make_mesh(mesh or MeshConfig())
+        memory.check_parameters(config, made, f"the run in {folder.path}")
         return cls(folder, step, config, checkpoints.restore_params(folder.checkpoints, step, config, made), made)
 
     @property

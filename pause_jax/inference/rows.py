@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 
 from pause_jax import pauses
 from pause_jax.errors import UserError
 from pause_jax.model.config import ModelConfig
-
-Row = TypeVar("Row")
 
 BUCKET = 32  # lengths are rounded up to a multiple of it: each new length is a new compilation
 
@@ -75,7 +72,7 @@ def context_rows(
     return ContextRows(ids_BxC, pauses.positions(segments_BxC), segments_BxC, prompt_length, m_inf)
 
 
-def filled(rows: Sequence[Row], size: int) -> list[Row]:
+def filled[Row](rows: Sequence[Row], size: int) -> list[Row]:
     """An incomplete batch, its first row repeated to the size of the others, whose compilation then serves it."""
     return [*rows, *[rows[0]] * (size - len(rows))]
 

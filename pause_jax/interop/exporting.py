@@ -15,8 +15,9 @@ import numpy as np
 from jax.sharding import Mesh
 from safetensors.numpy import save_file
 
-from pause_jax import checkpoints, tokenizer
+from pause_jax import checkpoints, mounts, tokenizer
 from pause_jax.config import Config
+from pause_jax.distributed import memory
 from pause_jax.errors import UserError
 from pause_jax.interop import card, configs, tokenizers
 from pause_jax.interop.weights import HEAD, INDEX, SINGLE, TOKEN_TABLES, Tensor, tensors
@@ -65,7 +66,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
         raise UserError(f"--to_hf={out} cannot be written ({error.strerror}): give a folder in one of yours") from None
     try:
         yield partial
-        partial.replace(out)
+        mounts.move_folder(partial, out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -73,6 +74,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
 def _write(folder: RunFolder, step: int, partial: Path, mesh: Mesh, config: Config, hf: dict[str, Any],
            pause_ids: list[int], dtype: Dtype, shard_bytes: int, results: Sequence[Result]) -> None:  # fmt: skip
     tokenizers.write(config.data.vocabulary, pause_ids, partial, config.model.max_positions)
+    memory.check_parameters(config, mesh, f"the run in {folder.path}")
     params = checkpoints.restore_params(folder.checkpoints, step, config, mesh)
     pauses = params.pop("pause", None)
     vectors = None if pauses is None else np.asarray(jax.device_get(pauses["embedding"]))

@@ -135,7 +135,8 @@ def _sentencepiece(path: str) -> tuple[dict[str, Any], str]:
     from sentencepiece import sentencepiece_model_pb2
     from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-    proto = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.read_model(path))
+    model_proto: Any = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]  # made when it is imported
+    proto = model_proto.FromString(tokenizer.read_model(path))
     if proto.trainer_spec.model_type != proto.trainer_spec.UNIGRAM:
         raise UserError(f"{path} is no unigram model, and others cannot be exported: take its run without a tokenizer")
     spec = proto.normalizer_spec

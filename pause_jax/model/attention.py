@@ -164,16 +164,23 @@ def _add_first(total_BxKxSxE: jax.Array, x_BxKxSxE: jax.Array) -> jax.Array:
 
 
 def _blocks(queries: int, keys: int, mask: Mask, count: int) -> Iterator[tuple[int, int, int]]:
+    if not isinstance(mask.first_query, int) or not isinstance(mask.bidirectional, int):
+        return spans(queries, keys, 1)  # what can be left out is not known when this is compiled
+    return spans(queries, keys, count, mask.first_query, mask.bidirectional)
+
+
+def spans(
+    queries: int, keys: int, count: int, first_query: int = 0, bidirectional: int = 0
+) -> Iterator[tuple[int, int, int]]:
     """(first query, end of the queries, how many of the keys they may see) of each block, in at most `count`."""
-    if count == 1 or not isinstance(mask.first_query, int) or not isinstance(mask.bidirectional, int):
-        yield 0, queries, keys  # what can be left out is not known when this is compiled
+    if count == 1:
+        yield 0, queries, keys
         return
     size = max(_SMALLEST_BLOCK, -(-queries // count))
     for start in range(0, queries, size):
         end = min(start + size, queries)
-        seen = mask.first_query + end
-        both_ways = mask.bidirectional if mask.first_query + start < mask.bidirectional else 0
-        yield start, end, min(max(seen, both_ways), keys)
+        both_ways = bidirectional if first_query + start < bidirectional else 0
+        yield start, end, min(max(first_query + end, both_ways), keys)
 
 
 def _attend_cudnn(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask) -> jax.Array:

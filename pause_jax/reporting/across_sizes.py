@@ -51,7 +51,7 @@ class Overview:
             for words, by_model in self.lines.items()
             for model, comparison in by_model.items()
         )  # fmt: skip
-        columns = (Column("compared"), Column("model"), Column("difference", signed=True), Column("corrected p", ".2g"),
+        columns = (Column("compared"), Column("model"), Column("difference", signed=True), Column("corrected p", "p"),
                    Column("effect called"))  # fmt: skip
         return Table("sizes", "Differences by model size", columns, rows)
 
@@ -112,12 +112,16 @@ def plot_differences(overview: Overview, words: Sequence[str], out: Path) -> Non
         widths = [e.difference.high - e.difference.mean for e in effects]
         means = [e.difference.mean for e in effects]
         finite = [width if math.isfinite(width) else 0.0 for width in widths]
-        axes.errorbar(at, means, yerr=finite, **mark, elinewidth=0.9, capsize=2, markersize=6,
+        axes.errorbar(at, means, yerr=finite, **mark, **figures.joined(len(at)), elinewidth=0.9, capsize=2,
+                      markersize=6,
                       markerfacecolor="white", label=figures.fold(line))  # fmt: skip
         found = [(x, mean) for x, mean, effect in zip(at, means, effects, strict=True) if effect.found]
         axes.plot([x for x, _ in found], [y for _, y in found], **(mark | {"linewidth": 0}), markersize=6, zorder=4)
     axes.set_xlabel("model (parameters)" if _are_named_by_size(overview.models) else "model, by cost of inference")
-    axes.set_ylabel(figures.plain(f"points of {overview.panels[0].metric}"))
+    first = overview.panels[0]
+    least = result_plots.LEAST_LOSS if first.unit == "nats" else result_plots.LEAST_PERCENT
+    axes.set_ylim(figures.at_least(axes.get_ylim(), least))
+    axes.set_ylabel(figures.plain(f"{first.unit} of {first.metric}"))
     figures.legend(figure, title="filled: beyond the chance of seeds; hollow: no effect called")
     figures.save(figure, out)
 
@@ -130,12 +134,12 @@ def plot_cost(overview: Overview, cost: result_plots.Cost, out: Path) -> None:
     figure, axes = figures.new(height=3.4 + 0.2 * (len(kinds) + len(overview.panels)))
     for i, panel, cell in known:
         mark = {"color": figures.color(i), "marker": figures.mark(kinds.index(panel.label(cell)))["marker"]}
-        width = result_plots.half_width([cell])
+        width = result_plots.bars([cell])
         axes.errorbar([cell.flops(cost)], [cell.estimate.mean], yerr=width, **mark, capsize=2, elinewidth=0.8,
                       markersize=6, linestyle="none")  # fmt: skip
     result_plots.draw_front(axes, [cell for _, _, cell in known], cost)
     axes.set_xscale("log")
-    axes.set_ylim(result_plots.percentages([cell for _, _, cell in known], axes.get_ylim()))
+    axes.set_ylim(result_plots.limits(overview.panels[0], [cell for _, _, cell in known], axes.get_ylim()))
     axes.set_xlabel(result_plots.COST_LABELS[cost])
     axes.set_ylabel(figures.plain(overview.panels[0].metric))
     figures.legend(figure, handles=_explain(axes, overview.models, kinds))

@@ -10,12 +10,13 @@ the chosen M may be called an effect only by a p value that is corrected for eve
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from pause_jax.reporting.panels import Arm, Cell, Panel, families, family_title
-from pause_jax.reporting.statistics import Effect, Estimate, estimate, format_p
+from pause_jax.reporting.statistics import Effect, Estimate, counted, format_p
 
 DRAWS = 2000  # of the bootstrap
 
@@ -53,7 +54,7 @@ class Choice:
     def test_estimate(self) -> Estimate | None:
         if self.chosen is None or self.chosen not in self.election.test:
             return None
-        return estimate(self.election.test[self.chosen].values)
+        return self.election.test[self.chosen].estimate
 
     def sentence(self) -> str:
         """What may be said of the best M, and no more."""
@@ -88,15 +89,12 @@ class Choice:
             return f"{value}, with no model without pauses on the same seeds to compare with"
         difference = self.effect.difference
         minus = f"{value}, minus no pauses {difference.mean:+.1f} points"
-        if difference.n == 1:
-            return f"{minus}, 1 seed: no interval, no effect can be claimed"
-        verdict = "no effect can be claimed"
+        verdict = self.effect.why_not()
         if self.effect.found:
             verdict = f"{'a gain' if difference.mean > 0 else 'a loss'} beyond the chance of seeds and of choosing"
-        interval = f"95 % interval [{difference.low:+.1f}, {difference.high:+.1f}]"
-        return (
-            f"{minus}, {interval}, {difference.n} seeds, corrected p = {format_p(self.effect.corrected_p)}: {verdict}"
-        )
+        interval = f", 95 % interval [{difference.low:+.1f}, {difference.high:+.1f}]" if difference.n > 1 else ""
+        p = "" if math.isnan(self.effect.p) else f", corrected p {format_p(self.effect.corrected_p)}"
+        return f"{minus}{interval}, {counted(difference)}{p}: {verdict}"
 
 
 def find_elections(panels: Sequence[Panel]) -> list[Election]:

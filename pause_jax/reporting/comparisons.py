@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from pause_jax.reporting import best_m, statistics
+from pause_jax.reporting import best_m, pairs, statistics
 from pause_jax.reporting.panels import (
     EQUAL_FLOPS,
     HUGE,
@@ -14,6 +14,7 @@ from pause_jax.reporting.panels import (
     Cell,
     Panel,
     are_equal_flops,
+    describe,
     flops_ratio,
     is_cost,
     make_panels,
@@ -21,8 +22,10 @@ from pause_jax.reporting.panels import (
     paired_differences,
 )
 from pause_jax.reporting.results import Result
-from pause_jax.reporting.statistics import Effect, format_p
+from pause_jax.reporting.statistics import NEEDED, Effect, counted
+from pause_jax.reporting.tables import interval
 
+MOST_IN_HEADLINE = 3  # differences that were found
 Pair = tuple[Panel, Cell, Cell]  # what is compared: a cell and a base of one panel
 
 
@@ -34,6 +37,8 @@ class Comparison:
     cell: Cell
     base: Cell
     effect: Effect
+    is_known: bool = True  # of `pairs.Paired`
+    shared_runs: int = 0
 
     @property
     def flops_ratio(self) -> float:
@@ -52,20 +57,43 @@ class Comparison:
 
     def sentence(self) -> str:
         """What may be said, and no more."""
-        difference, p, spec = self.effect.difference, format_p(self.effect.p), self.panel.spec
         what = (
-            f"{self.panel.label(self.cell)} minus {self.panel.label(self.base)}: {difference.mean:+{spec}} "
-            f"{self.panel.unit}"
+            f"{self.panel.label(self.cell)} minus {self.panel.label(self.base)}: "
+            f"{self.size()}{counted(self.effect.difference)}"
         )
-        if difference.n == 1:
-            return f"{what}, 1 seed: no interval, no effect can be claimed; {self.cost()}."
-        is_gain = (difference.mean > 0) != self.panel.counts_errors
-        found = f"{'a gain' if is_gain else 'a loss'} beyond the chance of seeds"
-        if self.effect.corrected_p != self.effect.p and difference.n >= statistics.seeds_needed(1):
-            p += f" ({format_p(self.effect.corrected_p)} corrected)"
-        verdict = found if self.effect.found else "no effect can be claimed"
-        interval = f"95 % interval [{difference.low:+{spec}}, {difference.high:+{spec}}]"
-        return f"{what}, {interval}, {difference.n} seeds, p = {p}: {verdict}; {self.cost()}."
+        return f"{what}{self.effect.evidence()}: {self.verdict()}; {self.cost()}."
+
+    def size(self) -> str:
+        """`+42.5 points, 95 % interval [+39.4, +45.6], `."""
+        difference, spec = self.effect.difference, self.panel.spec
+        interval = f", 95 % interval [{difference.low:+{spec}}, {difference.high:+{spec}}]"
+        return f"{difference.mean:+{spec}} {self.panel.unit}{interval if difference.n > 1 else ''}, "
+
+    def verdict(self) -> str:
+        """`a gain beyond the chance of seeds`, or why none can be claimed."""
+        if not self.is_known:
+            return (
+                "no effect can be claimed, as these arms were pretrained differently and the results do not say in "
+                f"which runs (each arm's are taken to be one; it takes {NEEDED})"
+            )
+        if not self.effect.found:
+            return self.effect.why_not()
+        is_gain = (self.effect.difference.mean > 0) != self.panel.counts_errors
+        only = ""
+        if self.shared_runs:
+            only = (
+                f", of what starts from {'this pretraining run' if self.shared_runs == 1 else 'these pretraining runs'}"
+            )
+        return f"{'a gain' if is_gain else 'a loss'} beyond the chance of seeds{only}"
+
+    def headline(self) -> str:
+        """`+42.5 [+39.4, +45.6] points of accuracy on late_parity_6, 13 pauses minus none, at equal training FLOPs`."""
+        difference, spec = self.effect.difference, self.panel.spec
+        return (
+            f"{difference.mean:+{spec}} {interval(difference, '+' + spec)} {self.panel.unit} of {self.panel.metric} on "
+            f"{self.panel.task}, model {self.panel.model}: {self.panel.label(self.cell)} minus "
+            f"{self.panel.label(self.base)}, {self.cost()}"
+        )
 
     def cost(self) -> str:
         """FLOPs against the base's: of training, and of one answer where they differ."""
@@ -125,12 +153,16 @@ class Report:
     def summary_of(self, panel: Panel) -> str:
         """One line for the table of contents."""
         comparisons = self.of_panel(panel)
-        found = sum(comparison.effect.found for comparison in comparisons)
+        found = [comparison for comparison in comparisons if comparison.effect.found]
         if panel.is_for_choosing:
             return "for choosing, nothing is claimed from it"
         if not comparisons:
             return "nothing to compare"
-        return f"{found} of {len(comparisons)} differences beyond the chance of seeds"
+        said = f"{len(found)} of {len(comparisons)} differences beyond the chance of seeds"
+        sizes = "; ".join(
+            f"{c.effect.difference.mean:+{panel.spec}} {panel.unit} {c.cost()}" for c in found[:MOST_IN_HEADLINE]
+        )
+        return f"{said}: {sizes}{'; …' * (len(found) > MOST_IN_HEADLINE)}" if found else said
 
     def rows(self) -> list[Result]:
         """All that is shown."""
@@ -146,19 +178,20 @@ class Report:
         return [comparison for comparison in self.comparisons if comparison.panel is panel]
 
     def summary(self) -> str:
-        """What all comparisons together come to, in one or two sentences."""
-        count, found = len(self.comparisons), sum(comparison.effect.found for comparison in self.comparisons)
+        """What all comparisons together come to: how many, and of those found sign, size and cost."""
+        found = [comparison for comparison in self.comparisons if comparison.effect.found]
+        count = len(self.comparisons)
         if not count:
             return "There is nothing to compare: no arm with pauses has a base without them on the same seeds."
         compared = f"{count} comparison{'s' * (count > 1)} with a base without pauses: "
         if found:
-            rest = f"; of the other {count - found} no effect can be claimed" if count > found else ""
-            return f"{compared}{found} beyond the chance of seeds{rest}."
-        seeds = [comparison.effect.difference.n for comparison in self.comparisons]
-        enough_for_one = sum(n >= statistics.seeds_needed(1) for n in seeds)
-        most, needed = max(seeds), statistics.seeds_needed(enough_for_one or count)
-        few = f" With {most} seed{'s' * (most > 1)} none could be: it takes {needed} or more." if most < needed else ""
-        return f"{compared}of none can an effect be claimed.{few}"
+            rest = f" Of the other {count - len(found)} no effect can be claimed." if count > len(found) else ""
+            said = "; ".join(comparison.headline() for comparison in found[:MOST_IN_HEADLINE])
+            more = f"; and {len(found) - MOST_IN_HEADLINE} more below" if len(found) > MOST_IN_HEADLINE else ""
+            return f"{compared}{len(found)} beyond the chance of seeds. {said}{more}.{rest}"
+        most = max((c.effect.difference for c in self.comparisons), key=lambda difference: difference.n)
+        too_few = f" With {counted(most)} none could be: it takes {NEEDED}." if most.n < NEEDED else ""
+        return f"{compared}of none can an effect be claimed.{too_few}"
 
     def remarks(self, panel: Panel) -> list[str]:
         """What a reader of the panel must know besides the comparisons."""
@@ -166,7 +199,7 @@ class Report:
             return ["M and checkpoints are chosen on this split: nothing is claimed from it."]
         comparisons = self.of_panel(panel)
         compared = {comparison.cell.arm for comparison in comparisons}
-        remarks = [
+        remarks = _on_pretraining(panel) + [
             f"{panel.label(panel.home(arm))}: no base without pauses on the same seeds, not compared."
             for arm in panel.arms
             if not arm.is_base and arm not in compared
@@ -177,7 +210,30 @@ class Report:
                 f"{'; '.join(unequal)}: no base was trained with as many FLOPs (within {EQUAL_FLOPS:.0%}), so these "
                 "figures do not tell pauses from more or less training."
             )
+        if untrained := [cell for cell in panel.cells if cell.is_untrained]:
+            labels = list(dict.fromkeys(describe(cell.arm, panel.arms) for cell in untrained))
+            remarks.append(
+                f"{'; '.join(labels)}: trained without any pause, so that answers after pauses at inference mean "
+                "nothing; they are not drawn."
+            )
         return remarks
+
+
+def _on_pretraining(panel: Panel) -> list[str]:
+    """What the unit of a panel's intervals is, where it is not the seed."""
+    units = [panel.home(arm).estimate.unit for arm in panel.arms]
+    if pairs.PRETRAINING not in units:
+        return []
+    remark = (
+        "Arms differ in how they were pretrained, so intervals and verdicts are over pretraining runs, and finetunings "
+        f"of one run are averaged. A verdict takes {NEEDED} pretraining runs an arm."
+    )
+    if not all(cell.runs_known for cell in panel.cells):
+        remark += (
+            " Rows that do not name theirs (columns pretrain_run and pretrain_seed) are taken to be of one; "
+            "launch.evaluate names it of each run that it is asked about again."
+        )
+    return [remark]
 
 
 def find_pairs(panels: Sequence[Panel]) -> list[Pair]:
@@ -196,10 +252,14 @@ def find_pairs(panels: Sequence[Panel]) -> list[Pair]:
     ]
 
 
-def decide(pairs: Sequence[Pair]) -> list[Comparison]:
+def decide(compared: Sequence[Pair]) -> list[Comparison]:
     """Decide on all together: the more pairs, the more each must show."""
-    effects = statistics.call_effects([paired_differences(cell, base) for _, cell, base in pairs])
-    return [Comparison(*pair, effect=effect) for pair, effect in zip(pairs, effects, strict=True)]
+    paired = [paired_differences(cell, base) for _, cell, base in compared]
+    effects = statistics.call_effects([one.values for one in paired], [one.unit for one in paired])
+    return [
+        Comparison(*pair, effect=effect, is_known=one.is_known, shared_runs=one.shared_runs)
+        for pair, effect, one in zip(compared, effects, paired, strict=True)
+    ]
 
 
 def _bases(panel: Panel, cell: Cell) -> list[Cell]:
@@ -211,7 +271,7 @@ def _bases(panel: Panel, cell: Cell) -> list[Cell]:
         return base.is_base and from_scratch and zero_shot and base.attention == arm.attention
 
     bases = [panel.home(base) for base in panel.arms if fits(base)]
-    bases = [base for base in bases if paired_differences(cell, base)]
+    bases = [base for base in bases if paired_differences(cell, base).values and not base.is_untrained]
     bases.sort(key=lambda base: abs(base.training_flops - cell.training_flops))
     alike = [base for base in bases if base.arm.pretrain_steps == arm.pretrain_steps] or bases
     nearest = bases[:1] if bases and are_equal_flops(cell, bases[0]) else alike[:1]

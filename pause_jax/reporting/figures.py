@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,22 @@ def mark(i: int) -> dict[str, Any]:
 
 def color(i: int) -> str:
     return COLORS[i % len(COLORS)]
+
+
+def joined(points: int) -> dict[str, Any]:
+    """The line of so many points: none between two, which would show a course that nobody has seen."""
+    return {"linestyle": "-" if points > 2 else "none"}
+
+
+def at_least(limits: Sequence[float], span: float) -> tuple[float, float]:
+    """Limits of an axis, moved apart where they are closer than that.
+
+    >>> at_least((-0.04, 0.04), 5.0)
+    (-2.5, 2.5)
+    """
+    low, high = limits
+    more = max(0.0, (span - (high - low)) / 2)
+    return low - more, high + more
 
 
 def plain(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -11,7 +12,7 @@ from pause_jax.reporting import panel_tables
 from pause_jax.reporting.comparisons import Comparison, Report
 from pause_jax.reporting.panels import Cell, Panel
 from pause_jax.reporting.sections import Section
-from pause_jax.reporting.statistics import Estimate, format_p
+from pause_jax.reporting.statistics import NEEDED, Estimate, format_p
 from pause_jax.reporting.tables import Table, interval
 
 _COUNTED = ' class="counted"'  # as a card's heading it needs its column's name
@@ -82,9 +83,13 @@ img { display: block; width: 100%; max-width: 780px; height: auto; background: #
 
 HOW_TO_READ = (
     "Values are percentages, differences are in percentage points. Intervals are 95 % t intervals over seeds: they "
-    "tell of other seeds, not of other data, and near 0 or 100 they may reach beyond. Differences are paired by seed. "
-    "An effect is called only where the interval leaves out 0 and the exact sign-flip p value, corrected by Holm's "
-    "method for all comparisons of this report, is at most 0.05; with fewer than 6 seeds that can't happen. "
+    "tell of other seeds, not of other data; those of percentages end at 0 and 100. Differences are paired by seed. "
+    "Where arms were pretrained differently, pretraining runs take the place of seeds: finetunings of one run share "
+    "its luck and are averaged first. "
+    f"An effect is called only with {NEEDED} seeds or more, and where p, corrected by Holm's method for all "
+    "comparisons of this report that could be tested, is at most 0.05. p is the larger of two, both of a mean of 0: "
+    "of Student's t test, and of Gaffke's, which is exact for two-valued differences. No test sees what no seed has "
+    "shown: an outcome that one run in four has stays unseen in ten with probability 0.06. "
     "“No effect can be claimed” does not say that there is none. "
     "The best number of pauses (M) is chosen on the validation split, by the highest mean; its effect on the test "
     "split is corrected for every M that could have been chosen. "
@@ -218,8 +223,8 @@ def _wide(table: Table) -> str:
 
 
 def _against(panel: Panel, comparison: Comparison) -> str:
-    difference, p = comparison.effect.difference, format_p(comparison.effect.corrected_p)
-    base = f"against {panel.label(comparison.base)}, corrected p = {p}"
+    difference, p = comparison.effect.difference, comparison.effect.corrected_p
+    base = f"against {panel.label(comparison.base)}{'' if math.isnan(p) else f', corrected p {format_p(p)}'}"
     return f"{difference.mean:+.1f} {interval(difference, '+.1f')} {base}"
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from pause_jax.reporting import paper, pareto
 from pause_jax.reporting.best_m import Choice
 from pause_jax.reporting.comparisons import Comparison
-from pause_jax.reporting.panels import Cell, Panel, paired_differences
+from pause_jax.reporting.panels import Cell, Panel, paired_differences, vary
 from pause_jax.reporting.statistics import Estimate, estimate
 from pause_jax.reporting.tables import Column, Table, Value
 
+COSTS: tuple[Literal["training", "inference"], ...] = ("training", "inference")
+NEVER_TRAINED = (
+    "* Trained without any pause: its figures after pauses are those of an untrained vector, and mean nothing."
+)
 FINETUNING = {"std": "finetuned without pauses", "pause": "finetuned with pauses"}
 PRETRAINING = {"std": "standard pretraining", "pause": "pause pretraining", "none": "no pretraining",
                "unknown": "unknown pretraining"}  # fmt: skip
@@ -21,18 +26,19 @@ def arms(panel: Panel) -> Table:
     cells = [panel.home(arm) for arm in panel.arms]
     values = [cell.estimate.mean for cell in cells]
     fronts = {
-        "training": pareto.front([cell.training_flops for cell in cells], values),
-        "inference": pareto.front([cell.inference_flops for cell in cells], values),
+        cost: pareto.front([cell.flops(cost) for cell in cells], values)
+        for cost in COSTS
+        if not panel.counts_errors and vary([cell.flops(cost) for cell in cells])
     }
-    if panel.counts_errors:
-        fronts = {}
     columns = ("arm", "M_ft", "M_inf", "seeds")
     rows = [
         (panel.label(cell), cell.arm.m_ft, cell.m_inf, len(cell.by_seed), cell.estimate, cell.training_flops,
-         cell.inference_flops, ", ".join(name for name, front in fronts.items() if i in front) or None)
+         cell.inference_flops,
+         *([", ".join(name for name, front in fronts.items() if i in front) or None] if fronts else []))
         for i, cell in enumerate(cells)
     ]  # fmt: skip
-    costs = (Column("training FLOPs", ".2e"), Column("inference FLOPs", ".2e"), Column("on the Pareto front of"))
+    costs = [Column("training FLOPs", ".2e"), Column("inference FLOPs", ".2e")]
+    costs += [Column("on the Pareto front of")] if fronts else []  # where all cost the same there is none
     return Table("arms", "Every arm and its cost", (*map(Column, columns), _mean(panel), *costs), tuple(rows))
 
 
@@ -60,7 +66,7 @@ def grid(panel: Panel, compared: Sequence[Comparison]) -> Table:
                 rows += [(*place, c.effect.difference, panel.label(c.base), c.effect.corrected_p) for c in mine]
                 rows += [] if mine else [(*place, None, None, None)]
     columns = (*map(Column, ("pretraining", "finetuning", "arm", "M_inf")), _mean(panel),
-               Column("minus base", panel.spec, signed=True), Column("base"), Column("corrected p", ".2g"))  # fmt: skip
+               Column("minus base", panel.spec, signed=True), Column("base"), Column("corrected p", "p"))  # fmt: skip
     return Table("grid", "Pretraining and finetuning", columns, tuple(rows))
 
 
@@ -71,8 +77,8 @@ def differences(panel: Panel, compared: Sequence[Comparison]) -> Table:
          c.effect.corrected_p, "yes" if c.effect.found else "no", c.flops_ratio, c.inference_flops_ratio)
         for c in compared
     )  # fmt: skip
-    columns = (Column("arm"), Column("base"), Column("seeds of both"), Column("difference", panel.spec, signed=True),
-               Column("p", ".2g"), Column("corrected p", ".2g"), Column("effect called"),
+    columns = (Column("arm"), Column("base"), Column("units"), Column("difference", panel.spec, signed=True),
+               Column("p", "p"), Column("corrected p", "p"), Column("effect called"),
                Column("training FLOPs × base", ".2f"), Column("inference FLOPs × base", ".2f"))  # fmt: skip
     return Table("differences", "Differences, paired by seed", columns, rows)
 
@@ -83,9 +89,11 @@ def by_m_inf(panel: Panel) -> Table:
     rows: list[tuple[Value, ...]] = []
     for arm in panel.arms:
         cells = {cell.m_inf: cell.estimate for cell in panel.of_arm(arm)}
-        rows.append((panel.label(panel.home(arm)), *(cells.get(m) for m in m_inf)))
+        mark = " *" * any(cell.is_untrained for cell in panel.of_arm(arm))
+        rows.append((panel.label(panel.home(arm)) + mark, *(cells.get(m) for m in m_inf)))
     columns = (Column("arm"), *(Column(f"{m} pauses", panel.spec) for m in m_inf))
-    return Table("m_inf", "Figures by pauses at inference", columns, tuple(rows))
+    note = NEVER_TRAINED if any(cell.is_untrained for cell in panel.cells) else ""
+    return Table("m_inf", "Figures by pauses at inference", columns, tuple(rows), note)
 
 
 def choice(chosen: Choice) -> Table:
@@ -96,8 +104,8 @@ def choice(chosen: Choice) -> Table:
     for m in sorted(election.validation.keys() | election.test.keys()):
         validation, test = election.validation.get(m), election.test.get(m)
         difference: Estimate | None = None
-        if m and test is not None and base is not None and (paired := paired_differences(test, base)):
-            difference = estimate(paired)
+        if m and test is not None and base is not None and (paired := paired_differences(test, base)).values:
+            difference = estimate(paired.values, unit=paired.unit)
         share = 100 * chosen.bootstrap[m] if m in chosen.bootstrap else None
         mark = "chosen" if m == chosen.chosen else None
         rows.append((m, mark, _estimate(validation), share, chosen.left_out.get(m), _estimate(test), difference))

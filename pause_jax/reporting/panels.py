@@ -2,7 +2,7 @@
 
 panel   one model, task, metric and split: what may stand in one table
 arm     one way to train: everything that tells runs apart but the seed
-cell    an arm at one number of pauses at inference; it holds a result for each seed
+cell    an arm at one number of pauses at inference; it holds a result for each seed (pairs.py: and what is independent)
 home    of an arm: its cell at the M_inf that it was finetuned with (of a list the largest), or the nearest evaluated
 base    an arm without any pauses, with which others are compared
 family  the finetuned arms of a panel that differ in M_ft only
@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from pause_jax.errors import UserError
-from pause_jax.reporting import statistics
+from pause_jax.reporting import pairs, statistics
+from pause_jax.reporting.pairs import Paired, Seed
 from pause_jax.reporting.results import LOSSES, Result
 from pause_jax.reporting.statistics import Estimate
 
@@ -69,15 +70,37 @@ class Cell:
 
     arm: Arm
     m_inf: int
-    by_seed: Mapping[int, Result]
+    by_seed: Mapping[Seed, Result]
+    is_nested: bool = False  # the panel's arms were pretrained differently: the unit is the pretraining run
+    bounds: tuple[float, float] | None = None  # of its values, if they are percentages
 
     @property
     def values(self) -> list[float]:
         return [row.value for row in self.by_seed.values()]
 
     @property
+    def is_untrained(self) -> bool:
+        """Whether it has pauses that no stage of its training had, so that they mean nothing."""
+        arm = self.arm
+        has_seen = arm.pretrain == "pause" or arm.m_ft_largest or arm.placement == "filler"
+        return self.m_inf > 0 and not has_seen
+
+    @property
+    def runs_known(self) -> bool:
+        return all(pairs.pretraining_of(row) is not None for row in self.by_seed.values())
+
+    @property
     def estimate(self) -> Estimate:
-        return statistics.estimate(self.values)
+        """Over the seeds or, where the panel's arms were pretrained differently, over their pretraining runs."""
+        if not self.is_nested or self.arm.finetune == "none" or self.arm.pretrain == "none":
+            return statistics.estimate(self.values, self.bounds)
+        if not self.runs_known:
+            means = [sum(self.values) / len(self.values)]
+        else:
+            names = [frozenset((pairs.pretraining_of(row) or ())[-1:]) for row in self.by_seed.values()]
+            means = pairs.averages(names, self.values)
+        unit = pairs.SEED if len(means) == len(self.values) and self.runs_known else pairs.PRETRAINING
+        return statistics.estimate(means, self.bounds, unit)
 
     @property
     def training_flops(self) -> float:
@@ -113,18 +136,18 @@ class Panel:
 
     @property
     def varies_m_inf(self) -> bool:
-        """Whether an arm was evaluated at several M_inf."""
-        return any(len(self.of_arm(arm)) > 1 for arm in self.arms)
+        """Whether an arm was evaluated at several M_inf that mean something."""
+        return any(len(self.trained(arm)) > 1 for arm in self.arms)
 
     @property
     def varies_flops(self) -> bool:
         """Whether arms differ in what their training cost by more than counts as equal."""
-        return _vary([self.home(arm).training_flops for arm in self.arms])
+        return vary([self.home(arm).training_flops for arm in self.arms])
 
     @property
     def varies_inference_flops(self) -> bool:
         """Whether one answer costs more in some cells than in others, by more than counts as equal."""
-        return _vary([cell.inference_flops for cell in self.cells])
+        return vary([cell.inference_flops for cell in self.cells if not cell.is_untrained])
 
     @property
     def is_for_choosing(self) -> bool:
@@ -142,6 +165,11 @@ class Panel:
         return ".3f" if self.metric in LOSSES else ".1f"
 
     @property
+    def is_nested(self) -> bool:
+        """Whether finetuned arms differ in how they were pretrained, so that the unit is the pretraining run."""
+        return any(cell.is_nested for cell in self.cells)
+
+    @property
     def unit(self) -> str:
         """Of differences."""
         return "nats" if self.metric in LOSSES else "points"
@@ -150,13 +178,17 @@ class Panel:
         """The arm's cells by ascending M_inf."""
         return sorted((cell for cell in self.cells if cell.arm == arm), key=lambda cell: cell.m_inf)
 
+    def trained(self, arm: Arm) -> list[Cell]:
+        """The arm's cells by ascending M_inf, but for those with pauses that were never trained."""
+        return [cell for cell in self.of_arm(arm) if not cell.is_untrained]
+
     def home(self, arm: Arm) -> Cell:
         return min(self.of_arm(arm), key=lambda cell: (abs(cell.m_inf - arm.m_ft_largest), cell.m_inf))
 
     def label(self, cell: Cell) -> str:
         """The arm in words, as short as tells it from the panel's others."""
         elsewhere = f", {cell.m_inf} at inference" if cell.m_inf != cell.arm.m_ft_largest else ""
-        return describe(cell.arm, self.arms) + elsewhere
+        return describe(cell.arm, self.arms) + elsewhere + " (never trained)" * cell.is_untrained
 
 
 def describe(arm: Arm, arms: Sequence[Arm]) -> str:
@@ -185,23 +217,36 @@ def make_panels(rows: Sequence[Result]) -> list[Panel]:
     Raises:
       UserError: two rows differ in nothing but checkpoint, so that they can't be told apart, or M_ft is no number.
     """
-    groups: dict[tuple[str, str, str, str], dict[tuple[Arm, int], dict[int, Result]]] = {}
+    groups: dict[tuple[str, str, str, str], list[Result]] = {}
     for row in rows:
         _check_m_ft(row)
-        panel = groups.setdefault((row.model, row.task, row.metric, row.split), {})
-        by_seed = panel.setdefault((Arm.of(row), row.m_inf), {})
-        if row.seed in by_seed:
-            raise UserError(
-                f"two results of {row.task}, {row.metric}, seed {row.seed}, M_inf {row.m_inf} differ in nothing but "
-                f"their checkpoints, {by_seed[row.seed].checkpoint} and {row.checkpoint}: remove one of the rows, or "
-                "give their runs different names in the column model"
-            )
-        by_seed[row.seed] = row
-    panels = []
-    for key, group in groups.items():
-        cells = [Cell(arm, m_inf, dict(sorted(by_seed.items()))) for (arm, m_inf), by_seed in group.items()]
-        panels.append(Panel(*key, cells=tuple(sorted(cells, key=_order))))
-    return panels
+        groups.setdefault((row.model, row.task, row.metric, row.split), []).append(row)
+    return [Panel(*key, cells=tuple(sorted(_cells(group), key=_order))) for key, group in groups.items()]
+
+
+def _cells(rows: Sequence[Result]) -> list[Cell]:
+    """Of a panel. Runs are told apart by their seed and, where that is not enough, by the one they started from."""
+    found: dict[tuple[Arm, int], list[Result]] = {}
+    for row in rows:
+        found.setdefault((Arm.of(row), row.m_inf), []).append(row)
+    is_crossed = any(len({row.seed for row in mine}) < len(mine) for mine in found.values())
+    is_nested = not pairs.is_pretrained_alike(r for r in rows if r.finetune != "none" and r.pretrain != "none")
+    is_percentage = rows[0].metric not in LOSSES and all(0 <= row.value <= 100 for row in rows)
+    cells = []
+    for (arm, m_inf), mine in found.items():
+        by_seed: dict[Seed, Result] = {}
+        for row in mine:
+            seed = Seed(row.seed, row.pretrain_seed if is_crossed else "")
+            if seed in by_seed:
+                raise UserError(
+                    f"two results of {row.task}, {row.metric}, seed {seed}, M_inf {row.m_inf} differ in nothing but "
+                    f"their checkpoints, {by_seed[seed].checkpoint} and {row.checkpoint}: remove one of the rows, or "
+                    "give their runs different names in the column model"
+                )
+            by_seed[seed] = row
+        bounds = statistics.PERCENT if is_percentage else None
+        cells.append(Cell(arm, m_inf, dict(sorted(by_seed.items())), is_nested, bounds))
+    return cells
 
 
 def missing_cells(panel: Panel) -> list[str]:
@@ -215,7 +260,7 @@ def missing_cells(panel: Panel) -> list[str]:
     crossed = {cell.m_inf for arm in paused for cell in panel.of_arm(arm) if cell.m_inf != arm.m_ft_largest}
     sentences = []
     for arm in panel.arms:
-        lacking: dict[tuple[int, ...], list[int]] = {}
+        lacking: dict[tuple[Seed, ...], list[int]] = {}
         for cell in panel.of_arm(arm):
             if absent := tuple(seed for seed in seeds if seed not in cell.by_seed):
                 lacking.setdefault(absent, []).append(cell.m_inf)
@@ -276,20 +321,21 @@ def are_equal_flops(cell: Cell, base: Cell) -> bool:
     return abs(flops_ratio(cell, base) - 1) <= EQUAL_FLOPS
 
 
-def paired_differences(cell: Cell, base: Cell) -> list[float]:
-    """Cell minus base for each seed that both have, in order of the seeds."""
-    return [row.value - base.by_seed[seed].value for seed, row in cell.by_seed.items() if seed in base.by_seed]
+def paired_differences(cell: Cell, base: Cell) -> Paired:
+    """Cell minus base for each seed that both have, in order of the seeds, averaged where they are of one unit."""
+    return pairs.pair(cell.by_seed, base.by_seed)
 
 
 def _without_m(arm: Arm) -> Arm:
     return dataclasses.replace(arm, finetune="", m_ft="")
 
 
-def _listed(numbers: Sequence[int]) -> str:
+def _listed(numbers: Sequence[object]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _vary(flops: Sequence[float]) -> bool:
+def vary(flops: Sequence[float]) -> bool:
+    """Whether costs differ by more than counts as equal, as far as they are known."""
     known = [value for value in flops if is_cost(value)]
     return bool(known) and max(known) > (1 + EQUAL_FLOPS) * min(known)
 

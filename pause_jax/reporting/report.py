@@ -25,7 +25,7 @@ def read_failures(path: Path) -> list[Failure]:
     if not path.exists():
         return []
     try:
-        return [Failure(str(item["job"]), str(item["error"])) for item in json.loads(path.read_text())]
+        return [Failure(str(item["job"]), str(item["error"])) for item in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, KeyError):
         raise UserError(
             f'{path} is no list of failures: restore it, delete it, or write [{{"job": …, "error": …}}, …]'
@@ -90,7 +90,7 @@ def _stands(file: Path, fingerprint: str, parts: Sequence[Section]) -> bool:
     pictures = [picture.name for part in parts for picture in part.pictures]
     names = [*tables, *(f"{name}{ending}" for name in pictures for ending in (".png", ".svg"))]
     try:
-        return fingerprint in file.read_text() and all((file.parent / name).is_file() for name in names)
+        return fingerprint in file.read_text(encoding="utf-8") and all((file.parent / name).is_file() for name in names)
     except (OSError, UnicodeDecodeError):
         return False
 

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 from pause_jax.reporting import figures, pareto
 from pause_jax.reporting.panels import Arm, Cell, Panel, families, is_cost
+from pause_jax.reporting.results import LOSSES
 
 Cost = Literal["training", "inference"]
+LEAST_PERCENT, LEAST_LOSS = 5.0, 0.02  # that an axis spans: less would show rounding as if it were something
 COST_LABELS = {
     "training": "model FLOPs of training, all stages",
     "inference": "model FLOPs of one example at inference",
@@ -24,11 +26,11 @@ def plot_seeds(panel: Panel, out: Path) -> None:
     for i, cell in enumerate(cells):
         xs = [i + 0.16] * len(cell.values)
         axes.scatter(cell.values, xs, color=figures.color(i), alpha=0.35, s=28, linewidths=0)
-        axes.errorbar([cell.estimate.mean], [i], xerr=half_width([cell]), **figures.mark(i), capsize=4, markersize=7)
+        axes.errorbar([cell.estimate.mean], [i], xerr=bars([cell]), **figures.mark(i), capsize=4, markersize=7)
         axes.annotate(figures.plain(panel.label(cell)), (0, i), (0, 9), xycoords=("axes fraction", "data"),
                       textcoords="offset points", fontsize=9)  # fmt: skip
     axes.set_ylim(len(cells) - 0.5, -0.75)
-    axes.set_xlim(percentages(cells, axes.get_xlim()))
+    axes.set_xlim(limits(panel, cells, axes.get_xlim()))
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_xlabel(figures.plain(f"{panel.metric}, {panel.task}"))
@@ -37,18 +39,18 @@ def plot_seeds(panel: Panel, out: Path) -> None:
 
 def plot_m_inf(panel: Panel, arms: Sequence[Arm], out: Path) -> None:
     """The metric against pauses at inference, a line an arm; M_inf evenly spaced, as 0, 2, 5, 10, 50 could not be."""
-    cells = [cell for arm in arms for cell in panel.of_arm(arm)]
+    cells = [cell for arm in arms for cell in panel.trained(arm)]
     values = sorted({cell.m_inf for cell in cells})
     figure, axes = figures.new(height=3.4 + 0.2 * len(arms))
     for i, arm in enumerate(arms):
-        line = panel.of_arm(arm)
+        line = panel.trained(arm)
         beside = 0.05 * (i - (len(arms) - 1) / 2)  # so that intervals do not hide each other
         xs = [values.index(cell.m_inf) + beside for cell in line]
         label = figures.fold(panel.label(panel.home(arm)))
-        axes.errorbar(xs, [cell.estimate.mean for cell in line], yerr=half_width(line), **figures.mark(i),
-                      elinewidth=0.8, capsize=2, markersize=5, label=label)  # fmt: skip
+        axes.errorbar(xs, [cell.estimate.mean for cell in line], yerr=bars(line), **figures.mark(i),
+                      **figures.joined(len(line)), elinewidth=0.8, capsize=2, markersize=5, label=label)  # fmt: skip
     axes.set_xticks(range(len(values)), [str(value) for value in values])
-    axes.set_ylim(percentages(cells, axes.get_ylim()))
+    axes.set_ylim(limits(panel, cells, axes.get_ylim()))
     axes.set_xlabel("pauses at inference")
     axes.set_ylabel(figures.plain(panel.metric))
     figures.legend(figure)
@@ -62,7 +64,7 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
     without intervals are its other M_inf.
     """
     at_home = cost == "training"
-    lines = [[panel.home(arm)] if at_home else panel.of_arm(arm) for arm in panel.arms]
+    lines = [[panel.home(arm)] if at_home else panel.trained(arm) for arm in panel.arms]
     lines = [known for line in lines if (known := [cell for cell in line if is_cost(cell.flops(cost))])]
     cells = [cell for line in lines for cell in line]
     figure, axes = figures.new(height=3.4 + 0.2 * len(lines))
@@ -71,13 +73,13 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
         axes.scatter([cell.flops(cost) for cell in others], [cell.estimate.mean for cell in others],
                      color=figures.color(i), marker=figures.mark(i)["marker"], s=14, alpha=0.6)  # fmt: skip
         if home in line:
-            axes.errorbar([home.flops(cost)], [home.estimate.mean], yerr=half_width([home]), **figures.mark(i),
+            axes.errorbar([home.flops(cost)], [home.estimate.mean], yerr=bars([home]), **figures.mark(i),
                           elinewidth=0.8, capsize=2, markersize=7, linestyle="none",
                           label=figures.fold(panel.label(home)))  # fmt: skip
     draw_front(axes, cells, cost)
     if at_home:
         axes.set_xlim(left=0, right=1.1 * max(cell.flops(cost) for cell in cells))
-    axes.set_ylim(percentages(cells, axes.get_ylim()))
+    axes.set_ylim(limits(panel, cells, axes.get_ylim()))
     axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     axes.set_xlabel(COST_LABELS[cost])
     axes.set_ylabel(figures.plain(panel.metric))
@@ -86,11 +88,15 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
 
 
 def heat_maps(panel: Panel) -> list[tuple[Arm, list[Arm]]]:
-    """Families that fill a map of M_ft and M_inf, two of each at least, each with its arms by ascending M_ft."""
+    """Families that fill a map of M_ft and M_inf, each with its arms by ascending M_ft.
+
+    Two arms at least have pauses, and one was asked after several numbers of them: else a line says it all.
+    """
     maps = []
     for family, arms in families(panel).items():
-        crosses = any(len(heat_cells(panel, family, arm)) > 1 for arm in arms)
-        if crosses and len({arm.m_ft for arm in arms}) > 1:
+        places = [len(heat_cells(panel, family, arm)) for arm in arms]
+        paused = sum(bool(arm.m_ft_largest) or count > 1 for arm, count in zip(arms, places, strict=True))
+        if max(places) > 1 and paused > 1:
             maps.append((family, sorted(arms, key=lambda arm: (arm.m_ft_largest, arm.m_ft))))
     return maps
 
@@ -98,7 +104,7 @@ def heat_maps(panel: Panel) -> list[tuple[Arm, list[Arm]]]:
 def heat_cells(panel: Panel, family: Arm, arm: Arm) -> list[Cell]:
     """An arm's cells in its family's map; pauses at inference alone are appended, and no other placement's."""
     has_place = family.placement in ("append", arm.placement)
-    return [cell for cell in panel.of_arm(arm) if has_place or not cell.m_inf]
+    return [cell for cell in panel.trained(arm) if has_place or not cell.m_inf]
 
 
 def plot_heat_map(panel: Panel, family: Arm, arms: Sequence[Arm], out: Path) -> None:
@@ -108,7 +114,9 @@ def plot_heat_map(panel: Panel, family: Arm, arms: Sequence[Arm], out: Path) -> 
     means = [[row[m].estimate.mean if m in row else math.nan for m in m_inf] for row in rows]
     figure, axes = figures.new(height=1.3 + 0.52 * len(arms))
     axes.grid(False)
-    shown = [cell.estimate.mean for cell in panel.cells]  # so that one colour is one value in all of a panel's maps
+    shown = [
+        cell.estimate.mean for cell in panel.cells if not cell.is_untrained
+    ]  # so that one colour is one value in all of a panel's maps
     image = axes.imshow(means, cmap="viridis", aspect="auto", vmin=min(shown), vmax=max(shown))
     for i, row in enumerate(rows):
         for j, m in enumerate(m_inf):
@@ -122,9 +130,11 @@ def plot_heat_map(panel: Panel, family: Arm, arms: Sequence[Arm], out: Path) -> 
 
 
 def draw_front(axes: Any, cells: Sequence[Cell], cost: Cost) -> None:
-    """Steps along the Pareto front: what the best of up to so many FLOPs reaches."""
+    """Steps along the Pareto front: what the best of so many FLOPs reaches; none where one arm is."""
     means = [cell.estimate.mean for cell in cells]
     on_front = pareto.front([cell.flops(cost) for cell in cells], means)
+    if len({cells[i].flops(cost) for i in on_front}) < 2:
+        return
     axes.plot(
         [cells[i].flops(cost) for i in on_front],
         [means[i] for i in on_front],
@@ -134,15 +144,22 @@ def draw_front(axes: Any, cells: Sequence[Cell], cost: Cost) -> None:
     )
 
 
-def half_width(cells: Sequence[Cell]) -> list[float]:
-    """Of the intervals; a single seed has none and is drawn as a bare mark."""
-    widths = [cell.estimate.high - cell.estimate.mean for cell in cells]
-    return [width if math.isfinite(width) else 0.0 for width in widths]
+def bars(cells: Sequence[Cell]) -> list[list[float]]:
+    """From the means down and up to the ends of the intervals; a single seed has none and is drawn as a bare mark."""
+    estimates = [cell.estimate for cell in cells]
+    down, up = ([e.mean - e.low for e in estimates], [e.high - e.mean for e in estimates])
+    return [[length if math.isfinite(length) else 0.0 for length in side] for side in (down, up)]
+
+
+def limits(panel: Panel, cells: Sequence[Cell], given: tuple[float, float]) -> tuple[float, float]:
+    """Limits of an axis of values: as wide as what means something, not beyond what a percentage can be."""
+    least = LEAST_LOSS if panel.metric in LOSSES else LEAST_PERCENT
+    return percentages(cells, figures.at_least(sorted(given), least))
 
 
 def percentages(cells: Sequence[Cell], limits: tuple[float, float]) -> tuple[float, float]:
-    """Limits that leave out what no percentage can be: intervals of two seeds may reach far beyond."""
-    if not all(0 <= value <= 100 for cell in cells for value in cell.values):
+    """Limits that leave out what no percentage can be."""
+    if not all(cell.bounds for cell in cells):
         return limits
     low, high = sorted(limits)
     return max(low, -3.0), min(high, 103.0)

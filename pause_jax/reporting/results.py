@@ -58,36 +58,49 @@ class Result:
     attention: str  # over prompt and pauses
     steps: int  # of the last stage
     pretrain_steps: str  # of each stage of pretraining, the first first: "2000", "2000|100"; "0" for none
-    hints: str = "none"  # which positions were told intermediate results in finetuning; files without it have none
+    # Files that were written before there were these columns have not got them.
+    hints: str = "none"  # which positions were told intermediate results in finetuning
+    pretrain_run: str = ""  # names of the runs that it started from, the first first: "import|uptrain"; "": not known
+    pretrain_seed: str = ""  # of the last of them; "": not known
 
     def key(self) -> tuple[Any, ...]:
-        """What tells this row from others: everything that is not an outcome."""
-        outcome = ("value", "text_tokens", "model_flops", "n_examples", "inference_flops")
-        return tuple(value for name, value in dataclasses.asdict(self).items() if name not in outcome)
+        """What tells this row from others: everything that is not an outcome, nor only known since."""
+        other = ("value", "text_tokens", "model_flops", "n_examples", "inference_flops", *_SINCE)
+        return tuple(value for name, value in dataclasses.asdict(self).items() if name not in other)
 
 
+_SINCE = ("pretrain_run", "pretrain_seed")
 COLUMNS = [field.name for field in dataclasses.fields(Result)]
 _TYPES = typing.get_type_hints(Result) | {"text_tokens": int}
 _UNKNOWN = {"text_tokens": None, "model_flops": math.nan, "inference_flops": math.nan}  # what an empty cell means
 _CHOICES = {"pretrain": PRETRAIN, "finetune": FINETUNE, "placement": PLACEMENT, "hints": HINTS}
-_OLDER = [COLUMNS[:-1]]  # columns of files that were written before there were hints
+_OPTIONAL = {field.name for field in dataclasses.fields(Result) if field.default is not dataclasses.MISSING}
 
 
 def read_results(path: Path) -> list[Result]:
-    """All rows of a results file.
+    """All rows of a results file, its columns in any order; as a spreadsheet saves it, too.
+
+    Such a file may begin with a byte order mark, end its lines with CRLF, and have semicolons for commas, with decimal
+    commas then.
 
     Raises:
       UserError: no such file, other columns, or a value that cannot be; file, line and column are named.
     """
     try:
-        with path.open(newline="") as file:
-            lines = list(csv.reader(file))
+        text = path.read_text(encoding="utf-8-sig")
+        first = text.partition("\n")[0]
+        separator = max(",;\t", key=first.count)
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"results file {path} cannot be read ({error}): give a CSV of launch.evaluate") from None
-    if not lines or lines[0] not in [COLUMNS, *_OLDER]:
-        raise UserError(f"results file {path} has other columns than launch.evaluate writes: {_other_columns(lines)}")
-    columns = lines[0]
-    return [_parse(columns, line, f"results file {path}, line {number}") for number, line in enumerate(lines[1:], 2)]
+    columns = [name.strip() for name in lines[0]] if lines else []
+    if problem := _problem(columns):
+        raise UserError(f"results file {path} has other columns than launch.evaluate writes: {problem}")
+    return [
+        _parse(columns, line, f"results file {path}, line {number}", decimal_comma=separator != ",")
+        for number, line in enumerate(lines[1:], 2)
+        if line
+    ]
 
 
 def merge_results(paths: Sequence[Path]) -> list[Result]:
@@ -101,6 +114,8 @@ def merge_results(paths: Sequence[Path]) -> list[Result]:
         for number, result in enumerate(read_results(path), start=2):
             where = f"{path}, line {number}"
             first, first_where = seen.setdefault(result.key(), (result, where))
+            first, result = _told(first, result), _told(result, first)
+            seen[result.key()] = first, first_where
             if repr(first) != repr(result):  # as text: nan is like nan
                 raise UserError(
                     f"{first_where}, and {where}, are two runs with one fingerprint and different content "
@@ -160,16 +175,25 @@ def _cells(result: Result) -> list[Any]:
     return list((cells | dict.fromkeys(unknown, "")).values())
 
 
-def _other_columns(lines: list[list[str]]) -> str:
-    if not lines:
+def _told(row: Result, other: Result) -> Result:
+    """The row, with what only the other version of it says."""
+    values: dict[str, Any] = {name: getattr(row, name) or getattr(other, name) for name in _SINCE}
+    return dataclasses.replace(row, **values)
+
+
+def _problem(columns: list[str]) -> str:
+    """What is wrong with a file's columns; "" if nothing."""
+    if not columns:
         return "it is empty; delete it or give another --out"
-    missing = [name for name in COLUMNS if name not in lines[0]]
-    unknown = [name for name in lines[0] if name not in COLUMNS]
-    parts = [f"{what} {', '.join(names)}" for what, names in (("without", missing), ("with", unknown)) if names]
-    return f"{' and '.join(parts) or 'in another order'}; give another file"
+    missing = [name for name in COLUMNS if name not in columns and name not in _OPTIONAL]
+    unknown = [name or "one without a name" for name in columns if name not in COLUMNS]
+    twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
+    lists = (("without", missing), ("with", unknown), ("twice", twice))
+    parts = [f"{what} {', '.join(names)}" for what, names in lists if names]
+    return f"{' and '.join(parts)}; give another file" if parts else ""
 
 
-def _parse(columns: list[str], line: list[str], where: str) -> Result:
+def _parse(columns: list[str], line: list[str], where: str, *, decimal_comma: bool) -> Result:
     if len(line) != len(columns):
         raise UserError(f"{where}, has {len(line)} fields, but there are {len(columns)} columns: restore or remove it")
     values: dict[str, Any] = {}
@@ -179,10 +203,22 @@ def _parse(columns: list[str], line: list[str], where: str) -> Result:
             values[name] = _UNKNOWN[name]
             continue
         try:
-            values[name] = kind(text)
+            number = text.replace(",", ".") if decimal_comma and kind is float else text
+            values[name] = _whole(text) if kind is int else kind(number)
         except ValueError:
             wanted = "a whole number" if kind is int else "a number"
             raise UserError(f"{where}, column {name}: {text!r} is not {wanted}") from None
         if name in _CHOICES and text not in _CHOICES[name]:
             raise UserError(f"{where}, column {name}: {text!r} is none of {', '.join(_CHOICES[name])}")
     return Result(**values)
+
+
+def _whole(text: str) -> int:
+    """A whole number; of a spreadsheet also `2E+11`."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text.replace(",", "."))
+        if not number.is_integer():
+            raise
+        return int(number)

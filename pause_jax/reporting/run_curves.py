@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pause_jax.config import Config
 from pause_jax.errors import UserError
 from pause_jax.reporting import figures
 from pause_jax.reporting.panels import HUGE, Arm, describe
@@ -166,8 +167,15 @@ def _place(
     if before:
         earlier = before[-1].config()
         words += f", after {100 * earlier.pauses.mean_rate:g} % pauses, {earlier.train.steps:,} steps"
-    data = config.data.task or Path(config.data.prepared or config.data.files).name or "text"
-    return ("uptraining" if before else "pretraining", row.model, data), words
+    return ("uptraining" if before else "pretraining", row.model, data_of(config)), words
+
+
+def data_of(config: Config) -> str:
+    """What a run that pretrains reads, in words: `data.task` is what is read where neither of the others is given."""
+    data = config.data
+    if data.prepared:
+        return " + ".join(Path(folder).name for folder, _ in data.prepared_folders)
+    return "/".join(Path(data.files).parts[-2:]) if data.files else data.task  # of "texts/*.txt" the end says nothing
 
 
 def _series(records: Records, metric: str) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from pause_jax.reporting import across_sizes, figures, panel_tables, result_plots, run_curves
 from pause_jax.reporting.across_sizes import Overview
@@ -16,7 +15,6 @@ from pause_jax.reporting.panels import Panel, family_title
 from pause_jax.reporting.run_curves import Curves
 from pause_jax.reporting.tables import Column, Table
 
-T = TypeVar("T")
 Draw = Callable[[Path], None]  # writes a PNG file, and an SVG file beside it
 
 
@@ -159,7 +157,7 @@ def _named(picture: Picture, name: str, what: str) -> Picture:
     return Picture(f"{name}-{picture.name}", f"{what}: {picture.caption}", picture.draw)
 
 
-def _lots(items: Sequence[T]) -> list[tuple[Sequence[T], str, str]]:
+def _lots[T](items: Sequence[T]) -> list[tuple[Sequence[T], str, str]]:
     """As few lots as can be drawn in a picture each, in order, with what its file's name and its caption end in."""
     count = -(-len(items) // figures.MAX_LINES)
     size = -(-len(items) // max(1, count))

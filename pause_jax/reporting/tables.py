@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from pause_jax.reporting.statistics import Estimate
+from pause_jax.reporting.statistics import Estimate, format_p
 
 Value = str | int | float | Estimate | None
 
@@ -21,11 +21,13 @@ class Column:
     """A column's heading, and how a number in it is shown to people."""
 
     name: str
-    spec: str = ".1f"  # of a float, and of an estimate's mean and interval
+    spec: str = ".1f"  # of a float, and of an estimate's mean and interval; "p": of p values
     signed: bool = False
 
     def show(self, value: Value) -> str:
         """`71.2`, `+3.5 [+1.2, +5.8]`, `50.0 (1 seed)`; `–` where there is none."""
+        if self.spec == "p" and isinstance(value, float):
+            return "–" if math.isnan(value) else format_p(value).removeprefix("= ")
         spec = f"{'+' if self.signed else ''}{self.spec}"
         if isinstance(value, Estimate):
             return f"{value.mean:{spec}} {interval(value, spec)}"
@@ -67,7 +69,7 @@ class Table:
 
 def interval(estimate: Estimate, spec: str = ".1f") -> str:
     """`[71.2, 74.0]`; `(1 seed)` where there is none."""
-    return "(1 seed)" if math.isnan(estimate.low) else f"[{estimate.low:{spec}}, {estimate.high:{spec}}]"
+    return f"(1 {estimate.unit})" if math.isnan(estimate.low) else f"[{estimate.low:{spec}}, {estimate.high:{spec}}]"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import mmap
+import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,10 @@ from typing import Any, Protocol
 
 from absl import logging
 
+from pause_jax import mounts
 from pause_jax.errors import UserError
+
+SECONDS_BETWEEN_SYNCS = 30
 
 
 class MetricWriter(Protocol):
@@ -66,7 +70,8 @@ class JsonLinesWriter:
     """One JSON object a line, `step` first; null stands for a value that is not finite.
 
     Opening it for a run that goes on after `resume_step` drops what an earlier process wrote beyond that step, a torn
-    last line included: after any kill each step is there exactly once.
+    last line included: after any kill each step is there exactly once. On a mounted bucket what was written is in the
+    bucket after `flush`, and otherwise every half minute.
     """
 
     def __init__(self, path: Path, resume_step: int) -> None:
@@ -75,16 +80,19 @@ class JsonLinesWriter:
         self._file = path.open("ab", buffering=1 << 20)
         self._file.truncate(_end_of_step(path, resume_step))
         self._failures = _Failures(path)
+        self._sync = _Sync(path)
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         line = json.dumps({"step": step} | {name: _to_json(value) for name, value in metrics.items()}, allow_nan=False)
         with self._failures.warned_about():
             self._file.write(line.encode() + b"\n")
             self._file.flush()
+            self._sync.now_and_then(self._file.fileno())
 
     def flush(self) -> None:
         with self._failures.warned_about():
             self._file.flush()
+            self._sync.now(self._file.fileno())
 
     def close(self) -> None:
         with self._failures.warned_about():
@@ -101,7 +109,9 @@ class TensorBoardWriter:
 
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{time.time_ns()}"
-        self._file = RecordWriter((folder / name).open("xb"))
+        self._raw = (folder / name).open("xb")
+        self._file = RecordWriter(self._raw)
+        self._sync = _Sync(folder)
         self._failures = _Failures(folder)
         self._whole = True
         self._add(file_version="brain.Event:2")
@@ -114,7 +124,8 @@ class TensorBoardWriter:
         self._add(step=step, summary=Summary(value=values))
 
     def flush(self) -> None:
-        pass  # every write is flushed
+        with self._failures.warned_about():
+            self._sync.now(self._raw.fileno())  # every write is flushed
 
     def close(self) -> None:
         with self._failures.warned_about():
@@ -151,6 +162,23 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
                 f"{path}, line {number}, is no JSON object: restore the file from a copy, or delete the line"
             )
     return records
+
+
+class _Sync:
+    """What was appended on a mounted bucket is in the bucket once it is synchronized, which takes an upload."""
+
+    def __init__(self, path: Path) -> None:
+        self._needed = mounts.is_fuse(path)
+        self._last = time.monotonic()
+
+    def now_and_then(self, number: int) -> None:
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_SYNCS:
+            self.now(number)
+
+    def now(self, number: int) -> None:
+        if self._needed:
+            os.fsync(number)
+        self._last = time.monotonic()
 
 
 class _Failures:

@@ -58,9 +58,9 @@ def text_tokens_per_step(config: Config) -> float:
 
 def flops_per_step(config: Config) -> float:
     """Model FLOPs of a training step as the trainer counts them, pauses included."""
-    from pause_jax.model import counts
+    from pause_jax.training import flops
 
-    return config.train.batch_size * counts.train_flops(config.model, config.length, config.length - config.first_loss)
+    return flops.flops_per_step(config)
 
 
 def _one(config: Config) -> float:

@@ -3,7 +3,7 @@
 config.executor    "local" (the default), "slurm" or "gke"
 config.slurm       settings of sbatch as submitit calls them: partition, time (minutes), mem ("8GB"), account, qos,
                    setup (lines of the shell before each job), signal_delay_s, …
-config.gke         image, claim, workdir, queue, namespace (launch/gke/README.md)
+config.gke         image, claim, workdir, gcsfuse, service_account, queue, namespace (launch/gke/README.md)
 config.resources   name of a size, or "default" → what a job takes: the fields of `Resources`
 """
 
@@ -40,9 +40,13 @@ class Resources:
     slices: int = 1  # GKE
     chips_per_host: int = 4  # GKE
 
+    def chips(self) -> int:
+        """GKE: those of a slice."""
+        return math.prod(map(int, self.topology.split("x")))
+
     def hosts(self) -> int:
         """GKE: machines of a slice."""
-        return math.prod(map(int, self.topology.split("x"))) // self.chips_per_host
+        return self.chips() // self.chips_per_host
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Gke:
     image: str = ""
     claim: str = ""  # the PersistentVolumeClaim that is mounted on /runs
     workdir: str = ""  # the sweep's folder as the pods see it; "": /runs/NAME
+    gcsfuse: bool = False  # the claim is a bucket, through Cloud Storage FUSE
+    service_account: str = ""  # of Kubernetes, which may write to the bucket; "": "default"
     queue: str = ""  # of Kueue; "": none
     namespace: str = ""  # "": kubectl's
 
@@ -148,5 +154,6 @@ def _build(cls: type, values: Any, where: str) -> Any:
             raise UserError(f"{where}.{name} is no setting{hint}")
         wanted = type(getattr(defaults, name))
         if type(value) is not wanted:
-            raise UserError(f"{where}.{name} is {value!r}, but must be {'a whole number' if wanted is int else 'text'}")
+            kind = {int: "a whole number", bool: "True or False"}.get(wanted, "text")
+            raise UserError(f"{where}.{name} is {value!r}, but must be {kind}")
     return cls(**values)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pause_jax import config as configs
-from pause_jax import starting
+from pause_jax import pauses, starting
 from pause_jax.config import Config
 from pause_jax.errors import UserError
 from pause_jax.sweeps import budget, points
@@ -181,9 +181,14 @@ def flops(job: Job) -> float:
     config, asked = job.config, job.evaluation
     if asked is None:
         return config.train.steps * budget.flops_per_step(config)
-    length = config.finetune.prefix_length + config.finetune.target_length
+    finetune = config.finetune
+    length = finetune.prefix_length + finetune.target_length
     examples = (asked.limit or 8192) * max(1, len(asked.tasks)) * len(asked.splits)
-    return sum(examples * counts.forward_flops(config.model, length + m) for m in asked.m_inf)
+    two_way = {
+        m: pauses.two_way(finetune.attention, finetune.placement, finetune.prefix_length, m) if finetune.task else 0
+        for m in asked.m_inf
+    }
+    return sum(examples * counts.forward_flops(config.model, length + m, two_way=two_way[m]) for m in asked.m_inf)
 
 
 def _stage(

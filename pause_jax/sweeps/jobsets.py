@@ -96,7 +96,8 @@ def manifest(job: Job, sweep: str, gke: Gke, takes: Resources, template: str) ->
         string.Template(template).substitute(
             NAME=name, CONFIG="", IMAGE=gke.image, CLAIM=gke.claim, SLICES=slices,
             ACCELERATOR=GKE_ACCELERATORS[takes.chip], TOPOLOGY=takes.topology, HOSTS=takes.hosts(),
-            CHIPS=takes.chips_per_host,
+            CHIPS=takes.chips_per_host, FUSE=str(gke.gcsfuse).lower(),
+            SERVICE_ACCOUNT=gke.service_account or "default",
         )
     )  # fmt: skip
     queue = {"kueue.x-k8s.io/queue-name": gke.queue} if gke.queue else {}

@@ -84,7 +84,7 @@ def read(workdir: Path) -> Record:
     """Raises UserError where no sweep has been started in `workdir`."""
     file = workdir / "jobs.json"
     try:
-        told = json.loads(file.read_text())
+        told = json.loads(file.read_text(encoding="utf-8"))
         return Record(**told | {"jobs": [Line(**line) for line in told["jobs"]]})
     except OSError as error:
         raise UserError(

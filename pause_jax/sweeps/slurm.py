@@ -124,7 +124,7 @@ class Cluster:
     def report(self, job: Job, number: str) -> Report | None:
         """What SLURM's job of this number has said of its end, if it has."""
         try:
-            told = json.loads(self.report_file(job).read_text())
+            told = json.loads(self.report_file(job).read_text(encoding="utf-8"))
             return Report(**told) if told.pop("id") == number else None
         except (OSError, ValueError, TypeError, KeyError):
             return None

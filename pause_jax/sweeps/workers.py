@@ -44,7 +44,8 @@ class Setup:
 
     function: str  # "module:name" of what runs a job: called with it, returns "done" or "stopped"
     preload: tuple[str, ...] = ()  # modules to import before the first job
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)  # the same in all workers
+    own_environment: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of this one besides
 
 
 class Worker:
@@ -106,7 +107,7 @@ def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the sweep asks each to stop
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # between jobs; a run under way has its own handler
     forking.die_with_parent()
-    os.environ.update(setup.environment)
+    os.environ.update({**setup.environment, **setup.own_environment})
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     clock = CompileClock()

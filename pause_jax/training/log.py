@@ -85,6 +85,11 @@ class StepLog:
         if skipped:
             self._tell_skipped(skipped, step)
 
+    def keep(self) -> None:
+        """What is written survives whatever ends this process or its machine: called before each checkpoint."""
+        self.every_step.flush()
+        self.at_flush.flush()
+
     def _tell_skipped(self, skipped: list[int], step: int) -> None:
         """Warn of steps that were not finite. Raises RunStopped where too many, up to `step`, were so in a row."""
         logging.warning("loss or gradient was not finite, and no update was made, in step%s %s",

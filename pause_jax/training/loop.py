@@ -15,11 +15,12 @@ from pause_jax.checkpoints import Checkpoints
 from pause_jax.config import Config
 from pause_jax.distributed import batches as global_batches
 from pause_jax.distributed import chips, processes, sharding
-from pause_jax.model import counts, decoder
+from pause_jax.model import decoder
 from pause_jax.reporting.progress import Progress
 from pause_jax.reporting.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
 from pause_jax.runs import RunFolder
-from pause_jax.training import initialize
+from pause_jax.training import header, initialize
+from pause_jax.training.flops import flops_per_step
 from pause_jax.training.log import Counters, StepLog
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.profile import StepProfile
@@ -60,6 +61,9 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
         processes.agree({"the step to go on from": start})
+        if jax.process_index() == 0:
+            print(*header.lines(config, job.folder.manifest(), job.mesh, start, flops_per_step(config)), sep="\n",
+                  flush=True)  # fmt: skip
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))
         stop = exits.enter_context(StopSignals(run.max_seconds))
@@ -88,6 +92,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
                 watch.beat(step)
             if save:
                 with log.timed("checkpoint"):
+                    log.keep()  # or a run that goes on from here would lack them
                     checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})
             if stopping:
                 break
@@ -174,11 +179,6 @@ def _validate(job: Job, compiled: Compiled, state: State) -> dict[str, float]:
             kinds = {"after_pause_loss": (paused, pauses), "elsewhere_loss": (loss - paused, count - pauses)}
             losses |= {f"validation/{kind}": total / of for kind, (total, of) in kinds.items() if of}
     return losses
-
-
-def flops_per_step(config: Config) -> float:
-    """Model FLOPs of a training step, all devices together (pause_jax/model/counts.py)."""
-    return config.train.batch_size * counts.train_flops(config.model, config.length, config.length - config.first_loss)
 
 
 def _peak_flops(mesh: jax.sharding.Mesh) -> float | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 
 import pytest
 
+from pause_jax.data import splits
 from pause_jax.data.documents import read_files, read_python_stdlib
 from pause_jax.errors import UserError
 
@@ -65,6 +67,8 @@ BAD_FILES = {
         r"a\.jsonl, line 3: no field 'text', only 'body', 'id': set --config\.data\.text_field",
     ),
     "not a string": (b'{"text": 5}\n', r"a\.jsonl, line 1: field 'text' is not a string but of type int"),
+    "null": (b'{"text": null}\n', r"a\.jsonl, line 1: field 'text' is not a string but null: .* --on_bad_text=skip"),
+    "a list over lines": (b'[\n{"text": "x"},\n{"text": "y"}\n]\n', r"line 1: .* not a list over several lines \(jq"),
     "half a surrogate": (
         b'{"text": "ab\\ud800"}',
         r"a\.jsonl, line 1: field 'text' has half a surrogate .* character 2",
@@ -91,6 +95,45 @@ def test_text_that_is_not_utf8(tmp_path):
 def test_no_file_matches(tmp_path):
     with pytest.raises(UserError, match=re.escape(f"config.data.files = '{tmp_path}/*.txt' matches no file")):
         read(tmp_path / "*.txt")
+
+
+def test_a_folder_is_told_from_a_path_that_is_not_there(tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.jsonl").write_text('{"text": "x"}')
+    with pytest.raises(UserError, match=r"is a folder, and files are wanted: give \S*/texts/\*\.jsonl, or \S*/\*\*/"):
+        read(tmp_path / "texts")
+
+
+@pytest.mark.parametrize("pattern", ["run [v2]/*.txt", "run [v2]/a[1].txt", "run [[]v2]/*.txt", "run ?v2?/*.txt"])
+def test_brackets_of_names_that_are_there(tmp_path, pattern):
+    (tmp_path / "run [v2]").mkdir()
+    (tmp_path / "run [v2]" / "a[1].txt").write_text("text")
+    assert list(read(tmp_path / pattern)) == ["run [v2]/a[1].txt" if "?" in pattern else "a[1].txt"]
+
+
+def test_brackets_that_could_mean_either(tmp_path):
+    for name in ("a1.txt", "a[12].txt"):
+        (tmp_path / name).write_text("text")
+    with pytest.raises(UserError, match=r"matches \S*a\[12\]\.txt as it stands, and \S*a1\.txt with \[ \] as a choice"):
+        read(tmp_path / "a[12].txt")
+    assert list(read(tmp_path / "a[[]12].txt")) == ["a[12].txt"]
+    with pytest.raises(UserError, match=r"matches no file .*: check the path; \[ \] stand for one of the characters"):
+        read(tmp_path / "b[12].txt")
+
+
+def test_a_name_that_is_not_utf8(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("text")
+    (name,) = read(tmp_path / "*.txt")
+    assert os.fsencode(name) == b"caf\xe9.txt"
+    assert splits.is_validation(name) in (True, False)  # and no UnicodeEncodeError
+
+
+def test_home(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("text")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert list(read("~/*.txt")) == ["a.txt"]
+    with pytest.raises(UserError, match=r"begins with ~nobody-of-this-name, but no such home directory is known"):
+        read("~nobody-of-this-name/*.txt")
 
 
 def test_unknown_suffix(tmp_path):

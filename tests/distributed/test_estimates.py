@@ -20,20 +20,23 @@ def config(**run):
 
 def test_bytes_by_formula():
     """Two rows of 32 positions a microbatch: 64 positions, width 8, q k v and attention 4 x 8, MLP 2 x 16."""
-    run = config(accumulation=2, loss_chunk=16, execution=Execution(remat="full"))
+    run = config(accumulation=2, loss_chunk=16, execution=Execution(remat="full", attention_blocks=1))
     share = estimates.Share.of(run, {"data": 2, "fsdp": 2, "tensor": 1, "sequence": 1})
     assert share == estimates.Share(2, 32, 2, 1)
     held = estimates.formula_bytes(run, share, state_bytes=3000, params_bytes=1000)
     kept = 2 * 64 * 8 * 2  # each layer's input
-    working = 64 * (3 * 8 + 32 + 32) * (4 + 2)
-    scores = 2 * 2 * 32 * 32 * (4 + 4 + 2)
+    results = 24 + 2 * 8 + 16  # q k v, two outputs, MLP
+    again = 64 * ((results + 3 * 8 + 16) * 2 + (2 * 8 + 8) * 4)  # a layer's: results, what they read, float32
+    scores = 2 * 2 * 32 * 32 * (4 + 4 + 2)  # more than the MLP's 64 * 16 * (4 + 2)
     weights = 2 * (4 * 8 * 8 + 2 * 8 * 16) * 2
-    embedding, logits = 64 * 8 * (4 + 2), 2 * (2 * 16) * 64 * 4
-    assert held["temporaries"] == 2 * 1000 + kept + working + scores + weights + embedding + logits
+    head, logits = 64 * 8 * (4 + 2), 2 * 16 * 64 * (4 + 2)
+    parts = estimates.temporaries(run, share, params_bytes=1000)
+    assert parts == {"gradients": 2 * 1000, "activations": kept + again + scores + weights, "logits": head + logits}
+    assert held["temporaries"] == sum(parts.values())
     dots = estimates.formula_bytes(
-        config(accumulation=2, loss_chunk=16, execution=Execution(remat="dots")), share, 3000, 1000
+        config(accumulation=2, loss_chunk=16, execution=Execution(remat="dots", attention_blocks=1)), share, 3000, 1000
     )
-    assert dots["temporaries"] - held["temporaries"] == 2 * 64 * (24 + 2 * 8 + 16) * 4  # q k v, two outputs, MLP
+    assert dots["temporaries"] - held["temporaries"] == 2 * 64 * results * 2
     assert held["arguments"] == 3000 and held["total"] == 3000 + held["temporaries"]
 
 

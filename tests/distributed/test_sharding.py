@@ -8,7 +8,7 @@ from jax.sharding import PartitionSpec
 from pause_jax import trees
 from pause_jax.config import Config, MeshConfig, PauseConfig, RunConfig
 from pause_jax.distributed import batches, kernels, sharding
-from pause_jax.distributed.mesh import make_mesh, mesh_shape
+from pause_jax.distributed.mesh import make_mesh, mesh_shape, over_slices
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
@@ -22,6 +22,19 @@ MODEL = ModelConfig(vocab_size=264, num_layers=2, d_model=64, num_heads=4, num_k
 def test_mesh_takes_what_is_left():
     assert mesh_shape(MeshConfig(), 8) == (8, 1, 1, 1)
     assert mesh_shape(MeshConfig(data=2, fsdp=-1, tensor=2), 16) == (2, 4, 2, 1)
+
+
+@pytest.mark.parametrize(("mesh", "whole"), [
+    (MeshConfig(), MeshConfig(data=32, dcn_data=2)),
+    (MeshConfig(data=1, fsdp=-1), MeshConfig(data=2, fsdp=16, dcn_data=2)),  # FSDP stays within a slice
+    (MeshConfig(data=4, fsdp=4), MeshConfig(data=8, fsdp=4, dcn_data=2)),  # a layout of one slice
+    (MeshConfig(data=8, fsdp=4), MeshConfig(data=8, fsdp=4, dcn_data=2)),  # of both
+])  # fmt: skip
+def test_a_mesh_goes_over_slices_along_data(mesh, whole):
+    assert over_slices(mesh, slices=2, chips=16) == whole
+    assert over_slices(whole, slices=2, chips=16) == whole
+    with pytest.raises(UserError, match="does not fit 16 devices"):
+        over_slices(MeshConfig(data=3), slices=2, chips=16)
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(data=3), MeshConfig(data=-1, tensor=3), MeshConfig(data=4, fsdp=4)])

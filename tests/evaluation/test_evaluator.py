@@ -235,6 +235,41 @@ def test_flops_are_those_of_prompt_pauses_and_answer():
     assert got.inference_flops == pytest.approx(total / NUM)
 
 
+def test_flops_of_a_task_that_is_scored_are_those_of_all_its_options():
+    """The prompt is read once; each option's last token is only asked for, by the head."""
+    examples = examples_of(predict_metrics=[])
+    (got,) = evaluate(run_of(), examples, [2], tokenizer=WORDS, batch_size=64)
+    total = 0.0
+    for prompt, options in zip(PROMPTS, examples.options, strict=True):
+        length = len(WORDS.encode(prompt)[-8:]) + 2
+        read = counts.forward_flops(MODEL, length, 0)
+        assert len(options) > 1
+        for ids in options:
+            total += counts.forward_flops(MODEL, length + len(ids) - 1, len(ids)) - read
+        total += read
+    assert got.inference_flops == pytest.approx(total / NUM)
+
+
+def test_flops_count_attention_both_ways():
+    """A prompt of 8 and 2 pauses read in both directions is 45 pairs more; with the pauses in front as many."""
+    for placement in ("append", "prepend"):
+        causal, both = (
+            evaluate(run_of(placement=placement, attention=attention), examples_of(), [2], tokenizer=WORDS,
+                     batch_size=64)[0]
+            for attention in ("causal", "prefix_and_pauses")
+        )  # fmt: skip
+        extra = []
+        for old, new in zip(causal.predictions, both.predictions, strict=True):
+            prefix = new["prompt_tokens"] + 2
+            answers = [
+                counts.forward_flops(MODEL, prefix + r["answer_tokens"], r["answer_tokens"] + 1) for r in (old, new)
+            ]
+            pairs = prefix * (prefix - 1) / 2
+            per_pair = 4 * MODEL.num_layers * MODEL.num_heads * MODEL.head_size
+            extra.append(answers[1] - answers[0] + per_pair * pairs)
+        assert both.inference_flops - causal.inference_flops == pytest.approx(np.mean(extra))
+
+
 def test_a_task_without_options_has_no_scores():
     bare = examples_of(options=[], labels=[])
     (got,) = evaluate(run_of(), bare, [0], tokenizer=WORDS, batch_size=64)

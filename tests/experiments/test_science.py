@@ -10,9 +10,10 @@ import pytest
 
 from experiments.uptrain import imported
 from launch.train import resolve
-from pause_jax.config import Config, from_config_dict
+from pause_jax import local_chips
+from pause_jax.config import Config, MeshConfig, from_config_dict
 from pause_jax.errors import UserError
-from pause_jax.model.config import ModelConfig
+from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.runs import RunFolder
 from pause_jax.sweeps import budget, graph
 
@@ -132,7 +133,7 @@ def test_arms_of_uptraining_are_matched():
     assert (pauses.pauses.init, pauses.optimizer.pauses_first, control.optimizer.pauses_first) == ("mean", 10, 0)
 
 
-def test_uptraining_of_an_imported_model_has_its_network(tmp_path):
+def test_uptraining_of_an_imported_model_has_its_network(tmp_path, monkeypatch):
     model = ModelConfig(vocab_size=259, num_layers=1, d_model=16, num_heads=2, d_ff=16, max_positions=64)
     RunFolder(tmp_path).claim(
         Config(model=model, data=dataclasses.replace(Config().data, length=64)), {"vocabulary": ""}
@@ -141,6 +142,14 @@ def test_uptraining_of_an_imported_model_has_its_network(tmp_path):
     assert config.model == model and config.init_from == str(tmp_path) and config.data.length == 64
     assert (config.pauses.n_pauses, config.pauses.init) == (1, "mean")
     assert from_config_dict(imported.get_config(f"{tmp_path},control")).pauses.n_pauses == 0
+    assert config.run == Config().run  # as on any CPU
+    monkeypatch.setattr(local_chips, "of_this_machine", lambda: local_chips.Chips("gpu", ("0", "1")))
+    on_gpus = from_config_dict(imported.get_config(str(tmp_path)))
+    assert dataclasses.replace(on_gpus, run=config.run) == config
+    assert on_gpus.run.mesh == MeshConfig(data=1, fsdp=-1) and on_gpus.run.loss_chunk == 128
+    assert on_gpus.run.execution == Execution(
+        scan_layers=True, remat="dots", attention_blocks=1, few_rows=0, row_major=False
+    )
     for wrong in ("", f"{tmp_path},both"):
         with pytest.raises(UserError, match="give the run to start from and one of pauses, control, control_text"):
             imported.get_config(wrong)

@@ -13,25 +13,25 @@ from experiments import sweeps
 from launch import train
 from pause_jax.errors import UserError
 from pause_jax.model import counts
-from pause_jax.sweeps import budget, graph
+from pause_jax.sweeps import budget, graph, verdicts
 
 FOLDER = Path(sweeps.__file__).parent
 RUNS = Path("/sweep/runs")
 LAPTOP_FLOPS = 30 * 5.844e12  # an hour of two cores: the quickstart's 500 steps take two minutes
 EDITIONS = [
     # file, edition, jobs that pretrain, uptrain and finetune
-    ("paper_grid", "", 4, 0, 4 * 9 * 3 * 5),
-    ("paper_grid", "laptop", 4, 0, 4 * 3 * 3 * 3),
+    ("paper_grid", "", 4 * 5, 0, 4 * 9 * 3 * 5),
+    ("paper_grid", "laptop", 4 * 3, 0, 4 * 3 * 3 * 3),
     ("pause_count", "", 2, 0, 2 * 9 * 6 * 5),
     ("pause_count", "laptop", 2, 0, 2 * 3 * 5 * 3),
-    ("placement", "", 2, 0, 6 * (7 + 5) * 5),
-    ("placement", "laptop", 2, 0, 3 * (7 + 5) * 3),
-    ("robustness", "", 2, 0, 2 * 3 * 4 * 5),
-    ("robustness", "laptop", 2, 0, 2 * 1 * 4 * 3),
-    ("flop_matched", "", 4, 0, (3 + 3 + 1 + 1) * 5),
-    ("flop_matched", "laptop", 4, 0, (3 + 3 + 1 + 1) * 3),
-    ("uptraining", "", 4, 16, 20 * 3 * 2 * 5),
-    ("uptraining", "laptop", 4, 16, 20 * 1 * 2 * 3),
+    ("placement", "", 2 * 5, 0, 6 * (7 + 5) * 5),
+    ("placement", "laptop", 2 * 3, 0, 3 * (7 + 5) * 3),
+    ("robustness", "", 2 * 5, 0, 2 * 3 * 4 * 5),
+    ("robustness", "laptop", 2 * 3, 0, 2 * 1 * 4 * 3),
+    ("flop_matched", "", 4 * 5, 0, (3 + 3 + 1 + 1) * 5),
+    ("flop_matched", "laptop", 4 * 3, 0, (3 + 3 + 1 + 1) * 3),
+    ("uptraining", "", 4 * 5, 16 * 5, 20 * 3 * 2 * 5),
+    ("uptraining", "laptop", 4 * 3, 16 * 3, 20 * 1 * 2 * 3),
 ]
 SHIPPED = sorted({name for name, *_ in EDITIONS})
 
@@ -145,7 +145,30 @@ def test_uptraining_is_1_to_10_percent_of_standard_pretraining(arg):
             ratio = job.config.optimizer.learning_rate / before.config.optimizer.learning_rate
             assert ratio == 0.5 and job.config.optimizer.warmup_steps < before.config.train.steps / 100
             shares[round(100 * job.config.train.steps / before.config.train.steps), job.config.pauses.rate] += 1
-    assert shares == {(percent, rate): 2 for percent in (1, 2, 5, 10) for rate in (0.0, 0.1)}
+    seeds = (sweeps.LAPTOP if arg else sweeps.PAPER).seeds
+    assert shares == {(percent, rate): 2 * seeds for percent in (1, 2, 5, 10) for rate in (0.0, 0.1)}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_arms_that_differ_in_pretraining_have_several_runs_of_it(name):
+    """Each finetuning's seed is its pretraining run's, but where all start from one."""
+    jobs = {job.name: job for job in jobs_of(name, "laptop")}
+    seeds = Counter((jobs[job.needs].config.seed, job.config.seed) for job in jobs.values() if job.kind == "finetune")
+    wanted = {(0 if name == "pause_count" else seed, seed) for seed in range(sweeps.LAPTOP.seeds)}
+    assert set(seeds) == wanted and len(set(seeds.values())) == 1
+    said = verdicts.sentence(list(jobs.values()))
+    if name == "pause_count":
+        one = "all of one pretraining run of each size, which it is then a verdict of"
+        assert said == f"a verdict takes 10 seeds an arm: there are 3, {one}"
+    else:
+        takes = "a verdict takes 10 pretraining runs an arm, however often each is finetuned"
+        assert said == f"arms differ in pretraining: {takes}; there are 3"
+
+
+def test_another_number_of_seeds():
+    ten = [job for job in jobs_of("paper_grid", "laptop,10") if job.kind == "pretrain"]
+    assert len(ten) == 4 * 10
+    assert len([job for job in jobs_of("robustness", "7") if job.kind == "pretrain"]) == 2 * 7
 
 
 def test_a_random_number_of_pauses_has_none_among_them():

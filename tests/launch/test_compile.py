@@ -106,7 +106,9 @@ def formula_over_compiled(result):
 def test_formulas_are_near_what_was_compiled():
     """So GPUs, of which nothing is compiled, are judged by what has been compared with compiled programs."""
     ratios = [formula_over_compiled(r) for _, r in RESULTS if r["bytes_per_device"]["by"] == "compiled"]
-    assert all(0.9 < held < 2 for held, _ in ratios)  # rather too much than too little
+    # less where "dots" was kept in float32 when the file was made (docs/scale.md); of today's code tests/distributed/
+    # test_memory.py knows one
+    assert all(0.6 < held < 1.5 for held, _ in ratios)
     # TPUs gather some thin shards by all-reduces, at twice the bytes: far less is sent by formula then
     assert all(0.5 < sent < 1.15 for _, sent in ratios)
     assert sum(0.85 < sent < 1.15 for _, sent in ratios) >= 0.9 * len(ratios)

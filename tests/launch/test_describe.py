@@ -39,7 +39,7 @@ def test_the_papers_models(arg, parameters, width, flops):
     start = time.monotonic()
     told = described(f"experiments/paper.py:{arg}")
     assert time.monotonic() - start < 30  # 3 s on an idle machine: neither TensorFlow nor any array of these sizes
-    assert set(told) == {"parameters", "pause_parameters", "flops_per_token", "table"}
+    assert set(told) == {"parameters", "pause_parameters", "flops_per_token", "memory", "table"}
     assert told["parameters"] == parameters
     assert told["pause_parameters"] == width
     assert told["flops_per_token"] == flops
@@ -54,6 +54,24 @@ def test_the_arm_without_pauses():
     assert "pause/embedding" not in {row["path"] for row in told["table"]}
 
 
+def test_memory_of_the_devices_named():
+    """The 1B network's state: parameters and two moments, float32, cut over 16 of 256 chips."""
+    told = described("experiments/paper.py:1b,v5e-256", "--topology=v5e:16x16")["memory"]
+    assert (told["devices"], told["hbm_bytes"]) == (256, 16e9)
+    state = told["parameters"] + told["optimizer"]
+    assert 3 * told["parameters"] == state == pytest.approx(12 * 1.3451e9 / 16, rel=0.01)
+    parts = ("parameters", "optimizer", "gradients", "activations", "logits")
+    assert told["total"] == sum(told[part] for part in parts) < told["hbm_bytes"]
+    assert described("experiments/paper.py:1b")["memory"]["devices"] == 1
+
+
+@pytest.mark.parametrize(("chips", "verdict"), [("v5e:16x16", "fits 16 GB"), ("v5e:4x4", "does not fit 16 GB")])
+def test_memory_for_people(chips, verdict):
+    result = describe("--config=experiments/paper.py:1b", f"--topology={chips}")
+    assert result.returncode == 0 and result.stdout.splitlines()[-1].startswith("memory  ")
+    assert result.stdout.endswith(f"; {verdict}\n")
+
+
 def test_for_people_with_the_tokenizers_vocabulary_size():
     result = describe("--config=experiments/quickstart.py:pause", "--config.model.num_layers=3")
     assert result.returncode == 0, result.stderr
@@ -66,6 +84,8 @@ def test_for_people_with_the_tokenizers_vocabulary_size():
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--config=experiments/paper.py:7b"], "experiments/paper.py:7b does not exist: choose :130m or :1b"),
     (["--config=experiments/paper.py:1b", "--config.model.num_heads=7"], "d_model = 2048 is not divisible"),
+    (["--config=experiments/paper.py:1b", "--topology=v9"], "--topology=v9 is not known: give v4:AxBxC"),
+    (["--config=experiments/paper.py:1b,v5e-256", "--topology=v5e:4x4"], "does not fit 16 devices"),
     (["--config=experiments/paper.py:1b", "--config.model.vocab_size=100"], "is less than the 259 ids"),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(arguments, message):

@@ -13,9 +13,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 VALUES = {
     "NAME": "pause-1b",
-    "CONFIG": "experiments/paper.py:1b",
+    "CONFIG": "experiments/paper.py:1b,v5e-256",
     "IMAGE": "registry/pause_jax:1",
     "CLAIM": "runs",
+    "FUSE": "true",
+    "SERVICE_ACCOUNT": "runs",
     "SLICES": "2",
     "ACCELERATOR": "tpu-v5-lite-podslice",
     "TOPOLOGY": "16x16",
@@ -52,10 +54,29 @@ def test_the_jobset_restarts_what_a_restart_can_cure(manifest):
     assert job["template"]["spec"]["restartPolicy"] == "Never"  # Kubernetes wants it for a podFailurePolicy
 
 
+def test_a_bucket_can_be_mounted_and_spot_capacity_used(manifest):
+    """GKE's words for it: an annotation of the pod, its service account, the taint of spot nodes."""
+    pod = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+    assert pod["metadata"]["annotations"] == {"gke-gcsfuse/volumes": "true"}
+    assert pod["spec"]["serviceAccountName"] == "runs"
+    spot = {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"}
+    assert pod["spec"]["tolerations"] == [spot]
+    (container,) = pod["spec"]["containers"]
+    cache = {"name": "JAX_COMPILATION_CACHE_DIR", "value": "/runs/.xla"}
+    assert container["env"] == [cache] and container["volumeMounts"][0]["mountPath"] == "/runs"
+
+
+def test_xpk_restarts_what_a_restart_can_cure():
+    from launch import cli
+
+    readme = (ROOT / "launch/gke/README.md").read_text()
+    assert f"--restart-on-exit-codes={cli.EXIT_PEER_LOST},{cli.EXIT_STOPPED} " in readme
+
+
 def test_the_readme_names_every_value_of_the_template():
     template = (ROOT / "launch/gke/jobset.yaml").read_text()
-    exported = re.findall(r"\b([A-Z]+)=", (ROOT / "launch/gke/README.md").read_text())
-    assert set(re.findall(r"\$\{([A-Z]+)\}", template)) == set(VALUES) <= set(exported)
+    exported = re.findall(r"\b([A-Z_]+)=", (ROOT / "launch/gke/README.md").read_text())
+    assert set(re.findall(r"\$\{([A-Z_]+)\}", template)) == set(VALUES) <= set(exported)
     for topology, hosts, chips in re.findall(
         r"\| ([\dx]+) \| (\d+) \| (\d+) \|", (ROOT / "launch/gke/README.md").read_text()
     ):
@@ -106,6 +127,7 @@ esac
 
 PYTHON = """#!/usr/bin/env bash
 # Stands in for Python: tells what it was called with; makes virtual environments; trains until it is stopped.
+if [ "$1" = -c ]; then echo "$0"; exit; fi # asked what it is
 echo "$@" >>TOLD
 if [ "$2" = venv ]; then mkdir -p "$3/bin" && cp "$0" "$3/bin/python"; fi
 if [ "$2" = launch.train ] && [ "$3" != --help ]; then trap "echo stopped >>TOLD; exit 75" TERM; sleep 30 & wait; fi
@@ -117,7 +139,7 @@ def test_the_tpu_vms_script(tmp_path):
     home, tools = tmp_path / "home", tmp_path / "tools"
     home.mkdir(), tools.mkdir()
     told = home / "told"
-    python = tools / "python3"
+    python = tools / "python3.12"  # as on the images of TPU machines, `python3` is another
     python.write_text(PYTHON.replace("TOLD", str(told)))
     (tools / "gcloud").write_text(GCLOUD)
     for tool in tools.iterdir():

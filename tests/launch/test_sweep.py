@@ -205,9 +205,25 @@ def test_jobsets_are_written_and_name_the_jobs_files(tmp_path, sweep):
         ]
         file = tmp_path / argument.removeprefix("--job=/runs/")
         job = run_job.read(file)
-        assert job.kind == "finetune" and job.config.run.mesh.dcn_data == 2
+        assert job.kind == "finetune" and job.config.run.mesh == configs.MeshConfig(data=32, dcn_data=2)
         assert job.config.init_from == f"/runs/sweep/runs/{job.needs}"
     assert len(manifests) == 2
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("pretrain.run.mesh.fsdp = 3", "of which .* takes 1 x 1x1: config.run.mesh = .* does not fit 1 devices"),
+    ("for c in (pretrain, finetune): c.model.d_model, c.model.d_ff = 8192, 32768", "of which .*: training takes .* GB"),
+])  # fmt: skip
+def test_jobs_that_do_not_go_on_their_chips_are_refused_before_anything_is_written(tmp_path, sweep, line, message):
+    more = f"""
+    sweep.executor, sweep.gke = "gke", {{"image": "i", "claim": "c"}}
+    sweep.resources = {{"default": {{"chip": "v5e", "topology": "1x1", "chips_per_host": 1}}}}
+    {line}
+    return sweep"""
+    (tmp_path / "tiny.py").write_text(SWEEP.replace("\n    return sweep", more))
+    refused = sweep("1")
+    assert refused.returncode == 2 and re.search(f"^error: config.resources.default, {message}", refused.stderr)
+    assert not (tmp_path / "sweep" / "gke").exists()
 
 
 def schedule(tmp_path, argument):

@@ -62,6 +62,9 @@ def test_forward_flops_by_hand():
     assert counts.forward_flops(SMALL, 4) == body + attention + head
     assert counts.forward_flops(SMALL, 4, head_positions=1) == body + attention + head / 4
     assert counts.train_flops(SMALL, 4) == 3 * (body + attention + head)
+    both_ways = counts.forward_flops(SMALL, 4, two_way=4)  # 16 pairs in place of 10
+    assert both_ways == body + 1.6 * attention + head
+    assert counts.forward_flops(SMALL, 4, two_way=1) == counts.forward_flops(SMALL, 4)  # one that sees itself
 
     matmuls = 2 * (8 * 24 + 2 * 8 * 12 + 24 * 8 + 3 * 8 * 24)
     body, attention, head = 2 * matmuls * 4, 10 * 4 * 6 * 4 * 2, 2 * 11 * 8 * 4
@@ -71,19 +74,20 @@ def test_forward_flops_by_hand():
 def test_training_flops_of_prompts_with_pauses_by_hand():
     """Eight rows of 5 prompt positions, 3 pauses and 3 of target and end, the last of which is no input: 10 positions.
 
-    A position: 4 · 8 · 8 + 2 · 8 · 32 = 768 weights a layer, 1536 in two, 3072 FLOPs. Attention: 55 pairs, each
-    2 · 4 FLOPs for its score and as many for its value, in 2 heads of 2 layers: 64. The head, 11 · 8 weights and 176
-    FLOPs, at the last pause and the two positions after it.
+    A position: 4 · 8 · 8 + 2 · 8 · 32 = 768 weights a layer, 1536 in two, 3072 FLOPs. Attention: 55 pairs and, as
+    prompt and pauses see each other, 28 the other way round, each 2 · 4 FLOPs for its score and as many for its value,
+    in 2 heads of 2 layers: 64. The head, 11 · 8 weights and 176 FLOPs, at the last pause and the two positions after
+    it.
     """
     finetune = FinetuneConfig(task="recall_2", m_ft=(3,), prefix_length=5, target_length=3)
     config = Config(model=SMALL, pauses=PauseConfig(n_pauses=1), finetune=finetune, train=TrainConfig(batch_size=8))
     config.validate()
     assert (config.length, config.length - config.first_loss) == (10, 3)
-    forward = 3072 * 10 + 64 * 55 + 176 * 3
-    assert forward == 34_768
-    assert loop.flops_per_step(config) == 8 * 3 * forward == 834_432
+    forward = 3072 * 10 + 64 * (55 + 28) + 176 * 3
+    assert forward == 36_560
+    assert loop.flops_per_step(config) == 8 * 3 * forward == 877_440
     without = dataclasses.replace(config, finetune=dataclasses.replace(finetune, m_ft=(0,)))
-    assert loop.flops_per_step(without) == 8 * 3 * (3072 * 7 + 64 * 28 + 176 * 3) == 571_776
+    assert loop.flops_per_step(without) == 8 * 3 * (3072 * 7 + 64 * (28 + 10) + 176 * 3) == 587_136
 
 
 @pytest.mark.parametrize("family", ["gpt", "llama"])
@@ -125,7 +129,9 @@ def test_the_trainers_forward_against_xla():
     batch |= {"loss_weights": weights, "prefix_length": jax.ShapeDtypeStruct((2,), jnp.int32)}
     loss = functools.partial(step.batch_loss_sum, network=network, loss_chunk=0, first_loss=config.first_loss)
     xla = jax.jit(loss).lower(decoder.abstract_params(model, 1), batch).compile().cost_analysis()["flops"]
-    other_half = 4 * model.num_heads * model.head_size * (length**2 - length * (length + 1) / 2)
+    other_half = (
+        4 * model.num_heads * model.head_size * (length * (length - 1) - 193 * 192) / 2
+    )  # of 193, prompt and pauses
     assert length == 256
     ours = loop.flops_per_step(config) / 3 + 2 * other_half
     assert ours <= xla <= 1.04 * ours, xla / ours

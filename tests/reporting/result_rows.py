@@ -48,7 +48,9 @@ def grid_rows(*, seeds: int, task: str = "recall_8") -> Iterator[Result]:
             for finetune, m_ft in (("std", "0"), ("pause", "10"), ("none", "0")):
                 for m_inf in (0, 10):
                     yield row(pretrain=pretrain, pretrain_rate=rate, policy=policy, finetune=finetune, m_ft=m_ft,
-                              m_inf=m_inf, task=task, seed=seed, value=50.0 + seed)  # fmt: skip
+                              m_inf=m_inf, task=task, seed=seed, value=50.0 + seed,
+                              pretrain_run="" if finetune == "none" else f"pretrain-{pretrain}-{seed}",
+                              pretrain_seed="" if finetune == "none" else str(seed))  # fmt: skip
 
 
 def sweep_rows(
@@ -75,7 +77,8 @@ def sweep_rows(
                                       placement="append" if m_ft or m_inf else "none", value=value,
                                       model_flops=10.0 ** (12 + i) * (1 + m_ft / 10),
                                       inference_flops=10.0 ** (6 + i) * (1 + m_inf / 10),
-                                      checkpoint=f"{name}/checkpoints/100")  # fmt: skip
+                                      checkpoint=f"{name}/checkpoints/100", pretrain_seed=str(seed),
+                                      pretrain_run=f"pretrain-{size}-{pretrain}-{seed}")  # fmt: skip
 
 
 SPOILT = 4.0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pause_jax.reporting.comparisons import Report
-from pause_jax.reporting.statistics import sign_flip_p
+from pause_jax.reporting.statistics import mean_p
 from tests.reporting.result_rows import row, sweep_rows
 
 
@@ -46,7 +46,7 @@ def test_a_choice_by_hand():
     assert (
         "2 of 3 times with a seed left out; on the test split 99.0, minus no pauses +58.0 points" in choice.sentence()
     )
-    assert choice.sentence().endswith("3 seeds, corrected p = 1: no effect can be claimed.")
+    assert choice.sentence().endswith("3 seeds: no effect can be claimed from fewer than 10.")
 
 
 def test_nothing_is_chosen_on_test():
@@ -73,7 +73,9 @@ def test_no_pauses_may_be_the_best_and_a_tie_goes_to_fewer():
 def test_one_seed_and_an_untested_choice_say_so():
     one = choice_of([*rows_of({0: [50.0], 2: [60.0]}, split="validation"), *rows_of({0: [50.0], 2: [40.0]})])
     assert "best M = 2 by validation, from 1 seed, so that it may be chance; on the test split 40.0" in one.sentence()
-    assert one.sentence().endswith("minus no pauses -10.0 points, 1 seed: no interval, no effect can be claimed.")
+    assert one.sentence().endswith(
+        "minus no pauses -10.0 points, 1 seed: no interval, no effect can be claimed from fewer than 10."
+    )
     untested = {m: TEST[m] for m in (0, 10)}
     choice = choice_of([*rows_of(VALIDATION, split="validation"), *rows_of(untested)])
     assert choice.sentence().endswith("not evaluated on the test split.")
@@ -115,6 +117,6 @@ def test_choosing_alone_makes_no_effect():
         called += said
         if choice.chosen:
             chosen, base = choice.election.test[choice.chosen], choice.election.test[0]
-            naive += sign_flip_p([chosen.values[i] - base.values[i] for i in range(10)]) <= 0.05
+            naive += mean_p([chosen.values[i] - base.values[i] for i in range(10)]) <= 0.05
     assert called <= 0.05 * reports + 3 * math.sqrt(reports * 0.05 * 0.95)
     assert naive > 0.12 * reports  # what a p value that forgets the choice would have called

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from pause_jax.errors import UserError
-from pause_jax.reporting import figures, result_plots
+from pause_jax.reporting import figures, panel_tables, result_plots
 from pause_jax.reporting import report as reports
 from pause_jax.reporting.comparisons import Failure, Report
 from pause_jax.reporting.plots import COLORS
@@ -77,14 +79,14 @@ def test_the_page_holds_tables_sentences_and_pictures(tmp_path):
     assert "Time to think" in words and "count_parity_24, accuracy, test split, model 4.0k" in words
     for comparison in Report.of(rows).comparisons:
         assert comparison.sentence() in words
-    assert "92.5 [80.2, 104.8]" in words and "2.48e+12" in words and "2.05e+06" in words  # mean, both costs
+    assert "92.5 [80.2, 100.0]" in words and "2.48e+12" in words and "2.05e+06" in words  # mean, both costs
     assert "standard pretraining" in words and "pause pretraining" in words and "finetuned with pauses" in words
     sources = [attributes["src"] for attributes in page.attributes("img")]
     files = sorted((tmp_path / "new" / "out").glob("*.png"))
     assert [f.name for f in files] == [
         "01-count_parity_24-accuracy-inference_flops.png", "01-count_parity_24-accuracy-seeds.png",
         "01-count_parity_24-accuracy-training_flops.png", "02-recall_8-accuracy-heat_map-1.png",
-        "02-recall_8-accuracy-heat_map-2.png", "02-recall_8-accuracy-m_inf.png", "02-recall_8-accuracy-seeds.png",
+        "02-recall_8-accuracy-m_inf.png", "02-recall_8-accuracy-seeds.png",
     ]  # fmt: skip
     assert all(file.with_suffix(".svg").read_text().startswith("<?xml") for file in files)
     assert sorted(base64.b64decode(s.removeprefix("data:image/png;base64,")) for s in sources) == sorted(
@@ -100,7 +102,7 @@ def test_the_grid_holds_every_arm_in_its_place(tmp_path, without_drawing):
     _, text = write(grid_rows(seeds=3), tmp_path)
     grid = text[text.index('<table class="grid">') :].partition("</table>")[0]
     standard, paused = [line.split("<td>") for line in grid.split("<tr>")[2:]]
-    difference = "+0.0 [+0.0, +0.0] against standard pretraining, no pauses, corrected p = 1"
+    difference = "+0.0 [+0.0, +0.0] against standard pretraining, no pauses"
     assert "standard pretraining, no pauses" in standard[1] and "against" not in standard[1]
     assert "standard pretraining, 10 pauses" in standard[2] and difference in standard[2]
     assert "10 % pauses in pretraining, no pauses" in paused[1] and difference in paused[1]
@@ -134,7 +136,7 @@ def test_the_terminal_shows_costs_and_what_may_be_said(capsys):
     report = Report.of(list(toy_rows()))
     print_report(report)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "24 pauses, 3,000 steps 24 24 6 92.5 [80.2, 104.8] 2.48e+12 2.05e+06 training, inference" in lines
+    assert "24 pauses, 3,000 steps 24 24 6 92.5 [80.2, 100.0] 2.48e+12 2.05e+06 training, inference" in lines
     assert all(comparison.sentence() in lines for comparison in report.comparisons)
     assert lines[-1] == report.summary()
 
@@ -178,7 +180,7 @@ def test_heat_maps_hold_each_mean_and_the_number_of_seeds_in_its_place(tmp_path,
     for text in drawn[0].axes[0].texts:
         places.setdefault((int(text.xy[1]), int(text.xy[0])), []).append(text.get_text())
     assert places == {
-        (0, 0): ["10.0", "1 seed"], (0, 2): ["60.0", "1 seed"], (1, 1): ["30.0", "2 seeds"],
+        (0, 0): ["10.0", "1 seed"], (1, 1): ["30.0", "2 seeds"],
         (1, 2): ["20.0", "2 seeds"], (2, 2): ["40.0", "2 seeds"],
     }  # fmt: skip
     assert [label.get_text() for label in drawn[0].axes[0].get_yticklabels()] == ["0", "2", "10"]
@@ -190,9 +192,64 @@ def test_eight_arms_are_told_apart_by_marker():
     assert len(set(marks)) == 20
 
 
+def figure_of(monkeypatch, plot, *arguments):
+    drawn = []
+    monkeypatch.setattr(figures, "save", lambda figure, out: drawn.append(figure))
+    plot(*arguments, Path("a.png"))
+    return drawn[0].axes[0]
+
+
+def test_axes_are_no_closer_than_what_means_something(monkeypatch):
+    """Arms that all have 0 percent would be drawn from -0.04 to 0.04."""
+    (panel,) = Report.of([row(value=0.0), row(finetune="pause", m_ft="2", m_inf=2, value=0.0)]).panels
+    low, high = figure_of(monkeypatch, result_plots.plot_seeds, panel).get_xlim()
+    assert low <= -2.4 and high >= 2.4
+
+
+def test_an_interval_is_drawn_up_to_100_and_ends_there(monkeypatch):
+    (panel,) = Report.of([row(value=100.0), row(value=70.0, seed=1)]).panels
+    axes = figure_of(monkeypatch, result_plots.plot_seeds, panel)
+    ((segment,),) = [bar.get_segments() for bar in axes.collections if hasattr(bar, "get_segments")]
+    assert [x for x, _ in segment] == [0.0, 100.0]
+
+
+def test_two_points_are_not_joined(monkeypatch):
+    def lines(m_infs):
+        rows = [row(finetune="pause", m_ft="10", m_inf=m, value=40.0 + m) for m in m_infs]
+        (panel,) = Report.of([*rows, row()]).panels
+        axes = figure_of(monkeypatch, lambda out: result_plots.plot_m_inf(panel, panel.arms[-1:], out))
+        return axes.get_lines()[0].get_linestyle()
+
+    assert lines((0, 10)) == "None" and lines((0, 5, 10)) == "-"
+
+
+def test_where_there_is_nothing_to_compare_nothing_is_drawn_or_said():
+    """No front where all cost the same, no map of one number of pauses."""
+    rows = [row(seed=s, value=50.0 + s) for s in (0, 1)]
+    rows += [row(finetune="pause", m_ft="10", m_inf=m, seed=s, value=60.0) for s in (0, 1) for m in (0, 10)]
+    (panel,) = Report.of(rows).panels
+    assert result_plots.heat_maps(panel) == []
+    assert [column.name for column in panel_tables.arms(panel).columns][-1] == "inference FLOPs"
+    dearer = [dataclasses.replace(r, model_flops=3e12) if r.m_ft == "10" else r for r in rows]
+    (panel,) = Report.of(dearer).panels
+    arms = panel_tables.arms(panel)
+    assert arms.columns[-1].name == "on the Pareto front of" and [r[-1] for r in arms.rows] == ["training", "training"]
+
+
+def test_pauses_that_were_never_trained_are_not_drawn_and_marked_in_the_table(monkeypatch):
+    rows = [row(m_inf=m, value=v, placement="append" if m else "none") for m, v in ((0, 73.8), (5, 10.0), (10, 8.2))]
+    rows += [row(finetune="pause", m_ft="10", m_inf=m, value=70.0 + m / 10) for m in (0, 5, 10)]
+    (panel,) = Report.of(rows).panels
+    axes = figure_of(monkeypatch, lambda out: result_plots.plot_m_inf(panel, panel.arms, out))
+    assert [len(line.get_xdata()) for line in axes.get_lines() if len(line.get_xdata())][:1] == [1]
+    table = panel_tables.by_m_inf(panel)
+    assert table.rows[0][0] == "standard pretraining, no pauses *" and "never" not in table.rows[1][0]
+    assert table.note.startswith("* Trained without any pause")
+
+
 def test_intervals_beyond_what_can_be_do_not_stretch_the_plot():
     (panel,) = Report.of([row(value=40.0), row(value=60.0, seed=1)]).panels
-    assert panel.cells[0].estimate.low < -70
+    assert (panel.cells[0].estimate.low, panel.cells[0].estimate.high) == (0.0, 100.0)
     assert result_plots.percentages(panel.cells, (-80, 180)) == (-3.0, 103.0)
     assert result_plots.percentages(panel.cells, (20, 80)) == (20, 80)
     (panel,) = Report.of([row(value=-4.0), row(value=900.0, seed=1)]).panels  # no percentages
@@ -218,12 +275,12 @@ def test_a_report_that_stands_is_not_drawn_again(tmp_path, without_drawing, monk
         write(rows, tmp_path, **arguments)
         return len(drawn)
 
-    assert drawings(rows) == 4 and drawings(rows) == 0
-    assert drawings(rows, title="Another") == 4
-    assert drawings(rows[:-1], title="Another") == 4
+    assert drawings(rows) == 3 and drawings(rows) == 0
+    assert drawings(rows, title="Another") == 3
+    assert drawings(rows[:-1], title="Another") == 3
     for lost in ("01-recall_8-accuracy-seeds.svg", "01-recall_8-accuracy-arms.csv", "report.html"):
         (tmp_path / lost).unlink()
-        assert drawings(rows[:-1], title="Another") == 4 and (tmp_path / lost).exists()
+        assert drawings(rows[:-1], title="Another") == 3 and (tmp_path / lost).exists()
     assert drawings(rows[:-1], title="Another") == 0
 
 

@@ -38,14 +38,14 @@ def test_the_columns_are_those_of_the_design():
     wanted = (
         "model,pretrain,pretrain_rate,finetune,m_ft,m_inf,placement,task,metric,value,seed,text_tokens,model_flops,"
         "checkpoint,split,n_examples,inference_flops,policy,n_pauses,attention,steps,"
-        "pretrain_steps,hints"
+        "pretrain_steps,hints,pretrain_run,pretrain_seed"
     )
     assert ",".join(COLUMNS) == wanted
 
 
 def test_a_file_from_before_there_were_hints_is_read_and_added_to(tmp_path):
     path = tmp_path / "results.csv"
-    write(path, lambda text: text.replace(",hints\n", "\n").replace(",none\n", "\n"))
+    write(path, lambda text: text.replace(",hints,pretrain_run,pretrain_seed\n", "\n").replace(",none,,\n", "\n"))
     assert path.read_text().startswith("model,") and "hints" not in path.read_text()
     assert read_results(path) == [ROW]
     add_results(path, [dataclasses.replace(ROW, hints="prompt")])
@@ -84,11 +84,12 @@ def write(path, change):
             lambda text: text.replace("seed,", "seeds,", 1),
             "other columns .*: without seed and with seeds; give another",
         ),
-        (lambda text: text.replace("model,pretrain,", "pretrain,model,", 1), "other columns .*: in another order"),
+        (lambda text: text.replace("model,", "seed,", 1), "other columns .*: without model and twice seed; give"),
+        (lambda text: text.replace("pretrain_seed", "", 1), "other columns .*: with one without a name; give another"),
         (lambda text: text.replace(",7.5,", ",good,"), "line 2, column value: 'good' is not a number"),
         (lambda text: text.replace(",1319,", ",1.5,"), "line 2, column n_examples: '1.5' is not a whole number"),
         (lambda text: text.replace(",std,", ",both,"), "line 2, column finetune: 'both' is none of std, pause, none"),
-        (lambda text: text + "130m,pause\n", "line 3, has 2 fields, but there are 23 columns"),
+        (lambda text: text + "130m,pause\n", "line 3, has 2 fields, but there are 25 columns"),
     ],
 )
 def test_damaged_files_are_named_and_left_as_they_are(tmp_path, change, sentence):
@@ -100,6 +101,41 @@ def test_damaged_files_are_named_and_left_as_they_are(tmp_path, change, sentence
     with pytest.raises(UserError, match=r"results\.csv"):
         add_results(path, [ROW])
     assert path.read_text() == before
+
+
+SAVED_BY_A_SPREADSHEET = {
+    "CSV UTF-8": lambda text: "\ufeff" + text.replace("\n", "\r\n"),
+    "semicolons": lambda text: text.replace(",", ";"),
+    "semicolons, decimal commas": lambda text: (
+        "\ufeff" + text.replace(",", ";").replace(".", ",").replace("\n", "\r\n")
+    ),
+    "tabs": lambda text: text.replace(",", "\t"),
+    "large numbers": lambda text: text.replace("200000000000", "2E+11"),
+    "an empty line": lambda text: text + "\r\n",
+    "columns in another order": lambda text: "".join(
+        ",".join(reversed(line.split(","))) + "\n" for line in text.splitlines()
+    ),
+}
+
+
+@pytest.mark.parametrize("change", SAVED_BY_A_SPREADSHEET.values(), ids=SAVED_BY_A_SPREADSHEET)
+def test_what_a_spreadsheet_saves_is_read(tmp_path, change):
+    path = tmp_path / "results.csv"
+    write_results(path, [ROW])
+    path.write_bytes(change(path.read_text()).encode())
+    (read,) = read_results(path)
+    assert read == dataclasses.replace(ROW, checkpoint=read.checkpoint)
+
+
+def test_where_a_row_began_may_be_known_only_since(tmp_path):
+    """A row evaluated again says more; it is the same row, in one file and in several."""
+    told = dataclasses.replace(ROW, pretrain_run="import|uptrain", pretrain_seed="3")
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    write_results(one, [ROW])
+    write_results(two, [told])
+    assert merge_results([one, two]) == merge_results([two, one]) == [told]
+    add_results(one, [told])
+    assert read_results(one) == [told]
 
 
 def test_a_missing_file(tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
+
 from pause_jax.reporting import run_curves
 from pause_jax.reporting.figures import color
 from pause_jax.reporting.run_curves import Curves, collect
@@ -27,6 +29,24 @@ def test_runs_are_found_by_stage_and_arm_and_pretraining_through_finetuning(tmp_
     assert len(finetuning.runs) == 6 and "10 % pauses in pretraining, 2 pauses" in finetuning.runs
     assert run_curves.with_pauses(pretraining) == ["10 % pauses, uniform_trim, 100 steps"]
     assert run_curves.with_pauses(finetuning) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({}, "python_stdlib"),
+        ({"task": "wikipedia"}, "wikipedia"),
+        ({"files": "/home/me/letters/*.txt"}, "letters/*.txt"),
+        ({"files": "mine.jsonl"}, "mine.jsonl"),
+        ({"prepared": "prepared/c4/"}, "c4"),
+        ({"prepared": "prepared/c4=0.9, prepared/wiki=0.1"}, "c4 + wiki"),
+    ],
+)
+def test_the_title_names_what_was_read(tmp_path, data, name):
+    """Every config has a `data.task`, which is not read where a run has text of its own."""
+    write_run(tmp_path / "mine", 0, data=data)
+    (curve,), _ = collect([row(finetune="none", checkpoint="mine/checkpoints/100")], [tmp_path])
+    assert curve.title == f"Loss of pretraining on {name}, model 826.5k"
 
 
 def test_uptraining_is_a_stage_of_its_own(tmp_path):

@@ -97,9 +97,10 @@ def test_a_model_without_pauses_is_asked_without_them():
 def test_cost():
     train_job, asked = jobs_of({"finetune": {"config": FINETUNE}, "evaluate": {"m_inf": (0, 10), "limit": 50}})
     steps, batch = Config().train.steps, Config().train.batch_size
-    assert graph.flops(train_job) == steps * batch * counts.train_flops(train_job.config.model, 8 + 32 - 1, 32)
+    row = counts.train_flops(train_job.config.model, 8 + 32 - 1, 32, two_way=8)
+    assert graph.flops(train_job) == steps * batch * row
     model = asked.config.model
-    wanted = 50 * (counts.forward_flops(model, 40) + counts.forward_flops(model, 50))
+    wanted = 50 * (counts.forward_flops(model, 40, two_way=8) + counts.forward_flops(model, 50, two_way=18))
     assert graph.flops(asked) == pytest.approx(wanted)
 
 

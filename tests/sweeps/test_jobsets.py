@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 from pathlib import Path
@@ -53,6 +54,15 @@ def test_each_job_is_a_jobset_of_its_stage(written):
             "python3", "-m", "launch.run_job", f"--job=/runs/My_Sweep.2/jobs/{job.name}.json"
         ]  # fmt: skip
         assert container["image"] == GKE.image and container["volumeMounts"][0]["mountPath"] == jobsets.MOUNT
+
+
+def test_a_claim_that_is_a_bucket_is_mounted(tmp_path):
+    bucket = dataclasses.replace(GKE, gcsfuse=True, service_account="writer")
+    for gke, annotation, account in ((GKE, "false", "default"), (bucket, "true", "writer")):
+        made = jobsets.manifest(JOBS[0], "sweep", gke, TAKES, TEMPLATE)
+        pod = made["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+        assert pod["metadata"]["annotations"]["gke-gcsfuse/volumes"] == annotation
+        assert pod["spec"]["serviceAccountName"] == account
 
 
 def test_names_fit_into_those_of_pods(tmp_path):

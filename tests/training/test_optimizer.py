@@ -1,13 +1,16 @@
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from pause_jax import trees
-from pause_jax.config import OptimizerConfig
+from pause_jax.config import Config, OptimizerConfig, TrainConfig
+from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.model.config import ModelConfig
-from pause_jax.training.optimizer import decay_mask, make_optimizer, make_schedule
+from pause_jax.training.optimizer import check_prolonged, decay_mask, make_optimizer, make_schedule
 
 
 def learning_rates(steps, **fields):
@@ -38,6 +41,41 @@ def test_wsd_warms_up_stays_and_falls():
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) * 0.2, rtol=1e-6)
     np.testing.assert_allclose(rates[10:61], 2.0, rtol=1e-6)
     np.testing.assert_allclose(rates[60:], 2.0 - 1.8 * np.arange(40) / 39, rtol=1e-5)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd"])
+def test_a_schedule_that_ends_before_the_run_stays_at_its_last_value(schedule):
+    fields = {"learning_rate": 2.0, "schedule": schedule, "warmup_steps": 2, "final_fraction": 0.1}
+    rates = learning_rates(15, schedule_steps=10, **fields)
+    np.testing.assert_array_equal(rates[:10], learning_rates(10, **fields))
+    np.testing.assert_allclose(rates[10:], 0.2, rtol=1e-6)
+
+
+def test_only_schedules_with_an_end_have_steps():
+    with pytest.raises(UserError, match=r"schedule = 'rsqrt' has no end: leave it 0"):
+        OptimizerConfig(schedule="rsqrt", schedule_steps=5).validate()
+
+
+def prolonged(schedule, step=6, to=12, **fields):
+    before = Config(optimizer=OptimizerConfig(learning_rate=3e-3, schedule=schedule, warmup_steps=1),
+                    train=TrainConfig(steps=6))  # fmt: skip
+    optimizer = dataclasses.replace(before.optimizer, **fields)
+    return check_prolonged(before, dataclasses.replace(before, optimizer=optimizer, train=TrainConfig(steps=to)), step)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd"])
+def test_a_learning_rate_that_rises_as_a_run_is_prolonged_is_told(schedule):
+    told = prolonged(schedule)
+    assert told.startswith("the learning rate rises from 0.0003 at step 6 to 0.00")
+    assert "ends at step 12 in place of 6" in told and "--config.optimizer.schedule_steps=6" in told
+    assert prolonged(schedule, schedule_steps=6) is None  # as it advises
+    assert prolonged(schedule, step=0) is None  # nothing was trained
+    assert prolonged(schedule, to=6) is None  # the same command again
+
+
+def test_schedules_without_an_end_do_not_rise():
+    assert prolonged("constant") is None and prolonged("rsqrt") is None
+    assert prolonged("wsd", step=4) is None  # before its decay: what wsd is for
 
 
 @pytest.mark.parametrize("warmup", [0, 1, 100])

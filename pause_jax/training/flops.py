@@ -1,0 +1,19 @@
+"""What a run's training costs, by its config."""
+
+from __future__ import annotations
+
+from pause_jax.config import Config
+from pause_jax.model import counts
+
+
+def flops_per_row(config: Config) -> float:
+    """Model FLOPs of training on one row, pauses included; of an M_ft of several numbers the mean."""
+    finetune = config.finetune
+    two_way = [finetune.bidirectional(m) for m in finetune.m_ft] if finetune.task else [0]
+    heads = config.length - config.first_loss
+    return sum(counts.train_flops(config.model, config.length, heads, both) for both in two_way) / len(two_way)
+
+
+def flops_per_step(config: Config) -> float:
+    """Model FLOPs of a training step, all devices together."""
+    return config.train.batch_size * flops_per_row(config)

@@ -1,0 +1,77 @@
+"""What a training run says before its first step: which network, on which data and devices, from where, how far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from pause_jax.config import Config
+from pause_jax.model import counts
+from pause_jax.reporting.tables import human_flops
+
+
+def lines(
+    config: Config, manifest: Mapping[str, Any], mesh: jax.sharding.Mesh, start: int, flops_per_step: float
+) -> list[str]:
+    """A name and its facts a line.
+
+    Args:
+      manifest: of the run's data, as in data.json.
+      start: the step that training goes on from; 0 where it begins.
+      flops_per_step: model FLOPs.
+    """
+    facts = {
+        "model": _model(config),
+        "data": _data(config, manifest),
+        "steps": _steps(config, start, flops_per_step),
+        "devices": _devices(mesh),
+        "begins": _begins(config, start),
+    }
+    return [f"{name:8} {fact}" for name, fact in facts.items()]
+
+
+def _model(config: Config) -> str:
+    model = config.model
+    parameters, of_pauses = counts.parameter_counts(model, config.pauses.n_pauses)
+    of_pauses_text = f" and {of_pauses:,} of {config.pauses.n_pauses} pause token(s)" if of_pauses else ", no pauses"
+    return (
+        f"{parameters:,} parameters{of_pauses_text}: {model.num_layers} layers, d_model {model.d_model}, "
+        f"{model.num_heads} heads, {model.vocab_size:,} text tokens, {model.dtype}"
+    )
+
+
+def _data(config: Config, manifest: Mapping[str, Any]) -> str:
+    data = config.data
+    name = config.finetune.task or data.prepared or data.files or data.task
+    sizes = [part["train"] for part in manifest.get("mixture", [manifest]) if "train" in part]
+    text_tokens = sum(size.get("text_tokens", 0) for size in sizes)
+    examples = sum(size.get("examples", 0) for size in sizes)
+    count = f"{examples:,} examples of {text_tokens:,} text tokens" if examples else f"{text_tokens:,} text tokens"
+    return f"{name}: {count if sizes else 'of unknown size'}, tokenizer {data.vocabulary}"
+
+
+def _steps(config: Config, start: int, flops_per_step: float) -> str:
+    rows, length, steps = config.train.batch_size, config.length, config.train.steps
+    finetune, rate = config.finetune, config.pauses.mean_rate
+    if finetune.task:
+        pauses = f"{', '.join(map(str, finetune.m_ft))} pauses ({finetune.placement}) after prompts of at most "
+        pauses = f"{pauses}{finetune.prefix_length}"
+    else:
+        pauses = f"{rate:g} pauses per text token" if rate else "no pauses inserted"
+    flops = human_flops((steps - start) * flops_per_step)
+    return f"{start + 1} to {steps}, each of {rows} rows of {length} positions, {pauses}: {flops} model FLOPs"
+
+
+def _devices(mesh: jax.sharding.Mesh) -> str:
+    axes = " × ".join(f"{axis} {size}" for axis, size in mesh.shape.items() if size > 1)
+    kind = mesh.devices.flat[0].device_kind
+    processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return f"{mesh.size} × {kind}{f' ({axes})' if axes else ''}{processes}"
+
+
+def _begins(config: Config, start: int) -> str:
+    if start:
+        return f"from the checkpoint of step {start}"
+    return f"from the parameters of {config.init_from}" if config.init_from else "from random parameters"

@@ -1,0 +1,41 @@
+"""What a run says before its first step, word by word for two runs."""
+
+from __future__ import annotations
+
+import jax
+
+from pause_jax.config import Config, DataConfig, FinetuneConfig, MeshConfig, PauseConfig, TrainConfig
+from pause_jax.distributed.mesh import make_mesh
+from pause_jax.training import header
+from tests.small_runs import GPT, L, V
+
+MANIFEST = {"vocabulary": "x", "train": {"documents": 3, "text_tokens": 12345}, "validation": {"text_tokens": 7}}
+
+
+def test_pretraining_with_pauses_on_a_mesh():
+    config = Config(model=GPT, pauses=PauseConfig(n_pauses=2, rate=0.1), data=DataConfig(length=L, files="a/*.txt"),
+                    train=TrainConfig(steps=100, batch_size=8))  # fmt: skip
+    mesh = make_mesh(MeshConfig(fsdp=4, tensor=2))
+    lines = header.lines(config, MANIFEST, mesh, start=40, flops_per_step=1e6)
+    per_layer = 4 * (32 * 32 + 32) + 32 * 64 + 64 + 64 * 32 + 32 + 4 * 32
+    parameters = V * 32 + L * 32 + 2 * per_layer + 2 * 32
+    assert lines == [
+        f"model    {parameters:,} parameters and 64 of 2 pause token(s): 2 layers, d_model 32, 4 heads, "
+        "40 text tokens, float32",
+        "data     a/*.txt: 12,345 text tokens, tokenizer byte",
+        "steps    41 to 100, each of 8 rows of 16 positions, 0.1 pauses per text token: 6.00e+07 model FLOPs",
+        f"devices  8 × {jax.devices()[0].device_kind} (fsdp 4 × tensor 2)",
+        "begins   from the checkpoint of step 40",
+    ]
+
+
+def test_finetuning_from_another_run():
+    config = Config(model=GPT, pauses=PauseConfig(n_pauses=1), init_from="runs/pre", train=TrainConfig(steps=10),
+                    finetune=FinetuneConfig(task="addition_2", m_ft=(0, 5), prefix_length=20))  # fmt: skip
+    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    manifest = {"train": {"examples": 1000, "text_tokens": 9000}}
+    _, data, steps, devices, begins = header.lines(config, manifest, mesh, start=0, flops_per_step=2.0)
+    assert data == "data     addition_2: 1,000 examples of 9,000 text tokens, tokenizer byte"
+    assert "1 to 10, each of 32 rows of 56 positions, 0, 5 pauses (append) after prompts of at most 20" in steps
+    assert devices == f"devices  1 × {jax.devices()[0].device_kind}"
+    assert begins == "begins   from the parameters of runs/pre"
