@@ -20,6 +20,7 @@ from launch import cli, evaluate
 from pause_jax import native_messages
 from pause_jax.errors import UserError
 from pause_jax.reporting.progress import Progress
+from pause_jax.reporting.results import check_writable
 
 if TYPE_CHECKING:  # JAX is imported after the flags
     from pause_jax.diagnostics.findings import Findings
@@ -43,6 +44,7 @@ def main(argv: list[str]) -> int:
     out = Path(FLAGS.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out} is a file: give a folder")
+    check_writable(out / "diagnosis.html", f"--out={out}")
     findings = diagnose(FLAGS.run, FLAGS.task, FLAGS.m_inf, split=FLAGS.split, examples=FLAGS.examples,
                         data_dir=FLAGS.data_dir)  # fmt: skip
     from pause_jax.diagnostics import page

@@ -76,7 +76,6 @@ def _evaluate_and_write(m_inf: list[int], mesh: MeshConfig, out: Path) -> None:
     from pause_jax import checkpoints
 
     run = f"{FLAGS.run.rstrip('/')}/checkpoints/{FLAGS.step}" if FLAGS.step is not None else FLAGS.run
-    checkpoints.locate(run)  # or a folder would be made for nothing
     if processes.index() == 0:
         check_writable(out, f"--out={out}")
     evaluation = evaluate(run, FLAGS.tasks, m_inf, splits=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit,

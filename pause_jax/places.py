@@ -46,7 +46,8 @@ def found(config: Config, folder: Path) -> dict[str, str]:
 
 def same(one: str, other: str) -> bool:
     """Whether two values of one of `FIELDS` mean one place."""
-    return one == other or (bool(one) and bool(other) and os.path.abspath(one) == os.path.abspath(other))
+    whole = [os.path.abspath(os.path.expanduser(path)) for path in (one, other) if path]
+    return one == other or (len(whole) == 2 and whole[0] == whole[1])
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 
 from experiments.accelerators import Layout, execute_on_accelerators
 from experiments.uptrain import ARMS, set_arm
-from pause_jax import local_chips
+from pause_jax import local_chips, places
 from pause_jax.config import default_config
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
@@ -35,7 +35,7 @@ def get_config(arg: str = "") -> Any:
             f"experiments/uptrain/imported.py:{arg} does not exist: give the run to start from and one of "
             f"{', '.join(ARMS)}, such as experiments/uptrain/imported.py:runs/llama,control"
         )
-    source = RunFolder(Path(run)).config()
+    source = RunFolder(places.run_of(Path(run))).config()
     config = default_config()
     config.model.update(dataclasses.asdict(source.model))
     config.init_from = run

@@ -60,7 +60,10 @@ def _new_folder(out: Path) -> Iterator[Path]:
     """A folder to write to, which is `out` at the end, or nothing where that fails."""
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"--to_hf={out} cannot be written ({error.strerror}): give a folder in one of yours") from None
     try:
         yield partial
         mounts.move_folder(partial, out)

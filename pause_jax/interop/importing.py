@@ -21,6 +21,7 @@ from pause_jax.errors import UserError
 from pause_jax.interop import configs, files, tokenizers
 from pause_jax.interop.weights import TOKEN_TABLES, Folder, Reader, TextRows
 from pause_jax.model.config import ModelConfig
+from pause_jax.reporting.results import check_writable
 from pause_jax.runs import RunFolder
 
 _LENGTH = 256  # positions in a row of the run's config; a run that starts from it has its own
@@ -39,6 +40,8 @@ def import_folder(source: Path, workdir: Path, mesh: Mesh, vocabulary: str = "")
     if folder.exists():
         raise UserError(f"--workdir={workdir} holds a run already: give another, or delete it")
     try:
+        if processes.index() == 0:
+            check_writable(workdir / "config.json", f"--workdir={workdir}")
         with tempfile.TemporaryDirectory() as scratch:
             _import(source, folder, mesh, vocabulary, Path(scratch))
     except BaseException:

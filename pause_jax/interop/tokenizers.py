@@ -74,9 +74,11 @@ def read(source: Path, pause_ids: Sequence[int], folder: Path) -> str:
     copy = folder / found.name
     if found.name == FILE:
         content = files.read_json(found)
+        added = content.get("added_tokens") or []
+        if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
+            raise UserError(f"{found} is no tokenizer.json: its added_tokens are no list of tokens; fetch it again")
         if pause_ids:
-            added = content.get("added_tokens") or ()
-            content["added_tokens"] = [token for token in added if token["id"] not in pause_ids]
+            content["added_tokens"] = [token for token in added if token.get("id") not in pause_ids]
             _write_json(copy, content)
         else:
             copy.write_bytes(found.read_bytes())

@@ -5,6 +5,7 @@ A cost that is not known, as of a model that was trained elsewhere, is an empty 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import errno
@@ -134,7 +135,7 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
 
 
 def check_writable(path: Path, what: str) -> None:
-    """Make the folder of a file that is to be written, and see that a file can be made there.
+    """See that a file can be made, and its folder where that is missing; leaves nothing.
 
     Args:
       what: the beginning of the sentence, such as "--out=results.csv".
@@ -142,15 +143,20 @@ def check_writable(path: Path, what: str) -> None:
     Raises:
       UserError: it cannot; to be asked before the work whose results the file is for.
     """
+    missing = [folder for folder in path.parents if not folder.exists()]
+    probe = path.with_name(f"{path.name}.probe")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        probe = path.with_name(f"{path.name}.probe")
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise UserError(f"{what} cannot be written ({error.strerror}): give one in a folder of yours") from None
+    finally:
+        with contextlib.suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
 
 
 def add_results(path: Path, results: Sequence[Result]) -> None:
