@@ -20,8 +20,10 @@ From the paper: C4, length 2048, 10 % pauses of one kind inserted at random and 
 layers, heads and widths, with 8192 for the printed hidden width of 8092, which does not give its parameter count.
 
 Ours, as the paper does not say: V = 64,512 and 2,130 positions (tied; they give both printed parameter counts, and V
-divides by 1,024), pre-LN with GELU and biases, AdamW with cosine to 10 % after 1 % of warm-up, its learning rates
-(GPT-3's), batch 512, bfloat16 compute over float32 parameters.
+divides by 1,024), pre-LN with GELU and biases, no dropout, attention, positions and loss that stop at a document's end
+(`data.separate_documents`), AdamW with betas of 0.9 and 0.95, weight decay of 0.1 on matrices and gradients clipped at
+a norm of 1, cosine to 10 % after 1 % of warm-up, its learning rates (GPT-3's), batch 512, bfloat16 compute over float32
+parameters.
 
 `data.task` is the default, the standard library's text by bytes: give C4, prepared or as published (docs/data.md), and
 a tokenizer of at most 64,512 ids as `--config.data.vocabulary`.

@@ -3,22 +3,26 @@ every table (CSV) and picture (PNG, SVG).
 
     python -m launch.report --results=results.csv --out=report
     python -m launch.report --results=laptop/results.csv,cluster/results.csv --out=report
+    python -m launch.report --runs=runs/standard,runs/pause --out=report
 
 It shows the grid of pretraining and finetuning with and without pauses, differences paired by seed, accuracy against
 pauses at inference and in finetuning, the best number of pauses where there is a validation split to choose it on, what
 each arm cost, and all of that over model sizes; it claims an effect only where the seeds allow it. Beside each results
 file it looks for runs/NAME/metrics.jsonl, whose losses it draws, and for failures.json, a list of
-{"job": …, "error": …}, whose failures stand at the top.
+{"job": …, "error": …}, whose failures stand at the top. With --runs it puts runs of launch.train beside each other,
+with or without results: their losses at equal steps, text tokens and FLOPs, and what their configs differ in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
 
 from launch import cli
 from pause_jax.errors import UserError
+from pause_jax.reporting import run_comparison
 from pause_jax.reporting.comparisons import Report
 from pause_jax.reporting.report import print_report, read_failures, write_report
 from pause_jax.reporting.results import merge_results
@@ -27,29 +31,37 @@ FLAGS = flags.FLAGS
 
 
 def main(argv: list[str]) -> int:
-    for name in ("results", "out"):
-        if not FLAGS[name].value:
-            raise UserError(f"--{name} is missing: {FLAGS[name].help}")
-    paths = list(dict.fromkeys(Path(text.strip()) for text in FLAGS.results if text.strip()))
+    paths, asked = given(FLAGS.results), given(FLAGS.runs)
+    if not paths and not asked:
+        raise UserError(f"--results is missing: {FLAGS['results'].help}; or give --runs: {FLAGS['runs'].help}")
+    if not FLAGS.out:
+        raise UserError(f"--out is missing: {FLAGS['out'].help}")
     folders = list(dict.fromkeys(path.parent for path in paths))
     rows = merge_results(paths)
     failures = [failure for folder in folders for failure in read_failures(folder / "failures.json")]
-    if not rows and not failures:
+    if paths and not rows and not failures:
         one = len(paths) == 1
         raise UserError(
             f"{' and '.join(map(str, paths))} {'has' if one else 'have'} no rows: there is nothing to report; "
             "launch.evaluate adds some"
         )
-    report = Report.of(rows, title=FLAGS.title, failures=failures)
+    compared = run_comparison.collect(asked)
+    report = Report.of(rows, title=FLAGS.title or ("Results" if paths else "Runs"), failures=failures)
     runs = [folder / "runs" for folder in folders if (folder / "runs").is_dir()]
-    file = write_report(report, Path(FLAGS.out), runs)
-    print_report(report)
+    file = write_report(report, Path(FLAGS.out), runs, compared)
+    print_report(report, compared)
     print(f"\nreport: {file}")
     return cli.EXIT_DONE
 
 
+def given(texts: Sequence[str] | None) -> list[Path]:
+    """The paths of a list flag, each once."""
+    return list(dict.fromkeys(Path(text.strip()) for text in texts or () if text.strip()))
+
+
 if __name__ == "__main__":
     cli.path_list_flag("results", None, "CSV files that launch.evaluate or sweeps wrote, with commas between them")
+    cli.path_list_flag("runs", None, "folders of training runs to compare, with commas between them")
     cli.path_flag("out", None, "the folder to write report.html and its files into, made where it is missing")
-    flags.DEFINE_string("title", "Results", "the report's heading")
+    flags.DEFINE_string("title", None, "the report's heading")
     cli.run(main)

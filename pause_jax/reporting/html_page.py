@@ -109,10 +109,11 @@ def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], fol
       fingerprint: of what the page is made of; kept in its head.
     """
     body = "".join(_section(report, part, folder) for part in parts)
+    summary = f"<p>{escape(report.summary())}</p>\n" if report.panels or report.failures or not parts else ""
     said = "".join(f'<p class="soft">{escape(remark)}</p>\n' for remark in remarks)
     return document(
         report.title,
-        f"{_failures(report)}{_missing(report)}<p>{escape(report.summary())}</p>\n{said}{_contents(parts)}{body}"
+        f"{_failures(report)}{_missing(report)}{summary}{said}{_contents(parts)}{body}"
         f'<h2>How to read this</h2>\n<p class="soft">{escape(HOW_TO_READ)}</p>\n',
         head=f'<meta name="fingerprint" content="{fingerprint}">\n',
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from pause_jax.errors import UserError
 from pause_jax.reporting import html_page, panel_tables, run_curves, sections
 from pause_jax.reporting.comparisons import Failure, Report
+from pause_jax.reporting.run_comparison import Compared
 from pause_jax.reporting.run_curves import Curves
 from pause_jax.reporting.sections import Section
 from pause_jax.reporting.tables import Table, print_table
@@ -32,10 +34,19 @@ def read_failures(path: Path) -> list[Failure]:
         ) from None
 
 
-def print_report(report: Report) -> None:
-    """Failures and what is missing first, then for each panel a table and what may be said."""
+def print_report(report: Report, compared: Sequence[Compared] = ()) -> None:
+    """Failures and what is missing first, then runs compared, then for each panel a table and what may be said."""
     for table in sections.top_tables(report):
         _print(table)
+    for runs in compared:
+        equal, settings = runs.at_equal_costs(), runs.settings()
+        for table in (dataclasses.replace(equal, title=runs.curves.title), *([settings] if settings else [])):
+            _print(table)
+        for sentence in runs.sentences()[1:]:  # the first is of pictures
+            print(f"  {sentence}")
+        print()
+    if compared and not report.panels:
+        return
     for panel in report.panels:
         arms = panel_tables.arms(panel)
         _print(Table(arms.name, panel.title, arms.columns, arms.rows))
@@ -45,7 +56,7 @@ def print_report(report: Report) -> None:
     print(report.summary())
 
 
-def write_report(report: Report, out: Path, runs: Sequence[Path] = ()) -> Path:
+def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared: Sequence[Compared] = ()) -> Path:
     """Write `report.html`, every picture as PNG and SVG and every table as CSV; return the HTML file.
 
     A report that stands there already, made of the same results by the same code, is left as it is.
@@ -53,13 +64,14 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = ()) -> Path:
     Args:
       out: a folder, made where it is missing.
       runs: folders in which the runs lie that the results name; their losses are shown.
+      compared: runs that are shown beside each other, whatever the results.
 
     Raises:
       UserError: the folder can't be written.
     """
     curves, remarks = run_curves.collect(report.rows(), runs)
-    parts = sections.of_report(report, curves)
-    file, fingerprint = out / "report.html", _fingerprint(report, curves, remarks)
+    parts = sections.of_report(report, curves, compared)
+    file, fingerprint = out / "report.html", _fingerprint(report, [*curves, *compared], remarks)
     if _stands(file, fingerprint, parts):
         return file
     try:
@@ -77,7 +89,7 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = ()) -> Path:
     return file
 
 
-def _fingerprint(report: Report, curves: Sequence[Curves], remarks: Sequence[str]) -> str:
+def _fingerprint(report: Report, curves: Sequence[Curves | Compared], remarks: Sequence[str]) -> str:
     """Of all that a page is made of, this code included."""
     code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.*"))]
     content = repr((report.title, report.failures, report.rows(), curves, remarks, code))

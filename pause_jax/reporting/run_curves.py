@@ -31,6 +31,7 @@ NAMES = {
     TRAINING: "training", VALIDATION: "validation", PAUSED: "validation, pauses inserted",
     AFTER_PAUSE: "of these, after a pause", ELSEWHERE: "of these, elsewhere",
 }  # fmt: skip
+COSTS = {"step": "steps", "text_tokens": "text tokens", "model_flops": "FLOPs"}  # what losses are drawn against
 _BINS = 60  # of steps, over which the losses of training are averaged
 
 Records = list[dict[str, Any]]
@@ -41,16 +42,16 @@ class Curves:
     """Runs of one stage, model and data, by arm."""
 
     stage: str  # pretraining, uptraining or finetuning
-    model: str
+    model: str  # "": of several
     data: str  # the task
     runs: Mapping[str, Sequence[Records]]  # arm in words → records of each seed's run
 
     @property
     def title(self) -> str:
-        return f"Loss of {self.stage} on {self.data}, model {self.model}"
+        return f"Loss of {self.stage} on {self.data}{', model ' * bool(self.model)}{self.model}"
 
     def have(self, metric: str) -> bool:
-        return any(_series(records, metric)[0].size for runs in self.runs.values() for records in runs)
+        return any(series(records, metric)[0].size for runs in self.runs.values() for records in runs)
 
     def last_losses(self) -> Table:
         """A row an arm: the last value of each loss, mean and interval over seeds."""
@@ -101,8 +102,8 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
     return [curve for curve in curves if curve.have(TRAINING) or curve.have(VALIDATION)], remarks
 
 
-def plot_losses(curves: Curves, labels: Sequence[str], out: Path) -> None:
-    """Validation loss, where it was measured, and below it, thin, that of training."""
+def plot_losses(curves: Curves, labels: Sequence[str], out: Path, x: str = "step") -> None:
+    """Validation loss, where it was measured, and below it, thin, that of training; against one of `COSTS`."""
     figure, axes = figures.new(height=3.4 + 0.2 * len(labels))
     has_validation = curves.have(VALIDATION)
     for i, label in enumerate(labels):
@@ -110,10 +111,10 @@ def plot_losses(curves: Curves, labels: Sequence[str], out: Path) -> None:
         named = {"label": figures.fold(_with_seeds(label, runs))}
         thin = {"color": figures.color(i), "linewidth": 0.9, "alpha": 0.6}
         _draw(axes, runs, TRAINING, thin if has_validation else figures.mark(i) | {"marker": ""} | named,
-              band=not has_validation)  # fmt: skip
+              band=not has_validation, x=x)  # fmt: skip
         if has_validation:
-            _draw(axes, runs, VALIDATION, figures.mark(i) | {"markersize": 4} | named)
-    _finish(figure, axes, "thick: validation; thin: training" if has_validation else "training")
+            _draw(axes, runs, VALIDATION, figures.mark(i) | {"markersize": 4} | named, x=x)
+    _finish(figure, axes, "thick: validation; thin: training" if has_validation else "training", x)
     figures.save(figure, out)
 
 
@@ -131,7 +132,7 @@ def plot_after_pauses(curves: Curves, labels: Sequence[str], out: Path) -> None:
 
 def with_pauses(curves: Curves) -> list[str]:
     """The arms whose losses after pauses were measured."""
-    return [label for label, runs in curves.runs.items() if any(_series(r, AFTER_PAUSE)[0].size for r in runs)]
+    return [label for label, runs in curves.runs.items() if any(series(r, AFTER_PAUSE)[0].size for r in runs)]
 
 
 def _not_shown(runs: Sequence[str], reason: str) -> str:
@@ -178,7 +179,7 @@ def data_of(config: Config) -> str:
     return "/".join(Path(data.files).parts[-2:]) if data.files else data.task  # of "texts/*.txt" the end says nothing
 
 
-def _series(records: Records, metric: str) -> tuple[np.ndarray, np.ndarray]:
+def series(records: Records, metric: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and values of the records that have both as finite numbers."""
     points = [
         (record["step"], record[metric])
@@ -194,9 +195,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < HUGE
 
 
-def _binned(records: Records, metric: str, last_step: float) -> tuple[np.ndarray, np.ndarray]:
+def binned(records: Records, metric: str, last_step: float) -> tuple[np.ndarray, np.ndarray]:
     """Steps' means and values' means by equal bins of steps up to the last, one row a bin that has any."""
-    steps, values = _series(records, metric)
+    steps, values = series(records, metric)
     if len(steps) <= _BINS:
         return steps, values
     bins = np.minimum((_BINS * steps / last_step).astype(int), _BINS - 1)
@@ -206,24 +207,30 @@ def _binned(records: Records, metric: str, last_step: float) -> tuple[np.ndarray
     return sums[0] / counts[kept], sums[1] / counts[kept]
 
 
-def _draw(axes: Any, runs: Sequence[Records], metric: str, style: Mapping[str, Any], *, band: bool = True) -> None:
+def _draw(
+    axes: Any, runs: Sequence[Records], metric: str, style: Mapping[str, Any], *, band: bool = True, x: str = "step"
+) -> None:
     """The mean over the runs at the steps that all of them have, and a band from the lowest to the highest."""
-    last_step = max((_series(records, metric)[0].max(initial=1.0) for records in runs), default=1.0)
-    lines = [dict(zip(*_binned(records, metric, last_step), strict=True)) for records in runs]
+    last_step = max((series(records, metric)[0].max(initial=1.0) for records in runs), default=1.0)
+    lines = [dict(zip(*binned(records, metric, last_step), strict=True)) for records in runs]
     lines = [line for line in lines if line]
     steps = sorted(set.intersection(*map(set, lines))) if lines else []
     values_RxS = np.array([[line[step] for step in steps] for line in lines]).reshape(len(lines), len(steps))
     if not steps:
         return
-    axes.plot(steps, values_RxS.mean(axis=0), **style)
+    costs = [np.interp(steps, *series(records, x)) for records in runs if series(records, x)[0].size]
+    if not costs:
+        return
+    xs = np.mean(costs, axis=0)  # of text tokens the runs have a few more or less at each step
+    axes.plot(xs, values_RxS.mean(axis=0), **style)
     if band and len(lines) > 1:
         axes.fill_between(
-            steps, values_RxS.min(axis=0), values_RxS.max(axis=0), color=style["color"], alpha=0.13, linewidth=0
+            xs, values_RxS.min(axis=0), values_RxS.max(axis=0), color=style["color"], alpha=0.13, linewidth=0
         )
 
 
 def _last(runs: Sequence[Records], metric: str) -> Estimate | None:
-    tails = [_series(records, metric)[1] for records in runs]
+    tails = [series(records, metric)[1] for records in runs]
     count = 1 if metric != TRAINING else max(1, max(map(len, tails), default=0) // _BINS)
     last = [float(tail[-count:].mean()) for tail in tails if tail.size]
     return estimate(last) if last else None
@@ -233,7 +240,7 @@ def _with_seeds(label: str, runs: Sequence[Records]) -> str:
     return f"{label} ({len(runs)} seed{'s' * (len(runs) > 1)})"
 
 
-def _finish(figure: Any, axes: Any, title: str) -> None:
+def _finish(figure: Any, axes: Any, title: str, x: str = "step") -> None:
     """Labels, and a limit where the fall of the first steps would flatten all that follows."""
     lines = [np.asarray(line.get_ydata()) for line in axes.get_lines() if len(line.get_ydata())]
     if lines:
@@ -242,6 +249,6 @@ def _finish(figure: Any, axes: Any, title: str) -> None:
         if high > low:
             axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     axes.set_xlim(left=0)
-    axes.set_xlabel("steps")
+    axes.set_xlabel(COSTS[x])
     axes.set_ylabel("loss (nats per text token)")
     figures.legend(figure, title=title)

@@ -12,6 +12,7 @@ from pause_jax.reporting import across_sizes, figures, panel_tables, result_plot
 from pause_jax.reporting.across_sizes import Overview
 from pause_jax.reporting.comparisons import Report
 from pause_jax.reporting.panels import Panel, family_title
+from pause_jax.reporting.run_comparison import Compared
 from pause_jax.reporting.run_curves import Curves
 from pause_jax.reporting.tables import Column, Table
 
@@ -46,14 +47,15 @@ class Section:
         return {f"{self.name}-{table.name}.csv": table for table in (*self.tables, *self.details)}
 
 
-def of_report(report: Report, curves: Sequence[Curves]) -> list[Section]:
-    """Overviews across sizes, panels, losses of training, and at the end, folded, what is for choosing only."""
+def of_report(report: Report, curves: Sequence[Curves], compared: Sequence[Compared] = ()) -> list[Section]:
+    """Runs compared, overviews across sizes, panels, losses of training, at the end, folded, what is for choosing."""
     numbered = list(enumerate(report.panels, start=1))
     shown = [_panel(report, panel, i) for i, panel in numbered if not panel.is_for_choosing]
     folded = [_panel(report, panel, i) for i, panel in numbered if panel.is_for_choosing]
     overviews = [_overview(overview, i) for i, overview in enumerate(across_sizes.find(report), start=1)]
     losses = [_losses(curve, i) for i, curve in enumerate(curves, start=1)]
-    return [*overviews, *shown, *losses, *folded]
+    runs = [_runs(one, i) for i, one in enumerate(compared, start=1)]
+    return [*runs, *overviews, *shown, *losses, *folded]
 
 
 def top_tables(report: Report) -> list[Table]:
@@ -148,6 +150,25 @@ def _losses(curves: Curves, number: int) -> Section:
     return Section(
         name, curves.title, f"{count} run{'s' * (count > 1)}",
         ("Lines are means over seeds, bands reach from the lowest seed to the highest.",),
+        details=(curves.last_losses(),),
+        pictures=tuple(_named(picture, name, curves.title) for picture in pictures),
+    )  # fmt: skip
+
+
+def _runs(compared: Compared, number: int) -> Section:
+    curves = compared.curves
+    name = f"runs-{number:02}-{curves.stage}"
+    pictures = []
+    for x, cost in run_curves.COSTS.items():
+        if not any(run_curves.series(records, x)[0].size for runs in curves.runs.values() for records in runs):
+            continue
+        for labels, i, of in _lots(list(curves.runs)):
+            plot: Draw = partial(run_curves.plot_losses, curves, labels, x=x)
+            pictures.append(Picture(f"{x}{i}", f"against {cost}{of}", plot))
+    settings = compared.settings()
+    return Section(
+        name, curves.title, f"{len(curves.runs)} compared", tuple(compared.sentences()),
+        tables=(compared.at_equal_costs(), *([settings] if settings else [])),
         details=(curves.last_losses(),),
         pictures=tuple(_named(picture, name, curves.title) for picture in pictures),
     )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from pause_jax.reporting.results import write_results
 from tests.programs import assert_one_sentence, program
-from tests.reporting.result_rows import row, sweep_rows, toy_rows, write_runs
+from tests.reporting.result_rows import row, sweep_rows, toy_rows, write_run, write_runs
 
 
 def test_a_report_of_results_and_failures(tmp_path):
@@ -41,10 +41,22 @@ def test_several_sweeps_in_one_report_with_the_losses_of_their_runs(tmp_path):
     assert arms.splitlines()[0].startswith("arm,M_ft,M_inf,seeds,") and arms.count(",2,") >= 6  # both seeds of each
 
 
+def test_runs_beside_each_other_without_results(tmp_path):
+    for name, rate in (("standard", 0.0), ("pause", 0.1)):
+        write_run(tmp_path / name, 0, rate=rate)
+    runs = f"{tmp_path / 'standard'},{tmp_path / 'pause'}"
+    done = program("report", f"--runs={runs}", f"--out={tmp_path / 'out'}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Loss of pretraining on wikipedia" in done.stdout and "pauses.rate" in done.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<h1>Runs</h1>" in page and "Losses at equal steps, text tokens and FLOPs" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--out={tmp}/out"], "--results is missing: CSV files that launch.evaluate or sweeps wrote"),
+        (["--out={tmp}/out"], "--results is missing: CSV files that launch.evaluate or sweeps wrote.*; or give --runs"),
+        (["--runs={tmp}/none", "--out={tmp}/out"], "none"),
         (["--results={tmp}/good.csv"], "--out is missing: the folder"),
         (["--results={tmp}/none.csv", "--out={tmp}/out"], r"none\.csv cannot be read"),
         (["--results={tmp}/other.csv", "--out={tmp}/out"], "other.csv has other columns .*: without model,"),

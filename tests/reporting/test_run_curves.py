@@ -88,11 +88,11 @@ def test_last_losses_by_hand():
 
 def test_training_losses_are_averaged_over_bins_of_steps():
     records = [{"step": s, "loss": float(s)} for s in range(1, 121)]
-    steps, losses = run_curves._binned(records, "loss", 120.0)
+    steps, losses = run_curves.binned(records, "loss", 120.0)
     assert len(steps) == run_curves._BINS and list(steps) == list(losses)
     assert (steps[0], steps[1], steps[-1]) == (1.0, 2.5, 119.0)  # 1; 2 and 3; 118 to 120
     short = records[:3]
-    assert list(run_curves._binned(short, "loss", 3.0)[0]) == [1.0, 2.0, 3.0]
+    assert list(run_curves.binned(short, "loss", 3.0)[0]) == [1.0, 2.0, 3.0]
 
 
 def test_the_mean_over_seeds_and_its_band(tmp_path):
