@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
         tell = print if processes.index() == 0 else lambda sentence: None
         config = cli.load_config(tell)
         starting.check_source(config.init_from)
-        config = resolve(config)
+        config = resolve(starting.with_own_tokenizer(config, RunFolder(workdir)))
         for sentence in notes(config):
             tell(sentence)
         processes.agree({**flatten(_shared_fields(config)), "the code's version": cli.code_version(),

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pause_jax import history, places
-from pause_jax.config import FinetuneConfig
+from pause_jax import history, places, tokenizer
+from pause_jax.config import Config, FinetuneConfig
 from pause_jax.errors import UserError
 from pause_jax.runs import RunFolder
 
@@ -66,6 +66,15 @@ def check_source(init_from: str) -> None:
             f"config.init_from = {init_from!r} holds no run: {_folder(init_from).path / 'config.json'} does not exist; "
             "where the run has been moved, give its new place"
         )
+
+
+def with_own_tokenizer(config: Config, folder: RunFolder) -> Config:
+    """`config` with the tokenizer that the run in `folder` keeps, where the one that it names is not there any more."""
+    named = config.data.vocabulary
+    if named == "byte" or os.path.isfile(named) or not folder.exists():
+        return config
+    kept = tokenizer.kept_in(folder.path, named)
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, vocabulary=kept))
 
 
 def _folder(init_from: str) -> RunFolder:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -100,3 +101,14 @@ def test_training_says_before_it_begins_what_cannot_be_exported():
 def test_damaged_values_are_left_to_the_config(tmp_path):
     for values in ({}, {"init_from": 5}, {"init_from": "x", "finetune": 3, "model": {}, "data": {}, "pauses": {}}):
         assert starting.from_source(json.loads(json.dumps(values)), ()) == (values, [])
+
+
+def test_a_tokenizer_that_is_gone_is_taken_from_the_run(tmp_path):
+    run = make(tmp_path / "run", {})
+    config = dataclasses.replace(run.config(), data=DataConfig(vocabulary=str(tmp_path / "words/tokenizer.json")))
+    assert starting.with_own_tokenizer(config, run) == config
+    shutil.rmtree(tmp_path / "words")
+    kept = starting.with_own_tokenizer(config, run)
+    assert kept.data.vocabulary == str(run.path / "tokenizer.json")
+    run.check_config(kept)
+    assert starting.with_own_tokenizer(config, RunFolder(tmp_path / "new")) == config

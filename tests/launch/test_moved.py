@@ -125,7 +125,7 @@ def test_ones_own_text_and_tokenizer_from_another_working_directory(tmp_path, he
     shutil.rmtree(work / "words")
     (work / "runs/mine").rename(tmp_path / "mine")
     (work / "texts").rename(tmp_path / "library")
-    longer = [*small, "--config.train.steps=4", "--workdir=mine", "--config.data.vocabulary=mine/tokenizer.json"]
+    longer = [*small, "--config.train.steps=4", "--workdir=mine", "--config.data.vocabulary=words/tokenizer.json"]
     done = here("train", *longer, "--config.data.files=library/*.txt", cwd=tmp_path)
     assert "trained to step 4" in done.stdout
     (tmp_path / "library/0.txt").write_text("another text\n" * 30)
