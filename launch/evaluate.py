@@ -334,6 +334,8 @@ def show(evaluation: Evaluation) -> None:
         for r in results
     ]  # fmt: skip
     tables.print_table(f"{results[0].checkpoint}, {results[0].model} parameters", columns, lines)
+    if any(result.has_untrained_pauses for result in results):
+        print("no stage of its training had pauses: what it answers after some (M_inf over 0) means nothing")
     if any(evaluation.truncated.values()):
         print("cut prompts were longer than the run's config.finetune.prefix_length and lost their beginning")
 

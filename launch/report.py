@@ -22,7 +22,7 @@ from absl import flags
 
 from launch import cli
 from pause_jax.errors import UserError
-from pause_jax.reporting import run_comparison
+from pause_jax.reporting import run_comparison, run_curves
 from pause_jax.reporting.comparisons import Report
 from pause_jax.reporting.report import print_report, read_failures, write_report
 from pause_jax.reporting.results import merge_results
@@ -46,8 +46,9 @@ def main(argv: list[str]) -> int:
             "launch.evaluate adds some"
         )
     compared = run_comparison.collect(asked)
-    report = Report.of(rows, title=FLAGS.title or ("Results" if paths else "Runs"), failures=failures)
     runs = [folder / "runs" for folder in folders if (folder / "runs").is_dir()]
+    rows = run_curves.name_pretraining(rows, runs)
+    report = Report.of(rows, title=FLAGS.title or ("Results" if paths else "Runs"), failures=failures)
     file = write_report(report, Path(FLAGS.out), runs, compared)
     print_report(report, compared)
     print(f"\nreport: {file}")

@@ -32,7 +32,7 @@ from pause_jax.cores import available_cores
 from pause_jax.distributed import processes
 from pause_jax.distributed.chips import CHIPS
 from pause_jax.errors import UserError
-from pause_jax.reporting import demonstration, tables
+from pause_jax.reporting import demonstration, run_curves, tables
 from pause_jax.reporting.comparisons import Failure, Report
 from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
 from pause_jax.reporting.report import print_report, write_report
@@ -227,7 +227,7 @@ def conclude(
     rows: Sequence[Result], failed: Sequence[Failure], folder: Path, title: str, runs: Sequence[Path] = ()
 ) -> int:
     """Print and write the report of results, of runs that lie in the folders `runs`; the exit code."""
-    report = Report.of(rows, title=title, failures=failed)
+    report = Report.of(run_curves.name_pretraining(rows, runs), title=title, failures=failed)
     page = write_report(report, folder, runs)
     print_report(report)
     print(f"\nreport: {page}")

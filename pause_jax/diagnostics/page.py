@@ -12,6 +12,7 @@ from pause_jax.diagnostics.flips import Flip
 from pause_jax.diagnostics.plots import plot_attention, plot_lens
 from pause_jax.errors import UserError
 from pause_jax.reporting.html_page import document, picture
+from pause_jax.reporting.statistics import format_p
 from pause_jax.runs import write_atomically
 
 AS_WRITTEN = "white-space: pre-wrap; overflow-wrap: anywhere"  # prompts have lines, and words without end
@@ -82,7 +83,7 @@ def summary(findings: Findings) -> list[str]:
     return [
         f"Right without pauses: {percent[0]} of {flips.examples:,} examples, with {findings.m_inf}: {percent[1]}. "
         f"Wrong to right: {flips.to_right:,}; right to wrong: {flips.to_wrong:,}; exact two-sided sign test: "
-        f"p = {flips.p_value:.2g}.",
+        f"p {format_p(flips.p_value)}.",
         f"In the last layer the right first token is the likeliest at the last prompt token in {lens[0]}, "
         f"at {last} in {lens[1]}.",
         f"Of the answer position's attention pauses get {shares.mean():.2f}, mean over layers and heads "

@@ -30,10 +30,11 @@ def arms(panel: Panel) -> Table:
         for cost in COSTS
         if not panel.counts_errors and vary([cell.flops(cost) for cell in cells])
     }
-    columns = ("arm", "M_ft", "M_inf", "seeds")
+    columns = ["arm", "M_ft", "M_inf", "seeds", *(["pretraining runs"] if panel.is_nested else [])]
     rows = [
-        (panel.label(cell), cell.arm.m_ft, cell.m_inf, len(cell.by_seed), cell.estimate, cell.training_flops,
-         cell.inference_flops,
+        (panel.label(cell), cell.arm.m_ft, cell.m_inf, len(cell.by_seed),
+         *([cell.estimate.n if cell.runs_known else "not told"] if panel.is_nested else []),
+         cell.estimate, cell.training_flops, cell.inference_flops,
          *([", ".join(name for name, front in fronts.items() if i in front) or None] if fronts else []))
         for i, cell in enumerate(cells)
     ]  # fmt: skip

@@ -81,9 +81,7 @@ class Cell:
     @property
     def is_untrained(self) -> bool:
         """Whether it has pauses that no stage of its training had, so that they mean nothing."""
-        arm = self.arm
-        has_seen = arm.pretrain == "pause" or arm.m_ft_largest or arm.placement == "filler"
-        return self.m_inf > 0 and not has_seen
+        return any(row.has_untrained_pauses for row in self.by_seed.values())
 
     @property
     def runs_known(self) -> bool:

@@ -63,6 +63,12 @@ class Result:
     pretrain_run: str = ""  # names of the runs that it started from, the first first: "import|uptrain"; "": not known
     pretrain_seed: str = ""  # of the last of them; "": not known
 
+    @property
+    def has_untrained_pauses(self) -> bool:
+        """Whether it was asked after pauses that no stage of its training had, so that the answers mean nothing."""
+        had_none = self.pretrain in ("std", "none") and not any(map(int, self.m_ft.split("|")))
+        return self.m_inf > 0 and had_none and self.placement != "filler"
+
     def key(self) -> tuple[Any, ...]:
         """What tells this row from others: everything that is not an outcome, nor only known since."""
         other = ("value", "text_tokens", "model_flops", "n_examples", "inference_flops", *_SINCE)

@@ -102,6 +102,27 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
     return [curve for curve in curves if curve.have(TRAINING) or curve.have(VALIDATION)], remarks
 
 
+def name_pretraining(rows: Sequence[Result], folders: Sequence[Path]) -> list[Result]:
+    """The rows; what does not say from which pretraining run it is gets that from the runs in the folders."""
+    known: dict[str, tuple[str, str]] = {}
+    told = []
+    for row in rows:
+        if row.pretrain_run or "none" in (row.pretrain, row.finetune):
+            told.append(row)
+            continue
+        name = row.checkpoint.partition("/")[0]
+        if name not in known:
+            try:
+                before = _lineage(name, folders)[:-1]
+                seed = str(before[-1].config().seed) if before else ""
+                known[name] = "|".join(run.path.name for run in before), seed
+            except (FileNotFoundError, UserError, OSError):
+                known[name] = "", ""
+        run, seed = known[name]
+        told.append(dataclasses.replace(row, pretrain_run=run, pretrain_seed=seed))
+    return told
+
+
 def plot_losses(curves: Curves, labels: Sequence[str], out: Path, x: str = "step") -> None:
     """Validation loss, where it was measured, and below it, thin, that of training; against one of `COSTS`."""
     figure, axes = figures.new(height=3.4 + 0.2 * len(labels))

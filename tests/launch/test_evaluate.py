@@ -201,6 +201,7 @@ def test_standard_pretraining_pause_finetuning_evaluation(tmp_path):
     for row in mine:
         assert (row.pretrain, row.m_ft, row.placement, row.n_examples, row.steps) == ("std", "0|3", "append", 40, 4)
         assert row.checkpoint == "tuned/checkpoints/4" and 0 <= row.value <= 100
+        assert (row.pretrain_run, row.pretrain_seed) == ("base", "0")
     zero_shot = [row for row in rows if row.finetune == "none"]
     assert {(r.m_inf, r.placement, r.checkpoint) for r in zero_shot} == {(0, "none", "base/checkpoints/3")}
     # all stages: 3 steps of 8 rows of 32 positions before, 4 steps of 8 rows of prompt and target on top

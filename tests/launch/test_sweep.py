@@ -87,6 +87,7 @@ def test_dry_run_shows_jobs_and_cost_and_writes_nothing(tmp_path, sweep):
     assert result.returncode == 0, result.stderr
     assert "12 of 12 jobs to run" in result.stdout and "model FLOPs" in result.stdout
     assert "pretrain-seed1-rate0.1-" in result.stdout
+    assert "a verdict takes 10 pretraining runs an arm, however often each is finetuned; there are 2" in result.stdout
     assert not (tmp_path / "sweep").exists()
 
 
@@ -94,6 +95,7 @@ def test_the_shipped_sweeps_make_graphs(tmp_path):
     for config, jobs in (("two_by_two", 20), ("time_to_think", 18)):
         result = program("sweep", f"--config=experiments/sweeps/{config}.py", f"--workdir={tmp_path}/s", "--dry_run")
         assert f"{jobs} of {jobs} jobs to run" in result.stdout, result.stderr
+    assert "a verdict takes 10 seeds an arm: there are 3" in result.stdout
 
 
 def trained(folder: Path) -> dict[str, int]:

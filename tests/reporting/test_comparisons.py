@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from pause_jax.errors import UserError
+from pause_jax.reporting import panel_tables
 from pause_jax.reporting.comparisons import Failure, Report, decide, find_pairs
 from pause_jax.reporting.panels import make_panels, paired_differences
 from tests.reporting.result_rows import TOY_MINUS_NONE, grid_rows, row, toy_rows
@@ -229,6 +230,9 @@ def test_several_pretraining_runs_are_what_is_counted():
     wanted = stats.ttest_1samp(by_arm[1] - by_arm[0], 0).confidence_interval()
     assert (comparison.effect.difference.low, comparison.effect.difference.high) == pytest.approx(tuple(wanted))
     assert "10 pretraining runs, p = " in comparison.sentence()
+    table = panel_tables.arms(report_of(rows).panels[0])
+    assert [column.name for column in table.columns][3:5] == ["seeds", "pretraining runs"]
+    assert [line[3:5] for line in table.rows] == [(30, 10), (30, 10)]
     interval = stats.ttest_1samp(by_arm[0], 0).confidence_interval()
     assert (comparison.base.estimate.low, comparison.base.estimate.high) == pytest.approx(tuple(interval))
     gain = [dataclasses.replace(r, value=r.value + 10 * (r.pretrain == "pause")) for r in rows]

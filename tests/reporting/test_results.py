@@ -138,6 +138,23 @@ def test_where_a_row_began_may_be_known_only_since(tmp_path):
     assert read_results(one) == [told]
 
 
+@pytest.mark.parametrize(
+    ("fields", "untrained"),
+    [
+        ({}, True),
+        ({"pretrain": "none"}, True),
+        ({"m_inf": 0}, False),
+        ({"m_ft": "0|10"}, False),
+        ({"pretrain": "pause"}, False),
+        ({"pretrain": "unknown"}, False),
+        ({"placement": "filler"}, False),  # an ordinary token
+    ],
+)
+def test_pauses_that_no_stage_had(fields, untrained):
+    asked = dataclasses.replace(ROW, **({"pretrain": "std", "m_ft": "0", "m_inf": 10} | fields))
+    assert asked.has_untrained_pauses == untrained
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv cannot be read .*give a CSV of launch\.evaluate"):
         read_results(tmp_path / "none.csv")

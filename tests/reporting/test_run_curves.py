@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -47,6 +48,16 @@ def test_the_title_names_what_was_read(tmp_path, data, name):
     write_run(tmp_path / "mine", 0, data=data)
     (curve,), _ = collect([row(finetune="none", checkpoint="mine/checkpoints/100")], [tmp_path])
     assert curve.title == f"Loss of pretraining on {name}, model 826.5k"
+
+
+def test_rows_that_do_not_name_their_pretraining_run_get_it_from_the_runs(tmp_path):
+    rows = list(sweep_rows(seeds=2, effect=0.0, splits=("test",)))
+    write_runs(rows, tmp_path)
+    older = [dataclasses.replace(r, pretrain_run="", pretrain_seed="") for r in rows]
+    assert run_curves.name_pretraining(older, [tmp_path]) == rows
+    assert run_curves.name_pretraining(older, []) == older
+    scratch = [row(pretrain="none"), row(finetune="none")]
+    assert run_curves.name_pretraining(scratch, [tmp_path]) == scratch
 
 
 def test_uptraining_is_a_stage_of_its_own(tmp_path):
