@@ -110,14 +110,30 @@ def _tell(error: Exception) -> int:
     return EXIT_USER_ERROR
 
 
-def config_flag() -> None:
-    """Define `--config=FILE.py[:ARGUMENT]` and, with it, `--config.a.b=VALUE`."""
+def config_flag(**may_be_left_out: str) -> None:
+    """Define `--config=FILE.py[:ARGUMENT]` and, with it, `--config.a.b=VALUE`.
+
+    Args:
+      may_be_left_out: fields that flags can set although a file has not got them, with their defaults.
+    """
     from ml_collections import config_flags
 
     config_flags.DEFINE_config_file(
         "config", None, "a file of experiments/, with what its get_config() takes; --config.a.b=VALUE changes a field",
         lock_config=True,
     )  # fmt: skip
+    parser: Any = FLAGS["config"].parser
+    parse = parser.parse
+
+    def parse_whole(path: str) -> Any:
+        config = parse(path)
+        if hasattr(config, "unlocked"):  # an ml_collections ConfigDict
+            with config.unlocked():
+                for name in set(may_be_left_out) - set(config):
+                    config[name] = may_be_left_out[name]
+        return config
+
+    parser.parse = parse_whole
 
 
 def workdir_flag() -> None:

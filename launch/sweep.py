@@ -427,7 +427,7 @@ def last_line(log: Path) -> str:
 
 
 if __name__ == "__main__":
-    cli.config_flag()
+    cli.config_flag(executor="local")
     cli.include_flag()
     cli.workdir_flag()
     flags.DEFINE_bool("dry_run", False, "show the graph and its cost, run nothing")

@@ -9,12 +9,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from pause_jax import native_messages
 from pause_jax.errors import UserError
 
 
 def keep_off_accelerators() -> None:
     """Hides the GPUs from TensorFlow, which would otherwise take nearly all of their memory at its first operation."""
-    tf.config.set_visible_devices([], "GPU")
+    with native_messages.hidden():  # it looks for GPUs, and complains where there is no driver
+        tf.config.set_visible_devices([], "GPU")
 
 
 def without_autograph[**P, T](make: Callable[P, T]) -> Callable[P, T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -19,6 +20,17 @@ from tensorflow.keras import layers
 import keras
 assert layers.Dense(1).name and keras.__version__
 """
+
+
+def test_the_library_says_nothing_of_its_own_on_stderr():
+    """Of GPUs that are not there, of how C++ logs. Programs set TF_CPP_MIN_LOG_LEVEL; no library does."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    look = "from pause_jax.data import host, pretraining; host.keep_off_accelerators()"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=120, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    bad = subprocess.run([sys.executable, "-c", f"{look}; import tensorflow.nothing"], capture_output=True, text=True,
+                         timeout=120, env=environment)  # fmt: skip
+    assert bad.returncode == 1 and "No module named 'tensorflow.nothing'" in bad.stderr  # and hides nothing else
 
 
 def test_keras_is_loaded_where_it_is_used_and_not_before():

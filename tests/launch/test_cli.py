@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from launch import cli
+from pause_jax.config import Config, flatten, to_dict
+from tests.programs import program
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = "--config=configs/good.py:3"
@@ -22,6 +25,8 @@ PROGRAM = '''
 import os, signal, sys
 from absl import flags, logging
 from launch import cli
+from pause_jax.config import Config, flatten, to_dict
+from tests.programs import program
 from pause_jax.errors import RunStopped, UserError
 
 def main(argv):
@@ -224,6 +229,16 @@ def test_help_is_the_docstring_and_the_programs_own_flags(folder, flag):
     names = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  --")]
     assert names == ["--config=...", "--workdir=...", "--do=...", "--number=...", "--[no]switch", "--choice=..."]
     assert "a number (default: 3)" in done.stdout
+
+
+def test_help_of_train_lists_every_field_of_the_config_with_its_meaning():
+    done = program("train", "--help")
+    shown = dict(re.findall(r"^  ([a-z_0-9.]+)=(.*)$", done.stdout, re.MULTILINE))
+    assert set(shown) == set(flatten(to_dict(Config())))
+    assert shown["train.steps"].startswith("1000  # a finished run accepts a larger value")
+    assert shown["optimizer.b1"] == "0.9" and "1e-3" not in shown["optimizer.learning_rate"]
+    assert all(len(line) <= 120 for line in done.stdout.splitlines() if "=" in line)
+    assert "Fields of a config" not in program("evaluate", "--help").stdout
 
 
 @pytest.mark.parametrize("name", sorted(f.stem for f in (ROOT / "launch").glob("*.py") if f.stem != "__init__"))

@@ -20,7 +20,7 @@ from pause_jax.reporting.results import read_results
 from pause_jax.runs import RunFolder
 from tests.distributed.process_groups import free_port, run_all
 from tests.launch.test_train import OVERRIDES, TINY
-from tests.programs import assert_one_sentence, program
+from tests.programs import ROOT, assert_one_sentence, program
 from tests.small_runs import save_untrained
 
 
@@ -120,6 +120,32 @@ PredictionFile.add = add_and_die
 run, data_dir = sys.argv[1:]
 evaluate.evaluate(run, ["gsm8k"], [0, 2, 5], batch_size=16, limit=40, data_dir=data_dir)
 """
+
+
+INTERRUPTED = """
+import sys
+from launch import cli, evaluate
+from pause_jax.evaluation.predictions import PredictionFile
+
+def interrupted(self, records):
+    raise KeyboardInterrupt
+
+PredictionFile.add = interrupted
+sys.argv = ["launch/evaluate.py", *sys.argv[1:]]
+import runpy
+runpy.run_path("launch/evaluate.py", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupted_evaluation_says_how_it_goes_on(run, tmp_path):
+    command = [sys.executable, "-c", INTERRUPTED, f"--run={run.path}", "--tasks=recall_2", f"--out={tmp_path}/r.csv"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.endswith("interrupted: answers given so far are kept beside the run: the same command goes on\n")
+    assert (
+        done.stdout.startswith(f"restore {run.path}\nrestored step ") and "read the examples of recall_2" in done.stdout
+    )
 
 
 @pytest.mark.slow

@@ -171,6 +171,12 @@ def test_the_cost_is_told_by_chip_or_by_what_was_measured(tmp_path, sweep):
     assert re.search(r"^h100: \S+ device-hours, if 40 % of its peak", sweep("1", "--dry_run").stdout, re.MULTILINE)
 
 
+def test_a_sweep_that_does_not_say_where_its_jobs_run_takes_it_from_the_command(tmp_path, sweep):
+    assert_one_sentence(sweep("1", "--config.executor=gke", "--dry_run"), r"config\.gke\.image is missing")
+    assert_one_sentence(sweep("1", "--config.executors=gke"), r"no such field: did you mean --config\.executor\?")
+    assert sweep("1", "--config.executor=local", "--dry_run").returncode == 0
+
+
 def test_no_slurm_here_is_a_sentence_and_nothing_is_written(tmp_path, sweep, monkeypatch):
     (tmp_path / "tiny.py").write_text(SWEEP.replace("return sweep", 'sweep.executor = "slurm"\n    return sweep'))
     monkeypatch.setenv("PATH", str(tmp_path))
