@@ -143,7 +143,7 @@ def can_run(command: Command) -> bool:
     """Whether it takes this machine less than a minute, a train's steps cut to two."""
     line = " ".join(command.arguments)
     if command.module == "launch.describe":
-        return True
+        return "--config=" in line  # the name alone is no command
     if command.module == "launch.sweep":
         return "--dry_run" in line
     small = re.search(r"--config=experiments/(quickstart|time_to_think)\.py:", line)
