@@ -90,12 +90,15 @@ class PredictionFile(Predictions):
     def _is_mine(self, header: Mapping[str, Any], path: Path) -> bool:
         """Whether the answers there can be used; where only the program has changed since, they are given anew."""
         different = [name for name, value in self._header.items() if name != "code" and header.get(name) != value]
+        is_other_code = header.get("code") != self._header["code"]
+        if different == ["run"] and is_other_code:
+            different = []  # another version may have told runs apart by other things
         if different:
             raise UserError(
                 f"{path} holds the answers of another evaluation, which differs in {', '.join(different)}: move it "
                 "away to evaluate anew"
             )
-        if header["code"] != self._header["code"]:
+        if is_other_code:
             logging.warning("%s is of another version of the program (%s): its answers are given anew",
                             path, header["code"])  # fmt: skip
             return False

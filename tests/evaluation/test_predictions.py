@@ -90,6 +90,12 @@ def test_answers_of_another_version_of_the_program_are_given_anew(tmp_path, fini
     assert [r["prediction"] for r in open_file(tmp_path, code="2").records.values()] == ["new"] * 3
 
 
+def test_another_version_may_call_the_run_otherwise(tmp_path):
+    """Its answers are given anew, as any of another version are."""
+    open_file(tmp_path).add(RECORDS)
+    assert not open_file(tmp_path, code="2", run="told by other things").records
+
+
 def test_a_file_of_unknown_origin_or_damaged_is_refused(tmp_path):
     (tmp_path / "t.m0.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match="of another evaluation, which differs in run, step, data"):

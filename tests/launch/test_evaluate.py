@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import re
 import shutil
 import signal
@@ -70,6 +72,23 @@ def run(tmp_path):
     folder = RunFolder(tmp_path / "run")
     save_untrained(config, folder)
     return folder
+
+
+def test_rows_of_a_run_whose_beginning_is_not_known(run, tmp_path):
+    """Of older code, which kept no record of the run that it started from: that one is gone."""
+    config = dataclasses.replace(run.config(), init_from=str(tmp_path / "gone"))
+    older = RunFolder(tmp_path / "older")
+    older.claim(config, run.manifest())
+    (older.path / "history.json").unlink()
+    shutil.copy(run.metrics, older.metrics)
+    row = evaluate.of_run(older, older.config(), 1, "m")
+    assert (row["pretrain"], row["pretrain_steps"], row["text_tokens"]) == ("unknown", "unknown", None)
+    assert math.isnan(row["model_flops"]) and row["finetune"] == "pause"
+    known = evaluate.of_run(run, run.config(), 1, "m")
+    assert (known["pretrain"], known["text_tokens"], known["model_flops"]) == ("none", 0, 0.0)
+    run.metrics.unlink()  # nor is a lost record a reason to lose rows
+    assert evaluate.of_run(run, run.config(), 1, "m")["text_tokens"] is None
+    assert evaluate.loss_rows(run, run.config(), "m") == []
 
 
 M_INF = [0, 2, 5]
