@@ -78,9 +78,8 @@ def read_stream(task: seqio.Task, split: str) -> TokenStream:
     pieces, lengths = [np.zeros(0, dtype)], [np.zeros(1, np.int64)]
     num_shards = len(task.source.list_shards(split))
     for shard in range(num_shards):
-        for batch in _told(
-            tokenize(task, split, shard, num_shards), f"tokenize {task.name}, {split}", shard, num_shards
-        ):
+        part = f"tokenize {task.name}, {split}, part {shard + 1} of {num_shards}"
+        for batch in _told(tokenize(task, split, shard, num_shards), part):
             digest.update(batch.tokens.astype("<i4").tobytes())
             text_bytes += batch.text_bytes
             pieces.append(batch.tokens.astype(dtype))
