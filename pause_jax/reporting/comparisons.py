@@ -223,7 +223,8 @@ def _on_pretraining(panel: Panel) -> list[str]:
     """What the unit of a panel's intervals is, where it is not the seed."""
     units = [panel.home(arm).estimate.unit for arm in panel.arms]
     if pairs.PRETRAINING not in units:
-        return []
+        of_one = "Intervals and verdicts tell of other finetunings of one pretraining run, not of other such runs."
+        return [of_one] if any(_starts_from_one(cell) for cell in panel.cells) else []
     remark = (
         "Arms differ in how they were pretrained, so intervals and verdicts are over pretraining runs, and finetunings "
         f"of one run are averaged. A verdict takes {NEEDED} pretraining runs an arm."
@@ -234,6 +235,12 @@ def _on_pretraining(panel: Panel) -> list[str]:
             "launch.evaluate names it of each run that it is asked about again."
         )
     return [remark]
+
+
+def _starts_from_one(cell: Cell) -> bool:
+    """Whether several seeds of a cell were finetuned from the same pretraining run, as far as is known."""
+    runs = {pairs.pretraining_of(row) for row in cell.by_seed.values()}
+    return len(cell.by_seed) > 1 and len(runs) == 1 and bool(runs.pop()) and cell.arm.finetune != "none"
 
 
 def find_pairs(panels: Sequence[Panel]) -> list[Pair]:

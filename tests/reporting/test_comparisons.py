@@ -244,7 +244,9 @@ def test_what_holds_for_one_pretraining_run_is_not_said_of_others():
     whence = {"pretrain_run": "pretrain", "pretrain_seed": "0"}
     rows = [row(seed=s, value=50.0 + s % 3, **whence) for s in range(10)]
     rows += [row(seed=s, value=60.0 + s % 4, finetune="pause", m_ft="10", m_inf=10, **whence) for s in range(10)]
-    (comparison,) = report_of(rows).comparisons
+    report = report_of(rows)
+    (comparison,) = report.comparisons
+    assert "tell of other finetunings of one pretraining run, not of other" in report.remarks(report.panels[0])[0]
     assert "a gain beyond the chance of seeds, of what starts from this pretraining run;" in comparison.sentence()
     assert comparison.effect.difference.unit == "seed"
 
