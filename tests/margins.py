@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +62,8 @@ def _recorded_equals(self: Any, actual: Any) -> bool:
     return equal
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    yield
+@pytest.hookimpl(tryfirst=True)  # before xdist's worker sends its output
+def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["margins"] = [[*key, share] for key, share in _worst.items()]
 

@@ -151,7 +151,7 @@ def test_mistakes_are_one_sentence(tiny, arguments, message):
 
 def test_without_libtpu_the_sentence_has_the_command(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"libtpu is not installed: python -m pip install libtpu==0\.0\.42\.1$"):
+    with pytest.raises(UserError, match=r"libtpu is not installed: python -m pip install libtpu==0\.0\.50\.1$"):
         topologies.prepare_environment([topologies.parse("v5e:2x2")])
     assert f"\n{topologies.LIBTPU} " in (ROOT / "requirements-tpu.txt").read_text()
 
