@@ -142,8 +142,8 @@ def test_warnings_are_one_line_and_less_is_silent(folder):
     [
         ([], "--config is missing: give a config file, such as --config=experiments/quickstart.py:pause"),
         ([GOOD], "--workdir is missing: give the run's folder, such as --workdir=runs/mine"),
-        ([GOOD, "--workdir=gs://bucket/run"], "--workdir=gs://bucket/run is an address, and runs are written to file "
-         "systems: mount the bucket (gcsfuse, mount-s3) and give the path of the folder in it"),
+        ([GOOD, "--workdir=gs://bucket/run"], "--workdir=gs://bucket/run is an address, and must be a path of a file "
+         "system: mount the bucket (gcsfuse, mount-s3) and give the path of the folder in it"),
         # fields
         ([GOOD, "--config.train.stpes=5"],
          "--config.train.stpes: the config has no such field: did you mean --config.train.steps or --config.train?"),
