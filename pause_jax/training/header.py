@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from pause_jax.config import Config
+from pause_jax.distributed import memory
 from pause_jax.model import counts
 from pause_jax.reporting.tables import human_flops
 
@@ -27,6 +28,7 @@ def lines(
         "data": _data(config, manifest),
         "steps": _steps(config, start, flops_per_step),
         "devices": _devices(mesh),
+        "memory": _memory(config, mesh),
         "begins": _begins(config, start),
     }
     return [f"{name:8} {fact}" for name, fact in facts.items()]
@@ -69,6 +71,12 @@ def _devices(mesh: jax.sharding.Mesh) -> str:
     kind = mesh.devices.flat[0].device_kind
     processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return f"{mesh.size} × {kind}{f' ({axes})' if axes else ''}{processes}"
+
+
+def _memory(config: Config, mesh: jax.sharding.Mesh) -> str:
+    parts = memory.training_bytes(config, mesh.shape)
+    listed = ", ".join(f"{name} {size / 1e9:.3g}" for name, size in parts.items())
+    return f"{sum(parts.values()) / 1e9:.3g} GB a device by formula ({listed})"
 
 
 def _begins(config: Config, start: int) -> str:

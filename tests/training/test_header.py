@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
+import pytest
 
 from pause_jax.config import Config, DataConfig, FinetuneConfig, MeshConfig, PauseConfig, TrainConfig
 from pause_jax.distributed.mesh import make_mesh
@@ -19,6 +22,13 @@ def test_pretraining_with_pauses_on_a_mesh():
     lines = header.lines(config, MANIFEST, mesh, start=40, flops_per_step=1e6)
     per_layer = 4 * (32 * 32 + 32) + 32 * 64 + 64 + 64 * 32 + 32 + 4 * 32
     parameters = V * 32 + L * 32 + 2 * per_layer + 2 * 32
+    of_memory = lines.pop(4)
+    assert re.match(
+        r"memory   [\d.e-]+ GB a device by formula \(parameters [\d.e-]+, optimizer [\d.e-]+, grad", of_memory
+    )
+    total, parameters_gb = (float(number) for number in re.findall(r"[\d.]+(?:e-\d+)?", of_memory)[:2])
+    assert parameters_gb == pytest.approx(4e-9 * (parameters + 64) / 8, rel=0.2)  # norms are cut by fsdp alone
+    assert total > 4 * parameters_gb
     assert lines == [
         f"model    {parameters:,} parameters and 64 of 2 pause token(s): 2 layers, d_model 32, 4 heads, "
         "40 text tokens, float32",
@@ -34,7 +44,7 @@ def test_finetuning_from_another_run():
                     finetune=FinetuneConfig(task="addition_2", m_ft=(0, 5), prefix_length=20))  # fmt: skip
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     manifest = {"train": {"examples": 1000, "text_tokens": 9000}}
-    _, data, steps, devices, begins = header.lines(config, manifest, mesh, start=0, flops_per_step=2.0)
+    _, data, steps, devices, _, begins = header.lines(config, manifest, mesh, start=0, flops_per_step=2.0)
     assert data == "data     addition_2: 1,000 examples of 9,000 text tokens, tokenizer byte"
     assert "1 to 10, each of 32 rows of 56 positions, 0, 5 pauses (append) after prompts of at most 20" in steps
     assert devices == f"devices  1 × {jax.devices()[0].device_kind}"
