@@ -62,12 +62,12 @@ $(RUNTIME): requirements.txt
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)
-	@echo "installing $< into .venv: some minutes the first time"
+	@echo "installing $< into .venv: some minutes the first time, 6 GB more where torch comes with CUDA"
 	$(PYTHON) -m pip install --progress-bar=off -r $<
 	@touch $@
 
 $(BENCH): requirements-bench.txt $(RUNTIME)
-	@echo "installing $< into .venv: some minutes the first time"
+	@echo "installing $< into .venv: some minutes the first time, 6 GB more where torch comes with CUDA"
 	$(PYTHON) -m pip install --progress-bar=off -r $<
 	@touch $@
 
