@@ -43,8 +43,13 @@ def main() -> None:
 
 def _is_about_flags(error: Exception) -> bool:
     """Whether it was raised where the harness looks at its flags and task names, which it tells in tracebacks."""
-    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    return raised_in.parent.name in ("config", "_cli") and raised_in.parent.parent.name == "lm_eval"
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if {"lm_eval", "pause_jax"} & {*Path(f.filename).parts}
+    ]
+    if not frames:
+        return False
+    file = Path(frames[-1].filename)
+    return file.parent.name in ("config", "_cli") or (file.name, frames[-1].name) == ("evaluator.py", "simple_evaluate")
 
 
 if __name__ == "__main__":

@@ -145,8 +145,7 @@ def test_a_learned_table_ends_before_max_length(tmp_path):
 
 @pytest.mark.parametrize("arguments, sentence", [
     (["--tasks=no_such_task"], "Tasks not found: no_such_task"),
-    (["--tasks=x", "--samples={}", "--limit=2"], "--limit"),
-    ([], "specify task"),
+    ([], "No tasks specified"),
 ])  # fmt: skip
 @pytest.mark.slow
 def test_mistakes_in_the_harness_own_flags(run, arguments, sentence):
