@@ -32,6 +32,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
@@ -72,6 +73,8 @@ def prepare_process() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if cache := paths.cache_folder():
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
+    if os.path.expanduser("~") == "~":  # TensorFlow would make a folder of this name here
+        os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), f"keras-{os.getuid()}"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # small programs together take seconds
     native_memory.keep_freed()
 

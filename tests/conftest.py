@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# PyPI's torch brings triton, which ends the process when it is imported after TensorFlow (two copies of LLVM). Nothing
+# here runs it, and torch goes without where it cannot be imported.
+sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 ROOT = Path(__file__).resolve().parents[1]
 

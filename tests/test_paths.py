@@ -85,6 +85,15 @@ def test_programs_start_without_a_home(tmp_path, module):
     assert missing.returncode == 2 and missing.stderr.startswith("error: ") and len(missing.stderr.splitlines()) == 1
 
 
+def test_without_a_home_nothing_is_made_where_a_program_was_started(tmp_path):
+    """TensorFlow's Keras makes ~/.keras as it is imported, whatever ~ is."""
+    arguments = [f"--config={ROOT}/experiments/quickstart.py:pause", "--show=1"]
+    done = subprocess.run([sys.executable, "-c", NO_HOME, "launch.prepare", *arguments], cwd=tmp_path, text=True,
+                          capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_files_name_their_encoding():
     """Else they are written and read as the locale has it, which a cluster's nodes need not share."""
     missing = []

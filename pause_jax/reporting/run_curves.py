@@ -164,7 +164,12 @@ def _not_shown(runs: Sequence[str], reason: str) -> str:
 
 
 def _lineage(name: str, folders: Sequence[Path]) -> list[RunFolder]:
-    """The run and those that it began from, the first first. Raises FileNotFoundError (a name) and UserError."""
+    """The run and those that it began from, the first first, as far as they are there.
+
+    Raises:
+      FileNotFoundError: the run itself is not; its name.
+      UserError: a record cannot be read.
+    """
     found = next((RunFolder(folder / name) for folder in folders if (folder / name / "metrics.jsonl").is_file()), None)
     if found is None:
         raise FileNotFoundError(name)
@@ -172,7 +177,10 @@ def _lineage(name: str, folders: Sequence[Path]) -> list[RunFolder]:
     if not begun_from:
         return [found]
     path = Path(begun_from.partition("/checkpoints")[0])
-    return [*_lineage(path.name, [*folders, path.parent]), found]
+    try:
+        return [*_lineage(path.name, [*folders, path.parent]), found]
+    except FileNotFoundError:
+        return [found]
 
 
 def _place(

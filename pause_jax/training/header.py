@@ -75,8 +75,10 @@ def _devices(mesh: jax.sharding.Mesh) -> str:
 
 def _memory(config: Config, mesh: jax.sharding.Mesh) -> str:
     parts = memory.training_bytes(config, mesh.shape)
-    listed = ", ".join(f"{name} {size / 1e9:.3g}" for name, size in parts.items())
-    return f"{sum(parts.values()) / 1e9:.3g} GB a device by formula ({listed})"
+    whole = sum(parts.values())
+    unit, name = (1e9, "GB") if whole >= 1e9 else (1e6, "MB")
+    listed = ", ".join(f"{part} {size / unit:.3g}" for part, size in parts.items())
+    return f"{whole / unit:.3g} {name} a device by formula ({listed})"
 
 
 def _begins(config: Config, start: int) -> str:
