@@ -101,6 +101,7 @@ def _main(argv: list[str], cwd: Path, outputs: list[Path], environment: dict[str
     os.environ.update(environment)
     os.chdir(cwd)
     sys.path[0] = str(cwd)
+    sys.modules.setdefault("triton", None)  # type: ignore[arg-type]  # as in conftest.py: TensorFlow is here already
     sys.argv = argv
     try:
         runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
