@@ -66,6 +66,8 @@ class RestoredRun:
     @functools.cached_property
     def trained_length(self) -> int | None:
         """Positions of the longest rows that the parameters were trained on, all stages; None: not known."""
+        if not self.folder.exists():
+            return None
         stages = history.stages(self.folder, self.step)
         lengths = [stage.config.model.max_positions if stage.imported_from else stage.config.length
                    for stage in stages if stage.config]  # fmt: skip
