@@ -14,11 +14,12 @@ from pause_jax.reporting.tables import human_flops
 
 
 def lines(
-    config: Config, manifest: Mapping[str, Any], mesh: jax.sharding.Mesh, start: int, flops_per_step: float
+    run: str, config: Config, manifest: Mapping[str, Any], mesh: jax.sharding.Mesh, start: int, flops_per_step: float
 ) -> list[str]:
     """A name and its facts a line.
 
     Args:
+      run: its name, which stands in the last line: all that is seen of them where several runs share a terminal.
       manifest: of the run's data, as in data.json.
       start: the step that training goes on from; 0 where it begins.
       flops_per_step: model FLOPs.
@@ -29,7 +30,7 @@ def lines(
         "steps": _steps(config, start, flops_per_step),
         "devices": _devices(mesh),
         "memory": _memory(config, mesh),
-        "begins": _begins(config, start),
+        "begins": f"{run}, {_begins(config, start)}",
     }
     return [f"{name:8} {fact}" for name, fact in facts.items()]
 

@@ -61,9 +61,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
         processes.agree({"the step to go on from": start})
-        if jax.process_index() == 0:
-            print(*header.lines(config, job.folder.manifest(), job.mesh, start, flops_per_step(config)), sep="\n",
-                  flush=True)  # fmt: skip
+        _show_header(job, start)
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))
         stop = exits.enter_context(StopSignals(run.max_seconds))
@@ -154,6 +152,12 @@ def restore_or_start(job: Job, checkpoints: Checkpoints, up_to: int | None = Non
     if restored is not None:
         return restored.state, Counters(**restored.meta["counters"])
     return initialize.initial_state(job.config, optimizer, job.mesh), Counters()
+
+
+def _show_header(job: Job, start: int) -> None:
+    if jax.process_index() == 0:
+        flops = flops_per_step(job.config)
+        print(*header.lines(job.label, job.config, job.folder.manifest(), job.mesh, start, flops), sep="\n", flush=True)
 
 
 def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:

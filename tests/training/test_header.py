@@ -19,7 +19,7 @@ def test_pretraining_with_pauses_on_a_mesh():
     config = Config(model=GPT, pauses=PauseConfig(n_pauses=2, rate=0.1), data=DataConfig(length=L, files="a/*.txt"),
                     train=TrainConfig(steps=100, batch_size=8))  # fmt: skip
     mesh = make_mesh(MeshConfig(fsdp=4, tensor=2))
-    lines = header.lines(config, MANIFEST, mesh, start=40, flops_per_step=1e6)
+    lines = header.lines("mine", config, MANIFEST, mesh, start=40, flops_per_step=1e6)
     per_layer = 4 * (32 * 32 + 32) + 32 * 64 + 64 + 64 * 32 + 32 + 4 * 32
     parameters = V * 32 + L * 32 + 2 * per_layer + 2 * 32
     of_memory = lines.pop(4)
@@ -35,7 +35,7 @@ def test_pretraining_with_pauses_on_a_mesh():
         "data     a/*.txt: 12,345 text tokens, tokenizer byte",
         "steps    41 to 100, each of 8 rows of 16 positions, 0.1 pauses per text token: 6.00e+07 model FLOPs",
         f"devices  8 × {jax.devices()[0].device_kind} (fsdp 4 × tensor 2)",
-        "begins   from the checkpoint of step 40",
+        "begins   mine, from the checkpoint of step 40",
     ]
 
 
@@ -44,8 +44,8 @@ def test_finetuning_from_another_run():
                     finetune=FinetuneConfig(task="addition_2", m_ft=(0, 5), prefix_length=20))  # fmt: skip
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     manifest = {"train": {"examples": 1000, "text_tokens": 9000}}
-    _, data, steps, devices, _, begins = header.lines(config, manifest, mesh, start=0, flops_per_step=2.0)
+    _, data, steps, devices, _, begins = header.lines("mine", config, manifest, mesh, start=0, flops_per_step=2.0)
     assert data == "data     addition_2: 1,000 examples of 9,000 text tokens, tokenizer byte"
     assert "1 to 10, each of 32 rows of 56 positions, 0, 5 pauses (append) after prompts of at most 20" in steps
     assert devices == f"devices  1 × {jax.devices()[0].device_kind}"
-    assert begins == "begins   from the parameters of runs/pre"
+    assert begins == "begins   mine, from the parameters of runs/pre"
