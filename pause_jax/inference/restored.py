@@ -68,9 +68,9 @@ class RestoredRun:
         """Positions of the longest rows that the parameters were trained on, all stages; None: not known."""
         if not self.folder.exists():
             return None
-        stages = history.stages(self.folder, self.step)
-        lengths = [stage.config.model.max_positions if stage.imported_from else stage.config.length
-                   for stage in stages if stage.config]  # fmt: skip
+        stages = [(stage.config, stage.imported_from) for stage in history.before(self.folder, self.config)]
+        stages.append((self.config, self.folder.manifest().get("imported_from", "")))
+        lengths = [config.model.max_positions if imported else config.length for config, imported in stages if config]
         return max(lengths) if len(lengths) == len(stages) else None
 
     def _tell_if_longer(self, prompts: Sequence[Sequence[int]], m_inf: int) -> None:
