@@ -16,10 +16,9 @@ from absl import logging
 from pause_jax.data.host import keep_off_accelerators, without_autograph
 from pause_jax.data.shards import Batch, token_dtype
 from pause_jax.errors import UserError
+from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES
 
 _BATCH = 64  # documents handed over by TensorFlow at a time: one at a time is three times slower
-
-_SECONDS_BETWEEN_LINES = 10.0
 
 
 class Stream(Protocol):
@@ -99,7 +98,7 @@ def _told(batches: Iterator[Batch], what: str) -> Iterator[Batch]:
     text_bytes = 0
     for batch in batches:
         text_bytes += batch.text_bytes
-        if (now := time.monotonic()) - told >= _SECONDS_BETWEEN_LINES:
+        if (now := time.monotonic()) - told >= SECONDS_BETWEEN_LINES:
             speed = text_bytes / 1e6 / (now - started)
             logging.warning("%s: %.1f MB, %.2f MB/s", what, text_bytes / 1e6, speed)
             told = now
