@@ -39,9 +39,15 @@ def make_pair(step: int, num_tokens: int = 10_000_000, document_tokens: int = 10
 def _first_batch(stream: TokenStream, step: int) -> Callable[[], np.ndarray]:
     def first_batch() -> np.ndarray:
         batches = train_batches(
-            Mixture([stream], [1.0]), data=DATA, pause=PAUSES, seed=0, vocab_size=VOCAB_SIZE, batch_size=BATCH_SIZE,
-            rows=range(BATCH_SIZE), start_step=step,
-        )  # fmt: skip
+            Mixture([stream], [1.0]),
+            data=DATA,
+            pause=PAUSES,
+            seed=0,
+            vocab_size=VOCAB_SIZE,
+            batch_size=BATCH_SIZE,
+            rows=range(BATCH_SIZE),
+            start_step=step,
+        )
         return next(batches)["inputs"]
 
     return first_batch

@@ -35,13 +35,23 @@ def costs(compiled: jax.stages.Compiled) -> Costs:
     return Costs(analysis["flops"], analysis["bytes accessed"], memory.temp_size_in_bytes, peak)
 
 
-def train_config(model: ModelConfig, batch_size: int, length: int, *, pauses: PauseConfig | None = None,
-                 mesh: MeshConfig | None = None, **run: Any) -> Config:  # fmt: skip
+def train_config(
+    model: ModelConfig,
+    batch_size: int,
+    length: int,
+    *,
+    pauses: PauseConfig | None = None,
+    mesh: MeshConfig | None = None,
+    **run: Any,
+) -> Config:
     """A run of `model` on one device unless `mesh` says otherwise; `run` are fields of config.run."""
     return Config(
-        model=model, pauses=pauses or PauseConfig(), data=DataConfig(length=length),
-        train=TrainConfig(batch_size=batch_size), run=RunConfig(mesh=mesh or MeshConfig(data=1), **run),
-    )  # fmt: skip
+        model=model,
+        pauses=pauses or PauseConfig(),
+        data=DataConfig(length=length),
+        train=TrainConfig(batch_size=batch_size),
+        run=RunConfig(mesh=mesh or MeshConfig(data=1), **run),
+    )
 
 
 def lower_train_step(config: Config, num_devices: int = 1) -> jax.stages.Lowered:

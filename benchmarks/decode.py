@@ -36,9 +36,16 @@ def make_pair(shape: Shape, batch_size: int, prompt_length: int, new_tokens: int
 
     def ours() -> list[list[int]]:
         return generate(
-            twins.params, twins.config, Execution(), 0, prompts,
-            m_inf=0, attention="causal", max_new_tokens=new_tokens, eos_id=never,
-        )  # fmt: skip
+            twins.params,
+            twins.config,
+            Execution(),
+            0,
+            prompts,
+            m_inf=0,
+            attention="causal",
+            max_new_tokens=new_tokens,
+            eos_id=never,
+        )
 
     def peer(model: Any, **cache: str) -> list[list[int]]:
         with torch.inference_mode():

@@ -45,9 +45,14 @@ def make_pair(
     def readings(m_infs: Sequence[int], num_batches: int | None = None) -> Iterator[Reading]:
         for rows, length in in_batches[:num_batches]:
             yield from read(
-                **network, n_pauses=1, prompts=rows, m_infs=m_infs, attention="prefix_only", room=NEW_TOKENS - 1,
+                **network,
+                n_pauses=1,
+                prompts=rows,
+                m_infs=m_infs,
+                attention="prefix_only",
+                room=NEW_TOKENS - 1,
                 bucket=length,
-            )  # fmt: skip
+            )
 
     def reader(m_infs: Sequence[int]) -> Callable[[], None]:
         def call() -> None:

@@ -48,9 +48,13 @@ class Size:
     @property
     def model(self) -> ModelConfig:
         return ModelConfig(
-            vocab_size=self.vocabulary, num_layers=self.depth, d_model=self.width, d_ff=4 * self.width,
-            num_heads=max(1, self.width // 64), max_positions=self.length,
-        )  # fmt: skip
+            vocab_size=self.vocabulary,
+            num_layers=self.depth,
+            d_model=self.width,
+            d_ff=4 * self.width,
+            num_heads=max(1, self.width // 64),
+            max_positions=self.length,
+        )
 
 
 CURVES: dict[str, tuple[int, ...]] = {

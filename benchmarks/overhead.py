@@ -84,8 +84,10 @@ class Turns:
         self._since = self.clock()
 
     def seconds_a_step(self) -> dict[str, float]:
-        return {"ours": self._run_seconds / (self.steps - 1),
-                "peer": sum(self._alone_seconds) / len(self._alone_seconds)}  # fmt: skip
+        return {
+            "ours": self._run_seconds / (self.steps - 1),
+            "peer": sum(self._alone_seconds) / len(self._alone_seconds),
+        }
 
 
 def _go_on(config: Config, folder: Path, up_to: int, turns: Turns) -> dict[str, float]:

@@ -100,15 +100,26 @@ def _hf(shape: Shape, vocab_size: int) -> Any:
     ids: dict[str, Any] = {"vocab_size": vocab_size, "bos_token_id": None, "eos_token_id": None}
     if shape.family == "gpt2":
         gpt2 = transformers.GPT2Config(
-            **ids, n_layer=shape.num_layers, n_embd=shape.d_model, n_head=shape.num_heads, n_inner=shape.d_ff,
-            n_positions=shape.max_positions, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-        )  # fmt: skip
+            **ids,
+            n_layer=shape.num_layers,
+            n_embd=shape.d_model,
+            n_head=shape.num_heads,
+            n_inner=shape.d_ff,
+            n_positions=shape.max_positions,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+        )
         return transformers.GPT2LMHeadModel(gpt2)
     llama = transformers.LlamaConfig(
-        **ids, num_hidden_layers=shape.num_layers, hidden_size=shape.d_model, num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_kv_heads, intermediate_size=shape.d_ff,
+        **ids,
+        num_hidden_layers=shape.num_layers,
+        hidden_size=shape.d_model,
+        num_attention_heads=shape.num_heads,
+        num_key_value_heads=shape.num_kv_heads,
+        intermediate_size=shape.d_ff,
         max_position_embeddings=shape.max_positions,
-    )  # fmt: skip
+    )
     return transformers.LlamaForCausalLM(llama)
 
 

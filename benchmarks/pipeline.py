@@ -38,9 +38,15 @@ def make_step_pair(step: int) -> Pair:
 
 def _reader(start_step: int) -> Callable[[], None]:
     batches: Iterator[pretraining.Batch] = pretraining.train_batches(
-        _prepared(), data=DataConfig(length=LENGTH), pause=PAUSES, seed=0, vocab_size=259, batch_size=BATCH_SIZE,
-        rows=range(BATCH_SIZE), start_step=start_step,
-    )  # fmt: skip
+        _prepared(),
+        data=DataConfig(length=LENGTH),
+        pause=PAUSES,
+        seed=0,
+        vocab_size=259,
+        batch_size=BATCH_SIZE,
+        rows=range(BATCH_SIZE),
+        start_step=start_step,
+    )
 
     def read() -> None:
         for _ in range(BATCHES):

@@ -37,9 +37,15 @@ def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> 
 
     def ours() -> jax.Array:
         (reading,) = read(
-            twins.params, twins.config, Execution(), twins.n_pauses, prompts_BxP.tolist(), [m_inf],
-            attention="causal", room=0,
-        )  # fmt: skip
+            twins.params,
+            twins.config,
+            Execution(),
+            twins.n_pauses,
+            prompts_BxP.tolist(),
+            [m_inf],
+            attention="causal",
+            room=0,
+        )
         return jax.block_until_ready((reading.logits_BxV, reading.cache))[0]
 
     def peer(forward: Callable[..., Any]) -> torch.Tensor:

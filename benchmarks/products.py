@@ -25,10 +25,12 @@ def make_pair(shape: Shape, batch_size: int, length: int) -> Pair:
     sizes, rows = list(_matrices(shape)), batch_size * length
     flops = sum(6.0 * rows * inner * outer for inner, outer in sizes)
     sides = {
-        dtype: (_together([_ours(rows, *size, dtype) for size in sizes]),
-                _together([_torch(rows, *size, dtype) for size in sizes]))
+        dtype: (
+            _together([_ours(rows, *size, dtype) for size in sizes]),
+            _together([_torch(rows, *size, dtype) for size in sizes]),
+        )
         for dtype in ("float32", "bfloat16")
-    }  # fmt: skip
+    }
     (ours, peer), (ours_bfloat16, peer_bfloat16) = sides["float32"], sides["bfloat16"]
     return Pair(ours, peer, others={"ours_bfloat16": ours_bfloat16, "peer_bfloat16": peer_bfloat16}, flops=flops)
 

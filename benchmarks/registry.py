@@ -154,8 +154,9 @@ TORCH = ("torch", "transformers")
 FEW: dict[str, Any] = {"repeats": 5, "min_seconds": 0.0}  # where a call takes seconds
 
 
-def _train_steps(name: str, shape: Shape, batch_size: int, length: int, mfu_goal: float = 0.0,
-                 fastest_goal: float | None = 1 / 1.3) -> tuple[Entry, ...]:  # fmt: skip
+def _train_steps(
+    name: str, shape: Shape, batch_size: int, length: int, mfu_goal: float = 0.0, fastest_goal: float | None = 1 / 1.3
+) -> tuple[Entry, ...]:
     """Float32 against float32, bfloat16 against bfloat16, and the quicker of ours against torch's float32; and the
     step's matrix products alone."""
     make_pair = partial(_train_step, shape, batch_size, length)
@@ -163,13 +164,26 @@ def _train_steps(name: str, shape: Shape, batch_size: int, length: int, mfu_goal
     products = common | {"make_pair": partial(_products, shape, batch_size, length)}
     return (
         Entry(f"train_step/{name}/float32", goal=1.0, dtype="float32", mfu_goal=mfu_goal, **common),
-        Entry(f"train_step/{name}/bfloat16", goal=1.0, dtype="bfloat16", mfu_goal=mfu_goal,
-              ours=("ours_bfloat16",), peer="peer_bfloat16", **common),
+        Entry(
+            f"train_step/{name}/bfloat16",
+            goal=1.0,
+            dtype="bfloat16",
+            mfu_goal=mfu_goal,
+            ours=("ours_bfloat16",),
+            peer="peer_bfloat16",
+            **common,
+        ),
         Entry(f"train_step/{name}/fastest", goal=fastest_goal, ours=("ours", "ours_bfloat16"), **common),
         Entry(f"train_step/{name}/products/float32", goal=None, dtype="float32", **products),
-        Entry(f"train_step/{name}/products/bfloat16", goal=None, dtype="bfloat16", ours=("ours_bfloat16",),
-              peer="peer_bfloat16", **products),
-    )  # fmt: skip
+        Entry(
+            f"train_step/{name}/products/bfloat16",
+            goal=None,
+            dtype="bfloat16",
+            ours=("ours_bfloat16",),
+            peer="peer_bfloat16",
+            **products,
+        ),
+    )
 
 
 ENTRIES = (

@@ -82,11 +82,20 @@ def show(results: Results) -> None:
     """Print the results as a table."""
     columns = ["benchmark", "ours", "peer", "unit", "ratio", "min", "max", "goal", "MFU", "holds"]
     rows = [
-        [name, f"{r['ours']:.4g}", f"{r['peer']:.4g}", r["unit"], f"{r['ratio']:.3f}", f"{r['ratio_min']:.3f}",
-         f"{r['ratio_max']:.3f}", "-" if r["goal"] is None else f"<= {r['goal']:.3g}",
-         f"{r['mfu']:.0%}" if "mfu" in r else "-", "yes" if r["holds"] else "NO"]
+        [
+            name,
+            f"{r['ours']:.4g}",
+            f"{r['peer']:.4g}",
+            r["unit"],
+            f"{r['ratio']:.3f}",
+            f"{r['ratio_min']:.3f}",
+            f"{r['ratio_max']:.3f}",
+            "-" if r["goal"] is None else f"<= {r['goal']:.3g}",
+            f"{r['mfu']:.0%}" if "mfu" in r else "-",
+            "yes" if r["holds"] else "NO",
+        ]
         for name, r in results.items()
-    ]  # fmt: skip
+    ]
     tables.print_table("Benchmarks: ratio is our time over the peer's", columns, rows)
 
 
@@ -107,8 +116,12 @@ def _run_together(group: Sequence[Entry], progress: Progress, done: int) -> Resu
     progress.update(done, {"setting up": first.name})
     pair = first.make_pair()
     made = itertools.count(done + 1)
-    timings = measure(pair, repeats=first.repeats, min_seconds=first.min_seconds,
-                      after_repeat=lambda ratio: progress.update(next(made), {first.name: ratio}))  # fmt: skip
+    timings = measure(
+        pair,
+        repeats=first.repeats,
+        min_seconds=first.min_seconds,
+        after_repeat=lambda ratio: progress.update(next(made), {first.name: ratio}),
+    )
     return {entry.name: _result(entry, pair, timings) for entry in group}
 
 
@@ -128,8 +141,13 @@ def _utilization(entry: Entry, flops: float, measured: Measurement) -> dict[str,
 
     per_second = peak.matmul_flops_per_second(entry.dtype)
     ours, peer = (flops / (statistics.median(seconds) * per_second) for seconds in (measured.ours, measured.peer))
-    return {"model_flops": flops, "peak_flops_per_second": per_second, "mfu": ours, "peer_mfu": peer,
-            "mfu_goal": entry.mfu_goal}  # fmt: skip
+    return {
+        "model_flops": flops,
+        "peak_flops_per_second": per_second,
+        "mfu": ours,
+        "peer_mfu": peer,
+        "mfu_goal": entry.mfu_goal,
+    }
 
 
 def _checked(out: str) -> Path:

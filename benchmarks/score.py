@@ -48,22 +48,32 @@ def make_pair(items: int = 128, batch_size: int = 16, model: ModelConfig = MODEL
     return Pair(ours, peer, work=items)
 
 
-def _shared(params: dict[str, Any], model: ModelConfig, prompts: list[Ids], options: list[list[Ids]],
-            batch_size: int) -> np.ndarray:  # fmt: skip
+def _shared(
+    params: dict[str, Any], model: ModelConfig, prompts: list[Ids], options: list[list[Ids]], batch_size: int
+) -> np.ndarray:
     """log p of each option, [items, options]."""
     sums = np.empty((len(prompts), OPTIONS))
     for batch in batches({i: len(prompt) for i, prompt in enumerate(prompts)}, batch_size):
         mine = [options[i] for i in batch.examples]
         longest = max(len(option) for one in mine for option in one)
         sums[list(batch.examples)] = score(
-            params, model, Execution(), 1, [prompts[i] for i in batch.examples], mine, m_inf=0, attention="causal",
-            option_length=rung(longest), bucket=batch.length,
-        )  # fmt: skip
+            params,
+            model,
+            Execution(),
+            1,
+            [prompts[i] for i in batch.examples],
+            mine,
+            m_inf=0,
+            attention="causal",
+            option_length=rung(longest),
+            bucket=batch.length,
+        )
     return sums
 
 
-def _by_option(params: dict[str, Any], model: ModelConfig, prompts: list[Ids], options: list[list[Ids]],
-               batch_size: int) -> np.ndarray:  # fmt: skip
+def _by_option(
+    params: dict[str, Any], model: ModelConfig, prompts: list[Ids], options: list[list[Ids]], batch_size: int
+) -> np.ndarray:
     """As `_shared`, a row for each option."""
     rows = [(prompt, option) for prompt, mine in zip(prompts, options, strict=True) for option in mine]
     sums = np.empty(len(rows))
@@ -80,8 +90,9 @@ def _by_option(params: dict[str, Any], model: ModelConfig, prompts: list[Ids], o
 
 
 @functools.partial(jax.jit, static_argnames="model")
-def _log_p(params: dict[str, Any], ids_BxT: jax.Array, is_text_BxT: jax.Array, is_option_BxT: jax.Array, *,
-           model: ModelConfig) -> jax.Array:  # fmt: skip
+def _log_p(
+    params: dict[str, Any], ids_BxT: jax.Array, is_text_BxT: jax.Array, is_option_BxT: jax.Array, *, model: ModelConfig
+) -> jax.Array:
     """Sums [B] of log p over the options' tokens."""
     network = decoder.bind(params, model, Execution(), 1)
     positions_BxT = jnp.broadcast_to(jnp.arange(ids_BxT.shape[1]), ids_BxT.shape)

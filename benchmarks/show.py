@@ -86,10 +86,18 @@ def plot(records: Sequence[Record], out: Path) -> None:
     for axes, group in zip(panels, groups, strict=False):
         axes.set_axis_on()
         for i, name in enumerate(name for name in names if name.partition("/")[0] == group):
-            points = [(datetime.datetime.fromisoformat(record["date"]), record["results"][name]["ratio"])
-                      for record in records if name in record["results"]]  # fmt: skip
-            axes.plot(*zip(*points, strict=True), color=COLORS[i % len(COLORS)], marker=MARKERS[i % len(MARKERS)],
-                      linewidth=1.2, label=name.partition("/")[2])  # fmt: skip
+            points = [
+                (datetime.datetime.fromisoformat(record["date"]), record["results"][name]["ratio"])
+                for record in records
+                if name in record["results"]
+            ]
+            axes.plot(
+                *zip(*points, strict=True),
+                color=COLORS[i % len(COLORS)],
+                marker=MARKERS[i % len(MARKERS)],
+                linewidth=1.2,
+                label=name.partition("/")[2],
+            )
         axes.axhline(1.0, color="#888888", linewidth=0.8)
         axes.set_title(group, fontsize=11)
         axes.set_ylim(bottom=0)

@@ -52,8 +52,14 @@ def _train_until_a_line(workdir: Path, cache: Path) -> None:
     Raises:
       RuntimeError: it ended with an error, or took too long.
     """
-    command = [sys.executable, "-m", "launch.train", "--config=experiments/quickstart.py:pause",
-               f"--workdir={workdir}", "--config.run.validate_every=0"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "launch.train",
+        "--config=experiments/quickstart.py:pause",
+        f"--workdir={workdir}",
+        "--config.run.validate_every=0",
+    ]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
     with tempfile.TemporaryFile() as errors:
         program = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=errors)  # noqa: S603

@@ -29,10 +29,15 @@ def stepper(config: Config, train_step: jax.stages.Compiled) -> Call:
 def batch(inputs_BxL: np.ndarray, targets_BxL: np.ndarray, weights_BxL: np.ndarray) -> Batch:
     """Rows that are one document each, on the device."""
     positions_BxL = np.broadcast_to(np.arange(inputs_BxL.shape[1], dtype=np.int32), inputs_BxL.shape)
-    return jax.device_put({
-        "inputs": inputs_BxL, "targets": targets_BxL, "loss_weights": weights_BxL.astype(np.float32),
-        "positions": positions_BxL, "segment_ids": np.ones_like(inputs_BxL),
-    })  # fmt: skip
+    return jax.device_put(
+        {
+            "inputs": inputs_BxL,
+            "targets": targets_BxL,
+            "loss_weights": weights_BxL.astype(np.float32),
+            "positions": positions_BxL,
+            "segment_ids": np.ones_like(inputs_BxL),
+        }
+    )
 
 
 def _random(config: Config) -> Batch:

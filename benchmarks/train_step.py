@@ -55,10 +55,12 @@ def make_pair(shape: Shape, batch_size: int, length: int) -> Pair:
         else:
             assert_agree(f"loss in {dtype}", np.array(ours.given[before][0]), np.array(peer.given[before][0]), ROUGH)
     return Pair(
-        ours.step("float32"), chosen["float32"],
+        ours.step("float32"),
+        chosen["float32"],
         others={"ours_bfloat16": ours.step("bfloat16"), "peer_bfloat16": chosen["bfloat16"]},
-        flops=ours.flops, facts=facts,
-    )  # fmt: skip
+        flops=ours.flops,
+        facts=facts,
+    )
 
 
 def assert_steps_agree(ours: list[Given], peer: list[Given]) -> None:

@@ -106,10 +106,12 @@ def _tell(error: Exception) -> int:
     if not (isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")):  # XLA's, of any device
         traceback.print_exc()
         return EXIT_DEFECT
-    print(f"error: there is not enough memory ({beginning(error) or 'of this machine'}): in training raise "
-          "config.run.accumulation, take config.run.execution.remat=full or cut the state over more devices "
-          "(config.run.mesh.fsdp; launch.describe tells what takes how much), elsewhere lower --batch_size",
-          file=sys.stderr)  # fmt: skip
+    print(
+        f"error: there is not enough memory ({beginning(error) or 'of this machine'}): in training raise "
+        "config.run.accumulation, take config.run.execution.remat=full or cut the state over more devices "
+        "(config.run.mesh.fsdp; launch.describe tells what takes how much), elsewhere lower --batch_size",
+        file=sys.stderr,
+    )
     return EXIT_USER_ERROR
 
 
@@ -122,9 +124,11 @@ def config_flag(**may_be_left_out: str) -> None:
     from ml_collections import config_flags
 
     config_flags.DEFINE_config_file(
-        "config", None, "a file of experiments/, with what its get_config() takes; --config.a.b=VALUE changes a field",
+        "config",
+        None,
+        "a file of experiments/, with what its get_config() takes; --config.a.b=VALUE changes a field",
         lock_config=True,
-    )  # fmt: skip
+    )
     parser: Any = FLAGS["config"].parser
     parse = parser.parse
 
@@ -161,8 +165,12 @@ def include_flag() -> None:
 
 def process_flags() -> None:
     """Define the flags that make this process one of several (`address`)."""
-    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where the processes of one run meet; not needed "
-                        "under SLURM, on TPU VMs and in JobSets on TPUs")  # fmt: skip
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "HOST:PORT of process 0, where the processes of one run meet; not needed "
+        "under SLURM, on TPU VMs and in JobSets on TPUs",
+    )
     flags.DEFINE_integer("num_processes", None, "how many processes the run has; with --coordinator")
     flags.DEFINE_integer("process_id", None, "which of them this is, from 0; with --coordinator")
     flags.DEFINE_integer("start_timeout", START_TIMEOUT, "seconds for all processes to meet", lower_bound=1)
@@ -223,8 +231,11 @@ def at_home(config: Config) -> Config:
     Raises:
       UserError: there is no such home.
     """
-    data: dict[str, Any] = {name: paths.expand(path, f"config.data.{name}")
-            for name in ("data_dir", "vocabulary") if (path := getattr(config.data, name))}  # fmt: skip
+    data: dict[str, Any] = {
+        name: paths.expand(path, f"config.data.{name}")
+        for name in ("data_dir", "vocabulary")
+        if (path := getattr(config.data, name))
+    }
     folders = [paths.expand(part, "config.data.prepared") for part in config.data.prepared.split(",")]
     return dataclasses.replace(
         config,

@@ -40,8 +40,23 @@ from pause_jax.errors import UserError
 from pause_jax.reporting import tables
 
 FLAGS = flags.FLAGS
-_COLUMNS = ["config", "topology", "devices", "GB held", "of HBM", "fits", "by", "FLOPs a step", "all-gather",
-            "reduce-scatter", "all-reduce", "permute", "all-to-all", "step at least", "bound by"]  # fmt: skip
+_COLUMNS = [
+    "config",
+    "topology",
+    "devices",
+    "GB held",
+    "of HBM",
+    "fits",
+    "by",
+    "FLOPs a step",
+    "all-gather",
+    "reduce-scatter",
+    "all-reduce",
+    "permute",
+    "all-to-all",
+    "step at least",
+    "bound by",
+]
 
 
 def main(argv: list[str]) -> int:
@@ -136,7 +151,8 @@ if __name__ == "__main__":
     cli.config_flag()
     flags.DEFINE_string("topology", None, f"what to compile for, several with commas between them: {topologies.FORMS}")
     cli.path_flag("out", None, "a JSON file to write")
-    flags.DEFINE_integer("rows_per_device", None, "rows of the batch for each device, in place of the config's batch",
-                         lower_bound=1)  # fmt: skip
+    flags.DEFINE_integer(
+        "rows_per_device", None, "rows of the batch for each device, in place of the config's batch", lower_bound=1
+    )
     cli.path_flag("table", None, "a folder of such JSON files, to write their table into; nothing is compiled")
     cli.run(main)

@@ -45,8 +45,9 @@ def main(argv: list[str]) -> int:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out} is a file: give a folder")
     check_writable(out / "diagnosis.html", f"--out={out}")
-    findings = diagnose(FLAGS.run, FLAGS.task, FLAGS.m_inf, split=FLAGS.split, examples=FLAGS.examples,
-                        data_dir=FLAGS.data_dir)  # fmt: skip
+    findings = diagnose(
+        FLAGS.run, FLAGS.task, FLAGS.m_inf, split=FLAGS.split, examples=FLAGS.examples, data_dir=FLAGS.data_dir
+    )
     from pause_jax.diagnostics import page
 
     file = page.write_page(findings, out)
@@ -54,8 +55,15 @@ def main(argv: list[str]) -> int:
     return cli.EXIT_DONE
 
 
-def diagnose(run_or_checkpoint: str, task: str, m_inf: int, *, split: str = "test", examples: int = 64,
-             data_dir: str | None = None) -> Findings:  # fmt: skip
+def diagnose(
+    run_or_checkpoint: str,
+    task: str,
+    m_inf: int,
+    *,
+    split: str = "test",
+    examples: int = 64,
+    data_dir: str | None = None,
+) -> Findings:
     """What the run does with `m_inf` pauses on a task. Answers that are not there yet are kept as by evaluation.
 
     Args:
@@ -78,14 +86,18 @@ def diagnose(run_or_checkpoint: str, task: str, m_inf: int, *, split: str = "tes
     run = RestoredRun.restore(run_or_checkpoint)
     config = run.config
     if not config.pauses.n_pauses and config.finetune.placement != "filler":
-        raise UserError(f"the model of {run.folder.path} has no pauses: there is nothing to diagnose; give a run with "
-                        "config.pauses.n_pauses of 1 or more")  # fmt: skip
+        raise UserError(
+            f"the model of {run.folder.path} has no pauses: there is nothing to diagnose; give a run with "
+            "config.pauses.n_pauses of 1 or more"
+        )
     vocabulary = config.data.vocabulary
     data_dir = config.data.data_dir if data_dir is None else data_dir
     whole = evaluation.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir)
     if not whole.predict_metrics:
-        raise UserError(f"task {task!r} is answered by the likelihood of given options, none is written: give a task "
-                        "whose answers are written")  # fmt: skip
+        raise UserError(
+            f"task {task!r} is answered by the likelihood of given options, none is written: give a task "
+            "whose answers are written"
+        )
     evaluator.check(run, whole, [m_inf])
     count = min(examples, len(whole.ids))
     first = evaluation.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=count)
@@ -95,16 +107,25 @@ def diagnose(run_or_checkpoint: str, task: str, m_inf: int, *, split: str = "tes
     with Progress(f"diagnose {run.folder.name}", 3 * count, unit="examples") as progress:
         flips = find_flips(run, whole, first, m_inf, filler, progress)
         measured = measure(
-            run.params, config, read_context(config, first.prompts, m_inf, filler=filler), tokens,
+            run.params,
+            config,
+            read_context(config, first.prompts, m_inf, filler=filler),
+            tokens,
             done=lambda number: progress.update(2 * count + number, {"now": "layer by layer"}),
-        )  # fmt: skip
+        )
     return Findings(
-        checkpoint=f"{run.folder.name}/checkpoints/{run.step}", task=task, split=split, m_inf=m_inf,
+        checkpoint=f"{run.folder.name}/checkpoints/{run.step}",
+        task=task,
+        split=split,
+        m_inf=m_inf,
         m_ft=config.finetune.m_ft if config.finetune.task else (),
-        placement=config.finetune.placement, attention=run.attention, flips=flips, measured=measured,
+        placement=config.finetune.placement,
+        attention=run.attention,
+        flips=flips,
+        measured=measured,
         positions=position_names(config.finetune.placement, m_inf),
         first_tokens=[words.decode([t]) for t in tokens],
-    )  # fmt: skip
+    )
 
 
 def find_flips(
@@ -121,8 +142,9 @@ def find_flips(
         kept = evaluate.prediction_files(run, first, m_infs)
         done = evaluate.counter(progress, sum(len(file.records) for file in kept.values()))
         words = tokenizer.load(run.config.data.vocabulary)
-        outcomes = evaluator.evaluate(run, first, m_infs, tokenizer=words, filler=filler, batch_size=BATCH_SIZE,
-                                      kept=kept, done=done(first.name))  # fmt: skip
+        outcomes = evaluator.evaluate(
+            run, first, m_infs, tokenizer=words, filler=filler, batch_size=BATCH_SIZE, kept=kept, done=done(first.name)
+        )
         return flips.compare(*(outcome.predictions for outcome in outcomes))
     return flips.compare(*([kept[m].records[i] for i in whole.ids] for m in m_infs))
 

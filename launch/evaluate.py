@@ -78,8 +78,17 @@ def _evaluate_and_write(m_inf: list[int], mesh: MeshConfig, out: Path) -> None:
     run = f"{FLAGS.run.rstrip('/')}/checkpoints/{FLAGS.step}" if FLAGS.step is not None else FLAGS.run
     if processes.index() == 0:
         check_writable(out, f"--out={out}")
-    evaluation = evaluate(run, FLAGS.tasks, m_inf, splits=FLAGS.split, batch_size=FLAGS.batch_size, limit=FLAGS.limit,
-                          data_dir=FLAGS.data_dir, history=FLAGS.history, mesh=mesh)  # fmt: skip
+    evaluation = evaluate(
+        run,
+        FLAGS.tasks,
+        m_inf,
+        splits=FLAGS.split,
+        batch_size=FLAGS.batch_size,
+        limit=FLAGS.limit,
+        data_dir=FLAGS.data_dir,
+        history=FLAGS.history,
+        mesh=mesh,
+    )
     if processes.index() == 0:
         add_results(out, evaluation.results)
         show(evaluation)
@@ -137,11 +146,12 @@ def evaluate(
     vocabulary = config.data.vocabulary
     data_dir = config.data.data_dir if data_dir is None else data_dir
     sets = [
-        evaluation.read_examples(name, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=limit,
-                                 history=history)
+        evaluation.read_examples(
+            name, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=limit, history=history
+        )
         for split in splits
         for name in (official_tasks(split, data_dir) if tasks == ALL else tasks)
-    ]  # fmt: skip
+    ]
     processes.agree({f"the {e.split} examples of {e.name}": e.fingerprint() for e in sets})
     for examples in sets:
         evaluator.check(run, examples, m_inf)
@@ -151,12 +161,19 @@ def evaluate(
     results: list[Result] = []
     truncated: dict[tuple[str, str, int], int] = {}
     total = len(m_inf) * sum(len(examples.ids) for examples in sets)
-    with Progress(f"evaluate {run.folder.name}", total, unit="examples",
-                  shown=processes.index() == 0) as progress:  # fmt: skip
+    with Progress(f"evaluate {run.folder.name}", total, unit="examples", shown=processes.index() == 0) as progress:
         done = counter(progress, sum(len(file.records) for kept in files for file in kept.values()))
         for examples, kept in zip(sets, files, strict=True):
-            outcomes = evaluator.evaluate(run, examples, m_inf, tokenizer=tokenizer.load(vocabulary), filler=filler,
-                                          batch_size=batch_size, kept=kept, done=done(examples.name))  # fmt: skip
+            outcomes = evaluator.evaluate(
+                run,
+                examples,
+                m_inf,
+                tokenizer=tokenizer.load(vocabulary),
+                filler=filler,
+                batch_size=batch_size,
+                kept=kept,
+                done=done(examples.name),
+            )
             for m, outcome in zip(m_inf, outcomes, strict=True):
                 results += rows(run, examples, m, outcome, model)
                 truncated[examples.name, examples.split, m] = outcome.truncated
@@ -171,8 +188,10 @@ def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
             f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
         )
     if len(m_inf) > 1 and not run.shares_prompts:
-        print(f"prompts are read anew for each M_inf: with attention {run.attention}, placement {finetune.placement}, "
-              "what a prompt is read as depends on its pauses")  # fmt: skip
+        print(
+            f"prompts are read anew for each M_inf: with attention {run.attention}, placement {finetune.placement}, "
+            "what a prompt is read as depends on its pauses"
+        )
 
 
 def official_tasks(split: str, data_dir: str) -> list[str]:
@@ -208,10 +227,11 @@ def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[i
     if processes.index() == 0:
         check_writable(folder / "answers", f"the answers beside the run, in {folder},")
     files = {
-        m: PredictionFile(folder / f"{examples.label}.m{m}.jsonl", {**about, "m_inf": m}, code=code,
-                          writes=processes.index() == 0)
+        m: PredictionFile(
+            folder / f"{examples.label}.m{m}.jsonl", {**about, "m_inf": m}, code=code, writes=processes.index() == 0
+        )
         for m in m_inf
-    }  # fmt: skip
+    }
     processes.agree({})  # all have read them, and the first may write
     return files
 
@@ -329,10 +349,19 @@ def show(evaluation: Evaluation) -> None:
     columns = ["task", "split", "M_ft", "M_inf", "metric", "value", "examples", "cut prompts", "FLOPs an example"]
     results = evaluation.results
     lines = [
-        [r.task, r.split, r.m_ft, str(r.m_inf), r.metric, f"{r.value:.2f}", str(r.n_examples),
-         str(evaluation.truncated[r.task, r.split, r.m_inf]), f"{r.inference_flops:.3g}"]
+        [
+            r.task,
+            r.split,
+            r.m_ft,
+            str(r.m_inf),
+            r.metric,
+            f"{r.value:.2f}",
+            str(r.n_examples),
+            str(evaluation.truncated[r.task, r.split, r.m_inf]),
+            f"{r.inference_flops:.3g}",
+        ]
         for r in results
-    ]  # fmt: skip
+    ]
     tables.print_table(f"{results[0].checkpoint}, {results[0].model} parameters", columns, lines)
     if any(result.has_untrained_pauses for result in results):
         print("no stage of its training had pauses: what it answers after some (M_inf over 0) means nothing")

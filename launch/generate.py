@@ -27,9 +27,12 @@ def main(argv: list[str]) -> int:
     from pause_jax.inference.sampling import Sampling
 
     texts = RestoredRun.restore(FLAGS.run).complete(
-        FLAGS.prompt, m_inf=FLAGS.m_inf, max_new_tokens=FLAGS.max_new_tokens, seed=FLAGS.seed,
+        FLAGS.prompt,
+        m_inf=FLAGS.m_inf,
+        max_new_tokens=FLAGS.max_new_tokens,
+        seed=FLAGS.seed,
         sampling=Sampling(temperature=FLAGS.temperature, top_p=FLAGS.top_p),
-    )  # fmt: skip
+    )
     for prompt, text in zip(FLAGS.prompt, texts, strict=True):
         print(prompt + text)
     return cli.EXIT_DONE

@@ -44,8 +44,12 @@ def main(argv: list[str]) -> int:
         found = read_results(FOLDER / part / "results.csv")
         rows += found
         failed += sweep.failures(schedule)
-        code = max(code, sweep.conclude(shown(found), sweep.failures(schedule), FOLDER / part / "report", title,
-                                        [FOLDER / part / "runs"]))  # fmt: skip
+        code = max(
+            code,
+            sweep.conclude(
+                shown(found), sweep.failures(schedule), FOLDER / part / "report", title, [FOLDER / part / "runs"]
+            ),
+        )
         pretraining |= pretraining_runs(schedule, FOLDER / part)
     write_results(FOLDER / "results.csv", rows)
     if pretraining:
@@ -89,14 +93,16 @@ def show_pretraining(folders: dict[str, RunFolder]) -> None:
     for label in records:
         last = records[label][-1]
         paused = last.get("validation/paused_loss")
-        rows.append([
-            label,
-            f"{last['validation/loss']:.4f}",
-            "-" if paused is None else f"{paused:.4f}",
-            f"{last['text_tokens']:,}",
-            f"{last['pause_tokens']:,}",
-            f"{last['model_flops']:.3g}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                label,
+                f"{last['validation/loss']:.4f}",
+                "-" if paused is None else f"{paused:.4f}",
+                f"{last['text_tokens']:,}",
+                f"{last['pause_tokens']:,}",
+                f"{last['model_flops']:.3g}",
+            ]
+        )
     tables.print_table("\nPretraining, one seed, equal positions; losses in nats per text token", columns, rows)
     plots.plot_losses(records, FOLDER / "losses.png")
 

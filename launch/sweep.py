@@ -164,8 +164,12 @@ def run(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, count: 
     print(f"{len(schedule.with_status('found', 'done'))} of {len(schedule.entries)} jobs done: {workdir}")
     if stop.requested is None:
         return "finished"
-    print("stopped by a signal; the same command goes on from here" if local else "stopped by a signal; what SLURM has "
-          "queued stays there (scancel ends it), and the same command goes on watching it")  # fmt: skip
+    print(
+        "stopped by a signal; the same command goes on from here"
+        if local
+        else "stopped by a signal; what SLURM has "
+        "queued stays there (scancel ends it), and the same command goes on watching it"
+    )
     return "stopped"
 
 
@@ -270,9 +274,14 @@ def run_job(task: tuple[Job, str]) -> workers.Outcome:
         return "stopped" if train.run(job.config, workdir / "runs" / job.name) == "stopped" else "done"
     asked = job.evaluation
     evaluation = evaluate.evaluate(
-        str(workdir / "runs" / job.needs), list(asked.tasks), list(asked.m_inf), splits=asked.splits,
-        batch_size=asked.batch_size, limit=asked.limit or None, model=job.size,
-    )  # fmt: skip
+        str(workdir / "runs" / job.needs),
+        list(asked.tasks),
+        list(asked.m_inf),
+        splits=asked.splits,
+        batch_size=asked.batch_size,
+        limit=asked.limit or None,
+        model=job.size,
+    )
     if processes.index() == 0:
         write_results(results_of(workdir, job.name), evaluation.results)
     return "done"
@@ -432,7 +441,11 @@ if __name__ == "__main__":
     cli.workdir_flag()
     flags.DEFINE_bool("dry_run", False, "show the graph and its cost, run nothing")
     flags.DEFINE_bool("all_jobs", False, f"with --dry_run: name every job, also where there are over {MOST_JOBS_SHOWN}")
-    flags.DEFINE_integer("workers", 0, "processes, each with its share of the cores; 0: one a core, or where there are "
-                         "accelerators one a chip, which it sees alone (1: one that sees all)")  # fmt: skip
+    flags.DEFINE_integer(
+        "workers",
+        0,
+        "processes, each with its share of the cores; 0: one a core, or where there are "
+        "accelerators one a chip, which it sees alone (1: one that sees all)",
+    )
     flags.DEFINE_integer("retries", 1, "how often a job that fails is tried again")
     cli.run(main)

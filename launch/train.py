@@ -44,8 +44,13 @@ def main(argv: list[str]) -> int:
         config = resolve(starting.with_own_tokenizer(config, RunFolder(workdir)))
         for sentence in notes(config):
             tell(sentence)
-        processes.agree({**flatten(_shared_fields(config)), "the code's version": cli.code_version(),
-                         "JAX's version": metadata.version("jax")})  # fmt: skip
+        processes.agree(
+            {
+                **flatten(_shared_fields(config)),
+                "the code's version": cli.code_version(),
+                "JAX's version": metadata.version("jax"),
+            }
+        )
         outcome = run(config, workdir)
     if outcome == "replayed":
         return cli.EXIT_DONE
@@ -174,10 +179,16 @@ def _open_pretraining(config: Config) -> _Data:
         from pause_jax.data import pretraining
 
     corpus = pretraining.open_corpus(config.data)
-    common: dict[str, Any] = {"data": config.data, "pause": config.pauses, "seed": config.seed,
-                              "vocab_size": config.model.vocab_size, "batch_size": config.train.batch_size}  # fmt: skip
-    validate = functools.partial(pretraining.validation_batches, corpus.validation, **common,
-                                 num_batches=config.run.validation_batches)  # fmt: skip
+    common: dict[str, Any] = {
+        "data": config.data,
+        "pause": config.pauses,
+        "seed": config.seed,
+        "vocab_size": config.model.vocab_size,
+        "batch_size": config.train.batch_size,
+    }
+    validate = functools.partial(
+        pretraining.validation_batches, corpus.validation, **common, num_batches=config.run.validation_batches
+    )
     validation = {"loss": functools.partial(validate, rate=0.0)}
     if config.pauses.mean_rate:
         validation["paused_loss"] = functools.partial(validate, rate=config.pauses.mean_rate)
@@ -192,11 +203,17 @@ def _open_finetuning(config: Config) -> _Data:
     if processes.index() == 0:
         for sentence in downstream.cut_sentences(task.train, config.finetune):
             logging.warning(sentence)
-    common: dict[str, Any] = {"finetune": config.finetune, "filler_id": task.filler_id, "seed": config.seed,
-                              "vocab_size": config.model.vocab_size, "n_pauses": config.pauses.n_pauses,
-                              "batch_size": config.train.batch_size}  # fmt: skip
-    validate = functools.partial(downstream.validation_batches, task.validation, **common,
-                                 num_batches=config.run.validation_batches)  # fmt: skip
+    common: dict[str, Any] = {
+        "finetune": config.finetune,
+        "filler_id": task.filler_id,
+        "seed": config.seed,
+        "vocab_size": config.model.vocab_size,
+        "n_pauses": config.pauses.n_pauses,
+        "batch_size": config.train.batch_size,
+    }
+    validate = functools.partial(
+        downstream.validation_batches, task.validation, **common, num_batches=config.run.validation_batches
+    )
     return _Data(task.manifest, functools.partial(downstream.train_batches, task.train, **common), {"loss": validate})
 
 

@@ -58,9 +58,14 @@ class Checkpoints:
         self._folder = folder.absolute()
         # Where a folder that is made in the background cannot be, Orbax's threads wait for it for five minutes.
         saving = ocp.options.AsyncOptions(create_directories_asynchronously=False, barrier_sync_fn=_meet)
-        self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None, create=True,
-                                                     cleanup_tmp_directories=True, async_options=saving,
-                                                     atomicity_options=_atomicity(self._folder))  # fmt: skip
+        self._options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            keep_period=keep_every or None,
+            create=True,
+            cleanup_tmp_directories=True,
+            async_options=saving,
+            atomicity_options=_atomicity(self._folder),
+        )
         self._max_failed = max_failed_saves
         self._failed = 0  # saves in a row
         self._under_way: int | None = None  # the step being written
@@ -83,8 +88,9 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         optimizer = {"opt_state": state["opt_state"], "step": state["step"]}
-        meta = meta | {"checksums": {"params": checksums.of_arrays(state["params"]),
-                                     "optimizer": checksums.of_arrays(optimizer)}}  # fmt: skip
+        meta = meta | {
+            "checksums": {"params": checksums.of_arrays(state["params"]), "optimizer": checksums.of_arrays(optimizer)}
+        }
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state["params"]),
             optimizer=ocp.args.StandardSave(optimizer),
@@ -117,8 +123,9 @@ class Checkpoints:
             try:
                 items, meta = _read(self._folder / str(step), {"params": abstract["params"], "optimizer": optimizer})
             except processes.Failed as error:
-                logging.warning("checkpoint %s cannot be read (%s): trying the one before it",
-                                self._folder / str(step), error)  # fmt: skip
+                logging.warning(
+                    "checkpoint %s cannot be read (%s): trying the one before it", self._folder / str(step), error
+                )
                 self._set_aside(step)
             else:
                 return Restored({"params": items["params"], **items["optimizer"]}, meta)
@@ -218,14 +225,16 @@ def save_params(folder: Path, step: int, params: Any, meta: dict[str, Any]) -> N
     Raises:
       UserError: they cannot be written.
     """
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=True,
-                                           atomicity_options=_atomicity(folder))  # fmt: skip
+    options = ocp.CheckpointManagerOptions(
+        enable_async_checkpointing=False, create=True, atomicity_options=_atomicity(folder)
+    )
     handlers = {"params": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
     meta = meta | {"checksums": {"params": checksums.of_arrays(params)}}
     try:
         with ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers) as manager:
-            manager.save(step, args=ocp.args.Composite(params=ocp.args.StandardSave(params),
-                                                       meta=ocp.args.JsonSave(meta)))  # fmt: skip
+            manager.save(
+                step, args=ocp.args.Composite(params=ocp.args.StandardSave(params), meta=ocp.args.JsonSave(meta))
+            )
     except OSError as error:
         raise UserError(f"the checkpoint could not be saved to {folder} ({error.strerror}): make room") from error
 

@@ -221,9 +221,18 @@ class OptimizerConfig:
     pauses_first: int = 0  # steps at the start in which the pauses' vectors alone move
 
     def validate(self) -> None:
-        bounds.check(self, "config.optimizer", "not be negative",
-                     "learning_rate", "warmup_steps", "schedule_steps", "final_fraction", "weight_decay", "clip_norm",
-                     "pauses_first")  # fmt: skip
+        bounds.check(
+            self,
+            "config.optimizer",
+            "not be negative",
+            "learning_rate",
+            "warmup_steps",
+            "schedule_steps",
+            "final_fraction",
+            "weight_decay",
+            "clip_norm",
+            "pauses_first",
+        )
         if self.schedule_steps and self.schedule in ("rsqrt", "constant"):
             raise UserError(
                 f"config.optimizer.schedule_steps = {self.schedule_steps} says when a schedule ends, but "
@@ -297,10 +306,29 @@ class RunConfig:
     tensorboard: bool = True
 
     def validate(self) -> None:
-        bounds.check(self, "config.run", "be at least 1", "accumulation", "log_every", "validation_batches",
-                     "checkpoint_every", "keep_checkpoints", "max_skipped_steps", "max_failed_saves")  # fmt: skip
-        bounds.check(self, "config.run", "not be negative", "loss_chunk", "validate_every", "keep_every", "max_seconds",
-                     "replay_step", "stall_seconds")  # fmt: skip
+        bounds.check(
+            self,
+            "config.run",
+            "be at least 1",
+            "accumulation",
+            "log_every",
+            "validation_batches",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "max_skipped_steps",
+            "max_failed_saves",
+        )
+        bounds.check(
+            self,
+            "config.run",
+            "not be negative",
+            "loss_chunk",
+            "validate_every",
+            "keep_every",
+            "max_seconds",
+            "replay_step",
+            "stall_seconds",
+        )
         bounds.check(self.execution, "config.run.execution", "be at least 1", "attention_blocks")
         bounds.check(self.execution, "config.run.execution", "not be negative", "few_rows")
         self.mesh.validate()

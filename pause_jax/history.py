@@ -49,8 +49,15 @@ def stages(folder: RunFolder, step: int) -> list[Stage]:
     """Those of a run up to `step`, its own the last. Raises UserError where its own record cannot be read."""
     config, manifest = folder.config(), folder.manifest()
     text_tokens, model_flops = _costs(folder.metrics, step)
-    own = Stage(folder.name, step, configs.identity(config, manifest), config, text_tokens, model_flops,
-                str(manifest.get("imported_from", "")))  # fmt: skip
+    own = Stage(
+        folder.name,
+        step,
+        configs.identity(config, manifest),
+        config,
+        text_tokens,
+        model_flops,
+        str(manifest.get("imported_from", "")),
+    )
     return [*before(folder, config), own]
 
 

@@ -15,8 +15,10 @@ def available(root: Path = Path("/")) -> tuple[float, str]:
     drop do not count as used. Without /proc (a Mac) it is all the machine's memory.
     """
     found = [(_machine(root), "free of this machine's memory")]
-    found += [(left, f"left of this machine's control group's limit of {limit / 1e9:.3g} GB")
-              for limit, left in _control_groups(root)]  # fmt: skip
+    found += [
+        (left, f"left of this machine's control group's limit of {limit / 1e9:.3g} GB")
+        for limit, left in _control_groups(root)
+    ]
     return min(found)
 
 
@@ -40,8 +42,10 @@ def _control_groups(root: Path) -> Iterator[tuple[float, float]]:
         if not controllers:
             top, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
-            top, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes",
-                                                         "total_inactive_file")  # fmt: skip
+            top, names = (
+                root / "sys/fs/cgroup/memory",
+                ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+            )
         else:
             continue
         group = top / path.lstrip("/")  # in a container it may not be there, and its own group is `top`

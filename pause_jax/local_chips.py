@@ -29,8 +29,11 @@ class Chips:
         """Variables of a process that is to see this one chip only, set before it asks JAX for devices."""
         one = {_VISIBLE[self.kind]: self.names[index]}
         if self.kind == "tpu":  # to libtpu a process with one of a machine's chips is a machine of its own
-            one |= {"TPU_CHIPS_PER_PROCESS_BOUNDS": "1,1,1", "TPU_PROCESS_BOUNDS": "1,1,1",
-                    "ALLOW_MULTIPLE_LIBTPU_LOAD": "true"}  # fmt: skip
+            one |= {
+                "TPU_CHIPS_PER_PROCESS_BOUNDS": "1,1,1",
+                "TPU_PROCESS_BOUNDS": "1,1,1",
+                "ALLOW_MULTIPLE_LIBTPU_LOAD": "true",
+            }
         return one
 
 

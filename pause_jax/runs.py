@@ -144,8 +144,11 @@ class RunFolder:
         if self.manifest() == dict(manifest):
             return
         recorded = self.config().data
-        moved = [f"config.data.{name}: {theirs!r} -> {ours!r}" for name in ("prepared", "files", "validation_files")
-                 if not places.same(ours := getattr(config.data, name), theirs := getattr(recorded, name))]  # fmt: skip
+        moved = [
+            f"config.data.{name}: {theirs!r} -> {ours!r}"
+            for name in ("prepared", "files", "validation_files")
+            if not places.same(ours := getattr(config.data, name), theirs := getattr(recorded, name))
+        ]
         if moved:
             raise UserError(
                 f"--workdir={self.path} holds another run, as other data lies in {moved[0]} (compare "

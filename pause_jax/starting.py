@@ -38,8 +38,9 @@ def from_source(values: Mapping[str, Any], given: Collection[str]) -> tuple[Mapp
         return values, []
     folder = _folder(init_from)
     source = folder.config()
-    theirs: dict[str, Any] = {f"model.{name}": value for name, value in dataclasses.asdict(source.model).items()
-                              if name not in _OWN}  # fmt: skip
+    theirs: dict[str, Any] = {
+        f"model.{name}": value for name, value in dataclasses.asdict(source.model).items() if name not in _OWN
+    }
     theirs["data.vocabulary"] = source.data.vocabulary
     if source.pauses.n_pauses and values["pauses"].get("n_pauses"):
         theirs["pauses.n_pauses"] = source.pauses.n_pauses

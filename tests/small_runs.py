@@ -18,8 +18,16 @@ from pause_jax.training.optimizer import make_optimizer
 
 V, B, L = 40, 16, 16  # vocabulary, rows, positions
 GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=32, num_heads=4, d_ff=64, max_positions=L)
-LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
-                            mlp_bias=False, tie_embeddings=False)  # fmt: skip
+LLAMA = dataclasses.replace(
+    GPT,
+    positions="rope",
+    norm="rmsnorm",
+    mlp="swiglu",
+    num_kv_heads=2,
+    attention_bias="none",
+    mlp_bias=False,
+    tie_embeddings=False,
+)
 FAMILIES = {"gpt": GPT, "llama": LLAMA}
 
 

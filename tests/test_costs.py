@@ -32,8 +32,16 @@ UPDATE = "PAUSE_JAX_UPDATE_GOLDEN=1 .venv/bin/python -m pytest -q tests/test_cos
 SLACK = 1.02  # a figure may be this many times the committed one
 
 GPT = ModelConfig(vocab_size=512, num_layers=2, d_model=64, num_heads=4, d_ff=256, max_positions=128)
-LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
-                            mlp_bias=False, tie_embeddings=False)  # fmt: skip
+LLAMA = dataclasses.replace(
+    GPT,
+    positions="rope",
+    norm="rmsnorm",
+    mlp="swiglu",
+    num_kv_heads=2,
+    attention_bias="none",
+    mlp_bias=False,
+    tie_embeddings=False,
+)
 PAUSED = PauseConfig(n_pauses=1, rate=0.1)
 BATCH, LENGTH = 8, 128
 
@@ -49,9 +57,20 @@ def decode(model, new_tokens=16):
     per_row = jax.ShapeDtypeStruct((BATCH,), jnp.int32)
     logits_BxV = jax.ShapeDtypeStruct((BATCH, model.vocab_size), jnp.float32)
     return generate._decode_in_place.lower(
-        params, cache, logits_BxV, per_row, per_row, 0, 1, config=model, execution=Execution(), n_pauses=1,
-        max_new_tokens=new_tokens, sampling=generate.GREEDY, mesh=None,
-    )  # fmt: skip
+        params,
+        cache,
+        logits_BxV,
+        per_row,
+        per_row,
+        0,
+        1,
+        config=model,
+        execution=Execution(),
+        n_pauses=1,
+        max_new_tokens=new_tokens,
+        sampling=generate.GREEDY,
+        mesh=None,
+    )
 
 
 CASES = {
@@ -88,8 +107,9 @@ def figures(lowered):
 
 def grown(found, golden):
     """Sentences: which figures are more than the golden ones allow."""
-    return [f"{name}: {found[name]:g}, committed {golden[name]:g}" for name in found
-            if found[name] > SLACK * golden[name]]  # fmt: skip
+    return [
+        f"{name}: {found[name]:g}, committed {golden[name]:g}" for name in found if found[name] > SLACK * golden[name]
+    ]
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=() if c in FAST else pytest.mark.slow) for c in CASES])

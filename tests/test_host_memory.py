@@ -32,9 +32,10 @@ GROUPS = {
     "version 1": ("3:cpu:/\n4:memory:/job\n0::/\n", {"memory/job": (V1, 8_000, 3_000, 500)}),
     "version 1, whose folder the container does not see": ("4:memory:/docker/x\n", {"memory": (V1, 8_000, 3_000, 500)}),
     "the tightest of several": (
-        "4:memory:/a/b\n", {"memory/a": (V1, 8_000, 3_000, 500), "memory/a/b": (V1, 99_000, 3_000, 0)},
+        "4:memory:/a/b\n",
+        {"memory/a": (V1, 8_000, 3_000, 500), "memory/a/b": (V1, 99_000, 3_000, 0)},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", GROUPS)
@@ -43,14 +44,19 @@ def test_a_control_groups_limit_counts_without_what_can_be_dropped(tmp_path, kin
     assert left == 8_000 - (3_000 - 500) and "control group" in whose
 
 
-@pytest.mark.parametrize(("cgroup", "groups"), [
-    ("0::/\n", {}),
-    ("0::/user\n", {"user": (V2, "max", 3_000, 0)}),
-    ("4:memory:/user\n", {"memory/user": (V1, UNLIMITED_V1, 3_000, 0)}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cgroup", "groups"),
+    [
+        ("0::/\n", {}),
+        ("0::/user\n", {"user": (V2, "max", 3_000, 0)}),
+        ("4:memory:/user\n", {"memory/user": (V1, UNLIMITED_V1, 3_000, 0)}),
+    ],
+)
 def test_without_a_limit_it_is_what_the_machine_has_free(tmp_path, cgroup, groups):
-    assert host_memory.available(machine(tmp_path, cgroup, groups)) == (20_000_000 * 1024,
-                                                                        "free of this machine's memory")  # fmt: skip
+    assert host_memory.available(machine(tmp_path, cgroup, groups)) == (
+        20_000_000 * 1024,
+        "free of this machine's memory",
+    )
 
 
 def test_without_proc_it_is_all_of_the_machine(tmp_path):

@@ -35,8 +35,14 @@ def test_the_package_installs_and_is_whole(tmp_path):
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", f"--target={site}", str(source)]
     subprocess.run(install, check=True, capture_output=True, timeout=300)
     look = "import pause_jax.inference.restored, pause_jax.reporting.paper as p; p.numbers(); print(pause_jax.__file__)"
-    done = subprocess.run([sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "PYTHONPATH": str(site)})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", look],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(site)},
+    )
     assert done.returncode == 0, done.stderr
     assert str(site) in done.stdout
 

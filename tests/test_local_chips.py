@@ -54,9 +54,15 @@ def test_none_where_jax_sees_none(machine):
     assert machine(GPUS, JAX_PLATFORMS="cpu") is None
 
 
-@pytest.mark.parametrize(("asked", "chips", "jobs", "count"), [
-    (0, 8, 100, 8), (0, 8, 3, 3), (4, 8, 100, 4), (1, 8, 100, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "chips", "jobs", "count"),
+    [
+        (0, 8, 100, 8),
+        (0, 8, 3, 3),
+        (4, 8, 100, 4),
+        (1, 8, 100, 1),
+    ],
+)
 def test_a_worker_a_chip(asked, chips, jobs, count):
     assert sweep.worker_count(asked, Chips("gpu", tuple(map(str, range(chips)))), jobs) == count
 
@@ -74,8 +80,9 @@ def test_each_sees_its_own_but_a_single_one_all(monkeypatch):
     sweep.FLAGS(["program"])
     gpus, tpus = Chips("gpu", ("4", "6")), Chips("tpu", ("0", "1"))
     assert [one.own_environment for one in sweep.setups(2, gpus)] == [
-        {"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "6"},
-    ]  # fmt: skip
+        {"CUDA_VISIBLE_DEVICES": "4"},
+        {"CUDA_VISIBLE_DEVICES": "6"},
+    ]
     alone = [one.own_environment for one in sweep.setups(2, tpus)]
     assert [one.pop("TPU_VISIBLE_CHIPS") for one in alone] == ["0", "1"]
     assert alone[0] == alone[1] and alone[0]["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"

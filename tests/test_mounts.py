@@ -30,11 +30,21 @@ first /twice fuse.s3fs rw 0 0
 """
 
 
-@pytest.mark.parametrize(("path", "is_one"), [
-    ("/data/runs", True), ("/data/runs/a/b", True), ("/gke/run", True), ("/with space/x", True),
-    ("/", False), ("/data", False), ("/data/runs2", False), ("/data/runs/disk/a", False), ("/windows/x", False),
-    ("/twice/x", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "is_one"),
+    [
+        ("/data/runs", True),
+        ("/data/runs/a/b", True),
+        ("/gke/run", True),
+        ("/with space/x", True),
+        ("/", False),
+        ("/data", False),
+        ("/data/runs2", False),
+        ("/data/runs/disk/a", False),
+        ("/windows/x", False),
+        ("/twice/x", False),
+    ],
+)
 def test_what_lies_on_such_a_mount(tmp_path, path, is_one):
     table = tmp_path / "mounts"
     table.write_text(TABLE)

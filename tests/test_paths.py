@@ -36,17 +36,33 @@ def test_home_is_expanded_and_what_is_none_is_told(monkeypatch):
         paths.expand_local("gs://b/x", "--out")
 
 
-@pytest.mark.parametrize(("module", "flag"), [
-    ("train", "workdir"), ("prepare", "out"), ("report", "out"), ("report", "results"), ("evaluate", "run"),
-    ("evaluate", "out"), ("convert", "from_hf"), ("convert", "to_hf"), ("generate", "run"), ("diagnose", "out"),
-    ("sweep", "workdir"), ("status", "workdir"), ("compile", "out"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("module", "flag"),
+    [
+        ("train", "workdir"),
+        ("prepare", "out"),
+        ("report", "out"),
+        ("report", "results"),
+        ("evaluate", "run"),
+        ("evaluate", "out"),
+        ("convert", "from_hf"),
+        ("convert", "to_hf"),
+        ("generate", "run"),
+        ("diagnose", "out"),
+        ("sweep", "workdir"),
+        ("status", "workdir"),
+        ("compile", "out"),
+    ],
+)
 def test_every_path_flag_knows_addresses_and_homes(module, flag):
     """No program makes a folder ~ or gs: where it was started."""
     definitions = (ROOT / "launch" / f"{module}.py").read_text() + (ROOT / "launch" / "cli.py").read_text()
     calls = [node for node in ast.walk(ast.parse(definitions)) if isinstance(node, ast.Call) and node.args]
-    names = {ast.unparse(node.func).removeprefix("cli."): node.args[0] for node in calls
-             if isinstance(node.args[0], ast.Constant) and node.args[0].value == flag}  # fmt: skip
+    names = {
+        ast.unparse(node.func).removeprefix("cli."): node.args[0]
+        for node in calls
+        if isinstance(node.args[0], ast.Constant) and node.args[0].value == flag
+    }
     assert set(names) & {"path_flag", "path_list_flag"} and not set(names) & {
         "flags.DEFINE_string",
         "flags.DEFINE_list",
@@ -77,19 +93,29 @@ def test_caches_have_a_place_or_none(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("module", ["train", "report", "evaluate", "convert", "sweep", "prepare"])
 def test_programs_start_without_a_home(tmp_path, module):
-    done = subprocess.run([sys.executable, "-c", NO_HOME, f"launch.{module}", "--help"], cwd=ROOT, text=True,
-                          capture_output=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", NO_HOME, f"launch.{module}", "--help"], cwd=ROOT, text=True, capture_output=True
+    )
     assert done.returncode == 0 and "Flags:" in done.stdout, done.stderr
-    missing = subprocess.run([sys.executable, "-c", NO_HOME, f"launch.{module}", "--workdir=~/x", "--out=~/x"],
-                             cwd=ROOT, text=True, capture_output=True)  # fmt: skip
+    missing = subprocess.run(
+        [sys.executable, "-c", NO_HOME, f"launch.{module}", "--workdir=~/x", "--out=~/x"],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+    )
     assert missing.returncode == 2 and missing.stderr.startswith("error: ") and len(missing.stderr.splitlines()) == 1
 
 
 def test_without_a_home_nothing_is_made_where_a_program_was_started(tmp_path):
     """TensorFlow's Keras makes ~/.keras as it is imported, whatever ~ is."""
     arguments = [f"--config={ROOT}/experiments/quickstart.py:pause", "--show=1"]
-    done = subprocess.run([sys.executable, "-c", NO_HOME, "launch.prepare", *arguments], cwd=tmp_path, text=True,
-                          capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", NO_HOME, "launch.prepare", *arguments],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -123,8 +149,10 @@ def test_an_ascii_locale_prints_and_writes(tmp_path, locale):
     environment = os.environ | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"} | locale
     done = subprocess.run(
         [sys.executable, "-m", "launch.report", f"--results={ROOT}/docs/results/late.csv", f"--out={tmp_path}/é"],
-        cwd=ROOT, env=environment, capture_output=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+    )
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.iterdir()
     assert not (folder / "report.html").read_text(encoding="utf-8").isascii()

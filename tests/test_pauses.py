@@ -69,8 +69,11 @@ def test_words_are_philox_4x64_10_for_ever():
     # Known answer of Random123 (kat_vectors: philox4x64-10, counter and key 0), which NumPy reaches one step later.
     first = np.random.Philox(key=0, counter=[2**64 - 1] * 4).random_raw(4)
     assert [hex(int(word)) for word in first] == [
-        "0x16554d9eca36314c", "0xdb20fe9d672d0fdc", "0xd7e772cee186176b", "0x7e68b68aec7ba23b",
-    ]  # fmt: skip
+        "0x16554d9eca36314c",
+        "0xdb20fe9d672d0fdc",
+        "0xd7e772cee186176b",
+        "0x7e68b68aec7ba23b",
+    ]
 
 
 GOLDEN_WORDS = [
@@ -300,10 +303,17 @@ def test_rows_of_finetuning_are_prompts_with_pauses_beside_their_targets(data, p
         prompts_BxP[row, 6 - len(prompt) :] = prompt
         targets_BxA[row, : len(target)] = target
     made = pauses.finetune_rows(
-        prompts_BxP, np.array([len(p) for p, _, _ in rows]), np.array([m for _, m, _ in rows]), targets_BxA,
-        np.array([len(t) for _, _, t in rows]), context_length=context_length, placement=placement,
-        vocab_size=VOCAB_SIZE, n_pauses=n_pauses, filler=2,
-    )  # fmt: skip
+        prompts_BxP,
+        np.array([len(p) for p, _, _ in rows]),
+        np.array([m for _, m, _ in rows]),
+        targets_BxA,
+        np.array([len(t) for _, _, t in rows]),
+        context_length=context_length,
+        placement=placement,
+        vocab_size=VOCAB_SIZE,
+        n_pauses=n_pauses,
+        filler=2,
+    )
     for row, (prompt, m, target) in enumerate(rows):
         prefix = pauses.add_pauses(
             prompt, m, placement=placement, vocab_size=VOCAB_SIZE, n_pauses=n_pauses, filler=2

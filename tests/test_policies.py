@@ -19,10 +19,16 @@ POLICIES = ["uniform", "boundary", "burst", "fixed"]
 def draw(policy, *, blocks, num_text, num_pauses, seed=0, burst=3, starts=None, fewest=None):
     """is_pause_BxS of blocks of epoch 0; starts: of each block."""
     return pauses.draw_slots(
-        seed=seed, epoch_B=[0] * len(blocks), block_B=blocks, num_slots=num_text + num_pauses, num_pauses=num_pauses,
-        fewest_pauses=fewest, policy=policy, burst=burst if policy == "burst" else 0,
+        seed=seed,
+        epoch_B=[0] * len(blocks),
+        block_B=blocks,
+        num_slots=num_text + num_pauses,
+        num_pauses=num_pauses,
+        fewest_pauses=fewest,
+        policy=policy,
+        burst=burst if policy == "burst" else 0,
         starts_BxN1=np.array(starts) if policy == "boundary" else None,
-    )  # fmt: skip
+    )
 
 
 def gaps_of(is_pause_S):
@@ -199,8 +205,13 @@ def test_fixed_distances_differ_by_one_at_most(case):
 
 TRAITS = np.zeros(10, np.uint8)
 A, SPACE_ID, DOT, QUOTE, EOS, PIECE, BLANK_DOT = range(7)  # BLANK_DOT: the piece " ."
-TRAITS[[SPACE_ID, DOT, QUOTE, EOS, PIECE]] = [SPACE, Trait.ENDS_SENTENCE, Trait.ONLY_CLOSES, Trait.ENDS_DOCUMENT,
-                                              Trait.BEGINS_WITH_SPACE]  # fmt: skip
+TRAITS[[SPACE_ID, DOT, QUOTE, EOS, PIECE]] = [
+    SPACE,
+    Trait.ENDS_SENTENCE,
+    Trait.ONLY_CLOSES,
+    Trait.ENDS_DOCUMENT,
+    Trait.BEGINS_WITH_SPACE,
+]
 TRAITS[BLANK_DOT] = Trait.BEGINS_WITH_SPACE | Trait.ENDS_SENTENCE
 
 

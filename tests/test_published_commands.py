@@ -75,8 +75,15 @@ def resolved(commands, desk):
     """For each (command, its machines) "" or what is wrong with it."""
     asked = [{"module": c.module, "arguments": c.arguments, "machines": on} for c, on in commands]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run([sys.executable, ROOT / "tests/resolve_commands.py"], input=json.dumps(asked), cwd=desk,
-                          env=environment, capture_output=True, text=True, timeout=600)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/resolve_commands.py"],
+        input=json.dumps(asked),
+        cwd=desk,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -102,14 +109,17 @@ def test_every_published_command_is_understood_and_fits_its_machine(desk, capsys
     assert len(asked) > 100 and judged > 15  # or they are not found any more
 
 
-@pytest.mark.parametrize(("arguments", "on", "message"), [
-    (["--config=experiments/paper.py:1b", "--config.run.mesh.dcn_data=2"], ("v5e", 512), "is not divisible"),
-    (["--config=experiments/paper.py:1b", "--workdir=x"], ("v5e", 16), "training takes"),
-    (["--config=experiments/paper.py:1b", "--workdir=x"], ("h100", 8), "training takes"),
-    (["--config=experiments/paper.py:2b", "--workdir=x"], None, "does not exist"),
-    (["--config=experiments/quickstart.py:pause", "--work_dir=x"], None, "work_dir"),
-    (["--config=experiments/quickstart.py:pause", "--config.train.step=3"], None, "train.step"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "on", "message"),
+    [
+        (["--config=experiments/paper.py:1b", "--config.run.mesh.dcn_data=2"], ("v5e", 512), "is not divisible"),
+        (["--config=experiments/paper.py:1b", "--workdir=x"], ("v5e", 16), "training takes"),
+        (["--config=experiments/paper.py:1b", "--workdir=x"], ("h100", 8), "training takes"),
+        (["--config=experiments/paper.py:2b", "--workdir=x"], None, "does not exist"),
+        (["--config=experiments/quickstart.py:pause", "--work_dir=x"], None, "work_dir"),
+        (["--config=experiments/quickstart.py:pause", "--config.train.step=3"], None, "train.step"),
+    ],
+)
 def test_what_was_published_once_and_its_like_would_be_seen(desk, arguments, on, message):
     (problem,) = resolved([(Command("", "launch.train", tuple(arguments), ""), [on] if on else [])], desk)
     assert message in problem

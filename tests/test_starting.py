@@ -15,9 +15,20 @@ from pause_jax.errors import UserError
 from pause_jax.interop import tokenizers
 from pause_jax.runs import RunFolder
 
-MODEL = ModelConfig(vocab_size=300, num_layers=1, d_model=16, num_heads=2, d_ff=24, max_positions=2048,
-                    positions="rope", norm="rmsnorm", mlp="swiglu", mlp_bias=False, attention_bias="none",
-                    norm_bias=False)  # fmt: skip
+MODEL = ModelConfig(
+    vocab_size=300,
+    num_layers=1,
+    d_model=16,
+    num_heads=2,
+    d_ff=24,
+    max_positions=2048,
+    positions="rope",
+    norm="rmsnorm",
+    mlp="swiglu",
+    mlp_bias=False,
+    attention_bias="none",
+    norm_bias=False,
+)
 
 
 def make(folder, origin, **pauses):

@@ -18,9 +18,14 @@ def model_file(tmp_path_factory):
     """A SentencePiece model with byte fallback, so that no text is unknown to it."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXTS * 20), model_writer=model, vocab_size=300, minloglevel=2, byte_fallback=True,
-        hard_vocab_limit=False, character_coverage=1.0,
-    )  # fmt: skip
+        sentence_iterator=iter(TEXTS * 20),
+        model_writer=model,
+        vocab_size=300,
+        minloglevel=2,
+        byte_fallback=True,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+    )
     path = tmp_path_factory.mktemp("words") / "words.model"
     path.write_bytes(model.getvalue())
     return str(path)

@@ -89,19 +89,32 @@ class Edition:
 
 _TOY = {size: Training(1e-3, 50, 300, 32) for size in ("small", "medium")}
 PAPER = Edition(
-    sizes=paper.SIZES, learning_rates=paper.LEARNING_RATES, steps=190_735, tasks=finetune.TASKS,
-    some_tasks=("gsm8k", "squad_v1", "commonsenseqa"), m_ft=(10, 50), many_m=(2, 5, 10, 25, 50), seeds=5, limit=0,
+    sizes=paper.SIZES,
+    learning_rates=paper.LEARNING_RATES,
+    steps=190_735,
+    tasks=finetune.TASKS,
+    some_tasks=("gsm8k", "squad_v1", "commonsenseqa"),
+    m_ft=(10, 50),
+    many_m=(2, 5, 10, 25, 50),
+    seeds=5,
+    limit=0,
     is_paper=True,
-)  # fmt: skip
+)
 LAPTOP = Edition(
     sizes={
         "small": {"num_layers": 2, "d_model": 64, "num_heads": 2, "d_ff": 256},
         "medium": {"num_layers": 4, "d_model": 128, "num_heads": 4, "d_ff": 512},
     },
-    learning_rates={"small": 3e-3, "medium": 3e-3}, steps=500,
+    learning_rates={"small": 3e-3, "medium": 3e-3},
+    steps=500,
     tasks={"recall_8": Recipe(20, 2, _TOY), "count_parity_12": Recipe(14, 2, _TOY), "addition_2": Recipe(7, 4, _TOY)},
-    some_tasks=("recall_8",), m_ft=(5, 10), many_m=(2, 5, 10, 20), seeds=3, limit=512, is_paper=False,
-)  # fmt: skip
+    some_tasks=("recall_8",),
+    m_ft=(5, 10),
+    many_m=(2, 5, 10, 20),
+    seeds=3,
+    limit=512,
+    is_paper=False,
+)
 
 
 def new_sweep() -> Any:

@@ -31,9 +31,14 @@ _CHUNK = 1 << 20
 
 _OPENER = urllib.request.OpenerDirector()  # of http and https alone: no redirection leads to a file of this machine
 for _handler in (
-    urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler, urllib.request.UnknownHandler,
-    urllib.request.HTTPRedirectHandler, urllib.request.HTTPDefaultErrorHandler, urllib.request.HTTPErrorProcessor,
-):  # fmt: skip
+    urllib.request.ProxyHandler,
+    urllib.request.HTTPHandler,
+    urllib.request.HTTPSHandler,
+    urllib.request.UnknownHandler,
+    urllib.request.HTTPRedirectHandler,
+    urllib.request.HTTPDefaultErrorHandler,
+    urllib.request.HTTPErrorProcessor,
+):
     _OPENER.add_handler(_handler())
 
 

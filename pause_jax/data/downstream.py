@@ -195,8 +195,9 @@ def train_batches(
       UserError: pauses where the model has none.
     """
     order = functools.partial(shuffled_blocks, num_blocks=len(examples), seed=seed)
-    make = functools.partial(features, examples, finetune=finetune, filler_id=filler_id, seed=seed,
-                             vocab_size=vocab_size, n_pauses=n_pauses)  # fmt: skip
+    make = functools.partial(
+        features, examples, finetune=finetune, filler_id=filler_id, seed=seed, vocab_size=vocab_size, n_pauses=n_pauses
+    )
     return _batches(order, make, batch_size, rows, range(start_step, np.iinfo(np.int64).max))
 
 
@@ -216,8 +217,9 @@ def validation_batches(
 
     Of several M_ft each example draws the same one in each call. Arrays, arguments and errors as in `train_batches`.
     """
-    make = functools.partial(features, examples, finetune=finetune, filler_id=filler_id, seed=seed,
-                             vocab_size=vocab_size, n_pauses=n_pauses)  # fmt: skip
+    make = functools.partial(
+        features, examples, finetune=finetune, filler_id=filler_id, seed=seed, vocab_size=vocab_size, n_pauses=n_pauses
+    )
     steps = range(min(num_batches, -(-len(examples) // batch_size)))
     return _batches(ordered_blocks, make, batch_size, rows, steps)
 
@@ -236,25 +238,42 @@ def features(
     """The features of some examples; of indices after the last, padding. Seeded by (seed, epoch, index)."""
     exists_B = index_B < len(examples)
     index_B = np.where(exists_B, index_B, 0)
-    num_pauses_B = np.array(
-        [draw_m_ft(finetune.m_ft, seed=seed, epoch=epoch, example=index)
-         for epoch, index in zip(epoch_B.tolist(), index_B.tolist(), strict=True)]
-    ) * exists_B  # fmt: skip
+    num_pauses_B = (
+        np.array(
+            [
+                draw_m_ft(finetune.m_ft, seed=seed, epoch=epoch, example=index)
+                for epoch, index in zip(epoch_B.tolist(), index_B.tolist(), strict=True)
+            ]
+        )
+        * exists_B
+    )
     prompts_BxP, prompt_lengths_B = examples.prompts.last(index_B, finetune.prefix_length)
     targets_BxA, target_lengths_B = examples.targets.first(index_B, finetune.target_length)
     made = pauses.finetune_rows(
-        prompts_BxP, prompt_lengths_B * exists_B, num_pauses_B, targets_BxA, target_lengths_B * exists_B,
-        context_length=finetune.context_length, placement=finetune.placement, vocab_size=vocab_size, n_pauses=n_pauses,
+        prompts_BxP,
+        prompt_lengths_B * exists_B,
+        num_pauses_B,
+        targets_BxA,
+        target_lengths_B * exists_B,
+        context_length=finetune.context_length,
+        placement=finetune.placement,
+        vocab_size=vocab_size,
+        n_pauses=n_pauses,
         filler=filler_id,
-    )  # fmt: skip
+    )
     targets_BxL, loss_weights_BxL = made.ids_BxT[:, 1:], made.loss_weights_BxL
     if examples.hints is not None:
         after_prompt_B = num_pauses_B * (finetune.placement != "prepend")
         targets_BxL, loss_weights_BxL = _put_hints(
-            examples.hints, index_B, finetune, targets_BxL, loss_weights_BxL,
-            prompt_lengths_B=prompt_lengths_B * exists_B, prompt_ends_B=finetune.context_length - after_prompt_B,
+            examples.hints,
+            index_B,
+            finetune,
+            targets_BxL,
+            loss_weights_BxL,
+            prompt_lengths_B=prompt_lengths_B * exists_B,
+            prompt_ends_B=finetune.context_length - after_prompt_B,
             num_pauses_B=num_pauses_B,
-        )  # fmt: skip
+        )
     return {
         "inputs": made.ids_BxT[:, :-1],
         "targets": targets_BxL,

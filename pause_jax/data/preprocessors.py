@@ -60,8 +60,9 @@ def insert_pauses(
         kept = ids_N[: length + 1]
         text_1xT[0, : len(kept)] = kept
         segments_1xT = (np.arange(length + 1)[None] < len(kept)).astype(np.int32)
-        slots = pauses.draw_slots(seed=seed, epoch_B=np.zeros(1, int), block_B=np.array([number]),
-                                  num_slots=length + count, num_pauses=count)  # fmt: skip
+        slots = pauses.draw_slots(
+            seed=seed, epoch_B=np.zeros(1, int), block_B=np.array([number]), num_slots=length + count, num_pauses=count
+        )
         rows = pauses.insert(text_1xT, segments_1xT, slots, length=length, vocab_size=vocab_size, n_pauses=n_pauses)
         features = to_seqio(model_features(rows.ids_BxT, rows.segments_BxT, vocab_size=vocab_size))
         return [features[name][0].astype(kind.as_numpy_dtype) for name, kind in _TYPES.items()]

@@ -43,8 +43,11 @@ def open_corpus(data: DataConfig) -> Corpus:
     """
     fingerprint = tokenizer.fingerprint(data.vocabulary)
     if data.prepared:
-        return _mix([_open_prepared(Path(folder), data.vocabulary) for folder, _ in data.prepared_folders],
-                    [rate for _, rate in data.prepared_folders], fingerprint)  # fmt: skip
+        return _mix(
+            [_open_prepared(Path(folder), data.vocabulary) for folder, _ in data.prepared_folders],
+            [rate for _, rate in data.prepared_folders],
+            fingerprint,
+        )
     if data.files:  # may change from one run to the next
         return _read_corpus(data, fingerprint)
     return _registered_corpus(

@@ -106,10 +106,16 @@ def show_examples(
     shown = shown_tokens(config.data.vocabulary, vocab_size, n_pauses)
     batch = next(
         downstream.train_batches(
-            examples, finetune=finetune, filler_id=filler_id, seed=config.seed, vocab_size=vocab_size,
-            n_pauses=n_pauses, batch_size=count, rows=range(count),
+            examples,
+            finetune=finetune,
+            filler_id=filler_id,
+            seed=config.seed,
+            vocab_size=vocab_size,
+            n_pauses=n_pauses,
+            batch_size=count,
+            rows=range(count),
         )
-    )  # fmt: skip
+    )
     _print(console, legend(n_pauses, finetuning=True), Text(cuts(examples, finetune)))
     for number in range(count):
         row = {name: feature[number] for name, feature in batch.items()}

@@ -35,7 +35,10 @@ def train(data: DataConfig, size: int) -> bytes:
             sentence_iterator=sample(data),
             model_writer=model,
             vocab_size=size,
-            pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
             byte_fallback=True,
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
@@ -43,7 +46,7 @@ def train(data: DataConfig, size: int) -> bytes:
             max_sentence_length=4 * _MOST_CHARACTERS,
             num_threads=_THREADS,
             minloglevel=2,
-        )  # fmt: skip
+        )
     except RuntimeError as error:  # its message starts with a place in C++
         reason = str(error).strip().rpartition("] ")[2]
         raise UserError(f"--train_sentencepiece={size} does not fit the text: {reason}") from error

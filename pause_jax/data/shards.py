@@ -274,9 +274,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         begun = (folder / "plan.json").is_file()
         raise UserError(
             f"{folder} is not prepared: "
-            + ("its preparation was not finished, run the same launch.prepare again" if begun
-               else "it has no manifest.json, make it with python -m launch.prepare")
-        ) from error  # fmt: skip
+            + (
+                "its preparation was not finished, run the same launch.prepare again"
+                if begun
+                else "it has no manifest.json, make it with python -m launch.prepare"
+            )
+        ) from error
 
 
 @contextlib.contextmanager

@@ -130,8 +130,11 @@ def _piece_bytes(model: sentencepiece.SentencePieceProcessor, i: int) -> bytes |
 def _huggingface_bytes(content: dict[str, Any], size: int) -> list[bytes | None]:
     """Of each id of a tokenizer.json, whose tokens spell bytes as GPT-2's do, or as SentencePiece's."""
     vocabulary = content["model"]["vocab"]
-    pieces = dict(enumerate(piece for piece, _ in vocabulary)) if isinstance(vocabulary, list) else {
-        i: piece for piece, i in vocabulary.items()}  # fmt: skip
+    pieces = (
+        dict(enumerate(piece for piece, _ in vocabulary))
+        if isinstance(vocabulary, list)
+        else {i: piece for piece, i in vocabulary.items()}
+    )
     special = {token["id"] for token in content["added_tokens"] if token["special"]}
     pieces |= {token["id"]: token["content"] for token in content["added_tokens"]}
     spells_bytes = '"ByteLevel"' in json.dumps(content["decoder"])

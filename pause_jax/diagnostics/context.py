@@ -44,8 +44,9 @@ class Context:
     def rows(self, part: Sequence[int]) -> Context:
         """The rows of these numbers."""
         i = list(part)
-        return Context(self.ids_BxC[i], self.positions_BxC[i], self.segments_BxC[i], self.is_pause_BxC[i],
-                       self.bidirectional)  # fmt: skip
+        return Context(
+            self.ids_BxC[i], self.positions_BxC[i], self.segments_BxC[i], self.is_pause_BxC[i], self.bidirectional
+        )
 
 
 def _indices(chosen_BxC: np.ndarray) -> np.ndarray:
@@ -71,8 +72,14 @@ def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *
     if finetune.placement == "prepend":
         before = pauses.pause_ids(m_inf, vocab_size=vocab_size, n_pauses=n_pauses).tolist()
         own, after = [[*before, *prompt] for prompt in own], 0
-    rows = context_rows(own, after, vocab_size=vocab_size, n_pauses=n_pauses, bucket=BUCKET,
-                        filler=filler if finetune.placement == "filler" else None)  # fmt: skip
+    rows = context_rows(
+        own,
+        after,
+        vocab_size=vocab_size,
+        n_pauses=n_pauses,
+        bucket=BUCKET,
+        filler=filler if finetune.placement == "filler" else None,
+    )
     if finetune.placement == "prepend":
         is_pause_BxC = (rows.segments_BxC > 0) & (rows.positions_BxC < m_inf)
     else:

@@ -38,28 +38,42 @@ def write_tables(findings: Findings, folder: Path) -> None:
 
     Layers, heads and pauses are numbered from 1; layer 0 is what the first layer reads.
     """
-    _write(folder / "flips.csv", ["id", "change", "prompt", "target", "without_pauses", "with_pauses"], [
-        [f.id, change(f.to_right), f.prompt, f.target, f.without_pauses, f.with_pauses] for f in findings.flips.flips
-    ])  # fmt: skip
+    _write(
+        folder / "flips.csv",
+        ["id", "change", "prompt", "target", "without_pauses", "with_pauses"],
+        [[f.id, change(f.to_right), f.prompt, f.target, f.without_pauses, f.with_pauses] for f in findings.flips.flips],
+    )
     measured = findings.measured
-    _write(folder / "attention.csv", ["layer", "head", "measure", "value", "if_even"], [
-        [layer + 1, head + 1, name, f"{value:.6f}", f"{measured.even[name]:.6f}"]
-        for name, values_NxH in measured.attention_NxH.items()
-        for layer, of_heads in enumerate(values_NxH.tolist())
-        for head, value in enumerate(of_heads)
-    ])  # fmt: skip
-    _write(folder / "attention_by_pause.csv", ["layer", "head", "pause", "value"], [
-        [layer + 1, head + 1, pause + 1, f"{value:.6f}"]
-        for layer, of_heads in enumerate(measured.to_each_NxHxM.tolist())
-        for head, of_pauses in enumerate(of_heads)
-        for pause, value in enumerate(of_pauses)
-    ])  # fmt: skip
+    _write(
+        folder / "attention.csv",
+        ["layer", "head", "measure", "value", "if_even"],
+        [
+            [layer + 1, head + 1, name, f"{value:.6f}", f"{measured.even[name]:.6f}"]
+            for name, values_NxH in measured.attention_NxH.items()
+            for layer, of_heads in enumerate(values_NxH.tolist())
+            for head, value in enumerate(of_heads)
+        ],
+    )
+    _write(
+        folder / "attention_by_pause.csv",
+        ["layer", "head", "pause", "value"],
+        [
+            [layer + 1, head + 1, pause + 1, f"{value:.6f}"]
+            for layer, of_heads in enumerate(measured.to_each_NxHxM.tolist())
+            for head, of_pauses in enumerate(of_heads)
+            for pause, value in enumerate(of_pauses)
+        ],
+    )
     lens = (measured.log_p_N1xL, measured.rank_N1xL, measured.first_N1xL)
-    _write(folder / "lens.csv", ["layer", "position", "mean_log_p", "mean_rank", "share_first"], [
-        [layer, position, *(f"{values[layer, i]:.6f}" for values in lens)]
-        for layer in range(len(measured.log_p_N1xL))
-        for i, position in enumerate(findings.positions)
-    ])  # fmt: skip
+    _write(
+        folder / "lens.csv",
+        ["layer", "position", "mean_log_p", "mean_rank", "share_first"],
+        [
+            [layer, position, *(f"{values[layer, i]:.6f}" for values in lens)]
+            for layer in range(len(measured.log_p_N1xL))
+            for i, position in enumerate(findings.positions)
+        ],
+    )
 
 
 def change(to_right: bool) -> str:

@@ -67,6 +67,14 @@ def compare(without: Sequence[Record], with_pauses: Sequence[Record]) -> Flips:
         if was == is_now:
             both[is_now] += 1
             continue
-        flips.append(Flip(before["id"], before["prompt"], before["target"], before["prediction"], after["prediction"],
-                          to_right=is_now))  # fmt: skip
+        flips.append(
+            Flip(
+                before["id"],
+                before["prompt"],
+                before["target"],
+                before["prediction"],
+                after["prediction"],
+                to_right=is_now,
+            )
+        )
     return Flips(flips, both_right=both[True], both_wrong=both[False])

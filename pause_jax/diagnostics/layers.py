@@ -54,15 +54,22 @@ def run_layers(
     """
     for layer in range(config.num_layers):
         attention, residual_BxTxD = _run_layer(
-            params, residual_BxTxD, positions_BxT, segments_BxT, jnp.int32(layer),
-            config=config, n_pauses=n_pauses, bidirectional=bidirectional,
-        )  # fmt: skip
+            params,
+            residual_BxTxD,
+            positions_BxT,
+            segments_BxT,
+            jnp.int32(layer),
+            config=config,
+            n_pauses=n_pauses,
+            bidirectional=bidirectional,
+        )
         yield LayerView(attention, residual_BxTxD)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "n_pauses"))
-def _embed(params: dict[str, Any], ids_BxT: jax.Array, positions_BxT: jax.Array, *, config: ModelConfig,
-           n_pauses: int) -> jax.Array:  # fmt: skip
+def _embed(
+    params: dict[str, Any], ids_BxT: jax.Array, positions_BxT: jax.Array, *, config: ModelConfig, n_pauses: int
+) -> jax.Array:
     return decoder.bind(params, config, PLAIN, n_pauses).embed(ids_BxT, positions_BxT)
 
 

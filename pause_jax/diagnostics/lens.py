@@ -20,8 +20,15 @@ from pause_jax.model.config import ModelConfig
 
 
 @functools.partial(jax.jit, static_argnames=("config", "n_pauses"))
-def look(params: dict[str, Any], residual_BxTxD: jax.Array, at_BxL: jax.Array, token_B: jax.Array, *,
-         config: ModelConfig, n_pauses: int) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+def look(
+    params: dict[str, Any],
+    residual_BxTxD: jax.Array,
+    at_BxL: jax.Array,
+    token_B: jax.Array,
+    *,
+    config: ModelConfig,
+    n_pauses: int,
+) -> tuple[jax.Array, jax.Array]:
     """(log p of a token in nats, float32, and its rank, int32), both [B, L].
 
     Rank 1: no text token is likelier. A network with its norms after the sums has no final norm, and none is applied.

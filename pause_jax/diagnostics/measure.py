@@ -83,8 +83,9 @@ def _measure_batch(params: Any, config: Config, context: Context, token_B: np.nd
     mask = Mask(jnp.asarray(segments), jnp.asarray(segments), 0, both_ways)
     residual = embed(params, ids_BxT=context.ids_BxC, positions_BxT=positions, **how)
     attention, to_each, lenses = [], [], [lens.look(params, residual, looked_at, token_B, **how)]
-    for view in run_layers(params, residual_BxTxD=residual, positions_BxT=positions, segments_BxT=segments,
-                           bidirectional=both_ways, **how):  # fmt: skip
+    for view in run_layers(
+        params, residual_BxTxD=residual, positions_BxT=positions, segments_BxT=segments, bidirectional=both_ways, **how
+    ):
         attention.append(shares(view.attention_BxHxTxS, *whose))
         to_each.append(answer_to_each(view.attention_BxHxTxS, context.pauses_BxM))
         lenses.append(lens.look(params, view.residual_BxTxD, looked_at, token_B, **how))

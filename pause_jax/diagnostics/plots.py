@@ -69,8 +69,9 @@ def _new(count: int, *, rows: int) -> tuple[Any, Sequence[Any]]:
 def _draw(figure: Any, axes: Any, values: np.ndarray) -> None:
     """A map from 0 to the largest of the values, layers upwards, with numbers in its cells where they fit."""
     most = float(values.max())
-    image = axes.imshow(values, aspect="auto", origin="lower", cmap="viridis", vmin=0.0, vmax=most,
-                        interpolation="nearest")  # fmt: skip
+    image = axes.imshow(
+        values, aspect="auto", origin="lower", cmap="viridis", vmin=0.0, vmax=most, interpolation="nearest"
+    )
     figure.colorbar(image, ax=axes, pad=0.02).ax.tick_params(labelsize=8)
     if values.shape[1] > NUMBERS_ACROSS or most < SMALLEST_WITH_NUMBERS:
         return

@@ -28,8 +28,12 @@ class Share:
     @staticmethod
     def of(config: Config, mesh_shape: dict[str, int]) -> Share:
         row_parts = mesh_shape["data"] * mesh_shape["fsdp"] * config.run.accumulation
-        return Share(config.train.batch_size / row_parts, config.length / mesh_shape["sequence"],
-                     config.run.accumulation, mesh_shape["tensor"])  # fmt: skip
+        return Share(
+            config.train.batch_size / row_parts,
+            config.length / mesh_shape["sequence"],
+            config.run.accumulation,
+            mesh_shape["tensor"],
+        )
 
 
 def hbm_traffic(config: Config, share: Share, state_bytes: float) -> float:

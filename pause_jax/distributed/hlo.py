@@ -12,8 +12,23 @@ from collections.abc import Iterator
 
 KINDS = ("all-gather", "reduce-scatter", "all-reduce", "collective-permute", "all-to-all")
 
-_BITS = {"pred": 8, "s4": 4, "u4": 4, "s8": 8, "u8": 8, "s16": 16, "u16": 16, "bf16": 16, "f16": 16, "s32": 32,
-         "u32": 32, "f32": 32, "s64": 64, "u64": 64, "f64": 64}  # fmt: skip
+_BITS = {
+    "pred": 8,
+    "s4": 4,
+    "u4": 4,
+    "s8": 8,
+    "u8": 8,
+    "s16": 16,
+    "u16": 16,
+    "bf16": 16,
+    "f16": 16,
+    "s32": 32,
+    "u32": 32,
+    "f32": 32,
+    "s64": 64,
+    "u64": 64,
+    "f64": 64,
+}
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _INSTRUCTION = re.compile(r"\s*(?P<root>ROOT )?%?(?P<name>[\w.-]+) = (?P<rest>.*)")
 _COMPUTATION = re.compile(r"(?P<entry>ENTRY )?%?(?P<name>[\w.-]+) \(.*\{$")
@@ -65,8 +80,9 @@ def bytes_by_kind(found: list[Collective]) -> dict[str, float]:
     return {kind: sum(c.bytes_sent * c.times for c in found if c.kind == kind) for kind in KINDS}
 
 
-def _walk(computations: dict[str, _Computation], name: str, times: int, num_devices: int,
-          seen: set[str]) -> Iterator[Collective]:  # fmt: skip
+def _walk(
+    computations: dict[str, _Computation], name: str, times: int, num_devices: int, seen: set[str]
+) -> Iterator[Collective]:
     computation = computations[name]
     for instruction in computation.values():
         kind = instruction.opcode.removesuffix("-start")
@@ -100,8 +116,9 @@ def _called(instruction: _Instruction) -> list[str]:
     return []
 
 
-def _collective(kind: str, instruction: _Instruction, computation: _Computation, times: int,
-                num_devices: int) -> Collective:  # fmt: skip
+def _collective(
+    kind: str, instruction: _Instruction, computation: _Computation, times: int, num_devices: int
+) -> Collective:
     group = _group(instruction.attributes, num_devices)
     n = len(group)
     given = sum(_bytes(computation[name].type) for name in instruction.operands if name in computation)

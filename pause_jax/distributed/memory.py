@@ -117,8 +117,7 @@ def _are_cpus(mesh: Mesh) -> bool:
 
 def _remedy(config: Config, sizes: Mapping[str, int], room: float, on_host: int) -> str:
     """Settings that fit by formula: as few changes as do, on these devices or on how many more."""
-    cut = {**sizes, "data": config.run.mesh.dcn_data,
-           "fsdp": sizes["data"] * sizes["fsdp"] // config.run.mesh.dcn_data}  # fmt: skip
+    cut = {**sizes, "data": config.run.mesh.dcn_data, "fsdp": sizes["data"] * sizes["fsdp"] // config.run.mesh.dcn_data}
     for layout in (dict(sizes), cut):
         if fitting := _fitting(config, layout, room, on_host):
             changed, held = fitting
@@ -139,12 +138,16 @@ def _fitting(config: Config, sizes: Mapping[str, int], room: float, on_host: int
     run, row_parts = config.run, sizes["data"] * sizes["fsdp"]
     remats = dict.fromkeys([run.execution.remat, *(("dots",) if run.execution.remat == "none" else ()), "full"])
     doublings = (run.accumulation * 2**k for k in range(32))
-    counts = [n for n in itertools.takewhile(lambda n: n * row_parts <= config.train.batch_size, doublings)
-              if config.train.batch_size % (n * row_parts) == 0]  # fmt: skip
+    counts = [
+        n
+        for n in itertools.takewhile(lambda n: n * row_parts <= config.train.batch_size, doublings)
+        if config.train.batch_size % (n * row_parts) == 0
+    ]
     for remat, accumulation in itertools.product(remats, counts):
         execution = dataclasses.replace(run.execution, remat=remat)
-        changed = dataclasses.replace(config, run=dataclasses.replace(run, execution=execution,
-                                                                      accumulation=accumulation))  # fmt: skip
+        changed = dataclasses.replace(
+            config, run=dataclasses.replace(run, execution=execution, accumulation=accumulation)
+        )
         try:
             held = sum(training_bytes(changed, sizes, on_host).values())
         except UserError:  # a parameter cannot be cut so

@@ -277,9 +277,14 @@ def _start(address: Address | None, timeout: int) -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     _on_abort(_end_aborted)
     try:
-        jax.distributed.initialize(address.coordinator, address.num_processes, address.process_id,
-                                   local_device_ids=address.local_device_ids, initialization_timeout=timeout + 60,
-                                   heartbeat_timeout_seconds=HEARTBEAT_SECONDS)  # fmt: skip
+        jax.distributed.initialize(
+            address.coordinator,
+            address.num_processes,
+            address.process_id,
+            local_device_ids=address.local_device_ids,
+            initialization_timeout=timeout + 60,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"process {address.process_id} could not join at {address.coordinator}: {reason}") from error

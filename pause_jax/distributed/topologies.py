@@ -76,9 +76,14 @@ def prepare_environment(topologies: list[Topology]) -> None:
             f"compiling for TPUs takes their compiler, and libtpu is not installed: python -m pip install {LIBTPU}"
         )
     # No chip is looked for, so none has to be kept from another process.
-    os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", TPU_ACCELERATOR_TYPE="v5litepod-16",
-                      TPU_WORKER_HOSTNAMES="localhost", TPU_WORKER_ID="0",
-                      ALLOW_MULTIPLE_LIBTPU_LOAD="true")  # fmt: skip
+    os.environ.update(
+        JAX_PLATFORMS="cpu",
+        TPU_SKIP_MDS_QUERY="1",
+        TPU_ACCELERATOR_TYPE="v5litepod-16",
+        TPU_WORKER_HOSTNAMES="localhost",
+        TPU_WORKER_ID="0",
+        ALLOW_MULTIPLE_LIBTPU_LOAD="true",
+    )
     os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # it cannot read what was compiled for devices not here
     if virtual := max((t.devices for t in topologies if not t.is_tpu), default=0):
         flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", os.environ.get("XLA_FLAGS", ""))

@@ -228,9 +228,11 @@ def _metrics(examples: TaskExamples, records: Mapping[int, Record], *, first: bo
 def _outcome(run: RestoredRun, examples: TaskExamples, records: Sequence[Record]) -> Outcome:
     flops = [_flops(run, r, [] if examples.predict_metrics else examples.options[i]) for i, r in enumerate(records)]
     return Outcome(
-        _metrics(examples, dict(enumerate(records))), records, sum(flops) / len(flops),
+        _metrics(examples, dict(enumerate(records))),
+        records,
+        sum(flops) / len(flops),
         sum(r["truncated"] for r in records),
-    )  # fmt: skip
+    )
 
 
 def _flops(run: RestoredRun, record: Record, options: Sequence[Sequence[int]]) -> float:

@@ -99,8 +99,9 @@ class PredictionFile(Predictions):
                 "away to evaluate anew"
             )
         if is_other_code:
-            logging.warning("%s is of another version of the program (%s): its answers are given anew",
-                            path, header["code"])  # fmt: skip
+            logging.warning(
+                "%s is of another version of the program (%s): its answers are given anew", path, header["code"]
+            )
             return False
         return True
 

@@ -71,13 +71,31 @@ def generate(
         return []
     check_positions(max(map(len, prompts)), m_inf, max_new_tokens, config)
     (reading,) = read(
-        params, config, execution, n_pauses, prompts, [m_inf],
-        attention=attention, room=max_new_tokens - 1, bucket=bucket, filler=filler, mesh=mesh,
-    )  # fmt: skip
+        params,
+        config,
+        execution,
+        n_pauses,
+        prompts,
+        [m_inf],
+        attention=attention,
+        room=max_new_tokens - 1,
+        bucket=bucket,
+        filler=filler,
+        mesh=mesh,
+    )
     return write(
-        params, config, execution, n_pauses, reading, max_new_tokens=max_new_tokens, eos_id=eos_id,
-        sampling=sampling, seed=seed, first_row=first_row, mesh=mesh,
-    )  # fmt: skip
+        params,
+        config,
+        execution,
+        n_pauses,
+        reading,
+        max_new_tokens=max_new_tokens,
+        eos_id=eos_id,
+        sampling=sampling,
+        seed=seed,
+        first_row=first_row,
+        mesh=mesh,
+    )
 
 
 def write(
@@ -101,10 +119,20 @@ def write(
     row_numbers_B = np.arange(first_row, first_row + len(reading.next_positions_B), dtype=np.uint32)
     decode = _decode_in_copy if reading.shared else _decode_in_place
     ids_BxN, _ = decode(
-        params, reading.cache, reading.logits_BxV, reading.next_positions_B, row_numbers_B, seed, eos_id,
-        config=config, execution=execution, n_pauses=n_pauses, max_new_tokens=max_new_tokens, sampling=sampling,
+        params,
+        reading.cache,
+        reading.logits_BxV,
+        reading.next_positions_B,
+        row_numbers_B,
+        seed,
+        eos_id,
+        config=config,
+        execution=execution,
+        n_pauses=n_pauses,
+        max_new_tokens=max_new_tokens,
+        sampling=sampling,
         mesh=mesh,
-    )  # fmt: skip
+    )
     return [_until(eos_id, ids) for ids in sharded.fetch(ids_BxN).tolist()[: reading.num_rows]]
 
 

@@ -77,19 +77,28 @@ def read(
         most = max(together)
         rows = context_rows(padded, most, vocab_size=config.vocab_size, n_pauses=n_pauses, bucket=bucket, filler=filler)
         logits, cache = _prefill(
-            params, rows.ids_BxC, rows.positions_BxC, rows.segments_BxC,
-            config=config, execution=execution, n_pauses=n_pauses, mesh=mesh,
+            params,
+            rows.ids_BxC,
+            rows.positions_BxC,
+            rows.segments_BxC,
+            config=config,
+            execution=execution,
+            n_pauses=n_pauses,
+            mesh=mesh,
             bidirectional=pauses.bidirectional_length(attention, rows.prompt_length, most),
             answer_positions=tuple(pauses.first_answer_position(rows.prompt_length, m) for m in together),
             # Rounded up, so that the decoding of all M_inf up to the next multiple is one compilation.
             cache_length=round_up(rows.ids_BxC.shape[1] + room, BUCKET),
-        )  # fmt: skip
+        )
         for m_inf, logits_BxV in zip(together, logits, strict=True):
             index = np.int32(rows.prompt_length + m_inf)
             yield Reading(
-                logits_BxV, rows.next_positions_B - np.int32(most - m_inf), dataclasses.replace(cache, index=index),
-                len(prompts), shared,
-            )  # fmt: skip
+                logits_BxV,
+                rows.next_positions_B - np.int32(most - m_inf),
+                dataclasses.replace(cache, index=index),
+                len(prompts),
+                shared,
+            )
 
 
 _STATIC = ("config", "execution", "n_pauses", "mesh", "bidirectional", "answer_positions", "cache_length")

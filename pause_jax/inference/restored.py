@@ -86,22 +86,36 @@ class RestoredRun:
                 logging.WARNING,
                 "a prompt of %d tokens and %d pauses are %d positions, and %s was trained on rows of at most %d: "
                 "beyond them its answers are hardly those it has learned",
-                1, longest, m_inf, longest + m_inf, self.folder.name, at_most,
-            )  # fmt: skip
+                1,
+                longest,
+                m_inf,
+                longest + m_inf,
+                self.folder.name,
+                at_most,
+            )
 
     def complete(
-        self, prompts: Sequence[str], *, m_inf: int, max_new_tokens: int = 100, sampling: Sampling = GREEDY,
+        self,
+        prompts: Sequence[str],
+        *,
+        m_inf: int,
+        max_new_tokens: int = 100,
+        sampling: Sampling = GREEDY,
         seed: int = 0,
-    ) -> list[str]:  # fmt: skip
+    ) -> list[str]:
         """What the run writes after each text and `m_inf` pauses, up to the document's end. Raises as `generate`."""
         words = tokenizer.load(self.config.data.vocabulary)
-        ids = self.generate([words.encode(prompt) for prompt in prompts], m_inf=m_inf, max_new_tokens=max_new_tokens,
-                            eos_id=words.eos_id, sampling=sampling, seed=seed)  # fmt: skip
+        ids = self.generate(
+            [words.encode(prompt) for prompt in prompts],
+            m_inf=m_inf,
+            max_new_tokens=max_new_tokens,
+            eos_id=words.eos_id,
+            sampling=sampling,
+            seed=seed,
+        )
         return [words.decode(one) for one in ids]
 
-    def likelihoods(
-        self, prompts: Sequence[str], options: Sequence[Sequence[str]], *, m_inf: int
-    ) -> list[list[float]]:  # fmt: skip
+    def likelihoods(self, prompts: Sequence[str], options: Sequence[Sequence[str]], *, m_inf: int) -> list[list[float]]:
         """log p of each text's options after `m_inf` pauses, in nats; texts and options are tokenized on their own.
 
         Raises:
@@ -151,9 +165,17 @@ class RestoredRun:
         """What the run writes after each prompt and `m_inf` pauses, as `inference.generate.generate` has it."""
         self._tell_if_longer(prompts, m_inf)
         return generate.generate(
-            **self._network, prompts=prompts, m_inf=m_inf, attention=self.attention, max_new_tokens=max_new_tokens,
-            eos_id=eos_id, sampling=sampling, seed=seed, bucket=bucket, filler=filler,
-        )  # fmt: skip
+            **self._network,
+            prompts=prompts,
+            m_inf=m_inf,
+            attention=self.attention,
+            max_new_tokens=max_new_tokens,
+            eos_id=eos_id,
+            sampling=sampling,
+            seed=seed,
+            bucket=bucket,
+            filler=filler,
+        )
 
     def read(
         self,
@@ -167,9 +189,14 @@ class RestoredRun:
         """The prompts, read with each number of pauses after them, as `inference.prefill.read` has it."""
         self._tell_if_longer(prompts, max(m_infs))
         return prefill.read(
-            **self._network, prompts=prompts, m_infs=m_infs, attention=self.attention, room=room, bucket=bucket,
+            **self._network,
+            prompts=prompts,
+            m_infs=m_infs,
+            attention=self.attention,
+            room=room,
+            bucket=bucket,
             filler=filler,
-        )  # fmt: skip
+        )
 
     def score(
         self, reading: Reading, options: Sequence[Sequence[Sequence[int]]], *, option_length: int

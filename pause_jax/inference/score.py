@@ -64,9 +64,18 @@ def score(
     longest = max(len(option) for mine in options for option in mine)
     check_positions(max(map(len, prompts)), m_inf, longest, config)
     (reading,) = read(
-        params, config, execution, n_pauses, prompts, [m_inf],
-        attention=attention, room=option_length - 1, bucket=bucket, filler=filler, mesh=mesh,
-    )  # fmt: skip
+        params,
+        config,
+        execution,
+        n_pauses,
+        prompts,
+        [m_inf],
+        attention=attention,
+        room=option_length - 1,
+        bucket=bucket,
+        filler=filler,
+        mesh=mesh,
+    )
     log_p, _ = score_read(params, config, execution, n_pauses, reading, options, option_length=option_length, mesh=mesh)
     return log_p
 
@@ -94,12 +103,20 @@ def score_read(
     groups = _groups(options, num_rows if is_cut else -(-num_rows // 2), stays_in_row=is_cut)
     scored = [
         _score(
-            params, reading.cache, reading.logits_BxV, reading.next_positions_B,
-            *_as_arrays(options, group, option_length), None if is_cut else np.array([row for row, _ in group]),
-            config=config, execution=execution, n_pauses=n_pauses, mesh=mesh, compare=compare,
+            params,
+            reading.cache,
+            reading.logits_BxV,
+            reading.next_positions_B,
+            *_as_arrays(options, group, option_length),
+            None if is_cut else np.array([row for row, _ in group]),
+            config=config,
+            execution=execution,
+            n_pauses=n_pauses,
+            mesh=mesh,
+            compare=compare,
         )
         for group in groups
-    ]  # fmt: skip
+    ]
     log_p = _by_row(groups, [sums_B for sums_B, _ in scored], options)
     return log_p, _by_row(groups, [is_greedy_B for _, is_greedy_B in scored], options) if compare else []
 

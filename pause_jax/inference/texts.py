@@ -21,9 +21,16 @@ from pause_jax.model.config import Execution, ModelConfig
 
 
 def logits(
-    params: dict[str, Any], config: ModelConfig, execution: Execution, n_pauses: int, ids: Sequence[int], m_inf: int, *,
-    attention: pauses.PrefixAttention, mesh: Mesh | None = None,
-) -> np.ndarray:  # fmt: skip
+    params: dict[str, Any],
+    config: ModelConfig,
+    execution: Execution,
+    n_pauses: int,
+    ids: Sequence[int],
+    m_inf: int,
+    *,
+    attention: pauses.PrefixAttention,
+    mesh: Mesh | None = None,
+) -> np.ndarray:
     """What the model says after each token of a text and each of the `m_inf` pauses behind it: float32 [T + M, V].
 
     Raises:
@@ -32,9 +39,16 @@ def logits(
     check_positions(len(ids), m_inf, 1, config, "a text")
     rows = context_rows(filled([ids], sharded.row_parts(mesh)), m_inf, vocab_size=config.vocab_size, n_pauses=n_pauses)
     found = _logits(
-        params, rows.ids_BxC, rows.positions_BxC, rows.segments_BxC, config=config, execution=execution,
-        n_pauses=n_pauses, mesh=mesh, bidirectional=pauses.bidirectional_length(attention, rows.prompt_length, m_inf),
-    )  # fmt: skip
+        params,
+        rows.ids_BxC,
+        rows.positions_BxC,
+        rows.segments_BxC,
+        config=config,
+        execution=execution,
+        n_pauses=n_pauses,
+        mesh=mesh,
+        bidirectional=pauses.bidirectional_length(attention, rows.prompt_length, m_inf),
+    )
     return sharded.fetch(found)[0, -len(ids) - m_inf :]
 
 
@@ -48,9 +62,17 @@ def loss(logits_TxV: np.ndarray, targets_T: Sequence[int]) -> float:
 
 @functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh", "bidirectional"))
 def _logits(
-    params: dict[str, Any], ids_BxC: jax.Array, positions_BxC: jax.Array, segments_BxC: jax.Array, *,
-    config: ModelConfig, execution: Execution, n_pauses: int, mesh: Mesh | None, bidirectional: int,
-) -> jax.Array:  # fmt: skip
+    params: dict[str, Any],
+    ids_BxC: jax.Array,
+    positions_BxC: jax.Array,
+    segments_BxC: jax.Array,
+    *,
+    config: ModelConfig,
+    execution: Execution,
+    n_pauses: int,
+    mesh: Mesh | None,
+    bidirectional: int,
+) -> jax.Array:
     with sharded.on(mesh):
         model = decoder.bind(params, config, execution, n_pauses)
         hidden_BxCxD, _ = model(ids_BxC, positions_BxC, segments_BxC, bidirectional=bidirectional)

@@ -13,8 +13,9 @@ from pause_jax.reporting.writers import read_jsonl
 from pause_jax.runs import RunFolder
 
 
-def text(folder: RunFolder, step: int, config: Config, pause_ids: Sequence[int], model_type: str,
-         results: Sequence[Result]) -> str:  # fmt: skip
+def text(
+    folder: RunFolder, step: int, config: Config, pause_ids: Sequence[int], model_type: str, results: Sequence[Result]
+) -> str:
     """README.md: use, training, results."""
     parts = [
         "---\nlibrary_name: transformers\ntags:\n- pause-tokens\n---\n",
@@ -68,8 +69,9 @@ def _training(folder: RunFolder, step: int, config: Config) -> str:
             f"{config.train.batch_size} rows of {config.length} positions, tokenizer "
             f"{tokenizer.kind(config.data.vocabulary)}",
             f"- pauses in pretraining: {config.pauses.mean_rate:.0%} of the text tokens ({config.pauses.label})"
-            if not config.finetune.task else f"- pauses after a prompt: {', '.join(map(str, config.finetune.m_ft))}",
-        ]  # fmt: skip
+            if not config.finetune.task
+            else f"- pauses after a prompt: {', '.join(map(str, config.finetune.m_ft))}",
+        ]
     stages = history.before(folder, config)
     lines += [f"- started from step {stage.step} of {stage.run}" for stage in stages[-1:]]
     lines += [f"- which came from {model_name(stage.imported_from)}" for stage in stages if stage.imported_from]

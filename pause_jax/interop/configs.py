@@ -22,33 +22,121 @@ OURS = "pause_jax"  # the field of a config.json that we have written: how many 
 _GPT2_MLPS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 _LLAMA_MLPS = {"silu": "swiglu", "swish": "swiglu"}
 _READ = {  # fields that are read or refused below
-    "gpt2": {"vocab_size", "n_layer", "n_head", "n_embd", "n_inner", "n_positions", "activation_function",
-             "layer_norm_epsilon", "scale_attn_weights", "scale_attn_by_inverse_layer_idx", "add_cross_attention",
-             "tie_word_embeddings", "initializer_range"},
-    "llama": {"vocab_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "hidden_size",
-              "head_dim", "intermediate_size", "hidden_act", "attention_bias", "mlp_bias", "rms_norm_eps",
-              "sliding_window", "use_sliding_window", "max_window_layers", "layer_types", "max_position_embeddings",
-              "original_max_position_embeddings", "rope_theta", "rope_scaling", "rope_parameters",
-              "partial_rotary_factor", "tie_word_embeddings", "initializer_range"},
-}  # fmt: skip
+    "gpt2": {
+        "vocab_size",
+        "n_layer",
+        "n_head",
+        "n_embd",
+        "n_inner",
+        "n_positions",
+        "activation_function",
+        "layer_norm_epsilon",
+        "scale_attn_weights",
+        "scale_attn_by_inverse_layer_idx",
+        "add_cross_attention",
+        "tie_word_embeddings",
+        "initializer_range",
+    },
+    "llama": {
+        "vocab_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "hidden_size",
+        "head_dim",
+        "intermediate_size",
+        "hidden_act",
+        "attention_bias",
+        "mlp_bias",
+        "rms_norm_eps",
+        "sliding_window",
+        "use_sliding_window",
+        "max_window_layers",
+        "layer_types",
+        "max_position_embeddings",
+        "original_max_position_embeddings",
+        "rope_theta",
+        "rope_scaling",
+        "rope_parameters",
+        "partial_rotary_factor",
+        "tie_word_embeddings",
+        "initializer_range",
+    },
+}
 _ALIASES = {  # what transformers reads as the same field
-    "gpt2": {"hidden_size": "n_embd", "num_hidden_layers": "n_layer", "num_attention_heads": "n_head",
-             "max_position_embeddings": "n_positions"},
-}  # fmt: skip
+    "gpt2": {
+        "hidden_size": "n_embd",
+        "num_hidden_layers": "n_layer",
+        "num_attention_heads": "n_head",
+        "max_position_embeddings": "n_positions",
+    },
+}
 _NO_MATTER = {  # to the logits, and their names do not tell so
-    "model_type", "architectures", "auto_map", "attn_implementation", "use_return_dict", "n_ctx", "n_special",
-    "is_encoder_decoder", "is_decoder", "is_llama_config", "rope_interleaved", "pretraining_tp",
-    "reorder_and_upcast_attn", "gradient_checkpointing", "num_labels", "problem_type", "finetuning_task",
-    "task_specific_params", "prefix", "chunk_size_feed_forward", "torchscript", "pruned_heads", "seq_length",
-    "max_sequence_length", "max_seq_len", "max_seq_length", "model_max_length", "is_composition", "language",
-    "languages", "license", "tags", "datasets", "transformers.js_config", OURS,
+    "model_type",
+    "architectures",
+    "auto_map",
+    "attn_implementation",
+    "use_return_dict",
+    "n_ctx",
+    "n_special",
+    "is_encoder_decoder",
+    "is_decoder",
+    "is_llama_config",
+    "rope_interleaved",
+    "pretraining_tp",
+    "reorder_and_upcast_attn",
+    "gradient_checkpointing",
+    "num_labels",
+    "problem_type",
+    "finetuning_task",
+    "task_specific_params",
+    "prefix",
+    "chunk_size_feed_forward",
+    "torchscript",
+    "pruned_heads",
+    "seq_length",
+    "max_sequence_length",
+    "max_seq_len",
+    "max_seq_length",
+    "model_max_length",
+    "is_composition",
+    "language",
+    "languages",
+    "license",
+    "tags",
+    "datasets",
+    "transformers.js_config",
+    OURS,
     # generation
-    "max_length", "min_length", "max_new_tokens", "min_new_tokens", "do_sample", "early_stopping", "num_beams",
-    "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "min_p", "typical_p",
-    "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
-    "num_return_sequences", "remove_invalid_values", "exponential_decay_length_penalty", "tie_encoder_decoder",
-    "keys_to_ignore_at_inference", "chat_template", "stop_strings", "padding_side", "truncation_side",
-}  # fmt: skip
+    "max_length",
+    "min_length",
+    "max_new_tokens",
+    "min_new_tokens",
+    "do_sample",
+    "early_stopping",
+    "num_beams",
+    "num_beam_groups",
+    "diversity_penalty",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repetition_penalty",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "bad_words_ids",
+    "num_return_sequences",
+    "remove_invalid_values",
+    "exponential_decay_length_penalty",
+    "tie_encoder_decoder",
+    "keys_to_ignore_at_inference",
+    "chat_template",
+    "stop_strings",
+    "padding_side",
+    "truncation_side",
+}
 _KINDS_OF_NO_MATTER = re.compile(
     r"^_"  # private: notes of transformers on how it ran, and on what was loaded from where
     r"|(_token|_tokens|_token_ids?)$|^tokenizer_"
@@ -66,8 +154,12 @@ def model_config(hf_config: Mapping[str, Any]) -> ModelConfig:
       UserError: a field is missing, says something that the decoder does not have, or is not known; it is named.
     """
     families: dict[str, Callable[[Mapping[str, Any]], ModelConfig]] = {
-        "gpt2": _gpt2, "llama": _llama_like, "mistral": _llama_like, "qwen2": _llama_like, "qwen3": _llama_like
-    }  # fmt: skip
+        "gpt2": _gpt2,
+        "llama": _llama_like,
+        "mistral": _llama_like,
+        "qwen2": _llama_like,
+        "qwen3": _llama_like,
+    }
     model_type = _choice(hf_config, "model_type", {name: name for name in families}, None)
     if hf_config.get("quantization_config"):
         raise UserError("Hugging Face config: quantization_config is set, but only unquantized weights can be read")
@@ -145,9 +237,12 @@ def pauses_of(hf: Mapping[str, Any]) -> list[int]:
     if ours is None:
         return []
     rows, ids = (ours.get(name) if isinstance(ours, Mapping) else None for name in ("vocab_size", "pause_token_ids"))
-    if not isinstance(rows, int) or not isinstance(ids, list) or not ids or not all(
-        isinstance(i, int) and 0 <= i < _required(hf, "vocab_size") for i in ids
-    ):  # fmt: skip
+    if (
+        not isinstance(rows, int)
+        or not isinstance(ids, list)
+        or not ids
+        or not all(isinstance(i, int) and 0 <= i < _required(hf, "vocab_size") for i in ids)
+    ):
         raise UserError(f"Hugging Face config: {OURS} = {ours!r} does not say which rows are pauses: export it again")
     return ids
 
@@ -159,16 +254,21 @@ def _canonical(config: ModelConfig) -> ModelConfig:
     if config.positions != "learned":
         unused |= {"num_kv_heads": config.kv_heads, "head_dim": config.head_size}
     else:
-        unused |= {name: getattr(plain, name) for name in ("head_dim", "rope_theta", "rope_scaling")
-                   if name != "head_dim" or config.head_size * config.num_heads == config.d_model}  # fmt: skip
+        unused |= {
+            name: getattr(plain, name)
+            for name in ("head_dim", "rope_theta", "rope_scaling")
+            if name != "head_dim" or config.head_size * config.num_heads == config.d_model
+        }
         unused |= {"num_kv_heads": 0} if config.kv_heads == config.num_heads else {}
     if config.norm == "rmsnorm":
         unused |= {"norm_bias": False}
     if config.positions == "learned" or config.rope_scaling == "none":
         unused |= {"rope_factor": plain.rope_factor}
     if config.positions == "learned" or config.rope_scaling != "llama3":
-        unused |= {name: getattr(plain, name) for name in
-                   ("rope_low_freq_factor", "rope_high_freq_factor", "rope_original_max_positions")}  # fmt: skip
+        unused |= {
+            name: getattr(plain, name)
+            for name in ("rope_low_freq_factor", "rope_high_freq_factor", "rope_original_max_positions")
+        }
     return dataclasses.replace(config, **unused)
 
 

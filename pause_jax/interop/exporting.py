@@ -28,8 +28,16 @@ SHARD_BYTES = 5 * 10**9  # of a file, as transformers has it
 Dtype = Literal["float32", "bfloat16"]
 
 
-def export_run(folder: RunFolder, step: int, out: Path, mesh: Mesh, *, dtype: Dtype = "float32",
-               shard_bytes: int = SHARD_BYTES, results: Sequence[Result] = ()) -> None:  # fmt: skip
+def export_run(
+    folder: RunFolder,
+    step: int,
+    out: Path,
+    mesh: Mesh,
+    *,
+    dtype: Dtype = "float32",
+    shard_bytes: int = SHARD_BYTES,
+    results: Sequence[Result] = (),
+) -> None:
     """Write the checkpoint `step` of a run into the new folder `out`, which appears when it is whole.
 
     The pauses' vectors become rows of the embedding, under the first ids that the tokenizer leaves free.
@@ -71,15 +79,29 @@ def _new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(folder: RunFolder, step: int, partial: Path, mesh: Mesh, config: Config, hf: dict[str, Any],
-           pause_ids: list[int], dtype: Dtype, shard_bytes: int, results: Sequence[Result]) -> None:  # fmt: skip
+def _write(
+    folder: RunFolder,
+    step: int,
+    partial: Path,
+    mesh: Mesh,
+    config: Config,
+    hf: dict[str, Any],
+    pause_ids: list[int],
+    dtype: Dtype,
+    shard_bytes: int,
+    results: Sequence[Result],
+) -> None:
     tokenizers.write(config.data.vocabulary, pause_ids, partial, config.model.max_positions)
     memory.check_parameters(config, mesh, f"the run in {folder.path}")
     params = checkpoints.restore_params(folder.checkpoints, step, config, mesh)
     pauses = params.pop("pause", None)
     vectors = None if pauses is None else np.asarray(jax.device_get(pauses["embedding"]))
-    _write_weights([_with_pauses(t, hf["vocab_size"], pause_ids, vectors) for t in tensors(params, config.model)],
-                   partial, dtype, shard_bytes)  # fmt: skip
+    _write_weights(
+        [_with_pauses(t, hf["vocab_size"], pause_ids, vectors) for t in tensors(params, config.model)],
+        partial,
+        dtype,
+        shard_bytes,
+    )
     _write_json(partial / "config.json", hf)
     _write_json(partial / "generation_config.json", _generation(hf, pause_ids))
     text = card.text(folder, step, config, pause_ids, hf["model_type"], results)
@@ -112,8 +134,11 @@ def _write_weights(weights: Sequence[Tensor], folder: Path, dtype: Dtype, shard_
     """safetensors of about `shard_bytes` each, one in memory at a time, and where there are several their index."""
     kind = np.dtype(np.float32) if dtype == "float32" else np.dtype(ml_dtypes.bfloat16)
     shards = list(_shards(weights, kind.itemsize, shard_bytes))
-    names = [SINGLE] if len(shards) == 1 else [
-        f"model-{k:05d}-of-{len(shards):05d}.safetensors" for k in range(1, len(shards) + 1)]  # fmt: skip
+    names = (
+        [SINGLE]
+        if len(shards) == 1
+        else [f"model-{k:05d}-of-{len(shards):05d}.safetensors" for k in range(1, len(shards) + 1)]
+    )
     for name, shard in zip(names, shards, strict=True):
         save_file({t.name: t.make().astype(kind) for t in shard}, folder / name, metadata={"format": "pt"})
     if len(shards) > 1:

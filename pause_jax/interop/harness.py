@@ -33,9 +33,13 @@ class PauseModel(LM):
     """One checkpoint, asked at one M_inf."""
 
     def __init__(
-        self, run: str = "", m_inf: int | str = 0, batch_size: int | str = 16, max_length: int | str | None = None,
+        self,
+        run: str = "",
+        m_inf: int | str = 0,
+        batch_size: int | str = 16,
+        max_length: int | str | None = None,
         **other: Any,
-    ):  # fmt: skip
+    ):
         """Args:
           max_length: positions of context, pauses and answer at most; None: those that the model was trained for.
 
@@ -68,7 +72,7 @@ class PauseModel(LM):
     @classmethod
     def create_from_arg_obj(
         cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
-    ) -> PauseModel:  # fmt: skip
+    ) -> PauseModel:
         """`additional_config` are the harness's flags, which have values where they are not given, too."""
         flags = {name: value for name, value in (additional_config or {}).items() if value is not None}
         return cls(**{**flags, **arg_dict})
@@ -154,9 +158,10 @@ class PauseModel(LM):
         return self._max_length - self._m_inf
 
     def _in_batches(
-        self, pairs: Sequence[tuple[list[int], list[int]]],
+        self,
+        pairs: Sequence[tuple[list[int], list[int]]],
         answer: Callable[[list[list[int]], list[list[int]], int], Iterable[Answer]],
-    ) -> list[Answer]:  # fmt: skip
+    ) -> list[Answer]:
         """`answer` of contexts and continuations, together with others of similar length, in their order."""
         answers: dict[int, Answer] = {}
         for batch in (
@@ -167,9 +172,7 @@ class PauseModel(LM):
             answers |= zip(batch.examples, found, strict=True)
         return [answers[i] for i in range(len(pairs))]
 
-    def _score(
-        self, contexts: list[list[int]], answers: list[list[int]], length: int
-    ) -> Iterable[tuple[float, bool]]:  # fmt: skip
+    def _score(self, contexts: list[list[int]], answers: list[list[int]], length: int) -> Iterable[tuple[float, bool]]:
         longest = rung(max(map(len, answers)))
         rows = filled(contexts, self._batch_size)
         (reading,) = self._run.read(rows, [self._m_inf], room=longest - 1, bucket=length)

@@ -60,8 +60,12 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratc
     named = vocabulary or tokenizers.find(source)
     vocabulary = vocabulary or tokenizers.read(source, pauses, scratch)
     _check_tokenizer(vocabulary, named, model, source)
-    config = Config(model=model, pauses=PauseConfig(n_pauses=len(pauses)), train=TrainConfig(steps=1),
-                    data=DataConfig(vocabulary=vocabulary, length=min(_LENGTH, model.max_positions)))  # fmt: skip
+    config = Config(
+        model=model,
+        pauses=PauseConfig(n_pauses=len(pauses)),
+        train=TrainConfig(steps=1),
+        data=DataConfig(vocabulary=vocabulary, length=min(_LENGTH, model.max_positions)),
+    )
     config.validate()
     params = place(reader, model, mesh)
     if pauses:

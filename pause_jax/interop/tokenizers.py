@@ -108,8 +108,15 @@ def _write_json(file: Path, content: Any, indent: int | None = None) -> None:
 
 
 def _special(number: int, token: str) -> dict[str, Any]:
-    return {"id": number, "content": token, "single_word": False, "lstrip": False, "rstrip": False,
-            "normalized": False, "special": True}  # fmt: skip
+    return {
+        "id": number,
+        "content": token,
+        "single_word": False,
+        "lstrip": False,
+        "rstrip": False,
+        "normalized": False,
+        "special": True,
+    }
 
 
 def _bytes() -> dict[str, Any]:
@@ -118,8 +125,10 @@ def _bytes() -> dict[str, Any]:
     from tokenizers import decoders, models, pre_tokenizers
 
     special = ["<pad>", "</s>", "<unk>"]
-    ids = {**dict(zip(special, range(3), strict=True)),
-           **{character: byte + 3 for byte, character in enumerate(tokenizer.byte_characters())}}  # fmt: skip
+    ids = {
+        **dict(zip(special, range(3), strict=True)),
+        **{character: byte + 3 for byte, character in enumerate(tokenizer.byte_characters())},
+    }
     model = models.BPE(ids, [])
     made = tokenizers.Tokenizer(model)
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -140,8 +149,11 @@ def _sentencepiece(path: str) -> tuple[dict[str, Any], str]:
     if proto.trainer_spec.model_type != proto.trainer_spec.UNIGRAM:
         raise UserError(f"{path} is no unigram model, and others cannot be exported: take its run without a tokenizer")
     spec = proto.normalizer_spec
-    made = tokenizers.Tokenizer(models.Unigram([(p.piece, p.score) for p in proto.pieces], proto.trainer_spec.unk_id,
-                                               proto.trainer_spec.byte_fallback))  # fmt: skip
+    made = tokenizers.Tokenizer(
+        models.Unigram(
+            [(p.piece, p.score) for p in proto.pieces], proto.trainer_spec.unk_id, proto.trainer_spec.byte_fallback
+        )
+    )
     steps: list[Any] = [normalizers.Precompiled(spec.precompiled_charsmap)] if spec.precompiled_charsmap else []
     if spec.remove_extra_whitespaces:
         steps += [normalizers.Strip(), normalizers.Replace(tokenizers.Regex(" {2,}"), " ")]
@@ -149,19 +161,29 @@ def _sentencepiece(path: str) -> tuple[dict[str, Any], str]:
         made.normalizer = normalizers.Sequence(steps)
     scheme = "always" if spec.add_dummy_prefix else "never"
     made.pre_tokenizer = pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme=scheme, split=False)
-    made.decoder = decoders.Sequence([
-        decoders.ByteFallback(), decoders.Metaspace(replacement="\u2581", prepend_scheme=scheme, split=False),
-        decoders.Fuse(),
-    ])  # fmt: skip
+    made.decoder = decoders.Sequence(
+        [
+            decoders.ByteFallback(),
+            decoders.Metaspace(replacement="\u2581", prepend_scheme=scheme, split=False),
+            decoders.Fuse(),
+        ]
+    )
     content = json.loads(made.to_str())
     kinds = proto.SentencePiece
-    content["added_tokens"] = [_special(i, piece.piece) for i, piece in enumerate(proto.pieces)
-                               if piece.type in (kinds.CONTROL, kinds.UNKNOWN)]  # fmt: skip
+    content["added_tokens"] = [
+        _special(i, piece.piece) for i, piece in enumerate(proto.pieces) if piece.type in (kinds.CONTROL, kinds.UNKNOWN)
+    ]
     return content, proto.pieces[proto.trainer_spec.eos_id].piece
 
 
-_PROBES = ("def f(x):\n    return x + 1\n", "Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich.",
-           "  two  spaces ", "a\tb\n\nc", "日本語 🙂 \u00a0x", "1234567890 != 0.5e-3")  # fmt: skip
+_PROBES = (
+    "def f(x):\n    return x + 1\n",
+    "Zwölf Boxkämpfer jagen Viktor quer über den Sylter Deich.",
+    "  two  spaces ",
+    "a\tb\n\nc",
+    "日本語 🙂 \u00a0x",
+    "1234567890 != 0.5e-3",
+)
 
 
 def _check(vocabulary: str, pauses: dict[str, int], file: Path) -> None:

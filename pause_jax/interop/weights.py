@@ -159,9 +159,14 @@ def _files(folder: Path) -> list[Path]:
         raise UserError(f"{index} is missing, which says what {shards[0].name} and the others hold: fetch it")
     if (folder / SINGLE).is_file():
         return [folder / SINGLE]
-    old = next((f" (it has {name}, which is a pickle and is not read)"
-                for name in ("pytorch_model.bin", "pytorch_model.bin.index.json")
-                if (folder / name).is_file()), "")  # fmt: skip
+    old = next(
+        (
+            f" (it has {name}, which is a pickle and is not read)"
+            for name in ("pytorch_model.bin", "pytorch_model.bin.index.json")
+            if (folder / name).is_file()
+        ),
+        "",
+    )
     raise UserError(f"{folder} has neither {SINGLE} nor {INDEX}{old}: give a folder with weights as safetensors")
 
 
@@ -185,8 +190,7 @@ def params(weights: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, 
       UserError: as `Reader`.
     """
     reader = Reader(weights, config)
-    flat = {path: np.stack(list(parts)) if path.startswith("layers/") else next(iter(parts))
-            for path, parts in reader}  # fmt: skip
+    flat = {path: np.stack(list(parts)) if path.startswith("layers/") else next(iter(parts)) for path, parts in reader}
     return trees.unflatten(flat)
 
 
@@ -274,8 +278,11 @@ def _tensor(name: str, paths: list[tuple[str, int]], flat: Mapping[str, Any], co
     path, _ = paths[0]
     shape = flat[path].shape[1:] if path.startswith("layers/") else flat[path].shape
     theirs = _file_shape(path, shape, is_fused=len(paths) > 1, is_linear=_is_linear(path, name))
-    return Tensor(full_name(name, config), theirs,
-                  lambda: np.ascontiguousarray(np.concatenate([part(*one) for one in paths], axis=-1)))  # fmt: skip
+    return Tensor(
+        full_name(name, config),
+        theirs,
+        lambda: np.ascontiguousarray(np.concatenate([part(*one) for one in paths], axis=-1)),
+    )
 
 
 def _qkv_first(part: tuple[str, int]) -> int:

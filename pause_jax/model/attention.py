@@ -43,8 +43,15 @@ class Mask:
         return in_order & (q_BxTx1 == k_Bx1xS) & (k_Bx1xS > 0)
 
 
-def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, backend: str,
-           blocks: int = 1, row_major: bool = False) -> jax.Array:  # fmt: skip
+def attend(
+    q_BxTxHxE: jax.Array,
+    k_BxSxKxE: jax.Array,
+    v_BxSxKxE: jax.Array,
+    mask: Mask,
+    backend: str,
+    blocks: int = 1,
+    row_major: bool = False,
+) -> jax.Array:
     """Softmax attention, scaled by 1/sqrt(E), as [B, T, H, E] in the dtype of `q`; softmax in float32.
 
     All back ends (`Execution.attention`) give the same but for rounding, and but for padding queries, whose output is
@@ -69,8 +76,9 @@ def attend(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mas
     raise NotImplementedError(f"attention back end {backend!r}: there are 'xla', 'splash' and 'cudnn'")
 
 
-def _attend_xla(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, blocks: int,
-                row_major: bool) -> jax.Array:  # fmt: skip
+def _attend_xla(
+    q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask, blocks: int, row_major: bool
+) -> jax.Array:
     batch, length, heads, size = q_BxTxHxE.shape
     kv_heads = k_BxSxKxE.shape[2]
     # Heads first: on a CPU products of matrices that lie together are faster, transposes included.
@@ -86,8 +94,14 @@ _Spans = tuple[tuple[int, int, int], ...]  # of `_blocks`
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _attend_blocks(q_BxKxGxTxE: jax.Array, k_BxKxSxE: jax.Array, v_BxKxSxE: jax.Array, may_attend_BxTxS: jax.Array,
-                   spans: _Spans, row_major: bool) -> jax.Array:  # fmt: skip
+def _attend_blocks(
+    q_BxKxGxTxE: jax.Array,
+    k_BxKxSxE: jax.Array,
+    v_BxKxSxE: jax.Array,
+    may_attend_BxTxS: jax.Array,
+    spans: _Spans,
+    row_major: bool,
+) -> jax.Array:
     """Attention, block by block of queries, float32. Sums are divided by after the product with the values, and the
     gradient takes its row sums from gradient · output: both are of size E where XLA's own go over all keys."""
     return _attend_blocks_forward(q_BxKxGxTxE, k_BxKxSxE, v_BxKxSxE, may_attend_BxTxS, spans, row_major)[0]
@@ -120,8 +134,9 @@ def _attend_blocks_forward(
     return out_BxKxGxTxE, (q_BxKxGxTxE, k_BxKxSxE, v_BxKxSxE, out_BxKxGxTxE, kept)
 
 
-def _attend_blocks_backward(spans: _Spans, row_major: bool, residuals: Any,
-                            gradient_BxKxGxTxE: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, None]:  # fmt: skip
+def _attend_blocks_backward(
+    spans: _Spans, row_major: bool, residuals: Any, gradient_BxKxGxTxE: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, None]:
     q_BxKxGxTxE, k_BxKxSxE, v_BxKxSxE, out_BxKxGxTxE, kept = residuals
     dtype, scale = k_BxKxSxE.dtype, q_BxKxGxTxE.shape[-1] ** -0.5
     of_k, of_v = (jnp.zeros(x.shape, jnp.float32) for x in (k_BxKxSxE, v_BxKxSxE))

@@ -51,11 +51,23 @@ class ModelConfig:
 
     def validate(self) -> None:
         """Raises UserError for sizes that do not fit together."""
-        bounds.check(self, "config.model", "be at least 1", "num_layers", "d_model", "num_heads", "d_ff",
-                     "max_positions", "rope_theta", "rope_factor", "rope_original_max_positions")  # fmt: skip
+        bounds.check(
+            self,
+            "config.model",
+            "be at least 1",
+            "num_layers",
+            "d_model",
+            "num_heads",
+            "d_ff",
+            "max_positions",
+            "rope_theta",
+            "rope_factor",
+            "rope_original_max_positions",
+        )
         bounds.check(self, "config.model", "not be negative", "vocab_size", "num_kv_heads", "head_dim", "init_std")
-        bounds.check(self, "config.model", "be more than 0", "norm_eps", "rope_low_freq_factor",
-                     "rope_high_freq_factor")  # fmt: skip
+        bounds.check(
+            self, "config.model", "be more than 0", "norm_eps", "rope_low_freq_factor", "rope_high_freq_factor"
+        )
         if not self.head_dim and self.d_model % self.num_heads:
             raise UserError(
                 f"config.model.d_model = {self.d_model} is not divisible by config.model.num_heads = "

@@ -150,8 +150,9 @@ class Decoder(nnx.Module):
             return nnx.merge(graph, state)(x, context, cache, index, self.execution), None
 
         if self.execution.remat != "none":
-            run_layer = jax.checkpoint(run_layer, policy=_REMAT_POLICIES[self.execution.remat],
-                                       prevent_cse=not self.execution.scan_layers)  # fmt: skip
+            run_layer = jax.checkpoint(
+                run_layer, policy=_REMAT_POLICIES[self.execution.remat], prevent_cse=not self.execution.scan_layers
+            )
         carry = (x, cache)
         if self.execution.scan_layers:
             carry, _ = jax.lax.scan(run_layer, carry, (stacked, jnp.arange(self.config.num_layers)))

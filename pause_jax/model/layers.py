@@ -54,8 +54,17 @@ def constant(value: float, shape: tuple[int, ...], axes: Axes) -> nnx.Param:
 class Dense(nnx.Module):
     """x · kernel + bias, where input and output may each be one dimension or two (heads, head size)."""
 
-    def __init__(self, rngs: nnx.Rngs, num_layers: int, d_in: tuple[int, ...], d_out: tuple[int, ...],
-                 axes: Axes, bias: bool, config: ModelConfig, gain: float = 1.0):  # fmt: skip
+    def __init__(
+        self,
+        rngs: nnx.Rngs,
+        num_layers: int,
+        d_in: tuple[int, ...],
+        d_out: tuple[int, ...],
+        axes: Axes,
+        bias: bool,
+        config: ModelConfig,
+        gain: float = 1.0,
+    ):
         std = gain * (math.prod(d_in) ** -0.5 if config.kernel_init == "fan_in" else config.init_std)
         self.kernel = normal(rngs, (num_layers, *d_in, *d_out), ("layers", *axes), std)
         self.bias = constant(0.0, (num_layers, *d_out), ("layers", *axes[len(d_in) :])) if bias else None
@@ -86,8 +95,14 @@ class Dense(nnx.Module):
 class Norm(nnx.Module):
     """LayerNorm or RMSNorm over the last dimension, statistics in float32."""
 
-    def __init__(self, size: int, config: ModelConfig, num_layers: int | None = None, axis: str = "embed",
-                 rms: bool | None = None):  # fmt: skip
+    def __init__(
+        self,
+        size: int,
+        config: ModelConfig,
+        num_layers: int | None = None,
+        axis: str = "embed",
+        rms: bool | None = None,
+    ):
         lead: tuple[int, ...] = () if num_layers is None else (num_layers,)
         axes: Axes = (axis,) if num_layers is None else ("layers", axis)
         self.rms = config.norm == "rmsnorm" if rms is None else rms
@@ -117,13 +132,22 @@ class Attention(nnx.Module):
         self.q = Dense(rngs, n, (d,), (config.num_heads, size), ("embed", "heads", "head"), qkv_bias, config)
         self.k = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, config)
         self.v = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, config)
-        self.out = Dense(rngs, n, (config.num_heads, size), (d,), ("heads", "head", "embed"), out_bias, config,
-                         gain=1 / math.sqrt(2 * n))  # fmt: skip
+        self.out = Dense(
+            rngs,
+            n,
+            (config.num_heads, size),
+            (d,),
+            ("heads", "head", "embed"),
+            out_bias,
+            config,
+            gain=1 / math.sqrt(2 * n),
+        )
         self.q_norm = Norm(size, config, n, "head", rms=True) if config.qk_norm else None
         self.k_norm = Norm(size, config, n, "head", rms=True) if config.qk_norm else None
 
-    def __call__(self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int,
-                 execution: Execution) -> tuple[jax.Array, Cache | None]:  # fmt: skip
+    def __call__(
+        self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int, execution: Execution
+    ) -> tuple[jax.Array, Cache | None]:
         q = constrain(self.q(x_BxTxD, execution), "batch", "length", "heads", "head")
         k = constrain(self.k(x_BxTxD, execution), "batch", "length", "kv_heads", "head")
         v = constrain(self.v(x_BxTxD, execution), "batch", "length", "kv_heads", "head")
@@ -180,8 +204,9 @@ class Layer(nnx.Module):
         self.mlp = MLP(config, rngs)
         self.post_norm = config.norm_placement == "post"
 
-    def __call__(self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int,
-                 execution: Execution) -> tuple[jax.Array, Cache | None]:  # fmt: skip
+    def __call__(
+        self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int, execution: Execution
+    ) -> tuple[jax.Array, Cache | None]:
         x = x_BxTxD
         if self.post_norm:
             attended, cache = self.attention(x, context, cache, layer, execution)

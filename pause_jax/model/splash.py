@@ -22,8 +22,15 @@ _LANES = 128  # the smallest block
 _BLOCKS = (512, 384, 256)  # of positions, those worth having of a long row
 
 
-def attend(q_BxTxHxE: jax.Array, k_BxTxKxE: jax.Array, v_BxTxKxE: jax.Array, mask: Mask, *, block: int = 0,
-           interpret: bool = False) -> jax.Array:  # fmt: skip
+def attend(
+    q_BxTxHxE: jax.Array,
+    k_BxTxKxE: jax.Array,
+    v_BxTxKxE: jax.Array,
+    mask: Mask,
+    *,
+    block: int = 0,
+    interpret: bool = False,
+) -> jax.Array:
     """As `attention.attend`. Rows are padded to whole blocks, the padding a segment of its own, and cut again.
 
     Args:
@@ -75,12 +82,18 @@ def _kernel(length: int, heads: int, both_ways: int, block: int, interpret: bool
     # the library computes its own causal mask within the kernel, others it reads from a few blocks
     head_mask = _PrefixMask(length, both_ways) if both_ways > 1 else masks.CausalMask((length, length))
     sizes = kernels.BlockSizes(
-        block_q=block, block_kv=block, block_kv_compute=block,
-        block_q_dkv=block, block_kv_dkv=block, block_kv_dkv_compute=block,
-        block_q_dq=block, block_kv_dq=block,
-    )  # fmt: skip
-    return kernels.make_splash_mha(masks.MultiHeadMask([head_mask] * heads), block_sizes=sizes, head_shards=1,
-                                   q_seq_shards=1, interpret=interpret)  # fmt: skip
+        block_q=block,
+        block_kv=block,
+        block_kv_compute=block,
+        block_q_dkv=block,
+        block_kv_dkv=block,
+        block_kv_dkv_compute=block,
+        block_q_dq=block,
+        block_kv_dq=block,
+    )
+    return kernels.make_splash_mha(
+        masks.MultiHeadMask([head_mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
+    )
 
 
 def _block(length: int) -> int:

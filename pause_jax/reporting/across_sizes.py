@@ -46,27 +46,49 @@ class Overview:
 
     def differences(self) -> Table:
         rows = tuple(
-            (words, model, comparison.effect.difference, comparison.effect.corrected_p,
-             "yes" if comparison.effect.found else "no")
+            (
+                words,
+                model,
+                comparison.effect.difference,
+                comparison.effect.corrected_p,
+                "yes" if comparison.effect.found else "no",
+            )
             for words, by_model in self.lines.items()
             for model, comparison in by_model.items()
-        )  # fmt: skip
-        columns = (Column("compared"), Column("model"), Column("difference", signed=True), Column("corrected p", "p"),
-                   Column("effect called"))  # fmt: skip
+        )
+        columns = (
+            Column("compared"),
+            Column("model"),
+            Column("difference", signed=True),
+            Column("corrected p", "p"),
+            Column("effect called"),
+        )
         return Table("sizes", "Differences by model size", columns, rows)
 
     def best_m(self) -> Table | None:
         """The M that validation chose for each size; None where none could be chosen."""
         rows = tuple(
-            (panel.model, choice.election.title, choice.chosen, 100 * choice.bootstrap[choice.chosen],
-             choice.test_estimate, choice.effect.difference if choice.effect else None,
-             "yes" if choice.effect and choice.effect.found else "no")
+            (
+                panel.model,
+                choice.election.title,
+                choice.chosen,
+                100 * choice.bootstrap[choice.chosen],
+                choice.test_estimate,
+                choice.effect.difference if choice.effect else None,
+                "yes" if choice.effect and choice.effect.found else "no",
+            )
             for panel, choice in self.choices
             if choice.chosen is not None
-        )  # fmt: skip
-        columns = (Column("model"), Column("training"), Column("best M by validation"),
-                   Column("% of bootstrap draws", ".0f"), Column(self.panels[0].split),
-                   Column("minus no pauses", signed=True), Column("effect called"))  # fmt: skip
+        )
+        columns = (
+            Column("model"),
+            Column("training"),
+            Column("best M by validation"),
+            Column("% of bootstrap draws", ".0f"),
+            Column(self.panels[0].split),
+            Column("minus no pauses", signed=True),
+            Column("effect called"),
+        )
         return Table("best_m_by_size", "Best M by model size", columns, rows) if rows else None
 
 
@@ -112,9 +134,18 @@ def plot_differences(overview: Overview, words: Sequence[str], out: Path) -> Non
         widths = [e.difference.high - e.difference.mean for e in effects]
         means = [e.difference.mean for e in effects]
         finite = [width if math.isfinite(width) else 0.0 for width in widths]
-        axes.errorbar(at, means, yerr=finite, **mark, **figures.joined(len(at)), elinewidth=0.9, capsize=2,
-                      markersize=6,
-                      markerfacecolor="white", label=figures.fold(line))  # fmt: skip
+        axes.errorbar(
+            at,
+            means,
+            yerr=finite,
+            **mark,
+            **figures.joined(len(at)),
+            elinewidth=0.9,
+            capsize=2,
+            markersize=6,
+            markerfacecolor="white",
+            label=figures.fold(line),
+        )
         found = [(x, mean) for x, mean, effect in zip(at, means, effects, strict=True) if effect.found]
         axes.plot([x for x, _ in found], [y for _, y in found], **(mark | {"linewidth": 0}), markersize=6, zorder=4)
     axes.set_xlabel("model (parameters)" if _are_named_by_size(overview.models) else "model, by cost of inference")
@@ -135,8 +166,16 @@ def plot_cost(overview: Overview, cost: result_plots.Cost, out: Path) -> None:
     for i, panel, cell in known:
         mark = {"color": figures.color(i), "marker": figures.mark(kinds.index(panel.label(cell)))["marker"]}
         width = result_plots.bars([cell])
-        axes.errorbar([cell.flops(cost)], [cell.estimate.mean], yerr=width, **mark, capsize=2, elinewidth=0.8,
-                      markersize=6, linestyle="none")  # fmt: skip
+        axes.errorbar(
+            [cell.flops(cost)],
+            [cell.estimate.mean],
+            yerr=width,
+            **mark,
+            capsize=2,
+            elinewidth=0.8,
+            markersize=6,
+            linestyle="none",
+        )
     result_plots.draw_front(axes, [cell for _, _, cell in known], cost)
     axes.set_xscale("log")
     axes.set_ylim(result_plots.limits(overview.panels[0], [cell for _, _, cell in known], axes.get_ylim()))
@@ -201,9 +240,13 @@ def _explain(axes: Any, models: Sequence[str], kinds: Sequence[str]) -> list[Any
     from matplotlib.lines import Line2D
 
     front = [line for line in axes.get_lines() if line.get_label().startswith("Pareto")]
-    sizes = [Line2D([], [], color=figures.color(i), linewidth=6, label=figures.plain(f"model {model}"))
-             for i, model in enumerate(models)]  # fmt: skip
+    sizes = [
+        Line2D([], [], color=figures.color(i), linewidth=6, label=figures.plain(f"model {model}"))
+        for i, model in enumerate(models)
+    ]
     grey: dict[str, Any] = {"color": "#444444", "linestyle": "none"}
-    marks = [Line2D([], [], **grey, marker=figures.mark(i)["marker"], label=figures.fold(kind))
-             for i, kind in enumerate(kinds)]  # fmt: skip
+    marks = [
+        Line2D([], [], **grey, marker=figures.mark(i)["marker"], label=figures.fold(kind))
+        for i, kind in enumerate(kinds)
+    ]
     return [*sizes, *marks, *front]

@@ -144,8 +144,9 @@ class Report:
         effects = {(id(c.cell), id(c.base)): c.effect for c in decided}
         choices = [best_m.choose(election, effects) for election in elections]
         missing = [sentence for panel in panels for sentence in missing_cells(panel)]
-        return cls(title, tuple(panels), tuple(decided[: len(compared)]), (*failures, *lost), tuple(choices),
-                   tuple(missing))  # fmt: skip
+        return cls(
+            title, tuple(panels), tuple(decided[: len(compared)]), (*failures, *lost), tuple(choices), tuple(missing)
+        )
 
     def choices_of(self, panel: Panel) -> list[best_m.Choice]:
         return [choice for choice in self.choices if choice.election.panel is panel]

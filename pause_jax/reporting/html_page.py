@@ -212,8 +212,10 @@ def _wide(table: Table) -> str:
     head = "".join(f"<th>{name}</th>" for name in names)
     body = ""
     for row, texts in zip(table.rows, table.shown(), strict=True):
-        shown = [_kept_together(text) if isinstance(value, Estimate) else escape(text)
-                 for value, text in zip(row, texts, strict=True)]  # fmt: skip
+        shown = [
+            _kept_together(text) if isinstance(value, Estimate) else escape(text)
+            for value, text in zip(row, texts, strict=True)
+        ]
         fields = [
             f'<td data-name="{name}"{_COUNTED if isinstance(value, int) else ""}><span>{text}</span></td>'
             for name, value, text in zip(names, row, shown, strict=True)

@@ -17,8 +17,12 @@ NEVER_TRAINED = (
     "* Trained without any pause: its figures after pauses are those of an untrained vector, and mean nothing."
 )
 FINETUNING = {"std": "finetuned without pauses", "pause": "finetuned with pauses"}
-PRETRAINING = {"std": "standard pretraining", "pause": "pause pretraining", "none": "no pretraining",
-               "unknown": "unknown pretraining"}  # fmt: skip
+PRETRAINING = {
+    "std": "standard pretraining",
+    "pause": "pause pretraining",
+    "none": "no pretraining",
+    "unknown": "unknown pretraining",
+}
 
 
 def arms(panel: Panel) -> Table:
@@ -32,12 +36,19 @@ def arms(panel: Panel) -> Table:
     }
     columns = ["arm", "M_ft", "M_inf", "seeds", *(["pretraining runs"] if panel.is_nested else [])]
     rows = [
-        (panel.label(cell), cell.arm.m_ft, cell.m_inf, len(cell.by_seed),
-         *([cell.estimate.n if cell.runs_known else "not told"] if panel.is_nested else []),
-         cell.estimate, cell.training_flops, cell.inference_flops,
-         *([", ".join(name for name, front in fronts.items() if i in front) or None] if fronts else []))
+        (
+            panel.label(cell),
+            cell.arm.m_ft,
+            cell.m_inf,
+            len(cell.by_seed),
+            *([cell.estimate.n if cell.runs_known else "not told"] if panel.is_nested else []),
+            cell.estimate,
+            cell.training_flops,
+            cell.inference_flops,
+            *([", ".join(name for name, front in fronts.items() if i in front) or None] if fronts else []),
+        )
         for i, cell in enumerate(cells)
-    ]  # fmt: skip
+    ]
     costs = [Column("training FLOPs", ".2e"), Column("inference FLOPs", ".2e")]
     costs += [Column("on the Pareto front of")] if fronts else []  # where all cost the same there is none
     return Table("arms", "Every arm and its cost", (*map(Column, columns), _mean(panel), *costs), tuple(rows))
@@ -47,13 +58,18 @@ def grid_places(panel: Panel) -> list[tuple[str, dict[str, list[Cell]]]]:
     """The paper's 2 × 2: for each pretraining the cells by finetuning, each arm at its own M_inf."""
     arms_shown = [arm for arm in panel.arms if arm.finetune in FINETUNING and arm.placement != "filler"]
     return [
-        (pretrain, {
-            finetune: [panel.home(arm) for arm in arms_shown if (arm.pretrain, arm.finetune) == (pretrain, finetune)]
-            for finetune in FINETUNING
-        })
+        (
+            pretrain,
+            {
+                finetune: [
+                    panel.home(arm) for arm in arms_shown if (arm.pretrain, arm.finetune) == (pretrain, finetune)
+                ]
+                for finetune in FINETUNING
+            },
+        )
         for pretrain in PRETRAINING
         if any(arm.pretrain == pretrain for arm in arms_shown)
-    ]  # fmt: skip
+    ]
 
 
 def grid(panel: Panel, compared: Sequence[Comparison]) -> Table:
@@ -66,21 +82,43 @@ def grid(panel: Panel, compared: Sequence[Comparison]) -> Table:
                 mine = [c for c in compared if c.cell is cell]
                 rows += [(*place, c.effect.difference, panel.label(c.base), c.effect.corrected_p) for c in mine]
                 rows += [] if mine else [(*place, None, None, None)]
-    columns = (*map(Column, ("pretraining", "finetuning", "arm", "M_inf")), _mean(panel),
-               Column("minus base", panel.spec, signed=True), Column("base"), Column("corrected p", "p"))  # fmt: skip
+    columns = (
+        *map(Column, ("pretraining", "finetuning", "arm", "M_inf")),
+        _mean(panel),
+        Column("minus base", panel.spec, signed=True),
+        Column("base"),
+        Column("corrected p", "p"),
+    )
     return Table("grid", "Pretraining and finetuning", columns, tuple(rows))
 
 
 def differences(panel: Panel, compared: Sequence[Comparison]) -> Table:
     """A row for each arm and base."""
     rows = tuple(
-        (panel.label(c.cell), panel.label(c.base), c.effect.difference.n, c.effect.difference, c.effect.p,
-         c.effect.corrected_p, "yes" if c.effect.found else "no", c.flops_ratio, c.inference_flops_ratio)
+        (
+            panel.label(c.cell),
+            panel.label(c.base),
+            c.effect.difference.n,
+            c.effect.difference,
+            c.effect.p,
+            c.effect.corrected_p,
+            "yes" if c.effect.found else "no",
+            c.flops_ratio,
+            c.inference_flops_ratio,
+        )
         for c in compared
-    )  # fmt: skip
-    columns = (Column("arm"), Column("base"), Column("units"), Column("difference", panel.spec, signed=True),
-               Column("p", "p"), Column("corrected p", "p"), Column("effect called"),
-               Column("training FLOPs × base", ".2f"), Column("inference FLOPs × base", ".2f"))  # fmt: skip
+    )
+    columns = (
+        Column("arm"),
+        Column("base"),
+        Column("units"),
+        Column("difference", panel.spec, signed=True),
+        Column("p", "p"),
+        Column("corrected p", "p"),
+        Column("effect called"),
+        Column("training FLOPs × base", ".2f"),
+        Column("inference FLOPs × base", ".2f"),
+    )
     return Table("differences", "Differences, paired by seed", columns, rows)
 
 
@@ -110,9 +148,15 @@ def choice(chosen: Choice) -> Table:
         share = 100 * chosen.bootstrap[m] if m in chosen.bootstrap else None
         mark = "chosen" if m == chosen.chosen else None
         rows.append((m, mark, _estimate(validation), share, chosen.left_out.get(m), _estimate(test), difference))
-    columns = (Column("M"), Column("choice"), Column("validation"), Column("% of bootstrap draws", ".0f"),
-               Column("times with a seed left out"), Column(election.panel.split),
-               Column("minus no pauses", signed=True))  # fmt: skip
+    columns = (
+        Column("M"),
+        Column("choice"),
+        Column("validation"),
+        Column("% of bootstrap draws", ".0f"),
+        Column("times with a seed left out"),
+        Column(election.panel.split),
+        Column("minus no pauses", signed=True),
+    )
     return Table("best_m", f"Best M: {election.title}", columns, tuple(rows))
 
 
@@ -128,8 +172,18 @@ def beside_paper(panel: Panel) -> Table | None:
         for cell in cells:
             for alike in by_value.values():
                 first, sources = alike[0], "; ".join(f"{number.source} ({number.how})" for number in alike)
-                rows.append((panel.label(cell), first.m_inf, first.model, first.named, first.value,
-                             first.std, sources, cell.estimate))  # fmt: skip
+                rows.append(
+                    (
+                        panel.label(cell),
+                        first.m_inf,
+                        first.model,
+                        first.named,
+                        first.value,
+                        first.std,
+                        sources,
+                        cell.estimate,
+                    )
+                )
     if not rows:
         return None
     more = f" The paper has {missed} more settings of this task and metric that were not measured here." * bool(missed)

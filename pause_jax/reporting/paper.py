@@ -16,10 +16,16 @@ from pause_jax.reporting.panels import Cell, Panel
 FILE = Path(__file__).with_name("paper_results.csv")
 RATE = 0.1  # pauses per text token in the paper's pretraining
 TASKS = {  # the paper's name → ours
-    "GSM8k": "gsm8k", "SQuAD": "squad_v1", "CommonSenseQA": "commonsenseqa", "LAMBADA": "lambada",
-    "WebQuestions": "webquestions", "NaturalQuestions": "nq_open", "CoQA": "coqa", "PhysicalIQA": "piqa",
+    "GSM8k": "gsm8k",
+    "SQuAD": "squad_v1",
+    "CommonSenseQA": "commonsenseqa",
+    "LAMBADA": "lambada",
+    "WebQuestions": "webquestions",
+    "NaturalQuestions": "nq_open",
+    "CoQA": "coqa",
+    "PhysicalIQA": "piqa",
     "HellaSwag": "hellaswag",
-}  # fmt: skip
+}
 HOW = {  # the file's column → words
     "printed": "printed",
     "figure_vector": "from the figure's drawing",
@@ -74,11 +80,21 @@ def numbers() -> tuple[tuple[Number, ...], tuple[tuple[int, str], ...]]:
                 unmapped.append((line, reason))
                 continue
             mapped.append(
-                Number(row["model"], TASKS[row["task"]], METRICS[row["task"], row["metric"]], row["pretrain"],
-                       row["finetune"], int(row["m_ft"] or 0), int(row["m_inf"]), float(row["value"]),
-                       float(row["std"]) if row["std"] else None, row["metric"],
-                       row["source_table"], HOW[row["how"]])
-            )  # fmt: skip
+                Number(
+                    row["model"],
+                    TASKS[row["task"]],
+                    METRICS[row["task"], row["metric"]],
+                    row["pretrain"],
+                    row["finetune"],
+                    int(row["m_ft"] or 0),
+                    int(row["m_inf"]),
+                    float(row["value"]),
+                    float(row["std"]) if row["std"] else None,
+                    row["metric"],
+                    row["source_table"],
+                    HOW[row["how"]],
+                )
+            )
     return tuple(mapped), tuple(unmapped)
 
 

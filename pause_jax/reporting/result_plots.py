@@ -27,8 +27,14 @@ def plot_seeds(panel: Panel, out: Path) -> None:
         xs = [i + 0.16] * len(cell.values)
         axes.scatter(cell.values, xs, color=figures.color(i), alpha=0.35, s=28, linewidths=0)
         axes.errorbar([cell.estimate.mean], [i], xerr=bars([cell]), **figures.mark(i), capsize=4, markersize=7)
-        axes.annotate(figures.plain(panel.label(cell)), (0, i), (0, 9), xycoords=("axes fraction", "data"),
-                      textcoords="offset points", fontsize=9)  # fmt: skip
+        axes.annotate(
+            figures.plain(panel.label(cell)),
+            (0, i),
+            (0, 9),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            fontsize=9,
+        )
     axes.set_ylim(len(cells) - 0.5, -0.75)
     axes.set_xlim(limits(panel, cells, axes.get_xlim()))
     axes.set_yticks([])
@@ -47,8 +53,17 @@ def plot_m_inf(panel: Panel, arms: Sequence[Arm], out: Path) -> None:
         beside = 0.05 * (i - (len(arms) - 1) / 2)  # so that intervals do not hide each other
         xs = [values.index(cell.m_inf) + beside for cell in line]
         label = figures.fold(panel.label(panel.home(arm)))
-        axes.errorbar(xs, [cell.estimate.mean for cell in line], yerr=bars(line), **figures.mark(i),
-                      **figures.joined(len(line)), elinewidth=0.8, capsize=2, markersize=5, label=label)  # fmt: skip
+        axes.errorbar(
+            xs,
+            [cell.estimate.mean for cell in line],
+            yerr=bars(line),
+            **figures.mark(i),
+            **figures.joined(len(line)),
+            elinewidth=0.8,
+            capsize=2,
+            markersize=5,
+            label=label,
+        )
     axes.set_xticks(range(len(values)), [str(value) for value in values])
     axes.set_ylim(limits(panel, cells, axes.get_ylim()))
     axes.set_xlabel("pauses at inference")
@@ -70,12 +85,26 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
     figure, axes = figures.new(height=3.4 + 0.2 * len(lines))
     for i, line in enumerate(lines):
         home, others = panel.home(line[0].arm), [cell for cell in line if cell != panel.home(line[0].arm)]
-        axes.scatter([cell.flops(cost) for cell in others], [cell.estimate.mean for cell in others],
-                     color=figures.color(i), marker=figures.mark(i)["marker"], s=14, alpha=0.6)  # fmt: skip
+        axes.scatter(
+            [cell.flops(cost) for cell in others],
+            [cell.estimate.mean for cell in others],
+            color=figures.color(i),
+            marker=figures.mark(i)["marker"],
+            s=14,
+            alpha=0.6,
+        )
         if home in line:
-            axes.errorbar([home.flops(cost)], [home.estimate.mean], yerr=bars([home]), **figures.mark(i),
-                          elinewidth=0.8, capsize=2, markersize=7, linestyle="none",
-                          label=figures.fold(panel.label(home)))  # fmt: skip
+            axes.errorbar(
+                [home.flops(cost)],
+                [home.estimate.mean],
+                yerr=bars([home]),
+                **figures.mark(i),
+                elinewidth=0.8,
+                capsize=2,
+                markersize=7,
+                linestyle="none",
+                label=figures.fold(panel.label(home)),
+            )
     draw_front(axes, cells, cost)
     if at_home:
         axes.set_xlim(left=0, right=1.1 * max(cell.flops(cost) for cell in cells))

@@ -28,9 +28,12 @@ TRAINING = "loss"
 VALIDATION, AFTER_PAUSE, ELSEWHERE = (LOSSES[name] for name in ("loss", "loss_after_pause", "loss_elsewhere"))
 PAUSED = "validation/paused_loss"
 NAMES = {
-    TRAINING: "training", VALIDATION: "validation", PAUSED: "validation, pauses inserted",
-    AFTER_PAUSE: "of these, after a pause", ELSEWHERE: "of these, elsewhere",
-}  # fmt: skip
+    TRAINING: "training",
+    VALIDATION: "validation",
+    PAUSED: "validation, pauses inserted",
+    AFTER_PAUSE: "of these, after a pause",
+    ELSEWHERE: "of these, elsewhere",
+}
 COSTS = {"step": "steps", "text_tokens": "text tokens", "model_flops": "FLOPs"}  # what losses are drawn against
 _BINS = 60  # of steps, over which the losses of training are averaged
 
@@ -131,8 +134,14 @@ def plot_losses(curves: Curves, labels: Sequence[str], out: Path, x: str = "step
         runs = curves.runs[label]
         named = {"label": figures.fold(_with_seeds(label, runs))}
         thin = {"color": figures.color(i), "linewidth": 0.9, "alpha": 0.6}
-        _draw(axes, runs, TRAINING, thin if has_validation else figures.mark(i) | {"marker": ""} | named,
-              band=not has_validation, x=x)  # fmt: skip
+        _draw(
+            axes,
+            runs,
+            TRAINING,
+            thin if has_validation else figures.mark(i) | {"marker": ""} | named,
+            band=not has_validation,
+            x=x,
+        )
         if has_validation:
             _draw(axes, runs, VALIDATION, figures.mark(i) | {"markersize": 4} | named, x=x)
     _finish(figure, axes, "thick: validation; thin: training" if has_validation else "training", x)
@@ -145,8 +154,13 @@ def plot_after_pauses(curves: Curves, labels: Sequence[str], out: Path) -> None:
     for i, label in enumerate(labels):
         runs, mark = curves.runs[label], figures.mark(i) | {"markersize": 4}
         _draw(axes, runs, AFTER_PAUSE, mark | {"label": figures.fold(_with_seeds(label, runs))})
-        _draw(axes, runs, ELSEWHERE, mark | {"linestyle": DASHED, "linewidth": 1.1, "markerfacecolor": "white"},
-              band=False)  # fmt: skip
+        _draw(
+            axes,
+            runs,
+            ELSEWHERE,
+            mark | {"linestyle": DASHED, "linewidth": 1.1, "markerfacecolor": "white"},
+            band=False,
+        )
     _finish(figure, axes, "solid: tokens after a pause; dashed: elsewhere")
     figures.save(figure, out)
 

@@ -85,14 +85,16 @@ def _panel(report: Report, panel: Panel, number: int) -> Section:
     if has_grid:
         details.append(panel_tables.grid(panel, compared))
     return Section(
-        name, panel.title, report.summary_of(panel),
+        name,
+        panel.title,
+        report.summary_of(panel),
         sentences=tuple(report.sentences(panel)),
         grid=panel if has_grid else None,
         tables=(panel_tables.arms(panel), *([paper] if paper else [])),
         details=(*ballots, *details),
         pictures=tuple(_panel_pictures(panel, name)),
         is_folded=panel.is_for_choosing,
-    )  # fmt: skip
+    )
 
 
 def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
@@ -131,11 +133,14 @@ def _overview(overview: Overview, number: int) -> Section:
         pictures.append(Picture(f"{cost}_flops", f"all sizes against {cost} FLOPs", plot))
     best = overview.best_m()
     return Section(
-        name, overview.title, f"models {', '.join(overview.models)}", tuple(overview.sentences()),
+        name,
+        overview.title,
+        f"models {', '.join(overview.models)}",
+        tuple(overview.sentences()),
         tables=(best,) if best else (),
         details=(overview.differences(),) if overview.lines else (),
         pictures=tuple(_named(picture, name, f"{first.task}, {first.metric}") for picture in pictures),
-    )  # fmt: skip
+    )
 
 
 def _losses(curves: Curves, number: int) -> Section:
@@ -148,11 +153,13 @@ def _losses(curves: Curves, number: int) -> Section:
         pictures.append(Picture(f"after_pauses{i}", f"on tokens after a pause, and elsewhere{of}", plot))
     count = sum(map(len, curves.runs.values()))
     return Section(
-        name, curves.title, f"{count} run{'s' * (count > 1)}",
+        name,
+        curves.title,
+        f"{count} run{'s' * (count > 1)}",
         ("Lines are means over seeds, bands reach from the lowest seed to the highest.",),
         details=(curves.last_losses(),),
         pictures=tuple(_named(picture, name, curves.title) for picture in pictures),
-    )  # fmt: skip
+    )
 
 
 def _runs(compared: Compared, number: int) -> Section:
@@ -167,11 +174,14 @@ def _runs(compared: Compared, number: int) -> Section:
             pictures.append(Picture(f"{x}{i}", f"against {cost}{of}", plot))
     settings = compared.settings()
     return Section(
-        name, curves.title, f"{len(curves.runs)} compared", tuple(compared.sentences()),
+        name,
+        curves.title,
+        f"{len(curves.runs)} compared",
+        tuple(compared.sentences()),
         tables=(compared.at_equal_costs(), *([settings] if settings else [])),
         details=(curves.last_losses(),),
         pictures=tuple(_named(picture, name, curves.title) for picture in pictures),
-    )  # fmt: skip
+    )
 
 
 def _named(picture: Picture, name: str, what: str) -> Picture:

@@ -15,8 +15,10 @@ def check(value: Any, where: str) -> None:
     """Raises UserError where `value` is no (kind, number above 0)."""
     kind, number = value if isinstance(value, (list, tuple)) and len(value) == 2 else ("", 0)
     if kind not in KINDS or type(number) not in (int, float) or not 0 < number < 1e300:
-        raise UserError(f"{where}: the budget {value!r} must be a kind of {', '.join(KINDS)} and a number above 0, "
-                        "such as ('model_flops', 1e15)")  # fmt: skip
+        raise UserError(
+            f"{where}: the budget {value!r} must be a kind of {', '.join(KINDS)} and a number above 0, "
+            "such as ('model_flops', 1e15)"
+        )
 
 
 def steps(config: Config, budget: tuple[str, float]) -> int:

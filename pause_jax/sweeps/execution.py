@@ -111,8 +111,14 @@ def parse(values: Mapping[str, Any], sizes: Iterable[str] = ()) -> Execution:
 
 def _resources(asked: Any, where: str) -> Resources:
     made = _build(Resources, asked, where)
-    for name, least in (("cpus", 0), ("gpus", 0), ("nodes", 1), ("tasks_per_node", 1), ("slices", 1),
-                        ("chips_per_host", 1)):  # fmt: skip
+    for name, least in (
+        ("cpus", 0),
+        ("gpus", 0),
+        ("nodes", 1),
+        ("tasks_per_node", 1),
+        ("slices", 1),
+        ("chips_per_host", 1),
+    ):
         if getattr(made, name) < least:
             raise UserError(f"{where}.{name} is {getattr(made, name)}, but must be at least {least}")
     if made.chip and made.chip not in CHIPS:

@@ -113,10 +113,13 @@ def parse(values: Mapping[str, Any]) -> Sweep:
     if not isinstance(keep, bool):
         raise UserError(f"config.uptrain.keep_pretrained is {keep!r}, but must be True or False")
     return Sweep(
-        **{name: stages.get(name) for name in TRAINING}, evaluate=_evaluation(values.get("evaluate")),
-        keep_pretrained=keep, sizes=sizes, execution={name: values[name] for name in EXECUTION if name in values},
+        **{name: stages.get(name) for name in TRAINING},
+        evaluate=_evaluation(values.get("evaluate")),
+        keep_pretrained=keep,
+        sizes=sizes,
+        execution={name: values[name] for name in EXECUTION if name in values},
         demonstration=str(values.get("demonstration") or ""),
-    )  # fmt: skip
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,9 +226,14 @@ def _evaluation(values: Mapping[str, Any] | None) -> Evaluation | None:
 
 
 def _training(
-    kind: Kind, before: _Run, base: Mapping[str, Any], point: Point, sizes: Sizes, runs: Path,
+    kind: Kind,
+    before: _Run,
+    base: Mapping[str, Any],
+    point: Point,
+    sizes: Sizes,
+    runs: Path,
     resolve: Callable[[Config], Config],
-) -> _Run:  # fmt: skip
+) -> _Run:
     values, start = _with(base, []), before.job
     if start is not None:
         before_values = configs.to_dict(start.config)

@@ -94,12 +94,19 @@ def manifest(job: Job, sweep: str, gke: Gke, takes: Resources, template: str) ->
     slices = takes.slices if job.evaluation is None else 1  # an answer is one machine's: more slices do not help it
     made: dict[str, Any] = yaml.safe_load(
         string.Template(template).substitute(
-            NAME=name, CONFIG="", IMAGE=gke.image, CLAIM=gke.claim, SLICES=slices,
-            ACCELERATOR=GKE_ACCELERATORS[takes.chip], TOPOLOGY=takes.topology, HOSTS=takes.hosts(),
-            CHIPS=takes.chips_per_host, FUSE=str(gke.gcsfuse).lower(),
+            NAME=name,
+            CONFIG="",
+            IMAGE=gke.image,
+            CLAIM=gke.claim,
+            SLICES=slices,
+            ACCELERATOR=GKE_ACCELERATORS[takes.chip],
+            TOPOLOGY=takes.topology,
+            HOSTS=takes.hosts(),
+            CHIPS=takes.chips_per_host,
+            FUSE=str(gke.gcsfuse).lower(),
             SERVICE_ACCOUNT=gke.service_account or "default",
         )
-    )  # fmt: skip
+    )
     queue = {"kueue.x-k8s.io/queue-name": gke.queue} if gke.queue else {}
     metadata = made["metadata"]
     metadata["labels"] = {"pause-jax/sweep": prefix, "pause-jax/stage": job.kind, **queue}

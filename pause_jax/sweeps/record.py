@@ -35,8 +35,18 @@ class Line:
     def of(cls, entry: Entry, log: str) -> Line:
         job = entry.job
         steps = 0 if job.evaluation is not None else job.config.train.steps
-        return cls(job.name, job.kind, job.needs, entry.status, entry.message, entry.flops, entry.seconds,
-                   entry.since, steps, log)  # fmt: skip
+        return cls(
+            job.name,
+            job.kind,
+            job.needs,
+            entry.status,
+            entry.message,
+            entry.flops,
+            entry.seconds,
+            entry.since,
+            steps,
+            log,
+        )
 
 
 @dataclasses.dataclass
@@ -75,8 +85,16 @@ class Recorder:
             for entry in self._schedule.entries
         ]
         now = time.time()
-        record = Record(self._executor, socket.gethostname(), os.getpid(), self._workers, ended, now, lines,
-                        self._earlier + now - self._begun)  # fmt: skip
+        record = Record(
+            self._executor,
+            socket.gethostname(),
+            os.getpid(),
+            self._workers,
+            ended,
+            now,
+            lines,
+            self._earlier + now - self._begun,
+        )
         write_atomically(folder / "jobs.json", json.dumps(dataclasses.asdict(record), indent=1))
 
 

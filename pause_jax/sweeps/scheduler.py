@@ -43,9 +43,14 @@ class Schedule:
 
     @classmethod
     def make(
-        cls, jobs: Sequence[Job], flops: Callable[[Job], float], is_finished: Callable[[Job], bool], *, retries: int,
+        cls,
+        jobs: Sequence[Job],
+        flops: Callable[[Job], float],
+        is_finished: Callable[[Job], bool],
+        *,
+        retries: int,
         log_folder: Path,
-    ) -> Schedule:  # fmt: skip
+    ) -> Schedule:
         """Raises what `is_finished` raises."""
         entries = [Entry(job, flops(job), "found" if is_finished(job) else "waiting") for job in jobs]
         return cls(entries, retries, log_folder)

@@ -27,8 +27,11 @@ def sentence(jobs: Sequence[Job]) -> str:
     if not is_nested:
         there = min(len(runs) for runs in arms.values())
         starts = {lineage[:-1] for runs in arms.values() for lineage in runs if lineage[:-1]}
-        of_one = ", all of one pretraining run of each size, which it is then a verdict of" if 0 < len(starts) == len(
-            {lineage[-1].size for lineage in starts}) else ""  # fmt: skip
+        of_one = (
+            ", all of one pretraining run of each size, which it is then a verdict of"
+            if 0 < len(starts) == len({lineage[-1].size for lineage in starts})
+            else ""
+        )
         return f"a verdict takes {NEEDED} seeds an arm: there are {there}{of_one}"
     there = min(len({lineage[-2].name for lineage in runs if lineage[:-1]} or {""}) for runs in arms.values())
     return (

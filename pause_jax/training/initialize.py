@@ -111,8 +111,11 @@ def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:
             "new place"
         ) from None
     source = folder.config()
-    tokenizer.check_fingerprint(config.data.vocabulary, str(folder.manifest().get("vocabulary")),
-                                f"the checkpoint of config.init_from = {config.init_from!r}")  # fmt: skip
+    tokenizer.check_fingerprint(
+        config.data.vocabulary,
+        str(folder.manifest().get("vocabulary")),
+        f"the checkpoint of config.init_from = {config.init_from!r}",
+    )
     ours, theirs = config.pauses.n_pauses, source.pauses.n_pauses
     if ours and theirs and ours != theirs:
         raise UserError(

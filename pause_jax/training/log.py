@@ -92,8 +92,11 @@ class StepLog:
 
     def _tell_skipped(self, skipped: list[int], step: int) -> None:
         """Warn of steps that were not finite. Raises RunStopped where too many, up to `step`, were so in a row."""
-        logging.warning("loss or gradient was not finite, and no update was made, in step%s %s",
-                        "s" * (len(skipped) > 1), ", ".join(map(str, skipped)))  # fmt: skip
+        logging.warning(
+            "loss or gradient was not finite, and no update was made, in step%s %s",
+            "s" * (len(skipped) > 1),
+            ", ".join(map(str, skipped)),
+        )
         in_a_row = self.counters.skipped_in_a_row
         if in_a_row >= self.max_skipped_steps:
             first = step - in_a_row + 1

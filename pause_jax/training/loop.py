@@ -55,8 +55,12 @@ def train(job: Job) -> Literal["finished", "stopped"]:
     config, run = job.config, job.config.run
     compiled = compile_steps(job)
     with contextlib.ExitStack() as exits:
-        checkpoints = Checkpoints(job.folder.checkpoints, keep=run.keep_checkpoints, keep_every=run.keep_every,
-                                  max_failed_saves=run.max_failed_saves)  # fmt: skip
+        checkpoints = Checkpoints(
+            job.folder.checkpoints,
+            keep=run.keep_checkpoints,
+            keep_every=run.keep_every,
+            max_failed_saves=run.max_failed_saves,
+        )
         exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
         state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
@@ -67,8 +71,15 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         stop = exits.enter_context(StopSignals(run.max_seconds))
         watch = exits.enter_context(StallWatch(run.stall_seconds))
         profile = exits.enter_context(StepProfile(run.profiled_steps, job.folder.profile))
-        log = StepLog(every_step, at_flush, progress, counters, flops_per_step(config), _peak_flops(job.mesh),
-                      run.max_skipped_steps)  # fmt: skip
+        log = StepLog(
+            every_step,
+            at_flush,
+            progress,
+            counters,
+            flops_per_step(config),
+            _peak_flops(job.mesh),
+            run.max_skipped_steps,
+        )
         batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
         for step in range(start + 1, steps + 1):
             with profile.step(step):
@@ -116,13 +127,23 @@ def compile_steps(job: Job) -> Compiled:
 
 def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     """(training step, validation step, examination), sharded over `mesh`; they can be lowered without its devices."""
-    network = functools.partial(decoder.bind, config=config.model, execution=config.run.execution,
-                                n_pauses=config.pauses.n_pauses)  # fmt: skip
+    network = functools.partial(
+        decoder.bind, config=config.model, execution=config.run.execution, n_pauses=config.pauses.n_pauses
+    )
     optimizer = make_optimizer(config.optimizer)
-    how: dict[str, Any] = {"accumulation": config.run.accumulation, "loss_chunk": config.run.loss_chunk,
-                           "first_loss": config.first_loss, "bidirectional": config.bidirectional}  # fmt: skip
-    step = make_train_step(network, optimizer, make_schedule(config.optimizer, config.train.steps), **how,
-                           pauses_first=config.optimizer.pauses_first)  # fmt: skip
+    how: dict[str, Any] = {
+        "accumulation": config.run.accumulation,
+        "loss_chunk": config.run.loss_chunk,
+        "first_loss": config.first_loss,
+        "bidirectional": config.bidirectional,
+    }
+    step = make_train_step(
+        network,
+        optimizer,
+        make_schedule(config.optimizer, config.train.steps),
+        **how,
+        pauses_first=config.optimizer.pauses_first,
+    )
     examination = make_examination(network, **how)
     validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.bidirectional)
     state = initialize.state_shardings(config, optimizer, mesh)

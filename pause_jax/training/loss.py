@@ -19,8 +19,14 @@ Gradients = tuple[jax.Array, jax.Array, jax.Array]  # by hidden vectors [B, T, D
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def cross_entropy_sum(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT: jax.Array, weights_BxT: jax.Array,
-                      chunk: int = 0, row_major: bool = False) -> jax.Array:  # fmt: skip
+def cross_entropy_sum(
+    hidden_BxTxD: jax.Array,
+    head_VxD: jax.Array,
+    targets_BxT: jax.Array,
+    weights_BxT: jax.Array,
+    chunk: int = 0,
+    row_major: bool = False,
+) -> jax.Array:
     """Sum over positions of weight · (−log p(target)), in nats, float32.
 
     Where its gradient is asked for, it is computed with the loss, chunk by chunk: by the logits it is p − 1 at the
@@ -44,8 +50,14 @@ def cross_entropy_sum(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT:
     return total
 
 
-def _forward(hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT: jax.Array, weights_BxT: jax.Array,
-             chunk: int, row_major: bool) -> tuple[jax.Array, Gradients]:  # fmt: skip
+def _forward(
+    hidden_BxTxD: jax.Array,
+    head_VxD: jax.Array,
+    targets_BxT: jax.Array,
+    weights_BxT: jax.Array,
+    chunk: int,
+    row_major: bool,
+) -> tuple[jax.Array, Gradients]:
     head = head_VxD.astype(hidden_BxTxD.dtype)
 
     def add(total: Any, hidden: jax.Array, targets: jax.Array, weights: jax.Array) -> tuple[Any, Any]:
@@ -87,8 +99,14 @@ def _rows(x_BxCxX: jax.Array) -> jax.Array:
     return x_BxCxX.reshape(-1, x_BxCxX.shape[-1])
 
 
-def _over_chunks(add: Callable[..., tuple[Any, Any]], total: Any, hidden_BxTxD: jax.Array, targets_BxT: jax.Array,
-                 weights_BxT: jax.Array, chunk: int) -> tuple[Any, Any]:  # fmt: skip
+def _over_chunks(
+    add: Callable[..., tuple[Any, Any]],
+    total: Any,
+    hidden_BxTxD: jax.Array,
+    targets_BxT: jax.Array,
+    weights_BxT: jax.Array,
+    chunk: int,
+) -> tuple[Any, Any]:
     """`add(total, *chunk of each array)` → (total, parts), chunk after chunk: the last total, and the parts joined."""
     arrays = hidden_BxTxD, jnp.where(weights_BxT > 0, targets_BxT, 0), weights_BxT
     batch, length = targets_BxT.shape

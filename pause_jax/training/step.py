@@ -31,8 +31,14 @@ def new_state(params: Params, optimizer: optax.GradientTransformation) -> State:
     return {"params": params, "opt_state": optimizer.init(params), "step": jnp.zeros((), jnp.int32)}
 
 
-def batch_loss_sum(params: Params, batch: Batch, network: Network, loss_chunk: int, first_loss: int = 0,
-                   bidirectional: int | None = None) -> jax.Array:  # fmt: skip
+def batch_loss_sum(
+    params: Params,
+    batch: Batch,
+    network: Network,
+    loss_chunk: int,
+    first_loss: int = 0,
+    bidirectional: int | None = None,
+) -> jax.Array:
     """Weighted sum of the batch's losses, in nats; to be divided by the weights' sum.
 
     Args:
@@ -43,20 +49,30 @@ def batch_loss_sum(params: Params, batch: Batch, network: Network, loss_chunk: i
     both_ways = batch.get("prefix_length", 0) if bidirectional is None else bidirectional
     hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"], bidirectional=both_ways)
     targets_BxT, weights_BxT = batch["targets"][:, first_loss:], batch["loss_weights"][:, first_loss:]
-    return cross_entropy_sum(hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, loss_chunk,
-                             model.execution.row_major)  # fmt: skip
+    return cross_entropy_sum(
+        hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, loss_chunk, model.execution.row_major
+    )
 
 
-def make_train_step(network: Network, optimizer: optax.GradientTransformation, schedule: optax.Schedule, *,
-                    accumulation: int, loss_chunk: int, first_loss: int = 0, bidirectional: int | None = None,
-                    pauses_first: int = 0) -> Callable[[State, Batch], tuple[State, Metrics]]:  # fmt: skip
+def make_train_step(
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    *,
+    accumulation: int,
+    loss_chunk: int,
+    first_loss: int = 0,
+    bidirectional: int | None = None,
+    pauses_first: int = 0,
+) -> Callable[[State, Batch], tuple[State, Metrics]]:
     """The step. Where loss or gradient is not finite, parameters and optimizer stay as they were; `step` goes on.
 
     Args:
       pauses_first: steps at the start in which of all parameters the pauses alone move.
     """
-    loss_sum = functools.partial(batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss,
-                                 bidirectional=bidirectional)  # fmt: skip
+    loss_sum = functools.partial(
+        batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, bidirectional=bidirectional
+    )
 
     def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
         loss, grads = _mean_gradient(state["params"], batch, loss_sum, accumulation)
@@ -66,8 +82,9 @@ def make_train_step(network: Network, optimizer: optax.GradientTransformation, s
         learning_rate = jnp.asarray(schedule(state["step"]), jnp.float32)
         if pauses_first:
             moves = jnp.where(state["step"] < pauses_first, 0.0, 1.0)
-            updates = {name: u if name == "pause" else jax.tree.map(lambda x: x * moves, u)
-                       for name, u in updates.items()}  # fmt: skip
+            updates = {
+                name: u if name == "pause" else jax.tree.map(lambda x: x * moves, u) for name, u in updates.items()
+            }
         params = jax.tree.map(lambda p, u: p - learning_rate * u, state["params"], updates)
         old = (state["params"], state["opt_state"])
         params, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), (params, opt_state), old)
@@ -85,8 +102,9 @@ def make_validation_step(
 
     A position is after a pause where its input token is one: there the model has just had time to think.
     """
-    loss_sum = functools.partial(batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss,
-                                 bidirectional=bidirectional)  # fmt: skip
+    loss_sum = functools.partial(
+        batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, bidirectional=bidirectional
+    )
 
     def validation_step(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         weights_BxT, is_pause_BxT = batch["loss_weights"], batch["inputs"] >= network(params).config.vocab_size
@@ -105,8 +123,9 @@ def make_examination(
     `loss` and `grad_norm` as the step has them; `row_losses` [B], each row's mean over its positions with a loss, and
     `grad_norms`, a tree like the parameters.
     """
-    loss_sum = functools.partial(batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss,
-                                 bidirectional=bidirectional)  # fmt: skip
+    loss_sum = functools.partial(
+        batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, bidirectional=bidirectional
+    )
 
     def examination(params: Params, batch: Batch) -> dict[str, Any]:
         loss, grads = _mean_gradient(params, batch, loss_sum, accumulation)

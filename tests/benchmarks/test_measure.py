@@ -104,9 +104,17 @@ def test_medians_spread_and_the_ratio_of_pairs():
     # Medians 2 and 4 would make 0.5; the pairs' ratios are 1, 0.4 and 0.75.
     measurement = Measurement(ours=(1.0, 2.0, 6.0), peer=(1.0, 5.0, 8.0), calls=7)
     assert measurement.result(goal=0.75, unit="s/token", work=4.0) == {
-        "ours": 0.5, "peer": 1.25, "ratio": 0.75, "goal": 0.75, "unit": "s/token", "holds": True,
-        "ratio_min": 0.4, "ratio_max": 1.0, "repeats": 3, "calls": 7,
-    }  # fmt: skip
+        "ours": 0.5,
+        "peer": 1.25,
+        "ratio": 0.75,
+        "goal": 0.75,
+        "unit": "s/token",
+        "holds": True,
+        "ratio_min": 0.4,
+        "ratio_max": 1.0,
+        "repeats": 3,
+        "calls": 7,
+    }
 
 
 @pytest.mark.parametrize(("ours", "holds"), [(1.2, True), (1.3, False)])

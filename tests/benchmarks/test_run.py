@@ -117,8 +117,13 @@ def test_entries_of_one_pair_are_one_measurement_with_facts_and_mfu(monkeypatch,
 
     def make_pair():
         made.append(None)
-        return Pair(lambda: measure.Seconds(2.0), lambda: measure.Seconds(4.0), flops=6e9, facts={"peer_is": "eager"},
-                    others={"ours_bfloat16": lambda: measure.Seconds(1.0)})  # fmt: skip
+        return Pair(
+            lambda: measure.Seconds(2.0),
+            lambda: measure.Seconds(4.0),
+            flops=6e9,
+            facts={"peer_is": "eager"},
+            others={"ours_bfloat16": lambda: measure.Seconds(1.0)},
+        )
 
     peak = types.ModuleType("benchmarks.peak")
     peak.matmul_flops_per_second = {"float32": 5e9}.get

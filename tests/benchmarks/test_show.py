@@ -12,20 +12,39 @@ from pause_jax.errors import UserError
 
 def record(date, **results):
     machine = {"cpu": "a CPU", "cores": 2, "memory_gib": 8.0, "load_before": 0.1}
-    return {"date": date, "commit": "abc", "machine": machine, "versions": {"jax": "1", "numpy": "2"},
-            "results": {name.replace("_in_", "/"): result for name, result in results.items()}}  # fmt: skip
+    return {
+        "date": date,
+        "commit": "abc",
+        "machine": machine,
+        "versions": {"jax": "1", "numpy": "2"},
+        "results": {name.replace("_in_", "/"): result for name, result in results.items()},
+    }
 
 
 def result(ratio, **more):
-    return {"ours": 0.5, "peer": 0.5 / ratio, "ratio": ratio, "goal": 1.0, "unit": "s/step", "holds": ratio <= 1,
-            "ratio_min": ratio - 0.1, "ratio_max": ratio + 0.1, **more}  # fmt: skip
+    return {
+        "ours": 0.5,
+        "peer": 0.5 / ratio,
+        "ratio": ratio,
+        "goal": 1.0,
+        "unit": "s/step",
+        "holds": ratio <= 1,
+        "ratio_min": ratio - 0.1,
+        "ratio_max": ratio + 0.1,
+        **more,
+    }
 
 
 DECODE, SCORE = "decode_in_gpt2", "score_in_shared_prompt"
-WHOLE = record("2026-01-02T00:00:00+00:00", **{
-    SCORE: result(0.8, mfu=0.61, peer_mfu=0.5), DECODE: result(1.25), "was_in_once": result(0.1),
-    "peak_in_triad": result(0.9, goal=None),
-})  # fmt: skip
+WHOLE = record(
+    "2026-01-02T00:00:00+00:00",
+    **{
+        SCORE: result(0.8, mfu=0.61, peer_mfu=0.5),
+        DECODE: result(1.25),
+        "was_in_once": result(0.1),
+        "peak_in_triad": result(0.9, goal=None),
+    },
+)
 LATER = record("2026-01-03T00:00:00+00:00", **{SCORE: result(0.7, mfu=0.61, peer_mfu=0.5, mfu_goal=0.6)})
 
 

@@ -178,8 +178,11 @@ def test_the_same_command_goes_on_after_a_kill(server, task, tmp_path):
         assert (tmp_path / "train.jsonl").read_bytes() == LINES and not partial.exists()
         (tmp_path / "train.jsonl").unlink()
     assert [asked for _, asked in server.asked] == [
-        "bytes=777-", f"bytes={len(LINES)}-", f"bytes={len(LINES) + 4}-", None,
-    ]  # fmt: skip
+        "bytes=777-",
+        f"bytes={len(LINES)}-",
+        f"bytes={len(LINES) + 4}-",
+        None,
+    ]
 
 
 def test_a_server_that_is_busy_is_asked_again_but_not_for_ever(server, task, tmp_path):

@@ -162,18 +162,28 @@ def test_an_epoch_has_each_example_once():
     rows = np.concatenate([batch["inputs"] for batch in take(batches(m_ft=(0,)), 3)])
     seen = [next(int(i) for i in row if i) for row in rows]
     assert sorted(seen[:3]) == sorted(seen[3:]) == [11, 12, 15]
-    orders = {tuple(next(int(i) for i in row if i) for batch in take(batches(m_ft=(0,), seed=seed), 3)
-                    for row in batch["inputs"]) for seed in range(8)}  # fmt: skip
+    orders = {
+        tuple(
+            next(int(i) for i in row if i)
+            for batch in take(batches(m_ft=(0,), seed=seed), 3)
+            for row in batch["inputs"]
+        )
+        for seed in range(8)
+    }
     assert len(orders) > 1
 
 
 def test_validation_has_each_example_once_and_pads_the_last_batch():
     config = FinetuneConfig(task="t", prefix_length=3, target_length=4)
     read = [
-        take(downstream.validation_batches(EXAMPLES, finetune=config, rows=(0, 1), batch_size=2, num_batches=9,
-                                           **SETTINGS), 9)
+        take(
+            downstream.validation_batches(
+                EXAMPLES, finetune=config, rows=(0, 1), batch_size=2, num_batches=9, **SETTINGS
+            ),
+            9,
+        )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     assert_same(*read)
     assert [int((batch["segment_ids"] > 0).any(1).sum()) for batch in read[0]] == [2, 1]
     assert sum(batch["loss_weights"].sum() for batch in read[0]) == len(EXAMPLES.targets.ids)

@@ -40,8 +40,10 @@ def save_bpe(folder: Path, texts) -> str:
     model = tokenizers.Tokenizer(models.BPE())
     model.pre_tokenizer, model.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    model.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=600, special_tokens=["</s>"], show_progress=False,
-                                                         initial_alphabet=alphabet))  # fmt: skip
+    model.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(vocab_size=600, special_tokens=["</s>"], show_progress=False, initial_alphabet=alphabet),
+    )
     folder.mkdir(exist_ok=True)
     model.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text('{"eos_token": {"content": "</s>"}}')

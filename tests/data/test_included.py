@@ -68,11 +68,14 @@ def test_a_task_and_a_corpus_of_ones_own(include):
     assert tasks.get("own_task", bytes_)  # and it is not run twice, which would register it twice
 
 
-@pytest.mark.parametrize(("code", "sentence"), [
-    ("x = 1\nraise KeyError('y')\n", r"^--include=\S*bad\.py, line 2, raised KeyError: 'y'$"),
-    ("x = (\n", r"^--include=\S*bad\.py, line 1, raised SyntaxError: '\(' was never closed"),
-    ("import nothing_of_this_name\n", r"line 1, raised ModuleNotFoundError: No module named"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("x = 1\nraise KeyError('y')\n", r"^--include=\S*bad\.py, line 2, raised KeyError: 'y'$"),
+        ("x = (\n", r"^--include=\S*bad\.py, line 1, raised SyntaxError: '\(' was never closed"),
+        ("import nothing_of_this_name\n", r"line 1, raised ModuleNotFoundError: No module named"),
+    ],
+)
 def test_a_file_that_fails_is_told_with_its_line(include, code, sentence):
     include("bad.py", code)
     for _ in range(2):  # also the second time

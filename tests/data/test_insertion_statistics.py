@@ -64,10 +64,19 @@ def rows(sample):
     def rows_of(mode="trim", **pause):
         key = (mode, *sorted(pause.items()))
         if key not in made:
-            batches = list(validation_batches(
-                corpus.train, data=data, pause=PauseConfig(n_pauses=3, mode=mode, **pause), rate=RATE, seed=1,
-                vocab_size=32_000, batch_size=BATCH, rows=range(BATCH), num_batches=10**6,
-            ))  # fmt: skip
+            batches = list(
+                validation_batches(
+                    corpus.train,
+                    data=data,
+                    pause=PauseConfig(n_pauses=3, mode=mode, **pause),
+                    rate=RATE,
+                    seed=1,
+                    vocab_size=32_000,
+                    batch_size=BATCH,
+                    rows=range(BATCH),
+                    num_batches=10**6,
+                )
+            )
             inputs_RxL = np.concatenate([batch["inputs"] for batch in batches])
             segments_RxL = np.concatenate([batch["segment_ids"] for batch in batches])
             made[key] = inputs_RxL[segments_RxL.all(axis=1)]
@@ -302,8 +311,15 @@ def test_rows_of_a_range_have_their_own_numbers(sample):
 
     data, corpus = sample
     vocab_size = 32_000
-    batches = train_batches(corpus.train, data=data, pause=PauseConfig(n_pauses=1, rate=0.05, max_rate=0.15), seed=0,
-                            vocab_size=vocab_size, batch_size=600, rows=range(600))  # fmt: skip
+    batches = train_batches(
+        corpus.train,
+        data=data,
+        pause=PauseConfig(n_pauses=1, rate=0.05, max_rate=0.15),
+        seed=0,
+        vocab_size=vocab_size,
+        batch_size=600,
+        rows=range(600),
+    )
     count_R = (next(batches)["inputs"] >= vocab_size).sum(axis=1)
     # Of M pauses, M = 102..307 equally often, about M * 2048 / (2048 + M) are kept: 97.2 to 267.
     expected = np.mean([m * LENGTH / (LENGTH + m) for m in range(102, 308)])

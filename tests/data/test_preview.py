@@ -60,10 +60,15 @@ def training_rows(config, stream):
     """Rows of training's first batch, in a batch larger than what is shown."""
     batch = next(
         train_batches(
-            Mixture([stream], [1.0]), data=config.data, pause=config.pauses, seed=config.seed,
-            vocab_size=config.model.vocab_size, batch_size=8, rows=range(8),
+            Mixture([stream], [1.0]),
+            data=config.data,
+            pause=config.pauses,
+            seed=config.seed,
+            vocab_size=config.model.vocab_size,
+            batch_size=8,
+            rows=range(8),
         )
-    )  # fmt: skip
+    )
     return [{name: feature[row] for name, feature in batch.items()} for row in range(BLOCKS)]
 
 
@@ -114,9 +119,11 @@ def test_counts_and_marks_are_those_of_the_arrays(stream, pause):
 def test_a_row_by_hand():
     assert doctest.testmod(preview).attempted > 2 and doctest.testmod(preview).failed == 0
     row = {
-        "inputs": np.array([5, 9, 10, 6, 1, 7, 2]), "targets": np.array([9, 10, 6, 1, 7, 2, 8]),
-        "loss_weights": np.array([0, 0, 1, 1, 0, 1, 1]), "segment_ids": np.array([1, 1, 1, 1, 1, 2, 2]),
-    }  # fmt: skip
+        "inputs": np.array([5, 9, 10, 6, 1, 7, 2]),
+        "targets": np.array([9, 10, 6, 1, 7, 2, 8]),
+        "loss_weights": np.array([0, 0, 1, 1, 0, 1, 1]),
+        "segment_ids": np.array([1, 1, 1, 1, 1, 2, 2]),
+    }
     shown = ["", "‹end›", "‹id 2›", "", "", "a", " b", "↵\n", "d", "‹pause 0›", "‹pause 1›"]
     assert preview.row_text(row, shown, vocab_size=9).plain == (
         "¶ segment 1\n⟦a⟧⟦‹pause 0›⟧‹pause 1› b⟦‹end›⟧\n¶ segment 2\n↵\n‹id 2›‹next›d"

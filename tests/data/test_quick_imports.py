@@ -28,8 +28,13 @@ def test_the_library_says_nothing_of_its_own_on_stderr():
     look = "from pause_jax.data import host, pretraining; host.keep_off_accelerators()"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=120, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
-    bad = subprocess.run([sys.executable, "-c", f"{look}; import tensorflow.nothing"], capture_output=True, text=True,
-                         timeout=120, env=environment)  # fmt: skip
+    bad = subprocess.run(
+        [sys.executable, "-c", f"{look}; import tensorflow.nothing"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+    )
     assert bad.returncode == 1 and "No module named 'tensorflow.nothing'" in bad.stderr  # and hides nothing else
 
 

@@ -35,8 +35,10 @@ def write_folder(folder: Path, lengths, *, vocab_size=300):
         file = shards.shard_file(folder, "train", index)
         cut = len(of_shard) // 2
         at = sum(of_shard[:cut])
-        parts = [Batch(tokens[:at], np.array(of_shard[:cut], np.int64), 0),
-                 Batch(tokens[at:], np.array(of_shard[cut:], np.int64), 3 * len(tokens))]  # fmt: skip
+        parts = [
+            Batch(tokens[:at], np.array(of_shard[:cut], np.int64), 0),
+            Batch(tokens[at:], np.array(of_shard[cut:], np.int64), 3 * len(tokens)),
+        ]
         made.append(shards.write_shard(file, parts, dtype))
         shards.write_sidecar(file, made[-1])
     split = {**shards.summary(made), "shards": [dataclasses.asdict(shard) for shard in made]}
@@ -133,9 +135,14 @@ def test_damage_found_while_training_reaches_the_user_as_one_sentence(tmp_path):
     file = shards.shard_file(tmp_path, "train", 0)
     file.write_bytes(flip(file.read_bytes(), 40_000))
     batches = pretraining.train_batches(
-        Mixture([PreparedStream(tmp_path, "train", manifest)], [1.0]), data=DataConfig(length=memory.num_tokens // 2),
-        pause=PauseConfig(), seed=0, vocab_size=300, batch_size=2, rows=[0, 1],
-    )  # fmt: skip
+        Mixture([PreparedStream(tmp_path, "train", manifest)], [1.0]),
+        data=DataConfig(length=memory.num_tokens // 2),
+        pause=PauseConfig(),
+        seed=0,
+        vocab_size=300,
+        batch_size=2,
+        rows=[0, 1],
+    )
     with pytest.raises(UserError, match=r"^\S*00000\.array_record is damaged \(.*which makes only what is missing$"):
         next(batches)
 

@@ -61,8 +61,16 @@ def test_traits_of_pieces(real_data):
     begins, ends_sentence = Trait.BEGINS_WITH_SPACE, Trait.ENDS_SENTENCE
     expected = {
         "▁": begins | Trait.ENDS_WITH_SPACE | Trait.ONLY_SPACE,
-        "▁the": begins, "s": 0, ".": ends_sentence, '".': ends_sentence, '."': ends_sentence,
-        "▁1.": begins | ends_sentence, ")": Trait.ONLY_CLOSES, "▁(": begins,
-        "</s>": Trait.ENDS_DOCUMENT, "<pad>": 0, "<unk>": 0,
-    }  # fmt: skip
+        "▁the": begins,
+        "s": 0,
+        ".": ends_sentence,
+        '".': ends_sentence,
+        '."': ends_sentence,
+        "▁1.": begins | ends_sentence,
+        ")": Trait.ONLY_CLOSES,
+        "▁(": begins,
+        "</s>": Trait.ENDS_DOCUMENT,
+        "<pad>": 0,
+        "<unk>": 0,
+    }
     assert {piece: Trait(int(traits[model.piece_to_id(piece)])) for piece in expected} == expected

@@ -27,8 +27,16 @@ def passed(name, case):
     context = read_context(config_of(name, case), PROMPTS, 3, filler=11)
     how = {"config": MODELS[name], "n_pauses": N_PAUSES}
     first = embed(params_of(name), ids_BxT=context.ids_BxC, positions_BxT=context.positions_BxC, **how)
-    views = list(run_layers(params_of(name), residual_BxTxD=first, positions_BxT=context.positions_BxC,
-                            segments_BxT=context.segments_BxC, bidirectional=context.bidirectional, **how))  # fmt: skip
+    views = list(
+        run_layers(
+            params_of(name),
+            residual_BxTxD=first,
+            positions_BxT=context.positions_BxC,
+            segments_BxT=context.segments_BxC,
+            bidirectional=context.bidirectional,
+            **how,
+        )
+    )
     return context, [first, *(view.residual_BxTxD for view in views)], [view.attention_BxHxTxS for view in views]
 
 
@@ -39,8 +47,9 @@ def log_probabilities(name, case, scan):
 
     @jax.jit
     def compute():
-        hidden, _ = model(context.ids_BxC, context.positions_BxC, context.segments_BxC,
-                          bidirectional=context.bidirectional)  # fmt: skip
+        hidden, _ = model(
+            context.ids_BxC, context.positions_BxC, context.segments_BxC, bidirectional=context.bidirectional
+        )
         return jax.nn.log_softmax(model.logits(hidden))
 
     return np.asarray(compute())
@@ -79,8 +88,10 @@ def normed(x, scale, bias, config, rms):
 def reference_attention(name, context, residual, layer, b, t, head):
     """Weights of one query of one head over all positions of its row, in float64, from the parameters by name."""
     config, params = MODELS[name], params_of(name)["layers"]
-    own = {part: {k: np.asarray(v[layer], np.float64) for k, v in params["attention"][part].items()}
-           for part in params["attention"]}  # fmt: skip
+    own = {
+        part: {k: np.asarray(v[layer], np.float64) for k, v in params["attention"][part].items()}
+        for part in params["attention"]
+    }
     rms = config.norm == "rmsnorm"
 
     def project(part, position, which):
@@ -129,8 +140,10 @@ def test_attention_is_what_the_layer_averages_values_by(name):
     graph, stacked = nnx.split(decoder.bind(params_of(name), config, PLAIN, N_PAUSES).layers)
     layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[1], stacked))
     segments = context.segments_BxC
-    around = Context(Mask(segments, segments, 0, context.bidirectional),
-                     rope.angles(context.positions_BxC, config) if config.positions == "rope" else None)  # fmt: skip
+    around = Context(
+        Mask(segments, segments, 0, context.bidirectional),
+        rope.angles(context.positions_BxC, config) if config.positions == "rope" else None,
+    )
     read = residuals[1] if layer.post_norm else layer.attention_norm(residuals[1])
     wanted, _ = layer.attention(read, around, None, 1, PLAIN)
     values = np.repeat(np.asarray(layer.attention.v(read, PLAIN)), config.num_heads // config.kv_heads, axis=2)

@@ -27,24 +27,28 @@ def test_shares_by_hand():
         [0.0, 0.1, 0.2, 0.7, 0.0],
         [0.0, 0.3, 0.1, 0.4, 0.2],
     ]
-    assert shares_of(weights, ".pp__") == pytest.approx({
-        "answer_to_pauses": 0.4 + 0.2,
-        "answer_to_prompt": 0.3 + 0.1,
-        "pauses_to_pauses": (0.7 + 0.6) / 2,
-        "pauses_to_prompt": (0.3 + 0.4) / 2,
-        "received_by_a_pause": ((0.7 + 0.4) + 0.2) / 2,
-    })  # fmt: skip
+    assert shares_of(weights, ".pp__") == pytest.approx(
+        {
+            "answer_to_pauses": 0.4 + 0.2,
+            "answer_to_prompt": 0.3 + 0.1,
+            "pauses_to_pauses": (0.7 + 0.6) / 2,
+            "pauses_to_prompt": (0.3 + 0.4) / 2,
+            "received_by_a_pause": ((0.7 + 0.4) + 0.2) / 2,
+        }
+    )
 
 
 def test_shares_where_pauses_come_first():
     weights = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.5, 0.3, 0.2]]
-    assert shares_of(weights, "_pp") == pytest.approx({
-        "answer_to_pauses": 0.5,
-        "answer_to_prompt": 0.5,
-        "pauses_to_pauses": 1.0,
-        "pauses_to_prompt": 0.0,
-        "received_by_a_pause": 1.0 + 0.5 + 0.5,
-    })  # fmt: skip
+    assert shares_of(weights, "_pp") == pytest.approx(
+        {
+            "answer_to_pauses": 0.5,
+            "answer_to_prompt": 0.5,
+            "pauses_to_pauses": 1.0,
+            "pauses_to_prompt": 0.0,
+            "received_by_a_pause": 1.0 + 0.5 + 0.5,
+        }
+    )
 
 
 def test_attention_to_each_pause_by_hand():

@@ -29,10 +29,18 @@ def findings_of(flips=(), **changes):
         first_N1xL=np.array([[0.0, 0.25, 0.25], [0.25, 0.5, 1.0]]),
     )
     findings = Findings(
-        checkpoint="mine/checkpoints/7", task="t", split="test", m_inf=2, m_ft=(0, 2), placement="append",
-        attention="causal", flips=Flips(flips, both_right=1, both_wrong=2), measured=measured,
-        positions=["prompt", "pause 1", "pause 2"], first_tokens=["a", "b"],
-    )  # fmt: skip
+        checkpoint="mine/checkpoints/7",
+        task="t",
+        split="test",
+        m_inf=2,
+        m_ft=(0, 2),
+        placement="append",
+        attention="causal",
+        flips=Flips(flips, both_right=1, both_wrong=2),
+        measured=measured,
+        positions=["prompt", "pause 1", "pause 2"],
+        first_tokens=["a", "b"],
+    )
     return dataclasses.replace(findings, **changes)
 
 

@@ -17,11 +17,28 @@ _GPT = ModelConfig(vocab_size=V, num_layers=3, d_model=16, num_heads=4, d_ff=24,
 MODELS = {
     "gpt": _GPT,
     "post": dataclasses.replace(_GPT, norm_placement="post"),
-    "llama": dataclasses.replace(_GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2,
-                                 attention_bias="none", mlp_bias=False, tie_embeddings=False),
-    "qwen": dataclasses.replace(_GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, head_dim=6,
-                                attention_bias="qkv", qk_norm=True, mlp_bias=False),
-}  # fmt: skip
+    "llama": dataclasses.replace(
+        _GPT,
+        positions="rope",
+        norm="rmsnorm",
+        mlp="swiglu",
+        num_kv_heads=2,
+        attention_bias="none",
+        mlp_bias=False,
+        tie_embeddings=False,
+    ),
+    "qwen": dataclasses.replace(
+        _GPT,
+        positions="rope",
+        norm="rmsnorm",
+        mlp="swiglu",
+        num_kv_heads=2,
+        head_dim=6,
+        attention_bias="qkv",
+        qk_norm=True,
+        mlp_bias=False,
+    ),
+}
 PROMPTS = [[5, 3, 8, 1], [2, 9], [7, 7, 1, 12, 4, 10, 6]]
 CASES = {
     "append": {"attention": "causal"},

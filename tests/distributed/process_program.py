@@ -36,9 +36,16 @@ def make_config(steps: int) -> Config:
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),
-        run=RunConfig(mesh=MeshConfig(data=2, tensor=2), execution=Execution(scan_layers=True), accumulation=2,
-                      log_every=2, validate_every=5, checkpoint_every=10, keep_checkpoints=9),
-    )  # fmt: skip
+        run=RunConfig(
+            mesh=MeshConfig(data=2, tensor=2),
+            execution=Execution(scan_layers=True),
+            accumulation=2,
+            log_every=2,
+            validate_every=5,
+            checkpoint_every=10,
+            keep_checkpoints=9,
+        ),
+    )
 
 
 def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:

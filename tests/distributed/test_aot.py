@@ -26,8 +26,12 @@ def test_collectives_count_as_often_as_their_loops_run():
         Collective("reduce-scatter", 400 / 2, (0, 1), 1),
     ]
     assert hlo.bytes_by_kind(found) == {
-        "all-gather": 896, "reduce-scatter": 200, "all-reduce": 770 + 200, "collective-permute": 800, "all-to-all": 0,
-    }  # fmt: skip
+        "all-gather": 896,
+        "reduce-scatter": 200,
+        "all-reduce": 770 + 200,
+        "collective-permute": 800,
+        "all-to-all": 0,
+    }
 
 
 def test_a_loop_of_unknown_length_is_refused_where_it_matters():
@@ -40,20 +44,23 @@ def test_a_loop_of_unknown_length_is_refused_where_it_matters():
     assert {c.kind for c in hlo.collectives(silent)} == {"all-gather", "all-reduce", "reduce-scatter"}
 
 
-@pytest.mark.parametrize(("attributes", "group"), [
-    ("replica_groups={{1,3},{0,2}}, x=1", (1, 3)),
-    ("replica_groups=[2,4]<=[8]", (0, 1, 2, 3)),
-    ("replica_groups=[4,2]<=[2,4]T(1,0)", (0, 4)),
-    ("replica_groups=[2,4]<=[2,2,2]T(2,0,1)", (0, 2, 4, 6)),
-    ("replica_groups=mesh['a'=2,'b'=4] {'b'}", (0, 1, 2, 3)),
-    ("replica_groups=mesh['a'=2,'b'=2,'c'=2] {'a','c'}", (0, 1, 4, 5)),
-    ("replica_groups=mesh['a'=8] {'a':(1)2}", (0, 4)),
-    ("replica_groups=mesh['a'=8] {'a':(2)4}", (0, 1, 2, 3)),
-    ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}, x=1", (0, 1, 2, 3)),
-    ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}, x=1", (0, 4)),
-    ("source_target_pairs={{0,1},{1,2}}", (0, 1)),
-    ("replica_groups={}", tuple(range(8))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("attributes", "group"),
+    [
+        ("replica_groups={{1,3},{0,2}}, x=1", (1, 3)),
+        ("replica_groups=[2,4]<=[8]", (0, 1, 2, 3)),
+        ("replica_groups=[4,2]<=[2,4]T(1,0)", (0, 4)),
+        ("replica_groups=[2,4]<=[2,2,2]T(2,0,1)", (0, 2, 4, 6)),
+        ("replica_groups=mesh['a'=2,'b'=4] {'b'}", (0, 1, 2, 3)),
+        ("replica_groups=mesh['a'=2,'b'=2,'c'=2] {'a','c'}", (0, 1, 4, 5)),
+        ("replica_groups=mesh['a'=8] {'a':(1)2}", (0, 4)),
+        ("replica_groups=mesh['a'=8] {'a':(2)4}", (0, 1, 2, 3)),
+        ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'a'}, x=1", (0, 1, 2, 3)),
+        ("replica_groups=mesh['a'=4,'b'=2], device_ids=([2,4]T(1,0)) {'b'}, x=1", (0, 4)),
+        ("source_target_pairs={{0,1},{1,2}}", (0, 1)),
+        ("replica_groups={}", tuple(range(8))),
+    ],
+)
 def test_groups(attributes, group):
     assert hlo._group(attributes, 8) == group
 
@@ -67,15 +74,18 @@ def test_topologies():
     assert (cluster.devices, cluster.node_size) == (32, 8)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("v9:4x4", "is not known: give v4:AxBxC"),
-    ("v5e", "is not known"),
-    ("v5e:4x4x4", "is not known"),
-    ("v5p:4x4", "is not known"),
-    ("v5e:4x", "is not known"),
-    ("h100:0", "is not known"),
-    ("v5e:32x16", "has 512 chips, but a pod of v5e has 256"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("v9:4x4", "is not known: give v4:AxBxC"),
+        ("v5e", "is not known"),
+        ("v5e:4x4x4", "is not known"),
+        ("v5p:4x4", "is not known"),
+        ("v5e:4x", "is not known"),
+        ("h100:0", "is not known"),
+        ("v5e:32x16", "has 512 chips, but a pod of v5e has 256"),
+    ],
+)
 def test_other_topologies_are_refused(name, message):
     with pytest.raises(UserError, match=f"--topology={name} {message}"):
         topologies.parse(name)

@@ -39,8 +39,16 @@ MIB = 2**20
 # Every size is another number, also when cut, so that a shape tells what it is of.
 B, L, V, D = 32, 28, 352, 64
 GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=D, num_heads=4, head_dim=24, d_ff=160, max_positions=30)
-LLAMA = dataclasses.replace(GPT, positions="rope", norm="rmsnorm", mlp="swiglu", num_kv_heads=2, attention_bias="none",
-                            mlp_bias=False, tie_embeddings=False)  # fmt: skip
+LLAMA = dataclasses.replace(
+    GPT,
+    positions="rope",
+    norm="rmsnorm",
+    mlp="swiglu",
+    num_kv_heads=2,
+    attention_bias="none",
+    mlp_bias=False,
+    tie_embeddings=False,
+)
 FAMILIES = {"gpt": GPT, "llama": LLAMA}
 MESHES = {"fsdp_8": MeshConfig(data=1, fsdp=8), "tensor_2_fsdp_4": MeshConfig(data=1, fsdp=4, tensor=2)}
 COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
@@ -56,8 +64,9 @@ def compiled_step(family, mesh):
         run=RunConfig(mesh=MESHES[mesh], execution=Execution(scan_layers=True)),
     )
     devices = make_mesh(config.run.mesh)
-    job = loop.Job(config=config, mesh=devices, rows=[], open_batches=iter, validation={}, folder=None, label="",
-                   made_with={})  # fmt: skip
+    job = loop.Job(
+        config=config, mesh=devices, rows=[], open_batches=iter, validation={}, folder=None, label="", made_with={}
+    )
     batch = batches.abstract_batch(B, L, finetuning=False, mesh=devices)
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), devices)
     return loop.compile_steps(job).train_step.lower(state, batch).compile()
@@ -140,10 +149,22 @@ def large_and_whole(model, mesh):
 MODELS = {
     "paper 130M": from_config_dict(paper.get_config("130m")).model,
     "paper 1B": from_config_dict(paper.get_config("1b")).model,
-    "Llama 3 8B": ModelConfig(vocab_size=128_256, num_layers=32, d_model=4096, num_heads=32, num_kv_heads=8,
-                              d_ff=14_336, mlp="swiglu", mlp_bias=False, attention_bias="none", norm="rmsnorm",
-                              positions="rope", max_positions=8192, tie_embeddings=False),
-}  # fmt: skip
+    "Llama 3 8B": ModelConfig(
+        vocab_size=128_256,
+        num_layers=32,
+        d_model=4096,
+        num_heads=32,
+        num_kv_heads=8,
+        d_ff=14_336,
+        mlp="swiglu",
+        mlp_bias=False,
+        attention_bias="none",
+        norm="rmsnorm",
+        positions="rope",
+        max_positions=8192,
+        tie_embeddings=False,
+    ),
+}
 
 
 @pytest.mark.parametrize("mesh", MESHES)

@@ -145,11 +145,22 @@ def test_a_model_too_large_for_this_machine_is_refused_at_once(tmp_path):
     """It worked for minutes, until the kernel ended it without a word."""
     start = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-m", "launch.train", "--config=experiments/llama.py:8b,h100-8", "--config.run.mesh.fsdp=1",
-         f"--workdir={tmp_path / 'run'}", "--config.model.d_model=65536", "--config.train.batch_size=4096"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
+        [
+            sys.executable,
+            "-m",
+            "launch.train",
+            "--config=experiments/llama.py:8b,h100-8",
+            "--config.run.mesh.fsdp=1",
+            f"--workdir={tmp_path / 'run'}",
+            "--config.model.d_model=65536",
+            "--config.train.batch_size=4096",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
         env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
-    )  # fmt: skip
+    )
     assert done.returncode == 2 and done.stderr.startswith("error: training takes "), done.stderr
     assert done.stderr.count("\n") == 1 and not (tmp_path / "run").exists()
     assert time.monotonic() - start < 60  # 5 s on an idle machine

@@ -37,9 +37,16 @@ def make_job(path, family, mesh):
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=STEPS, batch_size=B),
-        run=RunConfig(mesh=MESHES[mesh], execution=Execution(scan_layers=True), accumulation=2, log_every=5,
-                      validate_every=0, checkpoint_every=10, tensorboard=False),
-    )  # fmt: skip
+        run=RunConfig(
+            mesh=MESHES[mesh],
+            execution=Execution(scan_layers=True),
+            accumulation=2,
+            log_every=5,
+            validate_every=0,
+            checkpoint_every=10,
+            tensorboard=False,
+        ),
+    )
     config.validate()
     folder = RunFolder(path)
     folder.claim(config, {"vocabulary": "byte-259"})
@@ -74,12 +81,15 @@ def finished(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "mesh"), [
-    *(("gpt", mesh) for mesh in MESHES if mesh != "one device"),
-    ("llama", "tensor 2 x fsdp 4"),
-    ("llama", "fsdp 8"),
-    ("llama", "sequence 2 x data 4"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("family", "mesh"),
+    [
+        *(("gpt", mesh) for mesh in MESHES if mesh != "one device"),
+        ("llama", "tensor 2 x fsdp 4"),
+        ("llama", "fsdp 8"),
+        ("llama", "sequence 2 x data 4"),
+    ],
+)
 def test_any_mesh_gives_the_losses_of_one_device(finished, family, mesh):
     _, wanted = finished(family, "one device")
     assert wanted[-1] < 0.8 * wanted[0]
@@ -89,12 +99,15 @@ def test_any_mesh_gives_the_losses_of_one_device(finished, family, mesh):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "source", "target"), [
-    ("gpt", "data 2 x fsdp 2 x tensor 2", "one device"),
-    ("gpt", "sequence 2 x data 4", "fsdp 8"),
-    ("llama", "one device", "tensor 2 x fsdp 4"),
-    ("llama", "fsdp 8", "sequence 2 x data 4"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("family", "source", "target"),
+    [
+        ("gpt", "data 2 x fsdp 2 x tensor 2", "one device"),
+        ("gpt", "sequence 2 x data 4", "fsdp 8"),
+        ("llama", "one device", "tensor 2 x fsdp 4"),
+        ("llama", "fsdp 8", "sequence 2 x data 4"),
+    ],
+)
 def test_a_checkpoint_goes_on_on_another_mesh(tmp_path, finished, family, source, target):
     """From step 10 on the losses are those of the mesh that wrote it; the moments come along, or they would not be."""
     folder, wanted = finished(family, source)

@@ -37,8 +37,15 @@ def test_the_sentence_names_who_differs_and_in_what():
     assert "in e (5 there, nothing here)" in processes._verdict(ours, {1: ours | {"e": "5"}})
 
 
-STEP = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "node[12-13]", "SLURM_NTASKS": "2", "SLURM_PROCID": "1",
-        "SLURM_LOCALID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}  # fmt: skip
+STEP = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "node[12-13]",
+    "SLURM_NTASKS": "2",
+    "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "0",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_STEP_TASKS_PER_NODE": "1(x2)",
+}
 
 
 @pytest.mark.parametrize(
@@ -71,8 +78,13 @@ def test_tpu_hosts_are_detected_by_what_gke_tells_them(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "")
     monkeypatch.setattr(cloud_tpu_cluster, "running_in_cloud_tpu_vm", True)
     monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: name == "libtpu")
-    told = {"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "1", "MEGASCALE_NUM_SLICES": "2", "MEGASCALE_SLICE_ID": "1",
-            "MEGASCALE_COORDINATOR_ADDRESS": "localhost:8080"}  # fmt: skip
+    told = {
+        "TPU_WORKER_HOSTNAMES": "a,b",
+        "TPU_WORKER_ID": "1",
+        "MEGASCALE_NUM_SLICES": "2",
+        "MEGASCALE_SLICE_ID": "1",
+        "MEGASCALE_COORDINATOR_ADDRESS": "localhost:8080",
+    }
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     assert processes._detected(timeout=1) == processes.Address("localhost:8482", num_processes=4, process_id=3)
@@ -254,8 +266,12 @@ def test_a_service_that_goes_while_it_answers_holds_nobody(monkeypatch):
 
 
 def train_commands(folder, *of_second, module="launch.train"):
-    common = ["--config=experiments/quickstart.py:pause", f"--workdir={folder}", "--num_processes=2",
-              f"--coordinator=localhost:{free_port()}"]  # fmt: skip
+    common = [
+        "--config=experiments/quickstart.py:pause",
+        f"--workdir={folder}",
+        "--num_processes=2",
+        f"--coordinator=localhost:{free_port()}",
+    ]
     return [["launch.train", *common, "--process_id=0"], [module, *common, "--process_id=1", *of_second]]
 
 
@@ -263,15 +279,21 @@ def train_commands(folder, *of_second, module="launch.train"):
 @pytest.mark.parametrize(
     "more, module, sentence",
     [
-        (["--config.train.batch_size=16", "--config.run.accumulation=2"], "launch.train",
-         r"process 1 differs from process 0 in config\.run\.accumulation \(2 there, 1 here\), "
-         r"config\.train\.batch_size \(16 there, 8 here\): start all"),
-        ([], "tests.distributed.train_of_other_code",
-         r'process 1 differs from process 0 in the code\'s version \("another" there'),
+        (
+            ["--config.train.batch_size=16", "--config.run.accumulation=2"],
+            "launch.train",
+            r"process 1 differs from process 0 in config\.run\.accumulation \(2 there, 1 here\), "
+            r"config\.train\.batch_size \(16 there, 8 here\): start all",
+        ),
+        (
+            [],
+            "tests.distributed.train_of_other_code",
+            r'process 1 differs from process 0 in the code\'s version \("another" there',
+        ),
         (["--config.train.stepz=1"], "launch.train", r"config\.train\.stepz: the config has no such field"),
     ],
     ids=["config", "code", "mistake"],
-)  # fmt: skip
+)
 def test_the_program_started_differently(tmp_path, more, module, sentence):
     ended = run_all(train_commands(tmp_path / "run", *more, module=module))
     assert_all_end_with(ended, 2, sentence)

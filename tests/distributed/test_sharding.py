@@ -24,12 +24,15 @@ def test_mesh_takes_what_is_left():
     assert mesh_shape(MeshConfig(data=2, fsdp=-1, tensor=2), 16) == (2, 4, 2, 1)
 
 
-@pytest.mark.parametrize(("mesh", "whole"), [
-    (MeshConfig(), MeshConfig(data=32, dcn_data=2)),
-    (MeshConfig(data=1, fsdp=-1), MeshConfig(data=2, fsdp=16, dcn_data=2)),  # FSDP stays within a slice
-    (MeshConfig(data=4, fsdp=4), MeshConfig(data=8, fsdp=4, dcn_data=2)),  # a layout of one slice
-    (MeshConfig(data=8, fsdp=4), MeshConfig(data=8, fsdp=4, dcn_data=2)),  # of both
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mesh", "whole"),
+    [
+        (MeshConfig(), MeshConfig(data=32, dcn_data=2)),
+        (MeshConfig(data=1, fsdp=-1), MeshConfig(data=2, fsdp=16, dcn_data=2)),  # FSDP stays within a slice
+        (MeshConfig(data=4, fsdp=4), MeshConfig(data=8, fsdp=4, dcn_data=2)),  # a layout of one slice
+        (MeshConfig(data=8, fsdp=4), MeshConfig(data=8, fsdp=4, dcn_data=2)),  # of both
+    ],
+)
 def test_a_mesh_goes_over_slices_along_data(mesh, whole):
     assert over_slices(mesh, slices=2, chips=16) == whole
     assert over_slices(whole, slices=2, chips=16) == whole

@@ -12,9 +12,7 @@ from pause_jax.inference.rows import filled
 def test_by_hand():
     """Longest first; equal ones in order; only the last batch is short; its length is that of its longest prompt."""
     lengths = {0: 5, 1: 100, 2: 13, 3: 16, 4: 70, 5: 90, 6: 100}
-    assert batches(lengths, 2) == [
-        Batch((1, 6), 104), Batch((5, 4), 96), Batch((3, 2), 16), Batch((0,), 8)
-    ]  # fmt: skip
+    assert batches(lengths, 2) == [Batch((1, 6), 104), Batch((5, 4), 96), Batch((3, 2), 16), Batch((0,), 8)]
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=60), st.integers(1, 20))

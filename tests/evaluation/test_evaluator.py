@@ -55,13 +55,20 @@ def examples_of(postprocess=lambda text, i: text, **changes):
     """Targets are chosen so that about a third is right: what the model says to every third prompt."""
     said = [RUN_SAYS(i) if i % 3 == 0 else "?" for i in range(NUM)]
     made = TaskExamples(
-        name="t", split="test", ids=[f"id-{i}" for i in range(NUM)], texts=PROMPTS,
-        prompts=[WORDS.encode(p) for p in PROMPTS], references=said,
-        targets=said, postprocess=postprocess, predict_metrics=[metrics.accuracy],
+        name="t",
+        split="test",
+        ids=[f"id-{i}" for i in range(NUM)],
+        texts=PROMPTS,
+        prompts=[WORDS.encode(p) for p in PROMPTS],
+        references=said,
+        targets=said,
+        postprocess=postprocess,
+        predict_metrics=[metrics.accuracy],
         options=[[WORDS.encode(o) for o in ("a", "bb", "c")[: 2 + i % 2]] for i in range(NUM)],
         option_texts=[("a", "bb", "c")[: 2 + i % 2] for i in range(NUM)],
-        labels=[i % 2 for i in range(NUM)], score_metrics=[metrics.option_accuracy],
-    )  # fmt: skip
+        labels=[i % 2 for i in range(NUM)],
+        score_metrics=[metrics.option_accuracy],
+    )
     return dataclasses.replace(made, **changes)
 
 
@@ -199,8 +206,9 @@ def test_progress_counts_each_example_once():
 
 
 def test_postprocessing_gets_the_examples_number():
-    got = evaluate(run_of(), examples_of(lambda text, i: RUN_SAYS(i) if i % 3 == 0 else "no"), [0],
-                   tokenizer=WORDS, batch_size=64)[0]  # fmt: skip
+    got = evaluate(
+        run_of(), examples_of(lambda text, i: RUN_SAYS(i) if i % 3 == 0 else "no"), [0], tokenizer=WORDS, batch_size=64
+    )[0]
     assert got.metrics["accuracy"] == pytest.approx(100 * 8 / 23)
 
 
@@ -254,10 +262,11 @@ def test_flops_count_attention_both_ways():
     """A prompt of 8 and 2 pauses read in both directions is 45 pairs more; with the pauses in front as many."""
     for placement in ("append", "prepend"):
         causal, both = (
-            evaluate(run_of(placement=placement, attention=attention), examples_of(), [2], tokenizer=WORDS,
-                     batch_size=64)[0]
+            evaluate(
+                run_of(placement=placement, attention=attention), examples_of(), [2], tokenizer=WORDS, batch_size=64
+            )[0]
             for attention in ("causal", "prefix_and_pauses")
-        )  # fmt: skip
+        )
         extra = []
         for old, new in zip(causal.predictions, both.predictions, strict=True):
             prefix = new["prompt_tokens"] + 2

@@ -21,9 +21,20 @@ V, N_PAUSES, NEW = 29, 2, 5
 NEVER = V + 100  # an end that no model predicts
 GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=16, num_heads=4, d_ff=24, max_positions=24)
 LLAMA = ModelConfig(
-    vocab_size=V, num_layers=2, d_model=16, num_heads=4, num_kv_heads=2, d_ff=24, mlp="swiglu", mlp_bias=False,
-    attention_bias="none", norm="rmsnorm", positions="rope", tie_embeddings=False, rope_theta=100.0,
-)  # fmt: skip
+    vocab_size=V,
+    num_layers=2,
+    d_model=16,
+    num_heads=4,
+    num_kv_heads=2,
+    d_ff=24,
+    mlp="swiglu",
+    mlp_bias=False,
+    attention_bias="none",
+    norm="rmsnorm",
+    positions="rope",
+    tie_embeddings=False,
+    rope_theta=100.0,
+)
 FAMILIES = {"gpt": GPT, "llama": LLAMA}
 PROMPTS = [[3], [4, 5, 6, 7, 8, 9, 10], [11, 12, 13]]  # ragged
 
@@ -107,9 +118,16 @@ def test_cache_equals_recomputing(family, attention, m_inf):
     np.testing.assert_allclose(actual, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
 
     chosen = generate(
-        params_of(family), FAMILIES[family], execution, N_PAUSES, PROMPTS, m_inf=m_inf, attention=attention,
-        max_new_tokens=NEW, eos_id=NEVER,
-    )  # fmt: skip
+        params_of(family),
+        FAMILIES[family],
+        execution,
+        N_PAUSES,
+        PROMPTS,
+        m_inf=m_inf,
+        attention=attention,
+        max_new_tokens=NEW,
+        eos_id=NEVER,
+    )
     for prompt, ids in zip(PROMPTS, chosen, strict=True):
         assert ids == recomputed(family, prompt, m_inf, attention, ids).argmax(-1).tolist()
 

@@ -21,8 +21,12 @@ OPTIONS = [[[20, 1], [24]], [[21, 22, 23]], [[1]]]
 
 def network(family, **more):
     return {
-        "params": params_of(family), "config": FAMILIES[family], "execution": Execution(), "n_pauses": N_PAUSES, **more
-    }  # fmt: skip
+        "params": params_of(family),
+        "config": FAMILIES[family],
+        "execution": Execution(),
+        "n_pauses": N_PAUSES,
+        **more,
+    }
 
 
 def readings(family, attention, m_infs, **more):
@@ -43,9 +47,7 @@ def test_each_is_as_if_it_had_been_read_alone(family, attention):
             score_read(**network(family), reading=r, options=OPTIONS, option_length=3)[0] for r in (reading, alone)
         ]
         np.testing.assert_allclose(np.concatenate(scores[0]), np.concatenate(scores[1]), rtol=1e-5)
-        answers = [
-            write(**network(family), reading=r, max_new_tokens=NEW, eos_id=NEVER) for r in (reading, alone)
-        ]  # fmt: skip
+        answers = [write(**network(family), reading=r, max_new_tokens=NEW, eos_id=NEVER) for r in (reading, alone)]
         assert answers[0] == answers[1]
 
 
@@ -65,9 +67,12 @@ def test_how_often_the_prompts_are_read(monkeypatch, attention, passes):
 def test_a_filler_shares_as_pauses_do_and_those_before_a_prompt_do_not():
     for m_inf, reading in zip(M_INFS, readings("llama", "causal", M_INFS, filler=17), strict=True):
         (alone,) = read(
-            **network("llama"), prompts=[[*prompt, *[17] * m_inf] for prompt in PROMPTS], m_infs=[0],
-            attention="causal", room=0,
-        )  # fmt: skip
+            **network("llama"),
+            prompts=[[*prompt, *[17] * m_inf] for prompt in PROMPTS],
+            m_infs=[0],
+            attention="causal",
+            room=0,
+        )
         np.testing.assert_allclose(reading.logits_BxV, alone.logits_BxV, rtol=0, atol=1e-4)
     assert can_share("causal", "append") and can_share("prefix_only", "filler")
     assert not can_share("causal", "prepend") and not can_share("prefix_and_pauses", "append")

@@ -70,8 +70,11 @@ def test_options_of_a_row_are_scored_as_if_alone():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=5), min_size=1, max_size=6), st.integers(0, 2),
-       st.booleans())  # fmt: skip
+@given(
+    st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=5), min_size=1, max_size=6),
+    st.integers(0, 2),
+    st.booleans(),
+)
 def test_every_option_is_in_one_group_beside_those_of_its_length(lengths, more_rows, stays_in_row):
     options = [[[1] * length for length in mine] for mine in lengths]
     num_rows = len(options) + more_rows

@@ -2,6 +2,18 @@
 
 from pause_jax.model.config import ModelConfig
 
-MODEL = ModelConfig(vocab_size=259, num_layers=20, d_model=512, num_heads=8, d_ff=1024, mlp="swiglu", mlp_bias=False,
-                    attention_bias="none", norm="rmsnorm", norm_bias=False, positions="rope", tie_embeddings=False,
-                    max_positions=128)  # fmt: skip
+MODEL = ModelConfig(
+    vocab_size=259,
+    num_layers=20,
+    d_model=512,
+    num_heads=8,
+    d_ff=1024,
+    mlp="swiglu",
+    mlp_bias=False,
+    attention_bias="none",
+    norm="rmsnorm",
+    norm_bias=False,
+    positions="rope",
+    tie_embeddings=False,
+    max_positions=128,
+)

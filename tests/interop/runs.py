@@ -16,8 +16,16 @@ from pause_jax.model.config import ModelConfig
 from pause_jax.runs import RunFolder
 
 V, D = 259, 32  # V: of the byte tokenizer
-LLAMA = {"mlp": "swiglu", "mlp_bias": False, "attention_bias": "none", "norm": "rmsnorm", "norm_bias": False,
-         "positions": "rope", "tie_embeddings": False, "num_kv_heads": 2}  # fmt: skip
+LLAMA = {
+    "mlp": "swiglu",
+    "mlp_bias": False,
+    "attention_bias": "none",
+    "norm": "rmsnorm",
+    "norm_bias": False,
+    "positions": "rope",
+    "tie_embeddings": False,
+    "num_kv_heads": 2,
+}
 
 
 def one_device() -> jax.sharding.Mesh:
@@ -28,12 +36,17 @@ def make_run(path: Path, n_pauses: int = 1, vocabulary: str = "byte", **model: A
     """At step 3; GPT-2's kind where `model` says nothing else."""
     folder = RunFolder(path)
     fields = {"vocab_size": V, "num_layers": 2, "d_model": D, "num_heads": 4, "d_ff": 48, "max_positions": 128}
-    config = Config(model=ModelConfig(**fields | model), pauses=PauseConfig(n_pauses=n_pauses),
-                    data=DataConfig(length=64, vocabulary=vocabulary))  # fmt: skip
+    config = Config(
+        model=ModelConfig(**fields | model),
+        pauses=PauseConfig(n_pauses=n_pauses),
+        data=DataConfig(length=64, vocabulary=vocabulary),
+    )
     config.validate()
     folder.claim(config, {"vocabulary": tokenizer.fingerprint(vocabulary)})
     rng = np.random.default_rng(0)
-    flat = {path: np.asarray(0.3 * rng.standard_normal(leaf.shape) + path.endswith("scale"), np.float32)
-            for path, leaf in trees.flatten(decoder.abstract_params(config.model, n_pauses)).items()}  # fmt: skip
+    flat = {
+        path: np.asarray(0.3 * rng.standard_normal(leaf.shape) + path.endswith("scale"), np.float32)
+        for path, leaf in trees.flatten(decoder.abstract_params(config.model, n_pauses)).items()
+    }
     checkpoints.save_params(folder.checkpoints, 3, jax.tree.map(jax.numpy.asarray, trees.unflatten(flat)), {})
     return folder

@@ -36,24 +36,68 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 T = 24
-COMMON = {"vocab_size": V, "hidden_size": D, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-          "num_key_value_heads": 2, "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "bos_token_id": 1,
-          "eos_token_id": 1}  # fmt: skip
+COMMON = {
+    "vocab_size": V,
+    "hidden_size": D,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 128,
+    "rms_norm_eps": 1e-5,
+    "bos_token_id": 1,
+    "eos_token_id": 1,
+}
 # The shapes of real models, scaled down.
 MODELS = {
-    "gpt2": {"model_type": "gpt2", "vocab_size": V, "n_embd": D, "n_layer": 2, "n_head": 4, "n_positions": 128,
-             "activation_function": "gelu_new", "resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1},
+    "gpt2": {
+        "model_type": "gpt2",
+        "vocab_size": V,
+        "n_embd": D,
+        "n_layer": 2,
+        "n_head": 4,
+        "n_positions": 128,
+        "activation_function": "gelu_new",
+        "resid_pdrop": 0.1,
+        "embd_pdrop": 0.1,
+        "attn_pdrop": 0.1,
+    },
     "llama2": COMMON | {"model_type": "llama", "num_key_value_heads": 4, "rope_theta": 10000.0},
-    "llama3.2": COMMON | {"model_type": "llama", "tie_word_embeddings": True, "rope_theta": 500000.0, "head_dim": 8,
-                          "rope_scaling": {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0,
-                                           "high_freq_factor": 4.0, "original_max_position_embeddings": 64}},
+    "llama3.2": COMMON
+    | {
+        "model_type": "llama",
+        "tie_word_embeddings": True,
+        "rope_theta": 500000.0,
+        "head_dim": 8,
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 32.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    },
     "mistral": COMMON | {"model_type": "mistral", "sliding_window": None, "rope_theta": 1000000.0},
-    "qwen2.5": COMMON | {"model_type": "qwen2", "tie_word_embeddings": True, "rope_theta": 1000000.0,
-                         "use_sliding_window": False, "sliding_window": 64, "max_window_layers": 2},
+    "qwen2.5": COMMON
+    | {
+        "model_type": "qwen2",
+        "tie_word_embeddings": True,
+        "rope_theta": 1000000.0,
+        "use_sliding_window": False,
+        "sliding_window": 64,
+        "max_window_layers": 2,
+    },
     "qwen3": COMMON | {"model_type": "qwen3", "head_dim": 16, "rope_theta": 1000000.0, "attention_bias": False},
-    "smollm2": COMMON | {"model_type": "llama", "tie_word_embeddings": True, "num_attention_heads": 4,
-                         "num_key_value_heads": 1, "rope_interleaved": False, "pretraining_tp": 1},
-}  # fmt: skip
+    "smollm2": COMMON
+    | {
+        "model_type": "llama",
+        "tie_word_embeddings": True,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 1,
+        "rope_interleaved": False,
+        "pretraining_tp": 1,
+    },
+}
 
 
 def build(folder, name, shard="5GB", **changes):
@@ -100,8 +144,9 @@ def tensor_bytes(folder):
     found = {}
     for file in folder.glob("*.safetensors"):
         with safe_open(file, framework="numpy") as opened:
-            found |= {name: (str(opened.get_tensor(name).dtype), opened.get_tensor(name).tobytes())
-                      for name in opened.keys()}  # noqa: SIM118 - it is no dict  # fmt: skip
+            for name in opened.keys():  # noqa: SIM118 - it is no dict
+                tensor = opened.get_tensor(name)
+                found[name] = (str(tensor.dtype), tensor.tobytes())
     return found
 
 
@@ -128,8 +173,9 @@ def test_export_import_export_is_the_same_bytes(tmp_path, name):
     np.testing.assert_array_equal(theirs(load(tmp_path / "out2"), ids), theirs(load(tmp_path / "hf"), ids))
 
 
-@pytest.mark.parametrize("n_pauses, model", [(1, {}), (1, LLAMA), (3, LLAMA), (1, LLAMA | {"vocab_size": 272}),
-                                             (2, {"vocab_size": 260})])  # fmt: skip
+@pytest.mark.parametrize(
+    "n_pauses, model", [(1, {}), (1, LLAMA), (3, LLAMA), (1, LLAMA | {"vocab_size": 272}), (2, {"vocab_size": 260})]
+)
 def test_pauses_in_transformers_are_ours(tmp_path, n_pauses, model):
     """Text columns of the logits; greedy answers of `generate`; the vectors, when read again."""
     run = make_run(tmp_path / "run", n_pauses=n_pauses, **model)
@@ -202,8 +248,12 @@ def test_what_has_no_counterpart_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"has no weight|norm_placement = 'post' cannot be exported"):
         export_run(run, 3, tmp_path / "out", one_device())
     assert [one.name for one in tmp_path.iterdir()] == ["run"]
-    config = Config(model=ModelConfig(vocab_size=V), pauses=PauseConfig(n_pauses=1),
-                    finetune=FinetuneConfig(task="recall_3", m_ft=(2,)), train=TrainConfig(steps=1))  # fmt: skip
+    config = Config(
+        model=ModelConfig(vocab_size=V),
+        pauses=PauseConfig(n_pauses=1),
+        finetune=FinetuneConfig(task="recall_3", m_ft=(2,)),
+        train=TrainConfig(steps=1),
+    )
     folder = RunFolder(tmp_path / "finetuned")
     folder.claim(config, {"vocabulary": "byte-259"})
     with pytest.raises(UserError, match=r"attention = 'prefix_and_pauses', but what is exported reads causally"):
@@ -221,25 +271,42 @@ def truncate(file):
 
 
 MISTAKES = {
-    "architecture": (lambda f: change(f / "config.json", lambda c: c.update(model_type="mamba")),
-                     r"model_type is 'mamba', but must be one of gpt2, llama, mistral, qwen2, qwen3"),
-    "field": (lambda f: change(f / "config.json", lambda c: c.update(logit_softcap=30.0)),
-              r"logit_softcap = 30.0 is no field that is known here of a llama"),
-    "window": (lambda f: change(f / "config.json", lambda c: c.update(model_type="mistral")),
-               r"sliding_window is 4096 in a mistral"),
-    "shard": (lambda f: next(iter(sorted(f.glob("*.safetensors")))).unlink(),
-              r"model-00001-of-\d+\.safetensors is missing, one of the \d+ files"),
+    "architecture": (
+        lambda f: change(f / "config.json", lambda c: c.update(model_type="mamba")),
+        r"model_type is 'mamba', but must be one of gpt2, llama, mistral, qwen2, qwen3",
+    ),
+    "field": (
+        lambda f: change(f / "config.json", lambda c: c.update(logit_softcap=30.0)),
+        r"logit_softcap = 30.0 is no field that is known here of a llama",
+    ),
+    "window": (
+        lambda f: change(f / "config.json", lambda c: c.update(model_type="mistral")),
+        r"sliding_window is 4096 in a mistral",
+    ),
+    "shard": (
+        lambda f: next(iter(sorted(f.glob("*.safetensors")))).unlink(),
+        r"model-00001-of-\d+\.safetensors is missing, one of the \d+ files",
+    ),
     "cut": (lambda f: truncate(next(iter(f.glob("*.safetensors")))), r"cannot be read as safetensors .*: fetch it"),
-    "shape": (lambda f: change(f / "config.json", lambda c: c.update(intermediate_size=40)),
-              r"the weight layers\.0\.mlp\.\w+_proj\.weight has shape \(\d+, \d+\), but the config says"),
-    "pickle": (lambda f: ([x.unlink() for x in f.glob("model*")], (f / "pytorch_model.bin").write_bytes(b"x")),
-               r"has pytorch_model\.bin, which is a pickle and is not read"),
+    "shape": (
+        lambda f: change(f / "config.json", lambda c: c.update(intermediate_size=40)),
+        r"the weight layers\.0\.mlp\.\w+_proj\.weight has shape \(\d+, \d+\), but the config says",
+    ),
+    "pickle": (
+        lambda f: ([x.unlink() for x in f.glob("model*")], (f / "pytorch_model.bin").write_bytes(b"x")),
+        r"has pytorch_model\.bin, which is a pickle and is not read",
+    ),
     "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing: give the folder of a"),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), r"has neither tokenizer\.json nor tokenizer\.model"),
-    "end": (lambda f: (change(f / "config.json", lambda c: c.pop("eos_token_id")),
-                       (f / "generation_config.json").unlink(), (f / "tokenizer_config.json").unlink()),
-            r"does not say which token ends a text"),
-}  # fmt: skip
+    "end": (
+        lambda f: (
+            change(f / "config.json", lambda c: c.pop("eos_token_id")),
+            (f / "generation_config.json").unlink(),
+            (f / "tokenizer_config.json").unlink(),
+        ),
+        r"does not say which token ends a text",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -263,8 +330,10 @@ def test_a_tokenizer_with_ids_beyond_the_embedding(tmp_path):
 def test_memory_beside_the_parameters_is_less_than_a_shard(tmp_path):
     """Of 190 MB in files of 40 MB, placed on one device of this machine, whose memory they are in as well."""
     rng = np.random.default_rng(0)
-    flat = {path: rng.standard_normal(leaf.shape, dtype=np.float32)
-            for path, leaf in trees.flatten(decoder.abstract_params(MODEL, 0)).items()}  # fmt: skip
+    flat = {
+        path: rng.standard_normal(leaf.shape, dtype=np.float32)
+        for path, leaf in trees.flatten(decoder.abstract_params(MODEL, 0)).items()
+    }
     _write_weights(tensors(trees.unflatten(flat), MODEL), tmp_path, "float32", 40_000_000)
     assert len(list(tmp_path.glob("*.safetensors"))) >= 4
     command = [sys.executable, "-m", "tests.interop.import_memory", str(tmp_path)]
@@ -283,8 +352,11 @@ def test_the_program(tmp_path):
     readme = (tmp_path / "out/README.md").read_text()
     assert "`<pause>` (id 259)" in readme and "suppress_tokens" in readme
     code = readme.split("```python\n")[1].split("```")[0]
-    scope = {"torch": torch, "folder": str(tmp_path / "out"), **{
-        name: getattr(transformers, name) for name in ("AutoTokenizer", "AutoModelForCausalLM")}}  # fmt: skip
+    scope = {
+        "torch": torch,
+        "folder": str(tmp_path / "out"),
+        **{name: getattr(transformers, name) for name in ("AutoTokenizer", "AutoModelForCausalLM")},
+    }
     exec(code, scope)
     assert 0 < scope["answer"].shape[0] <= 50 and int(scope["answer"].max()) < V
     done = program("convert", f"--from_hf={tmp_path}/out", f"--workdir={tmp_path}/again")
@@ -349,8 +421,9 @@ def test_a_damaged_sentencepiece_model_is_named(tmp_path, whole, damage):
     (tmp_path / "hf/tokenizer.json").unlink()
     (tmp_path / "lines").write_text("one two three\n" * 30)
     file = tmp_path / "hf/tokenizer.model"
-    sentencepiece.SentencePieceTrainer.train(input=str(tmp_path / "lines"), model_prefix=str(tmp_path / "m"),
-                                             vocab_size=12, minloglevel=5)  # fmt: skip
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "lines"), model_prefix=str(tmp_path / "m"), vocab_size=12, minloglevel=5
+    )
     file.write_bytes(DAMAGES[damage]((tmp_path / "m.model").read_bytes()))
     with pytest.raises(UserError, match=r"tokenizer\.model"):
         imported(tmp_path / "hf", tmp_path / "run")
@@ -372,8 +445,10 @@ def test_one_file_beside_several_is_refused(tmp_path, whole):
     assert imported(tmp_path / "hf", tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("kind, is_read", [("float16", True), ("float64", True), ("bfloat16", True), ("int8", False),
-                                           ("uint8", False), ("int64", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, is_read",
+    [("float16", True), ("float64", True), ("bfloat16", True), ("int8", False), ("uint8", False), ("int64", False)],
+)
 def test_number_types(tmp_path, kind, is_read):
     build(tmp_path / "hf", "llama2")
     file = tmp_path / "hf/model.safetensors"
@@ -393,8 +468,12 @@ def test_number_types(tmp_path, kind, is_read):
 def test_the_card_names_no_path(tmp_path):
     build(tmp_path / "hf", "llama2")
     run = imported(tmp_path / "hf", tmp_path / "run")
-    config = dataclasses.replace(run.config(), init_from=str(run.path), train=TrainConfig(steps=3),
-                                 data=dataclasses.replace(run.config().data, files=f"{tmp_path}/x.txt"))  # fmt: skip
+    config = dataclasses.replace(
+        run.config(),
+        init_from=str(run.path),
+        train=TrainConfig(steps=3),
+        data=dataclasses.replace(run.config().data, files=f"{tmp_path}/x.txt"),
+    )
     after = RunFolder(tmp_path / "after")
     after.claim(config, {"vocabulary": run.manifest()["vocabulary"]})
     checkpoints.save_params(after.checkpoints, 3, jax.tree.map(jax.numpy.asarray, params_of(run)), {})

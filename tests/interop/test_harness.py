@@ -128,8 +128,10 @@ def test_max_length_bounds_context_pauses_and_answer(run, m_inf):
     limited, model = PauseModel(str(run.path), m_inf, max_length=20), PauseModel(str(run.path), m_inf)
     context, answer = "x" * 7 + "0123456789" * 4, " yes"
     kept = context[-(20 - m_inf - len(answer)) :]
-    [cut], [whole] = (one.loglikelihood(requests("loglikelihood", [(text, answer)]))
-                      for one, text in ((limited, context), (model, kept)))  # fmt: skip
+    [cut], [whole] = (
+        one.loglikelihood(requests("loglikelihood", [(text, answer)]))
+        for one, text in ((limited, context), (model, kept))
+    )
     np.testing.assert_allclose(cut[0], whole[0], rtol=1e-5)
     assert cut[0] != pytest.approx(model.loglikelihood(requests("loglikelihood", [(context, answer)]))[0][0])
     with pytest.raises(UserError, match=r"max_length=x is no whole number"):
@@ -143,10 +145,13 @@ def test_a_learned_table_ends_before_max_length(tmp_path):
         PauseModel(str(make_run(tmp_path / "gpt").path), max_length=129)
 
 
-@pytest.mark.parametrize("arguments, sentence", [
-    (["--tasks=no_such_task"], "Tasks not found: no_such_task"),
-    ([], "No tasks specified"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--tasks=no_such_task"], "Tasks not found: no_such_task"),
+        ([], "No tasks specified"),
+    ],
+)
 @pytest.mark.slow
 def test_mistakes_in_the_harness_own_flags(run, arguments, sentence):
     done = program("lm_eval", "--model=pause_jax", f"--model_args=run={run.path}", *arguments)
@@ -178,26 +183,38 @@ def test_the_harness_finds_what_our_evaluator_finds(run, tmp_path):
     found = {}
     for m_inf in (0, 7):
         done = program(
-            "lm_eval", "--model=pause_jax", f"--model_args=run={run.path},m_inf={m_inf}", "--tasks=ours",
-            f"--include_path={tmp_path}/tasks", f"--output_path={tmp_path}/{m_inf}",
-        )  # fmt: skip
+            "lm_eval",
+            "--model=pause_jax",
+            f"--model_args=run={run.path},m_inf={m_inf}",
+            "--tasks=ours",
+            f"--include_path={tmp_path}/tasks",
+            f"--output_path={tmp_path}/{m_inf}",
+        )
         assert done.returncode == 0, done.stderr
         (file,) = (tmp_path / str(m_inf)).rglob("results*.json")
         found[m_inf] = 100 * json.loads(file.read_text())["results"]["ours"]["acc,none"]
     examples = TaskExamples(
-        name="ours", split="test", ids=[str(i) for i in range(20)], texts=[item["question"] for item in ITEMS],
-        prompts=[WORDS.encode(item["question"]) for item in ITEMS], references=["" for _ in ITEMS],
-        targets=["" for _ in ITEMS], postprocess=lambda text, i: text, predict_metrics=[],
+        name="ours",
+        split="test",
+        ids=[str(i) for i in range(20)],
+        texts=[item["question"] for item in ITEMS],
+        prompts=[WORDS.encode(item["question"]) for item in ITEMS],
+        references=["" for _ in ITEMS],
+        targets=["" for _ in ITEMS],
+        postprocess=lambda text, i: text,
+        predict_metrics=[],
         options=[[WORDS.encode(choice) for choice in item["choices"]] for item in ITEMS],
-        option_texts=[tuple(item["choices"]) for item in ITEMS], labels=[item["gold"] for item in ITEMS],
+        option_texts=[tuple(item["choices"]) for item in ITEMS],
+        labels=[item["gold"] for item in ITEMS],
         score_metrics=[metrics.option_accuracy],
-    )  # fmt: skip
+    )
     restored = RestoredRun.restore(str(run.path), MeshConfig())
     outcomes = evaluate(restored, examples, [0, 7], tokenizer=WORDS, batch_size=4)
     wanted = {m: outcome.metrics["option_accuracy"] for m, outcome in zip((0, 7), outcomes, strict=True)}
     assert found == pytest.approx(wanted) and all(0 < value < 100 for value in wanted.values())
-    lost = program("lm_eval", "--model=pause_jax", "--model_args=run=nowhere", "--tasks=ours",
-                   f"--include_path={tmp_path}/tasks")  # fmt: skip
+    lost = program(
+        "lm_eval", "--model=pause_jax", "--model_args=run=nowhere", "--tasks=ours", f"--include_path={tmp_path}/tasks"
+    )
     assert lost.returncode == 2 and "Traceback" not in lost.stderr  # the harness logs before it
     assert lost.stderr.strip().splitlines()[-1].startswith("error: nowhere holds no run")
     assert re.search("acc", done.stdout) and np.isfinite(list(found.values())).all()

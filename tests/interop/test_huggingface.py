@@ -27,27 +27,63 @@ transformers = pytest.importorskip("transformers")
 
 V, T = 37, 24
 LLAMA = {
-    "vocab_size": V, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "bos_token_id": 1, "eos_token_id": 2,
-}  # fmt: skip
-LLAMA3 = {"rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-          "original_max_position_embeddings": 32}  # fmt: skip
-GPT2 = {"vocab_size": V, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 32, "bos_token_id": 1,
-        "eos_token_id": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # fmt: skip
+    "vocab_size": V,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-6,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 100.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+GPT2 = {
+    "vocab_size": V,
+    "n_embd": 32,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_positions": 32,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+}
 CASES = {
     "gpt2": ("GPT2", GPT2),
-    "gpt2_untied_exact_gelu": ("GPT2", GPT2 | {
-        "tie_word_embeddings": False, "activation_function": "gelu", "n_inner": 40,
-    }),
+    "gpt2_untied_exact_gelu": (
+        "GPT2",
+        GPT2
+        | {
+            "tie_word_embeddings": False,
+            "activation_function": "gelu",
+            "n_inner": 40,
+        },
+    ),
     "llama": ("Llama", LLAMA),
     "llama_llama3_tied": ("Llama", LLAMA | {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),
-    "llama_linear_biases": ("Llama", LLAMA | {
-        "rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}, "num_key_value_heads": 4,
-        "attention_bias": True, "mlp_bias": True,
-    }),
+    "llama_linear_biases": (
+        "Llama",
+        LLAMA
+        | {
+            "rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0},
+            "num_key_value_heads": 4,
+            "attention_bias": True,
+            "mlp_bias": True,
+        },
+    ),
     "qwen2": ("Qwen2", LLAMA),
     "qwen3": ("Qwen3", LLAMA | {"head_dim": 16}),
-}  # fmt: skip
+}
 
 
 def build(name, **changes):
@@ -201,10 +237,13 @@ def test_a_square_linear_weight_is_transposed():
     np.testing.assert_array_equal(params["layers"]["attention"]["q"]["kernel"][1].reshape(16, 16), q.T)
 
 
-@pytest.mark.parametrize("old", [
-    {"rope_theta": 100.0, "rope_scaling": {k: v for k, v in LLAMA3.items() if k != "rope_theta"}},
-    {"rope_theta": 100.0, "rope_scaling": {"type" if k == "rope_type" else k: v for k, v in LLAMA3.items()}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "old",
+    [
+        {"rope_theta": 100.0, "rope_scaling": {k: v for k, v in LLAMA3.items() if k != "rope_theta"}},
+        {"rope_theta": 100.0, "rope_scaling": {"type" if k == "rope_type" else k: v for k, v in LLAMA3.items()}},
+    ],
+)
 def test_rope_settings_of_older_files(old):
     new = {"model_type": "llama"} | LLAMA
     assert model_config(new | old) == model_config(new | {"rope_parameters": LLAMA3})
@@ -226,21 +265,27 @@ def test_a_window_that_no_layer_uses_is_read():
         model_config(LLAMA | window | {"use_sliding_window": True})
 
 
-@pytest.mark.parametrize(("fields", "message"), [
-    ({"model_type": "bert"}, "model_type is 'bert', but must be one of gpt2, llama, mistral, qwen2, qwen3"),
-    ({"model_type": "mistral"}, "sliding_window is 4096 in a mistral, but the decoder has only full attention"),
-    ({"no_rope_layers": [0, 1]}, "no_rope_layers = [0, 1] is no field that is known here of a llama"),
-    ({"hidden_act": "gelu"}, "hidden_act is 'gelu', but must be one of silu"),
-    ({"hidden_size": None}, "hidden_size is missing"),
-    ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types has 'sliding_attention'"),
-    ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "rope_parameters.rope_type is 'yarn'"),
-    ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling.rope_type is 'dynamic'"),
-    ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor is missing"),
-    ({"rope_parameters": {"full_attention": {"rope_theta": 1.0}}}, "rope_parameters.full_attention is for some layers"),
-    ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5, but the decoder has only 1.0"),
-    ({"quantization_config": {"bits": 4}}, "quantization_config is set"),
-    ({"num_key_value_heads": 3}, "num_heads = 4 is not divisible by config.model.num_kv_heads = 3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model_type": "bert"}, "model_type is 'bert', but must be one of gpt2, llama, mistral, qwen2, qwen3"),
+        ({"model_type": "mistral"}, "sliding_window is 4096 in a mistral, but the decoder has only full attention"),
+        ({"no_rope_layers": [0, 1]}, "no_rope_layers = [0, 1] is no field that is known here of a llama"),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu', but must be one of silu"),
+        ({"hidden_size": None}, "hidden_size is missing"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types has 'sliding_attention'"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "rope_parameters.rope_type is 'yarn'"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_scaling.rope_type is 'dynamic'"),
+        ({"rope_scaling": {"type": "linear"}}, "rope_scaling.factor is missing"),
+        (
+            {"rope_parameters": {"full_attention": {"rope_theta": 1.0}}},
+            "rope_parameters.full_attention is for some layers",
+        ),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5, but the decoder has only 1.0"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config is set"),
+        ({"num_key_value_heads": 3}, "num_heads = 4 is not divisible by config.model.num_kv_heads = 3"),
+    ],
+)
 def test_what_the_decoder_does_not_have_is_named(fields, message):
     with pytest.raises(UserError) as error:
         model_config({"model_type": "llama"} | LLAMA | fields)

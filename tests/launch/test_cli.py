@@ -142,68 +142,111 @@ def test_warnings_are_one_line_and_less_is_silent(folder):
     [
         ([], "--config is missing: give a config file, such as --config=experiments/quickstart.py:pause"),
         ([GOOD], "--workdir is missing: give the run's folder, such as --workdir=runs/mine"),
-        ([GOOD, "--workdir=gs://bucket/run"], "--workdir=gs://bucket/run is an address, and must be a path of a file "
-         "system: mount the bucket (gcsfuse, mount-s3) and give the path of the folder in it"),
+        (
+            [GOOD, "--workdir=gs://bucket/run"],
+            "--workdir=gs://bucket/run is an address, and must be a path of a file "
+            "system: mount the bucket (gcsfuse, mount-s3) and give the path of the folder in it",
+        ),
         # fields
-        ([GOOD, "--config.train.stpes=5"],
-         "--config.train.stpes: the config has no such field: did you mean --config.train.steps or --config.train?"),
-        ([GOOD, "--config.trian.steps=5"],
-         "--config.trian.steps: the config has no such field: did you mean --config.train.steps?"),
-        ([GOOD, "--config.learning_rate=5"],
-         "--config.learning_rate: the config has no such field: did you mean --config.optimizer.learning_rate?"),
-        ([GOOD, "--config.train.steps.x=5"],
-         "--config.train.steps.x: the config has no such field: did you mean --config.train.steps?"),
-        ([GOOD, "--config.zzz=5"],
-         "--config.zzz: the config has no such field: it has data, finetune, init_from, model, optimizer, pauses, "
-         "run, seed, train"),
+        (
+            [GOOD, "--config.train.stpes=5"],
+            "--config.train.stpes: the config has no such field: did you mean --config.train.steps or --config.train?",
+        ),
+        (
+            [GOOD, "--config.trian.steps=5"],
+            "--config.trian.steps: the config has no such field: did you mean --config.train.steps?",
+        ),
+        (
+            [GOOD, "--config.learning_rate=5"],
+            "--config.learning_rate: the config has no such field: did you mean --config.optimizer.learning_rate?",
+        ),
+        (
+            [GOOD, "--config.train.steps.x=5"],
+            "--config.train.steps.x: the config has no such field: did you mean --config.train.steps?",
+        ),
+        (
+            [GOOD, "--config.zzz=5"],
+            "--config.zzz: the config has no such field: it has data, finetune, init_from, model, optimizer, pauses, "
+            "run, seed, train",
+        ),
         ([GOOD, "--config.train.steps=abc"], "--config.train.steps=abc: the value must be an integer"),
         ([GOOD, "--config.train.steps=1e3"], "--config.train.steps=1e3: the value must be an integer"),
         ([GOOD, "--config.train.steps="], "--config.train.steps=: the value must be an integer"),
         ([GOOD, "--config.optimizer.b1=big"], "--config.optimizer.b1=big: the value must be a number"),
         ([GOOD, "--config.run.tensorboard=maybe"], "--config.run.tensorboard=maybe: the value must be true or false"),
-        ([GOOD, "--config.train=5"],
-         "--config.train=5: config.train is a section: change one of its fields, --config.train.FIELD=VALUE"),
+        (
+            [GOOD, "--config.train=5"],
+            "--config.train=5: config.train is a section: change one of its fields, --config.train.FIELD=VALUE",
+        ),
         ([GOOD, "--config.train.steps=0"], "config.train.steps is 0, but must be at least 1"),
         ([GOOD, "--config.train.steps"], "Missing value for flag --config.train.steps (see --help)"),
-        (["--config.train.steps=5"],
-         "--config.train.steps changes a field of a config, but --config=FILE is missing: give it too, before this "
-         "flag"),
-        (["--config.train.steps=5", GOOD],
-         "Found --config.train.steps=5 in argv before a value for --config was specified (see --help)"),
+        (
+            ["--config.train.steps=5"],
+            "--config.train.steps changes a field of a config, but --config=FILE is missing: give it too, before this "
+            "flag",
+        ),
+        (
+            ["--config.train.steps=5", GOOD],
+            "Found --config.train.steps=5 in argv before a value for --config was specified (see --help)",
+        ),
         # files
-        (["--config=configs/godo.py"],
-         "--config=configs/godo.py: there is no such file: did you mean configs/good.py?"),
+        (
+            ["--config=configs/godo.py"],
+            "--config=configs/godo.py: there is no such file: did you mean configs/good.py?",
+        ),
         (["--config=configs"], "--config=configs: there is no such file: give a Python file with get_config()"),
-        (["--config=configs/godo.py:x", "--config.train.steps=5"],
-         "--config=configs/godo.py:x: there is no such file: did you mean configs/good.py?"),
+        (
+            ["--config=configs/godo.py:x", "--config.train.steps=5"],
+            "--config=configs/godo.py:x: there is no such file: did you mean configs/good.py?",
+        ),
         (["--config="], "--config=: there is no such file: give a Python file with get_config()"),
         (["--config=configs/syntax.py"], "configs/syntax.py, line 2, is not valid Python: invalid syntax"),
         (["--config=configs/raises.py"], "configs/raises.py, line 2, raised ZeroDivisionError: division by zero"),
-        (["--config=configs/good.py:x"],
-         "configs/good.py, line 4, raised ValueError: invalid literal for int() with base 10: 'x'"),
-        (["--config=configs/good.py:1:2"],
-         "configs/good.py, line 4, raised ValueError: invalid literal for int() with base 10: '1:2'"),
-        (["--config=configs/raises.py:x"],
-         "configs/raises.py: get_config() takes 0 positional arguments but 1 was given (its argument is what follows "
-         "the colon in --config=configs/raises.py:ARGUMENT)"),
+        (
+            ["--config=configs/good.py:x"],
+            "configs/good.py, line 4, raised ValueError: invalid literal for int() with base 10: 'x'",
+        ),
+        (
+            ["--config=configs/good.py:1:2"],
+            "configs/good.py, line 4, raised ValueError: invalid literal for int() with base 10: '1:2'",
+        ),
+        (
+            ["--config=configs/raises.py:x"],
+            "configs/raises.py: get_config() takes 0 positional arguments but 1 was given (its argument is what "
+            "follows the colon in --config=configs/raises.py:ARGUMENT)",
+        ),
         (["--config=configs/user.py:x"], "no arm x"),
-        (["--config=configs/typo.py"],
-         "configs/typo.py, line 3, raised AttributeError: 'trian' Did you mean \"train\" instead of \"trian\"?"),
-        (["--config=configs/new_field.py"],
-         "config.train.stpes is no field of the config; config.train has batch_size, steps"),
-        (["--config=configs/wrong_type.py"],
-         "configs/wrong_type.py, line 3, raised TypeError: Could not override field 'steps' (reference). abc is of "
-         "original type <class 'str'> and cannot be casted to type <class 'int'>"),
+        (
+            ["--config=configs/typo.py"],
+            'configs/typo.py, line 3, raised AttributeError: \'trian\' Did you mean "train" instead of "trian"?',
+        ),
+        (
+            ["--config=configs/new_field.py"],
+            "config.train.stpes is no field of the config; config.train has batch_size, steps",
+        ),
+        (
+            ["--config=configs/wrong_type.py"],
+            "configs/wrong_type.py, line 3, raised TypeError: Could not override field 'steps' (reference). abc is of "
+            "original type <class 'str'> and cannot be casted to type <class 'int'>",
+        ),
         (["--config=configs/none.py"], "get_config() of --config=configs/none.py returned None, which is no config"),
-        (["--config=configs/none.py", "--config.a=1"],
-         "get_config() of --config=configs/none.py returned None, which is no config"),
+        (
+            ["--config=configs/none.py", "--config.a=1"],
+            "get_config() of --config=configs/none.py returned None, which is no config",
+        ),
         (["--config=configs/number.py"], "get_config() of --config=configs/number.py returned 7, which is no config"),
-        (["--config=configs/without.py"],
-         "configs/without.py has no function get_config(): a config file needs one that returns the config"),
-        (["--config=configs/reads.py"],
-         "configs/reads.py, line 2, raised FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/file'"),
-        (["--config=configs/imports.py"],
-         "configs/imports.py, line 1, raised ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            ["--config=configs/without.py"],
+            "configs/without.py has no function get_config(): a config file needs one that returns the config",
+        ),
+        (
+            ["--config=configs/reads.py"],
+            "configs/reads.py, line 2, raised FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/file'",
+        ),
+        (
+            ["--config=configs/imports.py"],
+            "configs/imports.py, line 1, raised ModuleNotFoundError: No module named 'no_such_module'",
+        ),
         (["--config"], "Missing value for flag --config (see --help)"),
         # flags
         (["--workdri=x"], "--workdri is no flag of this program: did you mean --workdir?"),
@@ -213,7 +256,7 @@ def test_warnings_are_one_line_and_less_is_silent(folder):
         (["stray"], "'stray' is not understood: everything is given as --name=value (see --help)"),
         ([GOOD, "--workdir=w", "stray"], "'stray' is not understood: everything is given as --name=value (see --help)"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told_in_one_sentence(folder, arguments, sentence):
     done = run(folder, *arguments)
     assert (done.stderr, done.stdout, done.returncode) == (f"error: {sentence}\n", "", 2)

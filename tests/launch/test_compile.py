@@ -23,14 +23,26 @@ from pause_jax.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 COMPILED = ROOT / "experiments" / "compiled"
-KEYS = ["config", "topology", "devices", "parameters", "bytes_per_device", "hbm_bytes", "fits", "flops_per_step",
-        "collective_bytes_per_step", "roofline_step_seconds", "bound_by"]  # fmt: skip
+KEYS = [
+    "config",
+    "topology",
+    "devices",
+    "parameters",
+    "bytes_per_device",
+    "hbm_bytes",
+    "fits",
+    "flops_per_step",
+    "collective_bytes_per_step",
+    "roofline_step_seconds",
+    "bound_by",
+]
 SHIPPED = [
     *((f"experiments/paper.py:{size},{chips}", chips) for size in paper.SIZES for chips in paper.LAYOUTS[size]),
     *((f"experiments/llama.py:8b,{chips}", chips) for chips in llama.LAYOUTS),
 ]
-RESULTS = [(file.name, result) for file in sorted(COMPILED.glob("*.json"))
-           for result in launch_compile.read_results(file)]  # fmt: skip
+RESULTS = [
+    (file.name, result) for file in sorted(COMPILED.glob("*.json")) for result in launch_compile.read_results(file)
+]
 TINY = """
 from pause_jax.config import default_config
 
@@ -50,8 +62,9 @@ def get_config():
 
 def compile_(*arguments, timeout=300):
     command = [sys.executable, "-m", "launch.compile", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True,
-                          timeout=timeout)  # fmt: skip
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, capture_output=True, text=True, timeout=timeout
+    )
 
 
 @pytest.fixture
@@ -135,13 +148,16 @@ def test_llama_has_the_published_number_of_parameters():
     assert describe(config_of("experiments/llama.py:8b,v5e-256"))["parameters"] == 8_030_261_248
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ([], "--topology is missing"),
-    (["--topology=v9:4x4"], "--topology=v9:4x4 is not known: give v4:AxBxC"),
-    (["--topology=h100:2", "--config.run.mesh.tensor=3"], "does not fit 2 devices"),
-    (["--topology=h100:4", "--config.train.batch_size=6"], "batch_size = 6 is not divisible by"),
-    (["--topology=h100:2", "--out=nowhere/x.json"], "--out=nowhere/x.json: there is no folder nowhere"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--topology is missing"),
+        (["--topology=v9:4x4"], "--topology=v9:4x4 is not known: give v4:AxBxC"),
+        (["--topology=h100:2", "--config.run.mesh.tensor=3"], "does not fit 2 devices"),
+        (["--topology=h100:4", "--config.train.batch_size=6"], "batch_size = 6 is not divisible by"),
+        (["--topology=h100:2", "--out=nowhere/x.json"], "--out=nowhere/x.json: there is no folder nowhere"),
+    ],
+)
 def test_mistakes_are_one_sentence(tiny, arguments, message):
     result = compile_(tiny, *arguments)
     assert result.returncode == 2

@@ -31,10 +31,13 @@ def described(config, *arguments):
 
 
 # FLOPs by hand: 6 · (block matrices + V · d) + 3 · 4 · layers · d · (2048 + 1) / 2
-@pytest.mark.parametrize(("arg", "parameters", "width", "flops"), [
-    ("130m", 136_237_056, 768, 6 * (84_934_656 + 64_512 * 768) + 12 * 12 * 768 * 2049 / 2),
-    ("1b", 1_345_085_440, 2048, 6 * (1_207_959_552 + 64_512 * 2048) + 12 * 24 * 2048 * 2049 / 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arg", "parameters", "width", "flops"),
+    [
+        ("130m", 136_237_056, 768, 6 * (84_934_656 + 64_512 * 768) + 12 * 12 * 768 * 2049 / 2),
+        ("1b", 1_345_085_440, 2048, 6 * (1_207_959_552 + 64_512 * 2048) + 12 * 24 * 2048 * 2049 / 2),
+    ],
+)
 def test_the_papers_models(arg, parameters, width, flops):
     start = time.monotonic()
     told = described(f"experiments/paper.py:{arg}")
@@ -81,13 +84,16 @@ def test_for_people_with_the_tokenizers_vocabulary_size():
     assert f"parameters        {259 * 128 + 3 * layer + 2 * 128:,}\n" in result.stdout
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--config=experiments/paper.py:7b"], "experiments/paper.py:7b does not exist: choose :130m or :1b"),
-    (["--config=experiments/paper.py:1b", "--config.model.num_heads=7"], "d_model = 2048 is not divisible"),
-    (["--config=experiments/paper.py:1b", "--topology=v9"], "--topology=v9 is not known: give v4:AxBxC"),
-    (["--config=experiments/paper.py:1b,v5e-256", "--topology=v5e:4x4"], "does not fit 16 devices"),
-    (["--config=experiments/paper.py:1b", "--config.model.vocab_size=100"], "is less than the 259 ids"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=experiments/paper.py:7b"], "experiments/paper.py:7b does not exist: choose :130m or :1b"),
+        (["--config=experiments/paper.py:1b", "--config.model.num_heads=7"], "d_model = 2048 is not divisible"),
+        (["--config=experiments/paper.py:1b", "--topology=v9"], "--topology=v9 is not known: give v4:AxBxC"),
+        (["--config=experiments/paper.py:1b,v5e-256", "--topology=v5e:4x4"], "does not fit 16 devices"),
+        (["--config=experiments/paper.py:1b", "--config.model.vocab_size=100"], "is less than the 259 ids"),
+    ],
+)
 def test_mistakes_are_one_sentence(arguments, message):
     result = describe(*arguments)
     assert result.returncode == 2

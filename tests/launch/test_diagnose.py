@@ -30,8 +30,12 @@ def make_run(tmp_path, monkeypatch):
 
     def make(n_pauses=1, **finetune):
         model = dataclasses.replace(TINY, num_layers=2, init_std=0.5, max_positions=48)
-        config = Config(model=model, data=DataConfig(length=32), pauses=PauseConfig(n_pauses=n_pauses, rate=0.0),
-                        finetune=dataclasses.replace(FINETUNE, **finetune))  # fmt: skip
+        config = Config(
+            model=model,
+            data=DataConfig(length=32),
+            pauses=PauseConfig(n_pauses=n_pauses, rate=0.0),
+            finetune=dataclasses.replace(FINETUNE, **finetune),
+        )
         config, folder = train.resolve(config), RunFolder(tmp_path / "run")
         save_untrained(config, folder)
         return folder.path
@@ -52,8 +56,15 @@ def test_page_and_tables(make_run, tmp_path):
     assert "never without" in html  # it was finetuned with 2 pauses alone
     for sentence in page.summary(findings):
         assert sentence.split(":")[0] in html.replace("&#x27;", "'")
-    names = ["attention.csv", "attention.png", "attention_by_pause.csv", "diagnosis.html", "flips.csv", "lens.csv",
-             "lens.png"]  # fmt: skip
+    names = [
+        "attention.csv",
+        "attention.png",
+        "attention_by_pause.csv",
+        "diagnosis.html",
+        "flips.csv",
+        "lens.csv",
+        "lens.png",
+    ]
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == names
 
     attention = rows_of(tmp_path / "out" / "attention.csv")
@@ -66,8 +77,11 @@ def test_page_and_tables(make_run, tmp_path):
         assert float(row["if_even"]) == pytest.approx(3 / (7 + 3), abs=1e-6)  # of >00000= and three pauses
     lens = rows_of(tmp_path / "out" / "lens.csv")
     assert [(r["layer"], r["position"]) for r in lens[:4]] == [
-        ("0", "prompt"), ("0", "pause 1"), ("0", "pause 2"), ("0", "pause 3"),
-    ]  # fmt: skip
+        ("0", "prompt"),
+        ("0", "pause 1"),
+        ("0", "pause 2"),
+        ("0", "pause 3"),
+    ]
     assert len(lens) == 3 * 4 and all(1 <= float(row["mean_rank"]) <= 259 for row in lens)
 
 
@@ -97,8 +111,9 @@ def test_placements(make_run, tmp_path, finetune):
     n_pauses = 0 if finetune.get("placement") == "filler" else 1
     findings = diagnose.diagnose(str(make_run(n_pauses, **finetune)), TASK, 2, examples=3)
     assert "never without" in page.write_page(findings, tmp_path).read_text() or not finetune["task"]
-    assert findings.positions == (["pause 1", "pause 2", "prompt"] if finetune.get("placement") == "prepend"
-                                  else ["prompt", "pause 1", "pause 2"])  # fmt: skip
+    assert findings.positions == (
+        ["pause 1", "pause 2", "prompt"] if finetune.get("placement") == "prepend" else ["prompt", "pause 1", "pause 2"]
+    )
     assert findings.measured.even["answer_to_pauses"] == pytest.approx(2 / 9)
     assert findings.flips.examples == 3
 
@@ -165,8 +180,9 @@ def test_mistakes_in_the_command(tmp_path, arguments, sentence):
 
 @pytest.mark.slow
 def test_the_program(make_run, tmp_path):
-    result = program("diagnose", f"--run={make_run()}", f"--task={TASK}", "--m_inf=2", f"--out={tmp_path}/out",
-                     "--examples=3")  # fmt: skip
+    result = program(
+        "diagnose", f"--run={make_run()}", f"--task={TASK}", "--m_inf=2", f"--out={tmp_path}/out", "--examples=3"
+    )
     assert result.returncode == 0, result.stderr
     assert f"page: {tmp_path}/out/diagnosis.html" in result.stdout and "100 %" in result.stdout
     assert (tmp_path / "out" / "diagnosis.html").is_file()

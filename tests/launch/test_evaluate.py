@@ -225,8 +225,14 @@ def test_standard_pretraining_pause_finetuning_evaluation(tmp_path):
     config = "--config=experiments/quickstart.py"
     result = program("train", f"{config}:standard", f"--workdir={base}", *OVERRIDES, "--config.train.steps=3")
     assert result.returncode == 0, result.stderr
-    finetune = ["--config.finetune.task=recall_2", "--config.finetune.m_ft=0,3", "--config.finetune.prefix_length=9",
-                "--config.finetune.target_length=2", "--config.pauses.rate=0", "--config.train.steps=4"]  # fmt: skip
+    finetune = [
+        "--config.finetune.task=recall_2",
+        "--config.finetune.m_ft=0,3",
+        "--config.finetune.prefix_length=9",
+        "--config.finetune.target_length=2",
+        "--config.pauses.rate=0",
+        "--config.train.steps=4",
+    ]
     result = program(
         "train", f"{config}:pause", f"--workdir={tuned}", *OVERRIDES, f"--config.init_from={base}", *finetune
     )

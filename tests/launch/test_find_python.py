@@ -12,9 +12,12 @@ ANOTHER = "#!/bin/sh\nexit 1\n"  # an older one, one without venv, or a shim of 
 
 def find(home: Path, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        ["/bin/sh", "launch/find_python.sh"], cwd=ROOT, capture_output=True, text=True,
+        ["/bin/sh", "launch/find_python.sh"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         env={"PATH": str(home / "bin"), "HOME": str(home), **environment},
-    )  # fmt: skip
+    )
 
 
 def program(path: Path, text: str) -> Path:
@@ -61,8 +64,11 @@ def test_without_one_a_sentence_says_what_to_install(tmp_path):
 def test_the_installation_refuses_another_python(tmp_path):
     other = program(tmp_path / "bin/python3", ANOTHER)
     done = subprocess.run(
-        ["bash", "launch/docker/install.sh"], cwd=ROOT, capture_output=True, text=True,
+        ["bash", "launch/docker/install.sh"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         env={"PATH": "/usr/bin:/bin", "PYTHON": str(other)},
-    )  # fmt: skip
+    )
     assert done.returncode == 1
     assert done.stderr == f"error: {other} is no Python 3.12: set PYTHON to one (launch/find_python.sh looks for it)\n"

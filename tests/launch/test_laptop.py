@@ -29,8 +29,16 @@ def test_the_shortest_edition_ends_in_a_report_that_fits(tmp_path):
     }
     page = folder / "report" / "report.html"
     names = {path.stem for path in page.parent.glob("*.png")}
-    for kind in ("seeds", "m_inf", "heat_map-1", "training_flops", "inference_flops", "differences", "steps",
-                 "after_pauses"):  # fmt: skip
+    for kind in (
+        "seeds",
+        "m_inf",
+        "heat_map-1",
+        "training_flops",
+        "inference_flops",
+        "differences",
+        "steps",
+        "after_pauses",
+    ):
         assert any(name.endswith(kind) for name in names), (kind, names)
     (best,) = page.parent.glob("sizes-01-*best_m_by_size.csv")
     assert {row["model"] for row in csv.DictReader(best.open())} == {"w16", "w24"}

@@ -105,9 +105,12 @@ def test_the_image_is_made_by_the_script_alone():
 def test_the_images_script_finds_all_it_installs_in_this_environment():
     """Run with the Python of the tests, into which `make` has installed the same file: nothing is left to install."""
     done = subprocess.run(
-        ["bash", "launch/docker/install.sh"], cwd=ROOT, capture_output=True, text=True,
+        ["bash", "launch/docker/install.sh"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
         env=os.environ | {"PYTHON": sys.executable, "PIP_DRY_RUN": "1"},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     assert "Would install" not in done.stdout and "No broken requirements found" in done.stdout
     for accelerator in ("tpu", "gpu"):
@@ -147,9 +150,13 @@ def test_the_tpu_vms_script(tmp_path):
 
     def script(*arguments):
         return subprocess.run(
-            ["bash", ROOT / "launch/tpu_vm/train.sh", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60,
+            ["bash", ROOT / "launch/tpu_vm/train.sh", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
             env=os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "FAKE_HOME": str(home)},
-        )  # fmt: skip
+        )
 
     def wait_for(text):
         for _ in range(100):

@@ -14,11 +14,22 @@ from pause_jax.reporting.results import read_results
 from tests.interop.runs import LLAMA, make_run
 from tests.programs import ROOT, assert_one_sentence, program
 
-SMALL = ["--config.data.length=32", "--config.train.batch_size=8", "--config.train.steps=2",
-         "--config.run.log_every=1", "--config.run.validation_batches=1", "--config.run.tensorboard=False",
-         "--config.optimizer.warmup_steps=1"]  # fmt: skip
-TASK = ["--config.finetune.task=recall_2", "--config.finetune.m_ft=2", "--config.finetune.prefix_length=16",
-        "--config.finetune.target_length=4", "--config.pauses.rate=0"]  # fmt: skip
+SMALL = [
+    "--config.data.length=32",
+    "--config.train.batch_size=8",
+    "--config.train.steps=2",
+    "--config.run.log_every=1",
+    "--config.run.validation_batches=1",
+    "--config.run.tensorboard=False",
+    "--config.optimizer.warmup_steps=1",
+]
+TASK = [
+    "--config.finetune.task=recall_2",
+    "--config.finetune.m_ft=2",
+    "--config.finetune.prefix_length=16",
+    "--config.finetune.target_length=4",
+    "--config.pauses.rate=0",
+]
 
 
 @pytest.fixture
@@ -51,16 +62,21 @@ def test_from_an_import_to_a_report_and_again_after_a_move(tmp_path, here):
     exported = make_run(tmp_path / "made", n_pauses=0, **LLAMA)
     here("convert", f"--run={exported.path}", "--to_hf=hf")
     here("convert", "--from_hf=hf", "--workdir=runs/llama")
-    here("train", f"--config={ROOT}/experiments/uptrain/imported.py:runs/llama", "--workdir=runs/up", *SMALL,
-         "--config.data.files=texts/*.txt", "--config.optimizer.pauses_first=0")  # fmt: skip
+    here(
+        "train",
+        f"--config={ROOT}/experiments/uptrain/imported.py:runs/llama",
+        "--workdir=runs/up",
+        *SMALL,
+        "--config.data.files=texts/*.txt",
+        "--config.optimizer.pauses_first=0",
+    )
     tune = [f"--config={ROOT}/experiments/quickstart.py:pause", *SMALL, *TASK, "--config.init_from=runs/up"]
     told = here("train", *tune, "--workdir=runs/ft").stdout
     assert "model and tokenizer are those of runs/up" in told and "attention is 'causal'" in told
     wanted = {}
     for name in ("llama", "up", "ft"):
         m_inf = "0" if name == "llama" else "0,2"
-        here("evaluate", f"--run=runs/{name}", "--tasks=recall_2", f"--m_inf={m_inf}", "--limit=8",
-             f"--out={name}.csv")  # fmt: skip
+        here("evaluate", f"--run=runs/{name}", "--tasks=recall_2", f"--m_inf={m_inf}", "--limit=8", f"--out={name}.csv")
         wanted[name] = read_results(work / f"{name}.csv")
         assert costs(work / f"{name}.csv") == {(True, True)}
     assert {(r.pretrain, r.pretrain_rate, r.pretrain_steps) for r in wanted["ft"]} == {("pause", 0.1, "0|2")}
@@ -76,8 +92,15 @@ def test_from_an_import_to_a_report_and_again_after_a_move(tmp_path, here):
     (tmp_path / "moved/elsewhere").mkdir()
     elsewhere = {"cwd": tmp_path / "moved/elsewhere"}
     for name in ("up", "ft"):
-        here("evaluate", f"--run=../{name}", "--tasks=recall_2", "--m_inf=0,2", "--limit=8", f"--out={name}.csv",
-             **elsewhere)  # fmt: skip
+        here(
+            "evaluate",
+            f"--run=../{name}",
+            "--tasks=recall_2",
+            "--m_inf=0,2",
+            "--limit=8",
+            f"--out={name}.csv",
+            **elsewhere,
+        )
         assert [repr(r) for r in read_results(tmp_path / f"moved/elsewhere/{name}.csv")] == [*map(repr, wanted[name])]
     here("report", "--results=ft.csv,up.csv", "--out=report", **elsewhere)
     here("convert", "--run=../ft", "--to_hf=out", "--results=ft.csv", **elsewhere)
@@ -118,10 +141,21 @@ def test_ones_own_text_and_tokenizer_from_another_working_directory(tmp_path, he
     work = tmp_path / "work"
     (work / "words").mkdir()
     tokenizers.write("byte", [], work / "words", max_length=64)
-    small = [f"--config={ROOT}/experiments/quickstart.py:pause", *SMALL, "--config.model.num_layers=1",
-             "--config.model.d_model=16", "--config.model.num_heads=2", "--config.model.d_ff=16"]  # fmt: skip
-    here("train", *small, "--workdir=runs/mine", "--config.data.files=texts/*.txt",
-         "--config.data.vocabulary=words/tokenizer.json")  # fmt: skip
+    small = [
+        f"--config={ROOT}/experiments/quickstart.py:pause",
+        *SMALL,
+        "--config.model.num_layers=1",
+        "--config.model.d_model=16",
+        "--config.model.num_heads=2",
+        "--config.model.d_ff=16",
+    ]
+    here(
+        "train",
+        *small,
+        "--workdir=runs/mine",
+        "--config.data.files=texts/*.txt",
+        "--config.data.vocabulary=words/tokenizer.json",
+    )
     shutil.rmtree(work / "words")
     (work / "runs/mine").rename(tmp_path / "mine")
     (work / "texts").rename(tmp_path / "library")
@@ -133,12 +167,14 @@ def test_ones_own_text_and_tokenizer_from_another_working_directory(tmp_path, he
     assert_one_sentence(other, r"holds another run, as other data lies in config\.data\.files: ")
     said = here("generate", "--run=.", "--prompt=The", "--max_new_tokens=2", cwd=tmp_path / "mine")
     assert said.stdout.startswith("The")
-    written = here("evaluate", "--run=.", "--tasks=addition_1", "--limit=4", "--out=deep/in/rows.csv",
-                   cwd=tmp_path / "mine")  # fmt: skip
+    written = here(
+        "evaluate", "--run=.", "--tasks=addition_1", "--limit=4", "--out=deep/in/rows.csv", cwd=tmp_path / "mine"
+    )
     assert "mine/checkpoints/4" in written.stdout
     (tmp_path / "mine/rows").mkdir()
     before = sorted(tmp_path.rglob("predictions/**/*"))
-    refused = here("evaluate", "--run=.", "--tasks=addition_1", "--limit=3", "--out=rows", cwd=tmp_path / "mine",
-                   code=2)  # fmt: skip
+    refused = here(
+        "evaluate", "--run=.", "--tasks=addition_1", "--limit=3", "--out=rows", cwd=tmp_path / "mine", code=2
+    )
     assert_one_sentence(refused, r"rows cannot be")
     assert sorted(tmp_path.rglob("predictions/**/*")) == before

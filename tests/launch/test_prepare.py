@@ -63,9 +63,16 @@ def test_a_tokenizer_trained_here_prepares_text_that_trains(tmp_path):
     vocabulary = f"--config.data.vocabulary={model}"
     done = prepare(files, f"--out={tmp_path / 'out'}", vocabulary, "--workers=1")
     assert done.returncode == 0, done.stderr
-    train = [CONFIG, f"--workdir={tmp_path / 'run'}", "--config.train.steps=2",
-             f"--config.data.prepared={tmp_path / 'out'}", "--config.run.validate_every=2",
-             "--config.model.num_layers=1", "--config.model.d_model=16", "--config.model.num_heads=2"]  # fmt: skip
+    train = [
+        CONFIG,
+        f"--workdir={tmp_path / 'run'}",
+        "--config.train.steps=2",
+        f"--config.data.prepared={tmp_path / 'out'}",
+        "--config.run.validate_every=2",
+        "--config.model.num_layers=1",
+        "--config.model.d_model=16",
+        "--config.model.num_heads=2",
+    ]
     done = program("train", *train, vocabulary)
     assert done.returncode == 0, done.stderr
     assert_one_sentence(
@@ -159,11 +166,13 @@ def test_a_signal_stops_it_with_what_is_finished_kept(tmp_path, many_shards):
 def test_a_hundred_megabytes_take_less_than_two_gigabytes_of_memory(data_dir, tmp_path):
     running = subprocess.Popen(
         command(
-            f"--out={tmp_path / 'out'}", "--workers=2",
+            f"--out={tmp_path / 'out'}",
+            "--workers=2",
             f"--config.data.files={data_dir / 'pretrain' / 'wikipedia_en_sample.jsonl.gz'}",
             f"--config.data.vocabulary={data_dir / 'tokenizers' / 't5.spiece.model'}",
-        ), cwd=ROOT,
-    )  # fmt: skip
+        ),
+        cwd=ROOT,
+    )
     peak = 0
     while running.poll() is None:
         memory = 0

@@ -23,10 +23,17 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCAL_SLURM = Path(os.environ.get("PAUSE_JAX_LOCAL_SLURM", ROOT.parent / "shared" / "slurm" / "local_slurm.sh"))
 STEPS = 300
 ARGUMENTS = [
-    "--config=experiments/quickstart.py:pause", f"--config.train.steps={STEPS}", "--config.model.num_layers=2",
-    "--config.model.d_model=64", "--config.model.d_ff=128", "--config.data.length=128", "--config.run.log_every=1",
-    "--config.run.validate_every=0", "--config.run.checkpoint_every=100000", "--config.run.tensorboard=False",
-]  # fmt: skip
+    "--config=experiments/quickstart.py:pause",
+    f"--config.train.steps={STEPS}",
+    "--config.model.num_layers=2",
+    "--config.model.d_model=64",
+    "--config.model.d_ff=128",
+    "--config.data.length=128",
+    "--config.run.log_every=1",
+    "--config.run.validate_every=0",
+    "--config.run.checkpoint_every=100000",
+    "--config.run.tensorboard=False",
+]
 
 
 @pytest.fixture(scope="module")

@@ -218,10 +218,16 @@ def test_jobsets_are_written_and_name_the_jobs_files(tmp_path, sweep):
     assert len(manifests) == 2
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ("pretrain.run.mesh.fsdp = 3", "of which .* takes 1 x 1x1: config.run.mesh = .* does not fit 1 devices"),
-    ("for c in (pretrain, finetune): c.model.d_model, c.model.d_ff = 8192, 32768", "of which .*: training takes .* GB"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("pretrain.run.mesh.fsdp = 3", "of which .* takes 1 x 1x1: config.run.mesh = .* does not fit 1 devices"),
+        (
+            "for c in (pretrain, finetune): c.model.d_model, c.model.d_ff = 8192, 32768",
+            "of which .*: training takes .* GB",
+        ),
+    ],
+)
 def test_jobs_that_do_not_go_on_their_chips_are_refused_before_anything_is_written(tmp_path, sweep, line, message):
     more = f"""
     sweep.executor, sweep.gke = "gke", {{"image": "i", "claim": "c"}}
@@ -256,8 +262,10 @@ def test_a_sweep_that_only_pretrains_has_the_losses_as_results(tmp_path, sweep):
             "none",
             30,
         )
-    seen = {(row.pretrain, row.seed): sum(other.seed == row.seed and other.pretrain == row.pretrain for other in rows)
-            for row in rows}  # fmt: skip
+    seen = {
+        (row.pretrain, row.seed): sum(other.seed == row.seed and other.pretrain == row.pretrain for other in rows)
+        for row in rows
+    }
     assert seen == {("std", 0): 1, ("pause", 0): 3, ("std", 1): 1, ("pause", 1): 3}
     assert re.search(r"10 % pauses in pretraining.* minus .*: [+-]\d\.\d{3} nats, 95 % interval", result.stdout)
 
@@ -267,8 +275,10 @@ def test_values_added_to_an_axis_add_only_their_jobs(tmp_path, sweep):
     first = schedule(tmp_path, "1")
     for entry in first.entries:  # as if all were done
         run = folder / "runs" / entry.job.name
-        files = {run / "config.json": json.dumps(configs.to_dict(entry.job.config)),
-                 run / "checkpoints/30/commit_success.txt": ""}  # fmt: skip
+        files = {
+            run / "config.json": json.dumps(configs.to_dict(entry.job.config)),
+            run / "checkpoints/30/commit_success.txt": "",
+        }
         if entry.job.evaluation is not None:
             files = {sweep_program.results_of(folder, entry.job.name): ""}
         for file, text in files.items():

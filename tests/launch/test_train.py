@@ -14,10 +14,16 @@ from tests.programs import assert_one_sentence, program
 
 TINY = ModelConfig(num_layers=1, d_model=16, num_heads=2, d_ff=16, max_positions=32)
 OVERRIDES = [
-    "--config.model.num_layers=1", "--config.model.d_model=16", "--config.model.num_heads=2", "--config.model.d_ff=16",
-    "--config.data.length=32", "--config.train.batch_size=8", "--config.optimizer.warmup_steps=1",
-    "--config.run.log_every=1", "--config.run.validation_batches=1",
-]  # fmt: skip
+    "--config.model.num_layers=1",
+    "--config.model.d_model=16",
+    "--config.model.num_heads=2",
+    "--config.model.d_ff=16",
+    "--config.data.length=32",
+    "--config.train.batch_size=8",
+    "--config.optimizer.warmup_steps=1",
+    "--config.run.log_every=1",
+    "--config.run.validation_batches=1",
+]
 
 
 @pytest.fixture
@@ -42,8 +48,13 @@ def config_for(files, **fields):
 @pytest.mark.slow
 def test_train_then_again_then_generate(tmp_path, texts):
     """The programs as a user runs them, on a text file of theirs, with pauses."""
-    arguments = ["--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}/run", "--config.train.steps=4",
-                 f"--config.data.files={texts}", *OVERRIDES]  # fmt: skip
+    arguments = [
+        "--config=experiments/quickstart.py:pause",
+        f"--workdir={tmp_path}/run",
+        "--config.train.steps=4",
+        f"--config.data.files={texts}",
+        *OVERRIDES,
+    ]
     first = program("train", *arguments)
     assert first.returncode == 0, first.stderr
     assert "4/4" in first.stdout and "loss" in first.stdout and "trained to step 4" in first.stdout
@@ -136,7 +147,7 @@ def test_mistakes_in_the_data(tmp_path, texts):
         (r"no field 'body'.*--config\.data\.text_field", config_for(texts, data=other_field)),
         (r"batch_size = 9 is not divisible by .* = 8 devices", config_for(texts, train=uneven)),
         (r"holds no run", config_for(texts, init_from=str(tmp_path / "nowhere"))),
-    ]:  # fmt: skip
+    ]:
         with pytest.raises(UserError, match=sentence):
             train.run(config, tmp_path / "run")
         assert not (tmp_path / "run").exists(), sentence
@@ -168,8 +179,13 @@ def test_resuming_reads_the_batches_an_undisturbed_run_reads(tmp_path, texts):
 
 @pytest.mark.slow
 def test_the_quickstarts_model_hardly_waits_for_data(tmp_path):
-    done = program("train", "--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}/run",
-                   "--config.train.steps=21", "--config.run.validate_every=0")  # fmt: skip
+    done = program(
+        "train",
+        "--config=experiments/quickstart.py:pause",
+        f"--workdir={tmp_path}/run",
+        "--config.train.steps=21",
+        "--config.run.validate_every=0",
+    )
     assert done.returncode == 0, done.stderr
     stretches = [r for r in read_jsonl(tmp_path / "run" / "metrics.jsonl")[1:] if "data_seconds_share" in r]
     assert [r["step"] for r in stretches] == [10, 20, 21]

@@ -20,9 +20,21 @@ PAPER_130M = ModelConfig(vocab_size=64_512, num_layers=12, d_model=768, num_head
 PAPER_1B = ModelConfig(vocab_size=64_512, num_layers=24, d_model=2048, num_heads=32, d_ff=8192, max_positions=2130)
 SMALL = ModelConfig(vocab_size=11, num_layers=2, d_model=8, num_heads=2, d_ff=32, max_positions=16)
 LLAMA = ModelConfig(
-    vocab_size=11, num_layers=2, d_model=8, num_heads=4, num_kv_heads=2, head_dim=6, d_ff=24, mlp="swiglu",
-    mlp_bias=False, attention_bias="qkv", qk_norm=True, norm="rmsnorm", positions="rope", tie_embeddings=False,
-)  # fmt: skip
+    vocab_size=11,
+    num_layers=2,
+    d_model=8,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=6,
+    d_ff=24,
+    mlp="swiglu",
+    mlp_bias=False,
+    attention_bias="qkv",
+    qk_norm=True,
+    norm="rmsnorm",
+    positions="rope",
+    tie_embeddings=False,
+)
 
 
 def block_parameters(config):
@@ -31,10 +43,14 @@ def block_parameters(config):
     return sum(math.prod(leaf.shape) for path, leaf in flat.items() if path.startswith("layers/"))
 
 
-@pytest.mark.parametrize(("config", "total", "blocks"), [
-    (PAPER_130M, 136_237_056, 85_054_464),
-    (PAPER_1B, 1_345_085_440, 1_208_598_528),
-], ids=["130M", "1B"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("config", "total", "blocks"),
+    [
+        (PAPER_130M, 136_237_056, 85_054_464),
+        (PAPER_1B, 1_345_085_440, 1_208_598_528),
+    ],
+    ids=["130M", "1B"],
+)
 def test_the_papers_parameters(config, total, blocks):
     assert counts.parameter_counts(config, 0) == (total, 0)
     assert counts.parameter_counts(config, 1) == (total, config.d_model)

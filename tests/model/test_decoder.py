@@ -25,9 +25,18 @@ V, N, D, H, T = 23, 2, 16, 4, 10
 GPT = ModelConfig(vocab_size=V, num_layers=N, d_model=D, num_heads=H, d_ff=24, max_positions=16)
 PAPER = dataclasses.replace(GPT, norm_placement="post", mlp="relu")
 LLAMA = dataclasses.replace(
-    GPT, num_kv_heads=2, mlp="swiglu", mlp_bias=False, attention_bias="qkv", qk_norm=True, norm="rmsnorm",
-    positions="rope", rope_theta=100.0, tie_embeddings=False, head_dim=6,
-)  # fmt: skip
+    GPT,
+    num_kv_heads=2,
+    mlp="swiglu",
+    mlp_bias=False,
+    attention_bias="qkv",
+    qk_norm=True,
+    norm="rmsnorm",
+    positions="rope",
+    rope_theta=100.0,
+    tie_embeddings=False,
+    head_dim=6,
+)
 SCANNED = Execution(scan_layers=True)  # compiles faster
 FAMILIES = {"gpt": GPT, "paper": PAPER, "llama": LLAMA}
 # one row with two segments and padding on both sides; one row of a single segment
@@ -165,15 +174,15 @@ CASES = {  # config, length of the bidirectional prefix
     "no_positions": (dataclasses.replace(GPT, positions="none"), 0),
     "gpt_tanh_untied": (dataclasses.replace(GPT, mlp="gelu_tanh", tie_embeddings=False), 0),
     "gpt_rope_no_bias": (
-        dataclasses.replace(GPT, positions="rope", attention_bias="none", norm_bias=False, mlp_bias=False), 4
+        dataclasses.replace(GPT, positions="rope", attention_bias="none", norm_bias=False, mlp_bias=False),
+        4,
     ),
     "llama_mha_biases": (
-        dataclasses.replace(LLAMA, num_kv_heads=4, qk_norm=False, attention_bias="all", mlp_bias=True), 0
+        dataclasses.replace(LLAMA, num_kv_heads=4, qk_norm=False, attention_bias="all", mlp_bias=True),
+        0,
     ),
-    "llama_learned_post": (
-        dataclasses.replace(LLAMA, positions="learned", norm_placement="post", num_kv_heads=1), 0
-    ),
-}  # fmt: skip
+    "llama_learned_post": (dataclasses.replace(LLAMA, positions="learned", norm_placement="post", num_kv_heads=1), 0),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -182,8 +191,9 @@ def test_equals_the_reference(name):
     params = random_params(config, 2)
     ids = random_ids(V)
     ids[:, 3:5] = V, V + 1
-    hidden, logits = forward(params, ids, POSITIONS, SEGMENTS, config=config, execution=Execution(), n_pauses=2,
-                             bidirectional=bidirectional)  # fmt: skip
+    hidden, logits = forward(
+        params, ids, POSITIONS, SEGMENTS, config=config, execution=Execution(), n_pauses=2, bidirectional=bidirectional
+    )
     reference = Reference(params, config, bidirectional)
     for row in range(2):
         is_text = SEGMENTS[row] > 0
@@ -434,13 +444,16 @@ def test_starting_a_cache_equals_writing_to_one(scan):
 # ---------------------------------------------------------------- config
 
 
-@pytest.mark.parametrize(("fields", "message"), [
-    ({"num_heads": 3}, "config.model.d_model = 16 is not divisible by config.model.num_heads = 3"),
-    ({"num_kv_heads": 3}, "config.model.num_heads = 4 is not divisible by config.model.num_kv_heads = 3"),
-    ({"positions": "rope", "head_dim": 5}, "needs an even head size, but it is 5"),
-    ({"num_layers": 0}, "config.model.num_layers is 0, but must be at least 1"),
-    ({"head_dim": -1}, "config.model.head_dim is -1, but must not be negative"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"num_heads": 3}, "config.model.d_model = 16 is not divisible by config.model.num_heads = 3"),
+        ({"num_kv_heads": 3}, "config.model.num_heads = 4 is not divisible by config.model.num_kv_heads = 3"),
+        ({"positions": "rope", "head_dim": 5}, "needs an even head size, but it is 5"),
+        ({"num_layers": 0}, "config.model.num_layers is 0, but must be at least 1"),
+        ({"head_dim": -1}, "config.model.head_dim is -1, but must not be negative"),
+    ],
+)
 def test_sizes_that_do_not_fit(fields, message):
     with pytest.raises(UserError) as error:
         dataclasses.replace(GPT, **fields).validate()
@@ -460,7 +473,10 @@ def test_kernels_by_fan_in():
     config = ModelConfig(vocab_size=64, num_layers=2, d_model=64, num_heads=2, d_ff=256, kernel_init="fan_in")
     flat = trees.flatten(jax.jit(lambda: decoder.init(config, 0, 0))())
     for path, std in [
-        ("layers/attention/q/kernel", 1 / 8), ("layers/attention/out/kernel", 1 / 16), ("layers/mlp/up/kernel", 1 / 8),
-        ("layers/mlp/down/kernel", 1 / 32), ("token/embedding", 0.02),
-    ]:  # fmt: skip
+        ("layers/attention/q/kernel", 1 / 8),
+        ("layers/attention/out/kernel", 1 / 16),
+        ("layers/mlp/up/kernel", 1 / 8),
+        ("layers/mlp/down/kernel", 1 / 32),
+        ("token/embedding", 0.02),
+    ]:
         np.testing.assert_allclose(np.std(flat[path]), std, rtol=0.06, err_msg=path)

@@ -38,11 +38,29 @@ def test_times_and_its_gradient(dtype, row_major):
 
 
 FAMILIES = {
-    "gpt": ModelConfig(vocab_size=96, num_layers=2, d_model=32, num_heads=2, d_ff=64, positions="learned",
-                       max_positions=256, dtype="bfloat16"),
-    "llama": ModelConfig(vocab_size=96, num_layers=2, d_model=32, num_heads=4, num_kv_heads=2, d_ff=64, norm="rmsnorm",
-                         mlp="swiglu", tie_embeddings=False, dtype="bfloat16"),
-}  # fmt: skip
+    "gpt": ModelConfig(
+        vocab_size=96,
+        num_layers=2,
+        d_model=32,
+        num_heads=2,
+        d_ff=64,
+        positions="learned",
+        max_positions=256,
+        dtype="bfloat16",
+    ),
+    "llama": ModelConfig(
+        vocab_size=96,
+        num_layers=2,
+        d_model=32,
+        num_heads=4,
+        num_kv_heads=2,
+        d_ff=64,
+        norm="rmsnorm",
+        mlp="swiglu",
+        tie_embeddings=False,
+        dtype="bfloat16",
+    ),
+}
 
 
 def value_and_gradients(config: ModelConfig, execution: Execution, length: int = 192):

@@ -59,8 +59,12 @@ def test_llama3_scaling_by_hand():
     """Original length 200·pi: 100, 10, 1 and 0.1 full turns. At least 20: kept; at most 2: stretched by 8; between:
     10 turns are (10 − 2) / (20 − 2) = 4/9 of the way, so 4/9 kept and 5/9 stretched."""
     config = ModelConfig(
-        **CONFIG, rope_scaling="llama3", rope_factor=8.0, rope_low_freq_factor=2.0, rope_high_freq_factor=20.0,
+        **CONFIG,
+        rope_scaling="llama3",
+        rope_factor=8.0,
+        rope_low_freq_factor=2.0,
+        rope_high_freq_factor=20.0,
         rope_original_max_positions=200 * math.pi,
-    )  # fmt: skip
+    )
     wanted = [1, 0.1 * (4 / 9 + 5 / 9 / 8), 0.01 / 8, 0.001 / 8]
     np.testing.assert_allclose(rope.frequencies(config), wanted, rtol=1e-6)

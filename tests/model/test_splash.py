@@ -114,8 +114,9 @@ def test_masks_that_are_not_known_when_it_compiles_are_refused():
         attend(x[:, :1], x, x, Mask(ones[:, :1], ones, first_query=jnp.array(3)), "splash")
 
 
-MODEL = ModelConfig(vocab_size=40, num_layers=2, d_model=32, num_heads=4, num_kv_heads=4, d_ff=32, max_positions=150,
-                    positions="rope")  # fmt: skip
+MODEL = ModelConfig(
+    vocab_size=40, num_layers=2, d_model=32, num_heads=4, num_kv_heads=4, d_ff=32, max_positions=150, positions="rope"
+)
 
 
 @pytest.mark.slow

@@ -79,8 +79,9 @@ def _start(
         return Forked(PROGRAM, *arguments, env=env, stderr=errors)
     with errors.open("w") as stderr:  # a faulty disk is one from the start of the program
         command = [sys.executable, "-m", PROGRAM, *arguments]
-        return subprocess.Popen(command, cwd=ROOT, env={**env, **disk.environment}, stdout=subprocess.DEVNULL,
-                                stderr=stderr)  # fmt: skip
+        return subprocess.Popen(
+            command, cwd=ROOT, env={**env, **disk.environment}, stdout=subprocess.DEVNULL, stderr=stderr
+        )
 
 
 def run(folder: Path, steps: int, size: int = 1, **task: Any) -> list[tuple[int, str]]:

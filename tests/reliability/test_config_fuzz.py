@@ -46,13 +46,50 @@ HUGE_INTS = st.sampled_from([-1, -2, -(2**31), -(2**63), 2**31 - 1, 2**31, 2**63
 SMALL_FLOATS = st.sampled_from([0.0, -0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 1e-8])
 HUGE_FLOATS = st.floats() | st.sampled_from([1e308, 1e-320, -1.0, float("inf"), float("nan")]) | HUGE_INTS
 STRINGS = st.sampled_from(
-    ["", "byte", "a", "a=0.5,b=0.5", "a=0.5,b", "=,=,", "a=" + "9" * 400 + ",b=1", "x" * 5000, "\n", "a\r\nb", "\0",
-     "\ud800", "\u2028", "/nowhere/model", "/", "~", "count_parity_24", "%s{}$(ls)", "\x1b[31m"]
-)  # fmt: skip
+    [
+        "",
+        "byte",
+        "a",
+        "a=0.5,b=0.5",
+        "a=0.5,b",
+        "=,=,",
+        "a=" + "9" * 400 + ",b=1",
+        "x" * 5000,
+        "\n",
+        "a\r\nb",
+        "\0",
+        "\ud800",
+        "\u2028",
+        "/nowhere/model",
+        "/",
+        "~",
+        "count_parity_24",
+        "%s{}$(ls)",
+        "\x1b[31m",
+    ]
+)
 OTHER_TYPES = st.sampled_from(
-    [None, True, "", "3", "nan", b"x", 1.5, 3 + 0j, float("nan"), (), [], [[1]], {}, {1: 2, "a": 3}, {"steps": 1},
-     object, Config, iter([1])]
-)  # fmt: skip
+    [
+        None,
+        True,
+        "",
+        "3",
+        "nan",
+        b"x",
+        1.5,
+        3 + 0j,
+        float("nan"),
+        (),
+        [],
+        [[1]],
+        {},
+        {1: 2, "a": 3},
+        {"steps": 1},
+        object,
+        Config,
+        iter([1]),
+    ]
+)
 
 
 def sensible(hint: type) -> st.SearchStrategy:
@@ -127,8 +164,9 @@ def step_shapes(config: Config, devices: int) -> None:
     grid = mesh.make_mesh(config.run.mesh, jax.devices()[:devices])
     rows = batches.process_rows(config.train.batch_size, config.length, grid, config.run.accumulation)
     initialize.check(config, grid)
-    job = loop.Job(config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="",
-                   made_with={})  # fmt: skip
+    job = loop.Job(
+        config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="", made_with={}
+    )
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), grid)
     batch = batches.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), grid)
     new, metrics = jax.eval_shape(loop.compile_steps(job).train_step, state, batch)

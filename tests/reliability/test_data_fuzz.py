@@ -31,8 +31,23 @@ from pause_jax.runs import RunFolder
 from tests.reporting.result_rows import row
 
 EXAMPLES = 100  # of each kind of damage
-ODD_TEXTS = ["", " ", "\0", "a\0b", "\u2028", "a\u0301\u0301", "\u202e", "\ufeff", "\ufffe", "\U0010ffff", "\r\n",
-             "\x85", "\x1b[2J", "e" * 3_000_000, "\u0301" * 10_000]  # fmt: skip
+ODD_TEXTS = [
+    "",
+    " ",
+    "\0",
+    "a\0b",
+    "\u2028",
+    "a\u0301\u0301",
+    "\u202e",
+    "\ufeff",
+    "\ufffe",
+    "\U0010ffff",
+    "\r\n",
+    "\x85",
+    "\x1b[2J",
+    "e" * 3_000_000,
+    "\u0301" * 10_000,
+]
 TEXT = st.sampled_from(ODD_TEXTS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -41,8 +56,19 @@ JSON_VALUES = st.recursive(
 )
 DEEP = b"[" * 200_000
 LONG_NUMBER = b'{"text": ' + b"9" * 5000 + b"}"
-BROKEN = [DEEP, b'{"text": ' + DEEP, LONG_NUMBER, b'{"text": "\\ud800"}', b'{"text": "a', b"\xff", b"\0", b"{}{}",
-          b'{"text": "\xc3"}', b"\xfe\xff\0{", b"{'text': 'a'}"]  # fmt: skip
+BROKEN = [
+    DEEP,
+    b'{"text": ' + DEEP,
+    LONG_NUMBER,
+    b'{"text": "\\ud800"}',
+    b'{"text": "a',
+    b"\xff",
+    b"\0",
+    b"{}{}",
+    b'{"text": "\xc3"}',
+    b"\xfe\xff\0{",
+    b"{'text': 'a'}",
+]
 
 
 def is_bad(line: bytes) -> bool:
@@ -176,8 +202,14 @@ def prepared(tmp_path_factory) -> Path:
             made.append(shards.write_shard(shards.shard_file(folder, split, index), [batch], np.uint16))
             shards.write_sidecar(shards.shard_file(folder, split, index), made[-1])
         splits[split] = {**shards.summary(made), "blank": 0, "bad": 0, "shards": [dataclasses.asdict(s) for s in made]}
-    manifest = {"format": shards.FORMAT, "task": "files", "vocabulary": "byte-259", "token_type": "uint16",
-                "record_tokens": shards.RECORD_TOKENS, "splits": splits}  # fmt: skip
+    manifest = {
+        "format": shards.FORMAT,
+        "task": "files",
+        "vocabulary": "byte-259",
+        "token_type": "uint16",
+        "record_tokens": shards.RECORD_TOKENS,
+        "splits": splits,
+    }
     shards.write_record(folder / "manifest.json", manifest)
     return folder
 
@@ -297,9 +329,16 @@ def model() -> bytes:
     """A SentencePiece model of a few pieces."""
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["some text for a few pieces", "and some more"] * 20), model_writer=written,
-        vocab_size=40, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, hard_vocab_limit=False,
-    )  # fmt: skip
+        sentence_iterator=iter(["some text for a few pieces", "and some more"] * 20),
+        model_writer=written,
+        vocab_size=40,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+        hard_vocab_limit=False,
+    )
     return written.getvalue()
 
 
@@ -356,8 +395,21 @@ def test_a_record_of_a_run_is_read_or_named(tmp_path_factory, data):
         assert_one_sentence(error)
 
 
-LINE = st.sampled_from([b'{"step": 1, "loss": 2.0}', b'{"step": 2, "loss": null}', b'{"step": "3"}', b'{"step": 1.5}',
-                        b'{"step": NaN}', b'{"step": [1]}', b"{}", b"[1]", b"", DEEP, LONG_NUMBER])  # fmt: skip
+LINE = st.sampled_from(
+    [
+        b'{"step": 1, "loss": 2.0}',
+        b'{"step": 2, "loss": null}',
+        b'{"step": "3"}',
+        b'{"step": 1.5}',
+        b'{"step": NaN}',
+        b'{"step": [1]}',
+        b"{}",
+        b"[1]",
+        b"",
+        DEEP,
+        LONG_NUMBER,
+    ]
+)
 
 
 @settings(max_examples=EXAMPLES)
@@ -375,8 +427,9 @@ def test_metrics_are_read_or_named_and_gone_on_with(tmp_path_factory, lines, tor
     assert file.read_bytes().splitlines()[-1] == b'{"step": 2, "loss": null}'
 
 
-CSV_VALUE = st.sampled_from(["", "nan", "inf", "-1", "1e400", "9" * 5000, "1_000", "\u0663", "\0", '"', "\n", "=1+1",
-                             "x" * 200_000, "a,b"])  # fmt: skip
+CSV_VALUE = st.sampled_from(
+    ["", "nan", "inf", "-1", "1e400", "9" * 5000, "1_000", "\u0663", "\0", '"', "\n", "=1+1", "x" * 200_000, "a,b"]
+)
 
 
 @settings(max_examples=EXAMPLES)

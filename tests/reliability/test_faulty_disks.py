@@ -73,8 +73,11 @@ def test_slow_storage_does_not_hold_up_the_steps(tmp_path, disk, straight):
     assert during >= 18 and took > 1  # at the first save, of step 12
     assert re.search(r"Waiting for previous save to complete took \d+\.\d+ seconds.*checkpointing less frequently", err)
     # What the first save takes of training: copying the arrays and making the folders.
-    (held_up,) = [r["checkpoint_seconds"] for r in read_jsonl(group.folder.metrics) if 12 < r["step"] < STEPS
-                  and "checkpoint_seconds" in r]  # fmt: skip
+    (held_up,) = [
+        r["checkpoint_seconds"]
+        for r in read_jsonl(group.folder.metrics)
+        if 12 < r["step"] < STEPS and "checkpoint_seconds" in r
+    ]
     assert held_up < took / 2
     assert_same(group.folder, straight(1), range(1, STEPS + 1))
     note(f"slow storage (a save takes {took:.0f} s, and training waits for {held_up:.1f} s of them)", 1, 1, "none")
@@ -108,8 +111,9 @@ def test_when_one_of_two_processes_cannot_save_both_end_and_a_restart_goes_on(tm
         begun = time.monotonic()
         code, err = group.ended(victim, timeout=120)
         assert code == 2, err
-        assert re.search(r"^error: the checkpoint of step 8 could not .*\(No space left on device\): make room", err,
-                         re.MULTILINE)  # fmt: skip
+        assert re.search(
+            r"^error: the checkpoint of step 8 could not .*\(No space left on device\): make room", err, re.MULTILINE
+        )
         code, err = group.ended(1 - victim, timeout=60)
         assert code == PEER_LOST, err
         assert re.search(r"^error: process \d ends, as another process of this run was lost", err, re.MULTILINE)

@@ -70,10 +70,20 @@ def test_no_code_of_ours_runs_what_it_reads():
 
 @pytest.mark.parametrize(
     "line",
-    ["import pickle", "from yaml import load", "import a, marshal", "eval('1')", "exec(text)", "np.load(file)",
-     "np.load(file, allow_pickle=True)", "torch.load(file)", "yaml.load(file)", "f(shell=True)",
-     "tar.extractall(folder)"],
-)  # fmt: skip
+    [
+        "import pickle",
+        "from yaml import load",
+        "import a, marshal",
+        "eval('1')",
+        "exec(text)",
+        "np.load(file)",
+        "np.load(file, allow_pickle=True)",
+        "torch.load(file)",
+        "yaml.load(file)",
+        "f(shell=True)",
+        "tar.extractall(folder)",
+    ],
+)
 def test_such_code_would_be_found(line):
     assert list(calls_and_imports(ast.parse(line)))
 
@@ -214,8 +224,15 @@ def test_a_malicious_record_of_a_run_is_not_run(tmp_path, content):
 
 # --- Reports
 
-HOSTILE = ["<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "=HYPERLINK(\"http://x\";\"y\")",
-           "'+alert(1)+'", "&lt;b&gt;", "$\\frac{", "\x1b[31m"]  # fmt: skip
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    '=HYPERLINK("http://x";"y")',
+    "'+alert(1)+'",
+    "&lt;b&gt;",
+    "$\\frac{",
+    "\x1b[31m",
+]
 
 
 class Elements(HTMLParser):
@@ -256,11 +273,22 @@ def test_secrets_of_the_environment_are_written_nowhere(tmp_path):
     secrets = {name: f"s3cr3t-of-{name}" for name in names}
     (tmp_path / "text.txt").write_text("some text to train on, again and again\n" * 100)
     command = [
-        sys.executable, "-m", "launch.train", "--config=experiments/quickstart.py:pause", f"--workdir={tmp_path}/run",
-        f"--config.data.files={tmp_path}/text.txt", "--config.model.num_layers=1", "--config.model.d_model=8",
-        "--config.model.num_heads=1", "--config.model.d_ff=8", "--config.data.length=32", "--config.train.steps=2",
-        "--config.train.batch_size=8", "--config.run.validation_batches=1", "--verbosity=1",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "launch.train",
+        "--config=experiments/quickstart.py:pause",
+        f"--workdir={tmp_path}/run",
+        f"--config.data.files={tmp_path}/text.txt",
+        "--config.model.num_layers=1",
+        "--config.model.d_model=8",
+        "--config.model.num_heads=1",
+        "--config.model.d_ff=8",
+        "--config.data.length=32",
+        "--config.train.steps=2",
+        "--config.train.batch_size=8",
+        "--config.run.validation_batches=1",
+        "--verbosity=1",
+    ]
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run(command, cwd=ROOT, env=os.environ | secrets | cache, capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr.decode()[-2000:]

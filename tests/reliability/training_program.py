@@ -27,8 +27,14 @@ MODEL = ModelConfig(vocab_size=V, num_layers=1, d_model=32, num_heads=2, d_ff=32
 
 
 def make_config(steps: int, **run) -> Config:
-    fields = {"mesh": MeshConfig(data=-1), "execution": Execution(scan_layers=True), "log_every": 2,
-              "validate_every": 0, "checkpoint_every": 4, "tensorboard": False}  # fmt: skip
+    fields = {
+        "mesh": MeshConfig(data=-1),
+        "execution": Execution(scan_layers=True),
+        "log_every": 2,
+        "validate_every": 0,
+        "checkpoint_every": 4,
+        "tensorboard": False,
+    }
     return Config(
         model=MODEL,
         pauses=PauseConfig(n_pauses=1, rate=0.1),

@@ -21,12 +21,29 @@ def row(**fields: Any) -> Result:
     """A standard model finetuned without pauses, but for `fields`; with pauses where they give it some."""
     paused = fields.get("m_ft", "0") != "0" or fields.get("m_inf", 0) > 0
     plain: dict[str, Any] = {
-        "model": "826.5k", "pretrain": "std", "pretrain_rate": 0.0, "finetune": "std", "m_ft": "0", "m_inf": 0,
-        "placement": "append" if paused else "none", "task": "recall_8", "metric": "accuracy", "value": 50.0, "seed": 0,
-        "text_tokens": 1000, "model_flops": 1e12, "checkpoint": "run/checkpoints/10", "split": "test",
-        "n_examples": 100, "inference_flops": 1e6, "policy": "none", "n_pauses": 1, "attention": "causal", "steps": 10,
+        "model": "826.5k",
+        "pretrain": "std",
+        "pretrain_rate": 0.0,
+        "finetune": "std",
+        "m_ft": "0",
+        "m_inf": 0,
+        "placement": "append" if paused else "none",
+        "task": "recall_8",
+        "metric": "accuracy",
+        "value": 50.0,
+        "seed": 0,
+        "text_tokens": 1000,
+        "model_flops": 1e12,
+        "checkpoint": "run/checkpoints/10",
+        "split": "test",
+        "n_examples": 100,
+        "inference_flops": 1e6,
+        "policy": "none",
+        "n_pauses": 1,
+        "attention": "causal",
+        "steps": 10,
         "pretrain_steps": "0" if fields.get("pretrain") == "none" else "100",
-    }  # fmt: skip
+    }
     return Result(**(plain | fields))
 
 
@@ -36,8 +53,16 @@ def toy_rows() -> Iterator[Result]:
         common: dict[str, Any] = {"model": "4.0k", "pretrain": "none", "task": "count_parity_24", "seed": seed}
         none, more = 100 * TOY_NONE[i], 100 * TOY_MINUS_NONE[i]
         yield row(**common, value=none, model_flops=1e12, steps=3000)
-        yield row(**common, value=none + more, finetune="pause", m_ft="24", m_inf=24, model_flops=2.48e12, steps=3000,
-                  inference_flops=2.05e6)  # fmt: skip
+        yield row(
+            **common,
+            value=none + more,
+            finetune="pause",
+            m_ft="24",
+            m_inf=24,
+            model_flops=2.48e12,
+            steps=3000,
+            inference_flops=2.05e6,
+        )
         yield row(**common, value=100 * TOY_LONGER[i], model_flops=2.5e12, steps=7500)
 
 
@@ -47,10 +72,19 @@ def grid_rows(*, seeds: int, task: str = "recall_8") -> Iterator[Result]:
         for pretrain, rate, policy in (("std", 0.0, "none"), ("pause", 0.1, "uniform_trim")):
             for finetune, m_ft in (("std", "0"), ("pause", "10"), ("none", "0")):
                 for m_inf in (0, 10):
-                    yield row(pretrain=pretrain, pretrain_rate=rate, policy=policy, finetune=finetune, m_ft=m_ft,
-                              m_inf=m_inf, task=task, seed=seed, value=50.0 + seed,
-                              pretrain_run="" if finetune == "none" else f"pretrain-{pretrain}-{seed}",
-                              pretrain_seed="" if finetune == "none" else str(seed))  # fmt: skip
+                    yield row(
+                        pretrain=pretrain,
+                        pretrain_rate=rate,
+                        policy=policy,
+                        finetune=finetune,
+                        m_ft=m_ft,
+                        m_inf=m_inf,
+                        task=task,
+                        seed=seed,
+                        value=50.0 + seed,
+                        pretrain_run="" if finetune == "none" else f"pretrain-{pretrain}-{seed}",
+                        pretrain_seed="" if finetune == "none" else str(seed),
+                    )
 
 
 def sweep_rows(
@@ -72,13 +106,24 @@ def sweep_rows(
                     for m_inf in (0, 2, 10):
                         for split in splits:
                             value = of_seed + gain - SPOILT * (m_inf != m_ft) + noise.normal(0, 0.5)
-                            yield row(model=size, pretrain=pretrain, pretrain_rate=rate, policy=policy, seed=seed,
-                                      finetune="pause" if m_ft else "std", m_ft=str(m_ft), m_inf=m_inf, split=split,
-                                      placement="append" if m_ft or m_inf else "none", value=value,
-                                      model_flops=10.0 ** (12 + i) * (1 + m_ft / 10),
-                                      inference_flops=10.0 ** (6 + i) * (1 + m_inf / 10),
-                                      checkpoint=f"{name}/checkpoints/100", pretrain_seed=str(seed),
-                                      pretrain_run=f"pretrain-{size}-{pretrain}-{seed}")  # fmt: skip
+                            yield row(
+                                model=size,
+                                pretrain=pretrain,
+                                pretrain_rate=rate,
+                                policy=policy,
+                                seed=seed,
+                                finetune="pause" if m_ft else "std",
+                                m_ft=str(m_ft),
+                                m_inf=m_inf,
+                                split=split,
+                                placement="append" if m_ft or m_inf else "none",
+                                value=value,
+                                model_flops=10.0 ** (12 + i) * (1 + m_ft / 10),
+                                inference_flops=10.0 ** (6 + i) * (1 + m_inf / 10),
+                                checkpoint=f"{name}/checkpoints/100",
+                                pretrain_seed=str(seed),
+                                pretrain_run=f"pretrain-{size}-{pretrain}-{seed}",
+                            )
 
 
 SPOILT = 4.0

@@ -27,11 +27,13 @@ def test_models_stand_by_size_and_lines_join_what_is_alike():
     assert {words: list(line) for words, line in overview.lines.items()} == {
         f"{arm} minus no pauses": overview.models
         for arm in (
-            "standard pretraining, 2 pauses", "standard pretraining, 10 pauses",
-            "10 % pauses in pretraining, no pauses", "10 % pauses in pretraining, 2 pauses",
+            "standard pretraining, 2 pauses",
+            "standard pretraining, 10 pauses",
+            "10 % pauses in pretraining, no pauses",
+            "10 % pauses in pretraining, 2 pauses",
             "10 % pauses in pretraining, 10 pauses",
         )
-    }  # fmt: skip
+    }
     for line in overview.lines.values():
         assert all(comparison.panel.model == model for model, comparison in line.items())
     best = overview.best_m()
@@ -89,6 +91,8 @@ def test_every_line_is_drawn_and_only_effects_are_filled(tmp_path):
     assert pixels(tmp_path / f"{len(filled)}.png", color(0)) > pixels(tmp_path / f"{len(hollow)}.png", color(0)) + 100
     across_sizes.plot_cost(overview, "training", tmp_path / "cost.png")
     assert pixels(tmp_path / "cost.png", color(0)) > 100 and pixels(tmp_path / "cost.png", color(1)) > 100
-    unknown = [dataclasses.replace(r, model_flops=0.0, inference_flops=float("inf")) for r in
-               sweep_rows(seeds=2, effect=0.0, sizes=SIZES[:2], splits=("test",))]  # fmt: skip
+    unknown = [
+        dataclasses.replace(r, model_flops=0.0, inference_flops=float("inf"))
+        for r in sweep_rows(seeds=2, effect=0.0, sizes=SIZES[:2], splits=("test",))
+    ]
     assert across_sizes.known_costs(overview_of(unknown)) == []

@@ -88,8 +88,10 @@ def test_families_are_chosen_apart():
     rows += [dataclasses.replace(r, task="other", metric="no_choice") for r in rows]  # of errors less is better
     choices = Report.of(rows).choices
     assert [(c.election.title, c.chosen) for c in choices] == [
-        ("standard pretraining, append", 2), ("standard pretraining, prepend", 0), ("0 % pauses in pretraining", 2),
-    ]  # fmt: skip
+        ("standard pretraining, append", 2),
+        ("standard pretraining, prepend", 0),
+        ("0 % pauses in pretraining", 2),
+    ]
 
 
 def test_a_true_gain_is_called_and_the_best_m_found():
@@ -109,8 +111,11 @@ def test_choosing_alone_makes_no_effect():
     template = list(rows_of({m: [0.0] * 10 for m in range(9)}))
     for _ in range(reports):
         runs = [rng.normal(50, 3 if r.m_inf else 0.5) for r in template]
-        both = [dataclasses.replace(r, split=split, value=run + rng.normal(0, 0.3))
-                for split in ("validation", "test") for r, run in zip(template, runs, strict=True)]  # fmt: skip
+        both = [
+            dataclasses.replace(r, split=split, value=run + rng.normal(0, 0.3))
+            for split in ("validation", "test")
+            for r, run in zip(template, runs, strict=True)
+        ]
         choice = choice_of(both)
         said = "beyond the chance" in choice.sentence()
         assert said == (choice.effect is not None and choice.effect.found)

@@ -25,8 +25,10 @@ def test_the_toy_task_says_what_its_figures_allow():
     (panel,) = report.panels
     assert panel.title == "count_parity_24, accuracy, test split, model 4.0k"
     assert [panel.label(panel.home(arm)) for arm in panel.arms] == [
-        "no pauses, 3,000 steps", "no pauses, 7,500 steps", "24 pauses, 3,000 steps",
-    ]  # fmt: skip
+        "no pauses, 3,000 steps",
+        "no pauses, 7,500 steps",
+        "24 pauses, 3,000 steps",
+    ]
     equal_steps, equal_flops = report.comparisons
     paired = paired_differences(equal_steps.cell, equal_steps.base)
     assert paired.values == pytest.approx([100 * d for d in TOY_MINUS_NONE]) and paired.unit == "seed"
@@ -102,23 +104,29 @@ def test_an_arm_is_shown_at_the_pauses_that_it_was_finetuned_with():
     (panel,) = make_panels(rows)
     assert [panel.home(arm).m_inf for arm in panel.arms] == [0, 10, 10, 50]
     assert [panel.label(panel.home(arm)) for arm in panel.arms] == [
-        "standard pretraining, no pauses", "standard pretraining, 10 pauses", "standard pretraining, 0 or 10 pauses",
+        "standard pretraining, no pauses",
+        "standard pretraining, 10 pauses",
+        "standard pretraining, 0 or 10 pauses",
         "standard pretraining, 40 pauses, 50 at inference",
-    ]  # fmt: skip
+    ]
     assert [cell.m_inf for cell in panel.of_arm(panel.arms[0])] == evaluated  # one arm, with and without pauses
     assert panel.varies_m_inf and not panel.varies_flops
 
 
 def test_labels_tell_arms_apart():
     rows = [
-        row(), row(m_ft="10", m_inf=10, placement="filler"), row(m_inf=10, placement="filler"),
-        row(finetune="pause", m_ft="10", m_inf=10), row(finetune="pause", m_ft="10", m_inf=10, n_pauses=10),
+        row(),
+        row(m_ft="10", m_inf=10, placement="filler"),
+        row(m_inf=10, placement="filler"),
+        row(finetune="pause", m_ft="10", m_inf=10),
+        row(finetune="pause", m_ft="10", m_inf=10, n_pauses=10),
         row(finetune="pause", m_ft="10", m_inf=10, placement="prepend"),
-        row(finetune="pause", m_ft="10", m_inf=10, attention="prefix_only"), row(pretrain="none", placement="none"),
+        row(finetune="pause", m_ft="10", m_inf=10, attention="prefix_only"),
+        row(pretrain="none", placement="none"),
         row(pretrain="pause", pretrain_rate=0.1, policy="uniform_trim"),
         row(pretrain="pause", pretrain_rate=0.1, policy="uniform_exact"),
         row(pretrain="pause", pretrain_rate=0.05, policy="uniform_trim"),
-    ]  # fmt: skip
+    ]
     (panel,) = make_panels(rows)
     labels = [panel.label(cell) for cell in panel.cells]
     assert len(set(labels)) == len(rows)
@@ -202,8 +210,15 @@ def nested_rows(rng, *, runs, finetunings, told=True):
             luck = rng.normal(60, 2)
             whence = {"pretrain_run": f"pretrain-{pretrain}-{run}", "pretrain_seed": str(run)} if told else {}
             for seed in range(finetunings):
-                yield row(pretrain=pretrain, pretrain_rate=rate, policy=policy, seed=seed, value=luck + rng.normal(),
-                          checkpoint=f"finetune-{pretrain}-{run}-{seed}/checkpoints/9", **whence)  # fmt: skip
+                yield row(
+                    pretrain=pretrain,
+                    pretrain_rate=rate,
+                    policy=policy,
+                    seed=seed,
+                    value=luck + rng.normal(),
+                    checkpoint=f"finetune-{pretrain}-{run}-{seed}/checkpoints/9",
+                    **whence,
+                )
 
 
 @pytest.mark.parametrize("told", [True, False])
@@ -257,10 +272,22 @@ def test_runs_of_one_import_differ_by_what_was_uptrained():
     rows = [
         row(seed=s, value=50.0 + s, pretrain_run="import", pretrain_seed="0", pretrain_steps="0") for s in range(10)
     ]
-    rows += [row(seed=s, value=55.0 + s, pretrain_run=f"import|std-{s}", pretrain_seed=str(s), **common)
-             for s in range(10)]  # fmt: skip
-    rows += [row(seed=s, value=60.0 + s + s % 3, pretrain="pause", pretrain_rate=0.1, policy="uniform_trim",
-                 pretrain_run=f"import|pause-{s}", pretrain_seed=str(s), **common) for s in range(10)]  # fmt: skip
+    rows += [
+        row(seed=s, value=55.0 + s, pretrain_run=f"import|std-{s}", pretrain_seed=str(s), **common) for s in range(10)
+    ]
+    rows += [
+        row(
+            seed=s,
+            value=60.0 + s + s % 3,
+            pretrain="pause",
+            pretrain_rate=0.1,
+            policy="uniform_trim",
+            pretrain_run=f"import|pause-{s}",
+            pretrain_seed=str(s),
+            **common,
+        )
+        for s in range(10)
+    ]
     as_long, as_it_was = report_of(rows).comparisons
     assert (as_long.base.arm.pretrain_steps, as_it_was.base.arm.pretrain_steps) == ("0|100", "0")
     for comparison in (as_long, as_it_was):

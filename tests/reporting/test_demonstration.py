@@ -22,11 +22,17 @@ def test_each_arm_has_its_seeds_in_order(tmp_path):
     demonstration.write(tmp_path / "docs" / "d.json", rows, wall_seconds=812.4, command="python -m launch.sweep")
     told = json.loads((tmp_path / "docs" / "d.json").read_text())
     assert told == {
-        "task": "count_parity_24", "unit": "% accuracy", "seeds": [10, 11, 12, 13, 14, 15], "steps": 3000, "pauses": 24,
+        "task": "count_parity_24",
+        "unit": "% accuracy",
+        "seeds": [10, 11, 12, 13, 14, 15],
+        "steps": 3000,
+        "pauses": 24,
         "pause": percent(none + more for none, more in zip(TOY_NONE, TOY_MINUS_NONE, strict=True)),
-        "no_pause": percent(TOY_NONE), "no_pause_flop_matched": percent(TOY_LONGER),
-        "wall_seconds": 812, "command": "python -m launch.sweep",
-    }  # fmt: skip
+        "no_pause": percent(TOY_NONE),
+        "no_pause_flop_matched": percent(TOY_LONGER),
+        "wall_seconds": 812,
+        "command": "python -m launch.sweep",
+    }
 
 
 @pytest.mark.parametrize(

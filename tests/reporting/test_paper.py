@@ -65,12 +65,14 @@ def test_measured_values_stand_beside_the_papers_of_the_same_setting():
 @pytest.mark.parametrize(
     "fields",
     [
-        {"task": "recall_8"}, {"task": "gsm8k", "metric": "em"}, {"task": "gsm8k", "pretrain": "none"},
+        {"task": "recall_8"},
+        {"task": "gsm8k", "metric": "em"},
+        {"task": "gsm8k", "pretrain": "none"},
         {"task": "gsm8k", "pretrain": "pause", "pretrain_rate": 0.05, "m_ft": "10", "m_inf": 10, "finetune": "pause"},
         {"task": "gsm8k", "m_ft": "10", "m_inf": 10, "finetune": "pause", "placement": "prepend"},
         {"task": "gsm8k", "m_ft": "7", "m_inf": 7, "finetune": "pause"},
     ],
-)  # fmt: skip
+)
 def test_other_settings_have_no_number_of_the_paper(fields):
     assert table_of(row(**fields)) is None
 

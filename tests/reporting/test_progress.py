@@ -103,9 +103,17 @@ def test_a_stream_that_cannot_be_written_stops_nothing(clock):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (45.4, "45 s"), (59.4, "59 s"), (59.6, "1:00"), (187, "3:07"), (3600, "1:00:00"), (3723, "1:02:03"),
-     (360_000, "100:00:00")],
-)  # fmt: skip
+    [
+        (0, "0 s"),
+        (45.4, "45 s"),
+        (59.4, "59 s"),
+        (59.6, "1:00"),
+        (187, "3:07"),
+        (3600, "1:00:00"),
+        (3723, "1:02:03"),
+        (360_000, "100:00:00"),
+    ],
+)
 def test_format_seconds(seconds, text):
     assert format_seconds(seconds) == text
 

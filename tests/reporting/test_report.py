@@ -84,10 +84,13 @@ def test_the_page_holds_tables_sentences_and_pictures(tmp_path):
     sources = [attributes["src"] for attributes in page.attributes("img")]
     files = sorted((tmp_path / "new" / "out").glob("*.png"))
     assert [f.name for f in files] == [
-        "01-count_parity_24-accuracy-inference_flops.png", "01-count_parity_24-accuracy-seeds.png",
-        "01-count_parity_24-accuracy-training_flops.png", "02-recall_8-accuracy-heat_map-1.png",
-        "02-recall_8-accuracy-m_inf.png", "02-recall_8-accuracy-seeds.png",
-    ]  # fmt: skip
+        "01-count_parity_24-accuracy-inference_flops.png",
+        "01-count_parity_24-accuracy-seeds.png",
+        "01-count_parity_24-accuracy-training_flops.png",
+        "02-recall_8-accuracy-heat_map-1.png",
+        "02-recall_8-accuracy-m_inf.png",
+        "02-recall_8-accuracy-seeds.png",
+    ]
     assert all(file.with_suffix(".svg").read_text().startswith("<?xml") for file in files)
     assert sorted(base64.b64decode(s.removeprefix("data:image/png;base64,")) for s in sources) == sorted(
         f.read_bytes() for f in files
@@ -167,8 +170,9 @@ def test_every_arm_is_drawn_in_its_colour(tmp_path):
 def test_heat_maps_hold_each_mean_and_the_number_of_seeds_in_its_place(tmp_path, monkeypatch):
     rows = [
         row(finetune="pause", m_ft=m_ft, m_inf=m, value=v, seed=s)
-        for m_ft, m, v in (("10", 10, 40.0), ("2", 2, 30.0), ("2", 10, 20.0)) for s in (0, 1)
-    ]  # fmt: skip
+        for m_ft, m, v in (("10", 10, 40.0), ("2", 2, 30.0), ("2", 10, 20.0))
+        for s in (0, 1)
+    ]
     rows += [row(value=10.0), row(m_inf=10, value=60.0), row(finetune="pause", m_ft="10", m_inf=2, placement="prepend")]
     (panel,) = Report.of(rows).panels
     ((family, arms),) = result_plots.heat_maps(panel)  # pauses in front: one M_ft at one M_inf besides none is no map
@@ -180,9 +184,11 @@ def test_heat_maps_hold_each_mean_and_the_number_of_seeds_in_its_place(tmp_path,
     for text in drawn[0].axes[0].texts:
         places.setdefault((int(text.xy[1]), int(text.xy[0])), []).append(text.get_text())
     assert places == {
-        (0, 0): ["10.0", "1 seed"], (1, 1): ["30.0", "2 seeds"],
-        (1, 2): ["20.0", "2 seeds"], (2, 2): ["40.0", "2 seeds"],
-    }  # fmt: skip
+        (0, 0): ["10.0", "1 seed"],
+        (1, 1): ["30.0", "2 seeds"],
+        (1, 2): ["20.0", "2 seeds"],
+        (2, 2): ["40.0", "2 seeds"],
+    }
     assert [label.get_text() for label in drawn[0].axes[0].get_yticklabels()] == ["0", "2", "10"]
     assert [label.get_text() for label in drawn[0].axes[0].get_xticklabels()] == ["0", "2", "10"]
 

@@ -26,11 +26,29 @@ from pause_jax.reporting.results import (
 from tests.reporting.result_rows import row as made_up
 
 ROW = Result(
-    model="130m", pretrain="pause", pretrain_rate=0.1, finetune="std", m_ft="0|10", m_inf=10, placement="append",
-    task="gsm8k", metric="accuracy", value=7.5, seed=3, text_tokens=200_000_000_000, model_flops=1.5e21,
-    checkpoint="ft/checkpoints/10", split="test", n_examples=1319, inference_flops=2.5e9, policy="uniform_trim",
-    n_pauses=1, attention="causal", steps=10, pretrain_steps="190735",
-)  # fmt: skip
+    model="130m",
+    pretrain="pause",
+    pretrain_rate=0.1,
+    finetune="std",
+    m_ft="0|10",
+    m_inf=10,
+    placement="append",
+    task="gsm8k",
+    metric="accuracy",
+    value=7.5,
+    seed=3,
+    text_tokens=200_000_000_000,
+    model_flops=1.5e21,
+    checkpoint="ft/checkpoints/10",
+    split="test",
+    n_examples=1319,
+    inference_flops=2.5e9,
+    policy="uniform_trim",
+    n_pauses=1,
+    attention="causal",
+    steps=10,
+    pretrain_steps="190735",
+)
 
 
 def test_the_columns_are_those_of_the_design():
@@ -53,9 +71,11 @@ def test_a_file_from_before_there_were_hints_is_read_and_added_to(tmp_path):
 
 
 @given(
-    st.floats(allow_nan=False), st.text(st.characters(exclude_characters="\r\n\x00", exclude_categories=["Cs"])),
-    st.integers(0, 2**62), st.sampled_from(results.PLACEMENT),
-)  # fmt: skip
+    st.floats(allow_nan=False),
+    st.text(st.characters(exclude_characters="\r\n\x00", exclude_categories=["Cs"])),
+    st.integers(0, 2**62),
+    st.sampled_from(results.PLACEMENT),
+)
 def test_what_is_written_is_read(tmp_path_factory, value, task, tokens, placement):
     path = tmp_path_factory.mktemp("results") / "deep" / "results.csv"
     rows = [ROW, dataclasses.replace(ROW, value=value, task=task, text_tokens=tokens, placement=placement)]
@@ -200,9 +220,19 @@ def test_a_cost_that_is_not_known_is_an_empty_cell(tmp_path):
 
 
 def test_a_report_of_rows_without_costs(tmp_path):
-    rows = [made_up(seed=seed, m_ft=m, finetune="pause" if m != "0" else "std", m_inf=int(m), text_tokens=None,
-                    model_flops=math.nan, value=50.0 + seed + int(m))
-            for seed in range(3) for m in ("0", "10")]  # fmt: skip
+    rows = [
+        made_up(
+            seed=seed,
+            m_ft=m,
+            finetune="pause" if m != "0" else "std",
+            m_inf=int(m),
+            text_tokens=None,
+            model_flops=math.nan,
+            value=50.0 + seed + int(m),
+        )
+        for seed in range(3)
+        for m in ("0", "10")
+    ]
     page = write_report(Report.of(rows, title="x"), tmp_path)
     assert "training FLOPs unknown" in page.read_text(encoding="utf-8")
 

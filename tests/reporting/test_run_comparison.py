@@ -33,9 +33,16 @@ def test_losses_at_equal_steps_tokens_and_flops_by_hand(tmp_path):
     assert compared.curves.title == "Loss of pretraining on wikipedia" and compared.metric == "validation/loss"
     table = compared.at_equal_costs()
     assert [column.name for column in table.columns] == [
-        "run", "seeds", "steps", "text tokens", "FLOPs", "validation loss at the end", "at 100 steps",
-        "at 1.0k text tokens", "at 200.0B FLOPs",
-    ]  # fmt: skip
+        "run",
+        "seeds",
+        "steps",
+        "text tokens",
+        "FLOPs",
+        "validation loss at the end",
+        "at 100 steps",
+        "at 1.0k text tokens",
+        "at 200.0B FLOPs",
+    ]
     short, long = table.rows
     assert short[:5] == ("short", 1, "100", "1.0k", "400.0B") and long[:5] == ("long", 1, "200", "1.0k", "200.0B")
     # of 5 + 1 - 0.01 a step: 100 steps, 100 for 1,000 tokens, 50 for 200e9 FLOPs; and 200, 100, 200 and 200
@@ -52,8 +59,9 @@ def test_runs_that_differ_in_their_seed_alone_are_one_arm(tmp_path):
     write(tmp_path / "b" / "a-0", train={"steps": 50})
     (compared,) = collect([tmp_path / name for name in ("a-0", "a-1", "b/a-0", "a-1/checkpoints/100")])
     assert {label: len(runs) for label, runs in compared.curves.runs.items()} == {
-        str(tmp_path / "a-0"): 2, str(tmp_path / "b" / "a-0"): 1,
-    }  # fmt: skip
+        str(tmp_path / "a-0"): 2,
+        str(tmp_path / "b" / "a-0"): 1,
+    }
     both = compared.at_equal_costs().rows[0][5]
     assert (both.mean, both.n) == (pytest.approx(5.05), 2)
 
@@ -64,8 +72,10 @@ def test_other_data_and_stages_stand_apart(tmp_path):
     write(tmp_path / "three", finetune={"task": "recall_8"}, init_from="/elsewhere/one")
     titles = [compared.curves.title for compared in collect([tmp_path / name for name in ("one", "two", "three")])]
     assert titles == [
-        "Loss of pretraining on wikipedia", "Loss of pretraining on mine.txt", "Loss of finetuning on recall_8",
-    ]  # fmt: skip
+        "Loss of pretraining on wikipedia",
+        "Loss of pretraining on mine.txt",
+        "Loss of finetuning on recall_8",
+    ]
     (begun,) = collect([tmp_path / "three"])
     assert any("of these runs alone: three began elsewhere" in sentence for sentence in begun.sentences())
 

@@ -21,12 +21,14 @@ def test_runs_are_found_by_stage_and_arm_and_pretraining_through_finetuning(tmp_
     curves, remarks = collect(rows, [tmp_path / "nowhere", tmp_path / "runs"])
     assert remarks == []
     assert [curve.title for curve in curves] == [
-        "Loss of pretraining on wikipedia, model 4.0k", "Loss of finetuning on recall_8, model 4.0k",
-    ]  # fmt: skip
+        "Loss of pretraining on wikipedia, model 4.0k",
+        "Loss of finetuning on recall_8, model 4.0k",
+    ]
     pretraining, finetuning = curves
     assert {label: len(runs) for label, runs in pretraining.runs.items()} == {
-        "no pauses, 100 steps": 2, "10 % pauses, uniform_trim, 100 steps": 2,
-    }  # fmt: skip
+        "no pauses, 100 steps": 2,
+        "10 % pauses, uniform_trim, 100 steps": 2,
+    }
     assert len(finetuning.runs) == 6 and "10 % pauses in pretraining, 2 pauses" in finetuning.runs
     assert run_curves.with_pauses(pretraining) == ["10 % pauses, uniform_trim, 100 steps"]
     assert run_curves.with_pauses(finetuning) == []

@@ -152,6 +152,8 @@ def test_what_the_rule_is_for():
 
 
 def test_a_true_effect_is_called():
-    power = [simulation.called(simulation.spreads(5, 5), seeds=NEEDED, arms=1, reports=400, shift=5.0 * size)[1]
-             for size in (1, 2, 3)]  # fmt: skip
+    power = [
+        simulation.called(simulation.spreads(5, 5), seeds=NEEDED, arms=1, reports=400, shift=5.0 * size)[1]
+        for size in (1, 2, 3)
+    ]
     assert power == [pytest.approx(0.49, abs=0.09), pytest.approx(0.97, abs=0.03), pytest.approx(1, abs=0.01)]

@@ -159,9 +159,7 @@ def test_tensorboard_gets_the_hyperparameters(tmp_path):
     values = [value for event in EventFileLoader(str(file)).Load() for value in event.summary.value]
     (value,) = [value for value in values if value.tag == metadata.SESSION_START_INFO_TAG]
     shown = metadata.parse_session_start_info_plugin_data(value.metadata.plugin_data.content).hparams
-    assert {name: getattr(shown[name], shown[name].WhichOneof("kind")) for name in shown} == {
-        **given, "m_ft": "(0, 5)"
-    }  # fmt: skip
+    assert {name: getattr(shown[name], shown[name].WhichOneof("kind")) for name in shown} == {**given, "m_ft": "(0, 5)"}
 
 
 def test_tensorboard_is_given_up_when_its_disk_is_full(tmp_path, warnings, read_tensorboard):

@@ -16,9 +16,11 @@ from pause_jax.sweeps import budget
 from pause_jax.training import loop
 
 CONFIG = Config(
-    model=ModelConfig(vocab_size=259), data=DataConfig(length=100), train=TrainConfig(steps=7, batch_size=8),
+    model=ModelConfig(vocab_size=259),
+    data=DataConfig(length=100),
+    train=TrainConfig(steps=7, batch_size=8),
     pauses=PauseConfig(n_pauses=1, rate=0.1),
-)  # fmt: skip
+)
 FINETUNE = dataclasses.replace(CONFIG, finetune=FinetuneConfig(task="recall_2", m_ft=(10,), prefix_length=8))
 
 
@@ -62,9 +64,13 @@ def test_text_tokens_are_those_of_rows(changes):
     pause = with_pauses(**changes).pauses
     most = pauses.num_pauses(100, max(pause.rate, pause.max_rate))
     is_pause_BxS = pauses.draw_slots(
-        seed=0, epoch_B=np.zeros(400), block_B=np.arange(400), num_slots=100 + most * (pause.mode == "trim"),
-        num_pauses=most, fewest_pauses=pauses.num_pauses(100, pause.rate) if pause.max_rate else None,
-    )  # fmt: skip
+        seed=0,
+        epoch_B=np.zeros(400),
+        block_B=np.arange(400),
+        num_slots=100 + most * (pause.mode == "trim"),
+        num_pauses=most,
+        fewest_pauses=pauses.num_pauses(100, pause.rate) if pause.max_rate else None,
+    )
     text_B = (~is_pause_BxS[:, :100]).sum(axis=1)
     assert budget.text_tokens_per_step(with_pauses(**changes)) / 8 == pytest.approx(text_B.mean(), abs=0.9)
 

@@ -80,8 +80,10 @@ def test_several_fields_may_move_together():
     jobs = jobs_of({"finetune": {"config": FINETUNE, "axes": (("seed", (1, 2)), arms)}})
     assert len(jobs) == 6 and all(job.needs == "" and job.config.init_from == "" for job in jobs)
     assert [(j.config.seed, j.config.finetune.m_ft, j.config.train.steps) for j in jobs[:3]] == [
-        (1, (24,), 30), (1, (0,), 30), (1, (0,), 75),
-    ]  # fmt: skip
+        (1, (24,), 30),
+        (1, (0,), 30),
+        (1, (0,), 75),
+    ]
 
 
 def test_equal_points_are_one_job():
@@ -168,8 +170,9 @@ def test_a_stage_may_choose_by_the_stages_before():
     assert len([job for job in jobs if job.kind == "finetune"]) == 8 + 2 + 2
     before = {job.name: job for job in jobs}
     assert {(before[j.needs].kind, before[j.needs].config.train.steps) for j in chosen} == {
-        ("pretrain", Config().train.steps), ("uptrain", 100),
-    }  # fmt: skip
+        ("pretrain", Config().train.steps),
+        ("uptrain", 100),
+    }
 
 
 def test_budgets_are_steps_of_each_point():

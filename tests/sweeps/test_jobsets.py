@@ -44,15 +44,21 @@ def test_each_job_is_a_jobset_of_its_stage(written):
         assert models.JobsetV1alpha2JobSet.from_dict(manifest).to_dict() == manifest
         metadata, (slices,) = manifest["metadata"], manifest["spec"]["replicatedJobs"]
         assert metadata["name"] == f"my-sweep-2-{job.kind}-{job.name[-8:]}" and metadata["namespace"] == "lm"
-        assert metadata["labels"] == {"pause-jax/sweep": "my-sweep-2", "pause-jax/stage": job.kind,
-                                      "kueue.x-k8s.io/queue-name": "tpus"}  # fmt: skip
+        assert metadata["labels"] == {
+            "pause-jax/sweep": "my-sweep-2",
+            "pause-jax/stage": job.kind,
+            "kueue.x-k8s.io/queue-name": "tpus",
+        }
         assert metadata["annotations"]["pause-jax/job"] == job.name
         spec = slices["template"]["spec"]
         assert (slices["replicas"], spec["parallelism"]) == (1 if job.kind == "evaluate" else 2, 4)
         (container,) = spec["template"]["spec"]["containers"]
         assert [*container["command"], *container["args"]] == [
-            "python3", "-m", "launch.run_job", f"--job=/runs/My_Sweep.2/jobs/{job.name}.json"
-        ]  # fmt: skip
+            "python3",
+            "-m",
+            "launch.run_job",
+            f"--job=/runs/My_Sweep.2/jobs/{job.name}.json",
+        ]
         assert container["image"] == GKE.image and container["volumeMounts"][0]["mountPath"] == jobsets.MOUNT
 
 

@@ -126,5 +126,12 @@ def test_time_left_and_overhead(monkeypatch):
 def test_what_was_found_finished_is_not_blocked_by_what_failed_since(monkeypatch):
     told = {"p1": [Report("mistaken", "no such file")]}
     schedule, *_ = run(monkeypatch, behaviour=told, finished=("f1", "e1"))
-    assert statuses(schedule) == {"p1": "failed", "f1": "found", "e1": "found", "f2": "blocked", "e2": "blocked",
-                                  "p2": "done", "f3": "done"}  # fmt: skip
+    assert statuses(schedule) == {
+        "p1": "failed",
+        "f1": "found",
+        "e1": "found",
+        "f2": "blocked",
+        "e2": "blocked",
+        "p2": "done",
+        "f3": "done",
+    }

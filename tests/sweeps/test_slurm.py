@@ -95,8 +95,9 @@ def test_a_failed_job_is_tried_again_with_all_that_need_it(monkeypatch):
 def test_what_fails_for_good_blocks_only_what_needs_it(monkeypatch):
     cluster = Pretender({"p1": [None, None], "f3": [Report("mistaken", "no such task")]})
     schedule, done = watch(monkeypatch, cluster)
-    assert statuses(schedule) == dict(p1="failed", p2="done", f1="blocked", f2="blocked", f3="failed", e1="blocked",
-                                      e2="blocked")  # fmt: skip
+    assert statuses(schedule) == dict(
+        p1="failed", p2="done", f1="blocked", f2="blocked", f3="failed", e1="blocked", e2="blocked"
+    )
     message = {entry.job.name: entry.message for entry in schedule.entries}
     assert message["p1"].endswith("ended without a word: FAILED") and message["f3"] == "no such task"
     assert message["e1"] == "needs f1" and done == ["p2"]

@@ -23,10 +23,20 @@ V, FILLER, P, T = 31, 9, 4, 3
 MODELS = {
     "gpt": ModelConfig(vocab_size=V, num_layers=2, d_model=16, num_heads=2, d_ff=24, max_positions=16),
     "llama": ModelConfig(
-        vocab_size=V, num_layers=2, d_model=16, num_heads=4, num_kv_heads=2, d_ff=24, mlp="swiglu", mlp_bias=False,
-        attention_bias="none", norm="rmsnorm", positions="rope", tie_embeddings=False,
+        vocab_size=V,
+        num_layers=2,
+        d_model=16,
+        num_heads=4,
+        num_kv_heads=2,
+        d_ff=24,
+        mlp="swiglu",
+        mlp_bias=False,
+        attention_bias="none",
+        norm="rmsnorm",
+        positions="rope",
+        tie_embeddings=False,
     ),
-}  # fmt: skip
+}
 PROMPTS = [[3], [4, 5], [6, 7, 8, 10], [11, 12, 13, 14, 15, 16]]  # the last is cut to its last four
 TARGETS = [[20, 1], [21, 22, 1], [1], [23, 24, 25, 26, 1]]  # the last to its first three
 
@@ -89,10 +99,19 @@ def by_hand(family, config):
     "placement, m_ft", [("append", (3,)), ("prepend", (3,)), ("filler", (2,)), ("append", (0, 1, 3)), ("append", (0,))]
 )
 def test_loss_equals_the_one_by_hand(family, attention, placement, m_ft):
-    config = FinetuneConfig(task="t", m_ft=m_ft, placement=placement, attention=attention, prefix_length=P,
-                            target_length=T)  # fmt: skip
-    batch = features(Examples(ragged(PROMPTS), ragged(TARGETS)), np.zeros(4, int), np.arange(4), finetune=config,
-                     filler_id=FILLER, seed=0, vocab_size=V, n_pauses=2)  # fmt: skip
+    config = FinetuneConfig(
+        task="t", m_ft=m_ft, placement=placement, attention=attention, prefix_length=P, target_length=T
+    )
+    batch = features(
+        Examples(ragged(PROMPTS), ragged(TARGETS)),
+        np.zeros(4, int),
+        np.arange(4),
+        finetune=config,
+        filler_id=FILLER,
+        seed=0,
+        vocab_size=V,
+        n_pauses=2,
+    )
     step, optimizer = step_of(family, config.context_length - 1)
     _, metrics = step(new_state(params_of(family), optimizer), batch)
     np.testing.assert_allclose(metrics["loss"], by_hand(family, config), rtol=1e-5)
@@ -107,10 +126,19 @@ def test_loss_equals_the_one_by_hand(family, attention, placement, m_ft):
 @pytest.mark.parametrize("m_ft", [(3,), (0, 1, 3)])
 def test_the_number_of_bidirectional_positions_is_known_beforehand_where_rows_do_not_differ(attention, placement, m_ft):
     """For kernels that compile their mask: the config's number is that of the data, or there is none."""
-    finetune = FinetuneConfig(task="t", m_ft=m_ft, placement=placement, attention=attention, prefix_length=P,
-                              target_length=T)  # fmt: skip
-    batch = features(Examples(ragged(PROMPTS), ragged(TARGETS)), np.zeros(4, int), np.arange(4), finetune=finetune,
-                     filler_id=FILLER, seed=0, vocab_size=V, n_pauses=2)  # fmt: skip
+    finetune = FinetuneConfig(
+        task="t", m_ft=m_ft, placement=placement, attention=attention, prefix_length=P, target_length=T
+    )
+    batch = features(
+        Examples(ragged(PROMPTS), ragged(TARGETS)),
+        np.zeros(4, int),
+        np.arange(4),
+        finetune=finetune,
+        filler_id=FILLER,
+        seed=0,
+        vocab_size=V,
+        n_pauses=2,
+    )
     splash = RunConfig(execution=Execution(attention="splash"))
     config = Config(pauses=PauseConfig(n_pauses=2), finetune=finetune, run=splash)
     if attention == "prefix_only" and placement != "prepend" and len(m_ft) > 1:

@@ -88,8 +88,9 @@ def steps_of(model, first_loss):
     config = OptimizerConfig(schedule="constant", warmup_steps=0)
     optimizer = make_optimizer(config)
     network = functools.partial(decoder.bind, config=MODELS[model], execution=SCANNED, n_pauses=N_PAUSES)
-    step = make_train_step(network, optimizer, make_schedule(config, 5), accumulation=1, loss_chunk=0,
-                           first_loss=first_loss)  # fmt: skip
+    step = make_train_step(
+        network, optimizer, make_schedule(config, 5), accumulation=1, loss_chunk=0, first_loss=first_loss
+    )
     validate = make_validation_step(network, loss_chunk=2, first_loss=first_loss)
     return jax.jit(step), jax.jit(validate), new_state(params_of(model), optimizer)
 

@@ -16,8 +16,12 @@ MANIFEST = {"vocabulary": "x", "train": {"documents": 3, "text_tokens": 12345}, 
 
 
 def test_pretraining_with_pauses_on_a_mesh():
-    config = Config(model=GPT, pauses=PauseConfig(n_pauses=2, rate=0.1), data=DataConfig(length=L, files="a/*.txt"),
-                    train=TrainConfig(steps=100, batch_size=8))  # fmt: skip
+    config = Config(
+        model=GPT,
+        pauses=PauseConfig(n_pauses=2, rate=0.1),
+        data=DataConfig(length=L, files="a/*.txt"),
+        train=TrainConfig(steps=100, batch_size=8),
+    )
     mesh = make_mesh(MeshConfig(fsdp=4, tensor=2))
     lines = header.lines("mine", config, MANIFEST, mesh, start=40, flops_per_step=1e6)
     per_layer = 4 * (32 * 32 + 32) + 32 * 64 + 64 + 64 * 32 + 32 + 4 * 32
@@ -40,8 +44,13 @@ def test_pretraining_with_pauses_on_a_mesh():
 
 
 def test_finetuning_from_another_run():
-    config = Config(model=GPT, pauses=PauseConfig(n_pauses=1), init_from="runs/pre", train=TrainConfig(steps=10),
-                    finetune=FinetuneConfig(task="addition_2", m_ft=(0, 5), prefix_length=20))  # fmt: skip
+    config = Config(
+        model=GPT,
+        pauses=PauseConfig(n_pauses=1),
+        init_from="runs/pre",
+        train=TrainConfig(steps=10),
+        finetune=FinetuneConfig(task="addition_2", m_ft=(0, 5), prefix_length=20),
+    )
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     manifest = {"train": {"examples": 1000, "text_tokens": 9000}}
     _, data, steps, devices, _, begins = header.lines("mine", config, manifest, mesh, start=0, flops_per_step=2.0)

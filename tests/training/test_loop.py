@@ -20,7 +20,7 @@ from pause_jax.config import (
     PauseConfig,
     RunConfig,
     TrainConfig,
-)  # fmt: skip
+)
 from pause_jax.distributed import batches
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import RunStopped, UserError
@@ -164,8 +164,10 @@ def test_fresh_pauses_start_where_they_are_told_to(tmp_path):
     _, standard = run(tmp_path / "standard", make_config(1, n_pauses=0))
     mesh, table_VxD = make_mesh(ONE_DEVICE, jax.devices()[:1]), params(standard)["token/embedding"]
     config = dataclasses.replace(make_config(1), init_from=str(standard.path))
-    for settings, centre_D in (({"init": "mean"}, table_VxD.mean(axis=0)),
-                               ({"init": "token", "init_token": "ab\x05"}, table_VxD[8])):  # fmt: skip
+    for settings, centre_D in (
+        ({"init": "mean"}, table_VxD.mean(axis=0)),
+        ({"init": "token", "init_token": "ab\x05"}, table_VxD[8]),
+    ):
         asked = dataclasses.replace(config, pauses=dataclasses.replace(config.pauses, n_pauses=2, **settings))
         asked.validate()
         pauses_PxD = np.asarray(initialize.params_from(asked, mesh)["pause"]["embedding"])
@@ -197,12 +199,17 @@ def test_starting_from_what_is_not_there_or_does_not_fit(tmp_path):
 
     check(r"nowhere holds no run", init_from=str(tmp_path / "nowhere"))
     check(r"no checkpoint of step 7; it has steps 1", init_from=f"{folder.path}/checkpoints/7")
-    check(r"does not fit .* layers/mlp/down/bias|does not fit .* d?", init_from=str(folder.path),
-          model=dataclasses.replace(GPT, d_model=64))  # fmt: skip
+    check(
+        r"does not fit .* layers/mlp/down/bias|does not fit .* d?",
+        init_from=str(folder.path),
+        model=dataclasses.replace(GPT, d_model=64),
+    )
     check(r"n_pauses = 2, but the checkpoint .* has 1", init_from=str(folder.path), pauses=PauseConfig(n_pauses=2))
     (folder.path / "data.json").write_text(json.dumps({"vocabulary": "f" * 64}))
-    check(r"made with another tokenizer than .* 'byte' \(fingerprints ffffffffffff and byte-259\)",
-          init_from=str(folder.path))  # fmt: skip
+    check(
+        r"made with another tokenizer than .* 'byte' \(fingerprints ffffffffffff and byte-259\)",
+        init_from=str(folder.path),
+    )
 
 
 def test_steps_that_are_not_finite_are_skipped_counted_and_in_the_end_stop_the_run(tmp_path):

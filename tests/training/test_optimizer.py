@@ -57,8 +57,9 @@ def test_only_schedules_with_an_end_have_steps():
 
 
 def prolonged(schedule, step=6, to=12, **fields):
-    before = Config(optimizer=OptimizerConfig(learning_rate=3e-3, schedule=schedule, warmup_steps=1),
-                    train=TrainConfig(steps=6))  # fmt: skip
+    before = Config(
+        optimizer=OptimizerConfig(learning_rate=3e-3, schedule=schedule, warmup_steps=1), train=TrainConfig(steps=6)
+    )
     optimizer = dataclasses.replace(before.optimizer, **fields)
     return check_prolonged(before, dataclasses.replace(before, optimizer=optimizer, train=TrainConfig(steps=to)), step)
 
@@ -89,10 +90,15 @@ def test_only_matrices_decay():
     mask = trees.flatten(decay_mask(decoder.abstract_params(config, n_pauses=2)))
     decayed = {path for path, decays in mask.items() if decays}
     assert decayed == {
-        "token/embedding", "positions/embedding",
-        "layers/attention/q/kernel", "layers/attention/k/kernel", "layers/attention/v/kernel",
-        "layers/attention/out/kernel", "layers/mlp/up/kernel", "layers/mlp/down/kernel",
-    }  # fmt: skip
+        "token/embedding",
+        "positions/embedding",
+        "layers/attention/q/kernel",
+        "layers/attention/k/kernel",
+        "layers/attention/v/kernel",
+        "layers/attention/out/kernel",
+        "layers/mlp/up/kernel",
+        "layers/mlp/down/kernel",
+    }
     assert mask["pause/embedding"] is False
 
 

@@ -82,8 +82,12 @@ def test_pauses_move_alone_at_first():
     moved = []
     for t in range(3):
         before, (state, _) = state["params"], step(state, make_batch(t))
-        moved.append({name: any(bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, pair), strict=True))
-                      for name, pair in ((n, (before[n], state["params"][n])) for n in before)})  # fmt: skip
+        moved.append(
+            {
+                name: any(bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, pair), strict=True))
+                for name, pair in ((n, (before[n], state["params"][n])) for n in before)
+            }
+        )
     others = [name for name in moved[0] if name != "pause"]
     assert [m["pause"] for m in moved] == [True, True, True]
     assert [[m[name] for name in others] for m in moved[:2]] == [[False] * len(others)] * 2

@@ -35,20 +35,31 @@ def losses_of(params, model, batch):
 def train_one_step(path, model, paused, loss_chunk=0):
     """(parameters after a step of training, its record), validated on clean text and on the batches `paused`."""
     config = Config(
-        model=model, pauses=PauseConfig(n_pauses=1, rate=0.1), data=DataConfig(length=L),
+        model=model,
+        pauses=PauseConfig(n_pauses=1, rate=0.1),
+        data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=0, schedule="constant"),
         train=TrainConfig(steps=1, batch_size=B),
-        run=RunConfig(mesh=ONE_DEVICE, execution=Execution(scan_layers=True), loss_chunk=loss_chunk, validate_every=1,
-                      tensorboard=False),
-    )  # fmt: skip
+        run=RunConfig(
+            mesh=ONE_DEVICE,
+            execution=Execution(scan_layers=True),
+            loss_chunk=loss_chunk,
+            validate_every=1,
+            tensorboard=False,
+        ),
+    )
     folder, mesh = RunFolder(path), make_mesh(ONE_DEVICE, jax.devices()[:1])
     folder.claim(config, {"vocabulary": "byte-259"})
     job = loop.Job(
-        config=config, mesh=mesh, rows=batches.process_rows(B, L, mesh, 1), 
+        config=config,
+        mesh=mesh,
+        rows=batches.process_rows(B, L, mesh, 1),
         open_batches=lambda start: iter(paused),
         validation={"loss": lambda: iter([make_batch(7, 0)]), "paused_loss": lambda: iter(paused)},
-        folder=folder, label="test", made_with={"code": "test", "vocabulary": "byte-259"},
-    )  # fmt: skip
+        folder=folder,
+        label="test",
+        made_with={"code": "test", "vocabulary": "byte-259"},
+    )
     loop.train(job)
     (record,) = read_jsonl(folder.metrics)
     return checkpoints.restore_params(folder.checkpoints, 1, config, mesh), record
@@ -83,5 +94,7 @@ def test_a_kind_of_position_that_is_not_there_has_no_loss(tmp_path):
     _, record = train_one_step(tmp_path, FAMILIES["gpt"], [make_batch(1, 0)])
     assert record["validation/paused_loss"] == record["validation/elsewhere_loss"]
     assert {name for name in record if name.startswith("validation/")} == {
-        "validation/loss", "validation/paused_loss", "validation/elsewhere_loss",
-    }  # fmt: skip
+        "validation/loss",
+        "validation/paused_loss",
+        "validation/elsewhere_loss",
+    }

@@ -38,8 +38,10 @@ def read(contexts: Text) -> Iterator[Example]:
             options = tuple(f" {without_marks(ending)}" for ending in record["endings"])
             right = int(record["label"])
             if len(options) != 4 or " " in options or not 0 <= right < 4:
-                raise ValueError(f"four endings with text and a label of 0 to 3 are wanted, not label {right} and "
-                                 f"{len(options)} endings")  # fmt: skip
+                raise ValueError(
+                    f"four endings with text and a label of 0 to 3 are wanted, not label {right} and "
+                    f"{len(options)} endings"
+                )
             yield Example(
                 id=contexts.id_of(number),  # "ind" is not unique
                 prompt=f"{record['activity_label'].strip()}: {context}",

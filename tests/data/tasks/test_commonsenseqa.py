@@ -15,12 +15,19 @@ from pause_jax.errors import UserError
 from pause_jax.evaluation import metrics
 
 RECORD = {
-    "id": "1", "answerKey": "B",
-    "question": {"stem": "Where is the cat? ", "choices": [
-        {"label": "A", "text": "the mat"}, {"label": "B", "text": "a hat"}, {"label": "C", "text": "hat "},
-        {"label": "D", "text": "go  home"}, {"label": "E", "text": "cats"},
-    ]},
-}  # fmt: skip
+    "id": "1",
+    "answerKey": "B",
+    "question": {
+        "stem": "Where is the cat? ",
+        "choices": [
+            {"label": "A", "text": "the mat"},
+            {"label": "B", "text": "a hat"},
+            {"label": "C", "text": "hat "},
+            {"label": "D", "text": "go  home"},
+            {"label": "E", "text": "cats"},
+        ],
+    },
+}
 
 
 def one(record=RECORD):

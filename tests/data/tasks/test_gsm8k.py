@@ -27,9 +27,12 @@ def right(answer, written):
 
 def test_an_example_by_hand():
     assert one("He has 2*3=<<2*3=6>>6 eggs, 1 <<6-5=1>>more.\n#### 6") == official.Example(
-        id="test-1", prompt="Question: How many?\nAnswer:", target=" He has 2*3=6 eggs, 1 more.\n#### 6",
-        answers=("6",), group=" How many? ",
-    )  # fmt: skip
+        id="test-1",
+        prompt="Question: How many?\nAnswer:",
+        target=" He has 2*3=6 eggs, 1 more.\n#### 6",
+        answers=("6",),
+        group=" How many? ",
+    )
 
 
 def test_published_counts_and_first_and_last(data_dir):

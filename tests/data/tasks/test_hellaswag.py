@@ -16,9 +16,13 @@ from pause_jax.data.tasks.hellaswag import read, without_marks
 from pause_jax.errors import UserError
 
 RECORD = {
-    "activity_label": "Roof", "ctx_a": "A man sits.", "ctx_b": "the O'Neil", "label": 2, "source_id": "video",
+    "activity_label": "Roof",
+    "ctx_a": "A man sits.",
+    "ctx_b": "the O'Neil",
+    "label": 2,
+    "source_id": "video",
     "endings": ["jumps.", "[substeps] Sings. [title] Rest", " eats. ", "x"],
-}  # fmt: skip
+}
 
 
 def one(record=RECORD):
@@ -27,9 +31,14 @@ def one(record=RECORD):
 
 def test_an_example_by_hand():
     assert one() == official.Example(
-        id="hellaswag_val-1", prompt="Roof: A man sits. The O'Neil", target=" eats.", answers=("eats.",),
-        group="video", options=(" jumps.", " Sings.. Rest", " eats.", " x"), label=2,
-    )  # fmt: skip
+        id="hellaswag_val-1",
+        prompt="Roof: A man sits. The O'Neil",
+        target=" eats.",
+        answers=("eats.",),
+        group="video",
+        options=(" jumps.", " Sings.. Rest", " eats.", " x"),
+        label=2,
+    )
     assert one(RECORD | {"ctx_a": "[header] How to sit [step] Sit.", "ctx_b": ""}).prompt == "Roof: How to sit Sit."
 
 
@@ -58,9 +67,11 @@ def test_published_counts_and_first_and_last(data_dir):
     assert len(examples) == 10_042
     assert examples[0].prompt == "Roof shingle removal: A man is sitting on a roof. He"
     assert examples[0].options == (
-        " is using wrap to wrap a pair of skis.", " is ripping level tiles off.", " is holding a rubik's cube.",
+        " is using wrap to wrap a pair of skis.",
+        " is ripping level tiles off.",
+        " is holding a rubik's cube.",
         " starts pulling up roofing on a roof.",
-    )  # fmt: skip
+    )
     assert examples[0].label == 3 and examples[-1].label == 2
     assert examples[-1].prompt.startswith(
         "Family Life: How to tell if your teen is being abused. Pay attention to your teen dressing inappropriately. If"

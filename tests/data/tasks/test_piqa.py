@@ -24,9 +24,14 @@ def of(records, labels):
 def test_an_example_by_hand():
     left, right = of([RECORD, RECORD], "0\n1\n")
     assert right == official.Example(
-        id="valid-2", prompt="Question: to drink slowly?\nAnswer:", target=" sip  it", answers=("sip  it",),
-        group="to drink slowly?", options=(" gulp", " sip  it"), label=1,
-    )  # fmt: skip
+        id="valid-2",
+        prompt="Question: to drink slowly?\nAnswer:",
+        target=" sip  it",
+        answers=("sip  it",),
+        group="to drink slowly?",
+        options=(" gulp", " sip  it"),
+        label=1,
+    )
     assert (left.label, left.target, left.options) == (0, " gulp", right.options)
 
 

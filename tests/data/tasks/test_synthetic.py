@@ -30,11 +30,19 @@ PROMPTS = {
 }
 SYMBOLS = "abcdefghijklmnopqrstuvwxyz012345"
 LENGTHS = {  # of prompts
-    "count_parity": lambda n: n + 2, "recall": lambda n: 2 * n + 4, "addition": lambda n: 2 * n + 3,
-    "matches": lambda n: 14, "relation": lambda n: n + 4, "late_parity": lambda n: n + 4, "two_sum": lambda n: n + 4,
-    "packed_pairs": lambda n: 2 * n + 5, "kth": lambda n: n + 4, "chase": lambda n: 12,
-    "walk_back": lambda n: 12, "program": lambda n: n + 5,
-}  # fmt: skip
+    "count_parity": lambda n: n + 2,
+    "recall": lambda n: 2 * n + 4,
+    "addition": lambda n: 2 * n + 3,
+    "matches": lambda n: 14,
+    "relation": lambda n: n + 4,
+    "late_parity": lambda n: n + 4,
+    "two_sum": lambda n: n + 4,
+    "packed_pairs": lambda n: 2 * n + 5,
+    "kth": lambda n: n + 4,
+    "chase": lambda n: 12,
+    "walk_back": lambda n: 12,
+    "program": lambda n: n + 5,
+}
 RELATED, PACKED = synthetic._fixed("relation", 32, 32) % 2, synthetic._fixed("packed_pairs", 16, 4, 4) % 2
 LATE = synthetic._fixed("late_parity", 8, 8) % 2
 PROGRAMS = synthetic._fixed("program", 8, 8).argsort(axis=1)

@@ -49,9 +49,17 @@ def test_its_examples_become_rows(tenth, tmp_path):
     task = downstream.open_task(data, config)
     assert len(task.train) + len(task.validation) == 40 and len(task.validation) > 0
     batch = next(
-        downstream.train_batches(task.train, finetune=config, filler_id=task.filler_id, seed=0, vocab_size=259,
-                                 n_pauses=1, batch_size=4, rows=range(4))
-    )  # fmt: skip
+        downstream.train_batches(
+            task.train,
+            finetune=config,
+            filler_id=task.filler_id,
+            seed=0,
+            vocab_size=259,
+            n_pauses=1,
+            batch_size=4,
+            rows=range(4),
+        )
+    )
     row = bytes(i - 3 for i in batch["inputs"][0].tolist() if 3 <= i < 259).decode()
     assert re.fullmatch(r"Question: train (\d+) \+ 1\?\nAnswer: \d+", row)
     assert (batch["inputs"] == 259).sum() == 8
@@ -71,16 +79,26 @@ def test_its_commands(tmp_path):
     package = tmp_path / "pause_jax/data/tasks/__init__.py"
     package.write_text(re.sub(r"(?<=\n_MODULES = \()", '"tenth", ', package.read_text()))
     smaller = {
-        "train": ["--config.train.steps=2", "--config.model.num_layers=1", "--config.model.d_model=16",
-                  "--config.train.batch_size=8", "--config.run.validation_batches=1"],
+        "train": [
+            "--config.train.steps=2",
+            "--config.model.num_layers=1",
+            "--config.model.d_model=16",
+            "--config.train.batch_size=8",
+            "--config.run.validation_batches=1",
+        ],
         "evaluate": ["--batch_size=8"],
-    }  # fmt: skip
+    }
     printed = {}
     for command in COMMANDS.strip().splitlines():
         arguments = command.removeprefix("python -m ").split()
         program = arguments[0].removeprefix("launch.")
-        done = subprocess.run([sys.executable, "-m", *arguments, *smaller.get(program, [])], cwd=tmp_path,
-                              capture_output=True, text=True, timeout=400)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments, *smaller.get(program, [])],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
         assert done.returncode == 0, done.stderr
         printed[program] = done.stdout
     assert printed["prepare"].count("=== example") == 3 and "⟦Question: train" in printed["prepare"]
