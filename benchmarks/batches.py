@@ -14,7 +14,7 @@ from benchmarks.measure import Pair
 from pause_jax.config import DataConfig, PauseConfig
 from pause_jax.data.blocks import Mixture
 from pause_jax.data.pretraining import train_batches
-from pause_jax.data.stream import TokenStream
+from pause_jax.data.streams import TokenStream
 
 DATA = DataConfig(length=256)
 PAUSES = PauseConfig(n_pauses=1, rate=0.1)

@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 
+from pause_jax.aot import training_step
 from pause_jax.config import Config, DataConfig, MeshConfig, PauseConfig, RunConfig, TrainConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.inference.prefill import read
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
-from pause_jax.training import aot, initialize
+from pause_jax.training import initialize
 from pause_jax.training.optimizer import make_optimizer
 
 
@@ -57,7 +58,7 @@ def train_config(
 def lower_train_step(config: Config, num_devices: int = 1) -> jax.stages.Lowered:
     """The trainer's own step on the first devices of this machine."""
     mesh = make_mesh(config.run.mesh, jax.devices()[:num_devices])
-    return aot.lower(config, mesh, initialize.abstract_state(config, make_optimizer(config.optimizer), mesh))
+    return training_step.lower(config, mesh, initialize.abstract_state(config, make_optimizer(config.optimizer), mesh))
 
 
 def lower_prefill(model: ModelConfig, batch_size: int, prompt_length: int, m_inf: int, room: int) -> jax.stages.Lowered:

@@ -17,7 +17,7 @@ import torch
 from benchmarks.measure import Pair
 from benchmarks.peers import better, make_twins, torch_device
 from benchmarks.shapes import Shape
-from pause_jax.inference.generate import generate
+from pause_jax.inference.decode import generate
 from pause_jax.model.config import Execution
 
 

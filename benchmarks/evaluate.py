@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from benchmarks.measure import Pair
-from pause_jax.evaluation.batches import batches
-from pause_jax.inference.generate import write
+from pause_jax.evaluation.length_groups import batches
+from pause_jax.inference.decode import write
 from pause_jax.inference.prefill import Reading, read
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig

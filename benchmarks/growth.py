@@ -25,11 +25,11 @@ from absl import flags
 
 from benchmarks.machine import load, stamp
 from benchmarks.measure import seconds
-from launch import cli
+from pause_jax.checkpointing.run_folder import write_atomically
+from pause_jax.command_line import cli
 from pause_jax.errors import UserError
+from pause_jax.logging.progress import Progress
 from pause_jax.model.config import ModelConfig
-from pause_jax.reporting.progress import Progress
-from pause_jax.runs import write_atomically
 
 FLAGS = flags.FLAGS
 STEPS = 5  # of each point, after two that are not counted
@@ -131,7 +131,7 @@ def plot(curves: dict[str, Any], out: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 
-    from pause_jax.reporting.plots import COLORS
+    from pause_jax.report.plots import COLORS
 
     figure = Figure(figsize=(3.2 * len(curves), 6), dpi=150, layout="constrained")
     panels = figure.subplots(2, len(curves), squeeze=False)

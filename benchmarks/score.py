@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.measure import Pair
-from pause_jax.evaluation.batches import batches, rung
+from pause_jax.evaluation.length_groups import batches, rung
 from pause_jax.inference.score import score
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig

@@ -20,7 +20,7 @@ from absl import flags
 
 from benchmarks import registry
 from benchmarks.run import HISTORY
-from launch import cli
+from pause_jax.command_line import cli
 from pause_jax.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -74,7 +74,7 @@ def plot(records: Sequence[Record], out: Path) -> None:
     """Ratios over dates, a panel for each group of benchmarks (what stands before the first "/")."""
     from matplotlib.figure import Figure
 
-    from pause_jax.reporting.plots import COLORS, MARKERS
+    from pause_jax.report.plots import COLORS, MARKERS
 
     names = list(dict.fromkeys(name for record in records for name in record["results"]))
     groups = list(dict.fromkeys(name.partition("/")[0] for name in names))

@@ -15,11 +15,13 @@ from rich.console import Console
 
 from experiments import finetune
 from launch import train
+from pause_jax import tasks
 from pause_jax.config import Config, from_config_dict
-from pause_jax.data import downstream, preview, tasks, vocabularies
-from pause_jax.data.downstream import Examples
-from pause_jax.data.tasks import official
+from pause_jax.data import finetuning, preview
+from pause_jax.data.finetuning import Examples
 from pause_jax.errors import UserError
+from pause_jax.tasks import official
+from pause_jax.tokenizers import vocabularies
 
 PAGE = Path(__file__).with_name("tasks.md")
 BEGIN = "<!-- What follows is written by `python -m docs.write_tasks`. -->\n"
@@ -39,15 +41,15 @@ def examples_of(config: Config) -> tuple[Examples, str]:
     data, name = config.data, config.finetune.task
     task = tasks.get(name, vocabularies.load(data.vocabulary), data.data_dir)
     try:
-        return downstream.read_examples(task, "train"), "training part"
+        return finetuning.read_examples(task, "train"), "training part"
     except UserError:
-        return downstream.read_examples(task, "test"), "test split"
+        return finetuning.read_examples(task, "test"), "test split"
 
 
 def section(config: Config, examples: Examples, part: str) -> str:
     """A task's three examples, in Markdown."""
     shown = io.StringIO()
-    filler = downstream.filler_id(config.finetune.filler, vocabularies.load(config.data.vocabulary))
+    filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(config.data.vocabulary))
     preview.show_examples(config, examples, filler, count=3, console=Console(file=shown, width=_COLUMNS))
     body = shown.getvalue()[shown.getvalue().index("\n=== ") + 1 :]
     lines = [line for long in body.splitlines() if long for line in textwrap.wrap(long, _COLUMNS) or [""]]

@@ -8,13 +8,13 @@
 It runs on a CPU machine. For a TPU slice (v4, v5e, v5p, v6e) the real step is compiled by the TPU's own compiler
 (pip install libtpu==0.0.50.1) with the shardings of the config's mesh. For GPUs (h100:8, h100:8x8: nodes x GPUs) XLA
 partitions the step over as many virtual devices of the CPU, which shows that it can be cut; what it holds and sends is
-told by formula (pause_jax/distributed/estimates.py), and marked so.
+told by formula (pause_jax/aot/estimates.py), and marked so.
 
 With --out the result is written as JSON, of several topologies a list of such: `config topology devices parameters
 bytes_per_device hbm_bytes fits flops_per_step collective_bytes_per_step roofline_step_seconds bound_by`. Bytes of
 collectives are what one device sends in a step, those in loops as often as the loop runs. The roofline is a lower
 bound: the longest of FLOPs at peak, bytes through HBM and bytes through the links, by the makers' figures
-(pause_jax/distributed/chips.py). --rows_per_device changes the batch with the number of devices, for tables that
+(pause_jax/aot/chips.py). --rows_per_device changes the batch with the number of devices, for tables that
 show how cost grows; without it the batch is the config's, whatever the topology. --table writes FOLDER/README.md
 from the JSON files in FOLDER.
 """
@@ -31,13 +31,14 @@ from typing import Any
 
 from absl import flags
 
-from launch import cli, train
+from launch import train
+from pause_jax.aot import topologies
+from pause_jax.aot.hlo import KINDS
+from pause_jax.aot.topologies import Topology
+from pause_jax.command_line import cli
 from pause_jax.config import Config
-from pause_jax.distributed import topologies
-from pause_jax.distributed.hlo import KINDS
-from pause_jax.distributed.topologies import Topology
 from pause_jax.errors import UserError
-from pause_jax.reporting import tables
+from pause_jax.report import tables
 
 FLAGS = flags.FLAGS
 _COLUMNS = [
@@ -80,7 +81,7 @@ def main(argv: list[str]) -> int:
 
 
 def _compile_and_tell(config: Config, topology: Topology) -> dict[str, Any]:
-    from pause_jax.training import aot  # JAX: only now, as the environment is set before
+    from pause_jax.aot import training_step  # JAX: only now, as the environment is set before
 
     name = _config_name()
     if FLAGS.rows_per_device:
@@ -90,7 +91,7 @@ def _compile_and_tell(config: Config, topology: Topology) -> dict[str, Any]:
         name += f" --config.train.batch_size={rows}"
     print(f"compiling for {topology.name}: {topology.devices} devices", file=sys.stderr, flush=True)
     start = time.monotonic()
-    result = {"config": name, **aot.judge(config, topology)}
+    result = {"config": name, **training_step.judge(config, topology)}
     print(f"compiled for {topology.name} in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return result
 

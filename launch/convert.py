@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import cli
+from pause_jax.command_line import cli
 from pause_jax.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -52,11 +52,11 @@ def _export(out: Path) -> str:
         raise UserError("--run is missing: give a run's folder, or one of its checkpoints (RUN/checkpoints/STEP)")
     if cli.processes.several():
         raise UserError("--to_hf writes from one process: start one only")
-    from pause_jax import checkpoints
+    from pause_jax.checkpointing import checkpoints
     from pause_jax.config import MeshConfig
     from pause_jax.distributed.mesh import make_mesh
     from pause_jax.interop.exporting import export_run
-    from pause_jax.reporting.results import read_results
+    from pause_jax.report.results import read_results
 
     folder, step = checkpoints.locate(FLAGS.run)
     results = read_results(Path(FLAGS.results)) if FLAGS.results else []

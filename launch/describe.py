@@ -20,10 +20,11 @@ from typing import Any
 
 from absl import flags
 
-from launch import cli, train
+from launch import train
+from pause_jax.aot import topologies
+from pause_jax.command_line import cli
 from pause_jax.config import Config
-from pause_jax.distributed import topologies
-from pause_jax.reporting import tables
+from pause_jax.report import tables
 
 FLAGS = flags.FLAGS
 
@@ -59,7 +60,8 @@ def describe(config: Config, topology: str | None = None) -> dict[str, Any]:
 
 def memory_of(config: Config, topology: str | None) -> dict[str, float]:
     """The `memory` of `describe`."""
-    from pause_jax.distributed import memory, topologies
+    from pause_jax.aot import topologies
+    from pause_jax.distributed import memory
     from pause_jax.distributed.mesh import AXES, mesh_shape
 
     mesh = config.run.mesh

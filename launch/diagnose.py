@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from launch import cli, evaluate
-from pause_jax import native_messages
+from launch import evaluate
+from pause_jax.command_line import cli
 from pause_jax.errors import UserError
-from pause_jax.reporting.progress import Progress
-from pause_jax.reporting.results import check_writable
+from pause_jax.logging.progress import Progress
+from pause_jax.report.results import check_writable
+from pause_jax.system import native_stderr
 
 if TYPE_CHECKING:  # JAX is imported after the flags
     from pause_jax.diagnostics.findings import Findings
     from pause_jax.diagnostics.flips import Flips
-    from pause_jax.evaluation.examples import TaskExamples
     from pause_jax.inference.restored import RestoredRun
+    from pause_jax.tasks.examples import TaskExamples
 
 BATCH_SIZE = 64  # examples answered at a time
 FLAGS = flags.FLAGS
@@ -74,14 +75,16 @@ def diagnose(
       UserError: no such run, task or split, a run without pauses, a task without written answers, or more positions
         than the model has learned; found before anything is computed.
     """
-    with native_messages.hidden():
-        from pause_jax.data import downstream, evaluation, vocabularies
-    from pause_jax import tokenizer
+    with native_stderr.hidden():
+        from pause_jax.data import finetuning
+        from pause_jax.tasks import seqio_examples
+        from pause_jax.tokenizers import vocabularies
     from pause_jax.diagnostics.context import position_names, read_context
     from pause_jax.diagnostics.findings import Findings
     from pause_jax.diagnostics.measure import measure
     from pause_jax.evaluation import evaluator
     from pause_jax.inference.restored import RestoredRun
+    from pause_jax.tokenizers import tokenizer
 
     run = RestoredRun.restore(run_or_checkpoint)
     config = run.config
@@ -92,7 +95,7 @@ def diagnose(
         )
     vocabulary = config.data.vocabulary
     data_dir = config.data.data_dir if data_dir is None else data_dir
-    whole = evaluation.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir)
+    whole = seqio_examples.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir)
     if not whole.predict_metrics:
         raise UserError(
             f"task {task!r} is answered by the likelihood of given options, none is written: give a task "
@@ -100,8 +103,8 @@ def diagnose(
         )
     evaluator.check(run, whole, [m_inf])
     count = min(examples, len(whole.ids))
-    first = evaluation.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=count)
-    filler = downstream.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
+    first = seqio_examples.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=count)
+    filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
     words = tokenizer.load(vocabulary)
     tokens = [[*words.encode(reference), words.eos_id][0] for reference in first.references]
     with Progress(f"diagnose {run.folder.name}", 3 * count, unit="examples") as progress:
@@ -132,9 +135,9 @@ def find_flips(
     run: RestoredRun, whole: TaskExamples, first: TaskExamples, m_inf: int, filler: int, progress: Progress
 ) -> Flips:
     """Without pauses against `m_inf` of them: over all examples where all have been answered, else over the first."""
-    from pause_jax import tokenizer
     from pause_jax.diagnostics import flips
     from pause_jax.evaluation import evaluator
+    from pause_jax.tokenizers import tokenizer
 
     m_infs: Sequence[int] = (0, m_inf)
     kept = evaluate.prediction_files(run, whole, m_infs)

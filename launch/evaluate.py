@@ -19,23 +19,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
-from launch import cli
-from pause_jax import history, native_messages
+from pause_jax.checkpointing import history
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.command_line import cli
 from pause_jax.config import Config, MeshConfig
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
-from pause_jax.reporting import tables
-from pause_jax.reporting.progress import Progress
-from pause_jax.reporting.results import LOSSES, Result, add_results, check_writable, read_results
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
+from pause_jax.logging.progress import Progress
+from pause_jax.logging.writers import read_jsonl
+from pause_jax.report import tables
+from pause_jax.report.results import LOSSES, Result, add_results, check_writable, read_results
+from pause_jax.system import native_stderr
 
 if TYPE_CHECKING:  # JAX is imported after the flags
-    from pause_jax.data.evaluation import History
+    from pause_jax.tasks.evaluation import History
+
     from pause_jax.evaluation.evaluator import Outcome
-    from pause_jax.evaluation.examples import TaskExamples
     from pause_jax.evaluation.predictions import PredictionFile
     from pause_jax.inference.restored import RestoredRun
+    from pause_jax.tasks.examples import TaskExamples
 
 ALL = ["all"]
 FLAGS = flags.FLAGS
@@ -73,7 +75,7 @@ def main(argv: list[str]) -> int:
 
 def _evaluate_and_write(m_inf: list[int], mesh: MeshConfig, out: Path) -> None:
     """What the flags ask for. Of several processes the first one writes."""
-    from pause_jax import checkpoints
+    from pause_jax.checkpointing import checkpoints
 
     run = f"{FLAGS.run.rstrip('/')}/checkpoints/{FLAGS.step}" if FLAGS.step is not None else FLAGS.run
     if processes.index() == 0:
@@ -131,11 +133,13 @@ def evaluate(
       UserError: no such run, task or split, M_inf without pauses in the model, a prompt beyond the model's positions,
         or answers of another evaluation in their place; found before anything is evaluated.
     """
-    with native_messages.hidden():
-        from pause_jax.data import downstream, evaluation, vocabularies
-    from pause_jax import tokenizer
+    with native_stderr.hidden():
+        from pause_jax.data import finetuning
+        from pause_jax.tasks import seqio_examples
+        from pause_jax.tokenizers import vocabularies
     from pause_jax.evaluation import evaluator
     from pause_jax.inference.restored import RestoredRun
+    from pause_jax.tokenizers import tokenizer
 
     say = functools.partial(print, flush=True) if processes.index() == 0 else lambda *parts: None
     say(f"restore {run_or_checkpoint}")
@@ -146,7 +150,7 @@ def evaluate(
     vocabulary = config.data.vocabulary
     data_dir = config.data.data_dir if data_dir is None else data_dir
     sets = [
-        evaluation.read_examples(
+        seqio_examples.read_examples(
             name, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=limit, history=history
         )
         for split in splits
@@ -156,7 +160,7 @@ def evaluate(
     for examples in sets:
         evaluator.check(run, examples, m_inf)
     files = [prediction_files(run, examples, m_inf) for examples in sets]
-    filler = downstream.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
+    filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
     model = model or size_of(config)
     results: list[Result] = []
     truncated: dict[tuple[str, str, int], int] = {}
@@ -196,9 +200,9 @@ def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
 
 def official_tasks(split: str, data_dir: str) -> list[str]:
     """Those whose files are there; says which are not. Raises UserError where none is."""
-    from pause_jax.data import evaluation
+    from pause_jax.tasks import seqio_examples
 
-    there, missing = evaluation.at_hand(split, data_dir)
+    there, missing = seqio_examples.at_hand(split, data_dir)
     if not there:
         raise UserError(
             f"--tasks=all finds no official file for split {split!r} in {data_dir or 'no data directory'}: set "

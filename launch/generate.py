@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from launch import cli
+from pause_jax.command_line import cli
 from pause_jax.errors import UserError
 
 FLAGS = flags.FLAGS

@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    from launch import cli
+    from pause_jax.command_line import cli
 
     cli.prepare_process()
     if not importlib.util.find_spec("lm_eval"):

@@ -32,17 +32,18 @@ from typing import Any, TypeVar
 
 from absl import flags
 
-from launch import cli, train
-from pause_jax import forking, native_messages
+from launch import train
+from pause_jax.command_line import cli
 from pause_jax.config import DataConfig
-from pause_jax.cores import available_cores
 from pause_jax.data import prepare, ranges
 from pause_jax.data.documents import Piece
 from pause_jax.data.prepare import Unit
 from pause_jax.data.ranges import Scan
 from pause_jax.data.shards import Shard
 from pause_jax.errors import UserError
-from pause_jax.reporting.progress import Heartbeat, Progress
+from pause_jax.logging.progress import Heartbeat, Progress
+from pause_jax.system import forking, native_stderr
+from pause_jax.system.cores import available_cores
 from pause_jax.training.signals import StopSignals
 
 FLAGS = flags.FLAGS
@@ -83,11 +84,11 @@ def show(count: int) -> int:
     if count < 1:
         raise UserError(f"--show={count} shows nothing: give a number of blocks, such as 3")
     config = train.resolve(cli.load_config())
-    with native_messages.hidden():
-        from pause_jax.data import downstream, pretraining, preview
+    with native_stderr.hidden():
+        from pause_jax.data import finetuning, pretraining, preview
 
     if config.finetune.task:
-        task = downstream.open_task(config.data, config.finetune)
+        task = finetuning.open_task(config.data, config.finetune)
         preview.show_examples(config, task.train, task.filler_id, count=count)
     else:
         preview.show_blocks(config, pretraining.open_corpus(config.data).train, count=count)
@@ -98,9 +99,9 @@ def download(names: Sequence[str], data_dir: str | None) -> int:
     """Fetch the official files of tasks, or of `all`."""
     if not data_dir:
         raise UserError("--data_dir is missing: give the folder for the files of tasks, such as --data_dir=data")
-    with native_messages.hidden():
-        from pause_jax.data import download as downloads
-        from pause_jax.data import tasks
+    with native_stderr.hidden():
+        from pause_jax import tasks
+        from pause_jax.tasks import download as downloads
 
     known = list(tasks.official.known())
     if unknown := [name for name in names or [""] if name not in [*known, "all"]]:
@@ -141,13 +142,15 @@ def train_tokenizer(out: Path, data: DataConfig, size: int) -> None:
     """
     if out.exists():
         raise UserError(f"--out={out} exists: give another name, a tokenizer is not to change under what uses it")
-    with native_messages.hidden():
-        from pause_jax.data import sentencepieces
+    with native_stderr.hidden():
+        from pause_jax.tokenizers import train_sentencepiece
 
-    print(f"train {size:,} pieces on up to {sentencepieces.SAMPLE_BYTES / 1e6:.0f} MB of text: minutes", flush=True)
+    print(
+        f"train {size:,} pieces on up to {train_sentencepiece.SAMPLE_BYTES / 1e6:.0f} MB of text: minutes", flush=True
+    )
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the trainer would not hear of Python's
     with Heartbeat("train the tokenizer"):
-        model = sentencepieces.train(data, size)
+        model = train_sentencepiece.train(data, size)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(out.name + ".partial")
@@ -258,10 +261,10 @@ def _start_worker(text_bytes: Synchronized[int]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     forking.die_with_parent()
     os.environ.update(TF_NUM_INTEROP_THREADS="1", TF_NUM_INTRAOP_THREADS="1")
-    with native_messages.hidden():
-        from pause_jax.data import corpora, host  # noqa: F401 - imported now, while nothing can be missed
+    with native_stderr.hidden():
+        from pause_jax.data import tf_utils
 
-        host.keep_off_accelerators()
+        tf_utils.keep_off_accelerators()
 
 
 _text_bytes: Synchronized[int] | None = None  # in a worker: what it shares with the parent

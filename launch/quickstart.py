@@ -15,13 +15,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from launch import cli, sweep
-from pause_jax.reporting import plots, tables
-from pause_jax.reporting.comparisons import Failure, Report
-from pause_jax.reporting.report import write_report
-from pause_jax.reporting.results import Result, read_results, write_results
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
+from launch import sweep
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.command_line import cli
+from pause_jax.logging.writers import read_jsonl
+from pause_jax.report import plots, tables
+from pause_jax.report.comparisons import Failure, Report
+from pause_jax.report.report import write_report
+from pause_jax.report.results import Result, read_results, write_results
 from pause_jax.sweeps import execution, graph
 
 FOLDER = Path("runs/quickstart")

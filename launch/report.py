@@ -20,12 +20,12 @@ from pathlib import Path
 
 from absl import flags
 
-from launch import cli
+from pause_jax.command_line import cli
 from pause_jax.errors import UserError
-from pause_jax.reporting import run_comparison, run_curves
-from pause_jax.reporting.comparisons import Report
-from pause_jax.reporting.report import print_report, read_failures, write_report
-from pause_jax.reporting.results import merge_results
+from pause_jax.report import run_comparison, run_curves
+from pause_jax.report.comparisons import Report
+from pause_jax.report.report import print_report, read_failures, write_report
+from pause_jax.report.results import merge_results
 
 FLAGS = flags.FLAGS
 

@@ -20,12 +20,13 @@ from typing import Any
 
 from absl import flags
 
-from launch import cli, sweep
+from launch import sweep
 from pause_jax import config as configs
+from pause_jax.checkpointing.run_folder import write_atomically
+from pause_jax.command_line import cli
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
-from pause_jax.runs import write_atomically
-from pause_jax.sweeps import workers
+from pause_jax.sweeps.executors import local
 from pause_jax.sweeps.graph import Evaluation, Job
 
 FLAGS = flags.FLAGS
@@ -82,7 +83,7 @@ def on_slurm(file: str, log: str, report: str) -> None:
     cli.prepare_process()
     os.environ.update(sweep.SETUP.environment)
     first, number = os.environ["SLURM_PROCID"] == "0", os.environ["SLURM_JOB_ID"]
-    done = workers.run_once(functools.partial(_join_and_run, file), Path(log) if first else None)
+    done = local.run_once(functools.partial(_join_and_run, file), Path(log) if first else None)
     if first:
         write_atomically(Path(report), json.dumps({"id": number, **dataclasses.asdict(done)}))
     if done.outcome == "done":
@@ -93,7 +94,7 @@ def on_slurm(file: str, log: str, report: str) -> None:
     processes.leave(cli.EXIT_STOPPED if done.outcome == "stopped" else cli.EXIT_DEFECT)
 
 
-def _join_and_run(file: str) -> workers.Outcome:
+def _join_and_run(file: str) -> local.Outcome:
     job = read(Path(file))
     with processes.joined(None, cli.START_TIMEOUT):
         return sweep.run_job((job, str(Path(file).parent.parent)))

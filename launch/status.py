@@ -16,9 +16,10 @@ from typing import Any
 
 from absl import flags
 
-from launch import cli, sweep
-from pause_jax.reporting.progress import format_seconds
-from pause_jax.runs import RunFolder
+from launch import sweep
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.command_line import cli
+from pause_jax.logging.progress import format_seconds
 from pause_jax.sweeps import record
 from pause_jax.sweeps.record import Line, Record
 from pause_jax.sweeps.scheduler import seconds_left

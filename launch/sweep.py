@@ -25,33 +25,37 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from absl import flags
 
-from launch import cli, evaluate, flag_errors, train
+from launch import evaluate, train
 from pause_jax import config as configs
-from pause_jax import local_chips, locks
-from pause_jax.cores import available_cores
+from pause_jax.aot.chips import CHIPS
+from pause_jax.checkpointing import locks
+from pause_jax.checkpointing.run_folder import RunFolder, write_atomically
+from pause_jax.command_line import cli, flag_errors
 from pause_jax.distributed import processes
-from pause_jax.distributed.chips import CHIPS
 from pause_jax.errors import UserError
-from pause_jax.reporting import demonstration, run_curves, tables
-from pause_jax.reporting.comparisons import Failure, Report
-from pause_jax.reporting.progress import SECONDS_BETWEEN_LINES, format_seconds
-from pause_jax.reporting.report import print_report, write_report
-from pause_jax.reporting.results import Result, read_results, write_results
-from pause_jax.runs import RunFolder, write_atomically
-from pause_jax.sweeps import costs, execution, graph, jobsets, record, verdicts, workers
+from pause_jax.logging.progress import SECONDS_BETWEEN_LINES, format_seconds
+from pause_jax.report import demonstration, run_curves, tables
+from pause_jax.report.comparisons import Failure, Report
+from pause_jax.report.report import print_report, write_report
+from pause_jax.report.results import Result, read_results, write_results
+from pause_jax.sweeps import costs, execution, graph, record, verdicts
 from pause_jax.sweeps.execution import Execution, Resources
+from pause_jax.sweeps.executors import gke
+from pause_jax.sweeps.executors import local as local_lib
 from pause_jax.sweeps.graph import Job, Sweep
 from pause_jax.sweeps.scheduler import Schedule
+from pause_jax.system import local_chips
+from pause_jax.system.cores import available_cores
 from pause_jax.training.signals import StopSignals
 
 if TYPE_CHECKING:
-    from pause_jax.sweeps.slurm import Cluster, Watch
+    from pause_jax.sweeps.executors.slurm import Cluster, Watch
 
 FLAGS = flags.FLAGS
 EXIT_JOBS_FAILED = 1
 MOST_JOBS_SHOWN = 40
-PRELOAD = ("pause_jax.data.pretraining", "pause_jax.data.evaluation", "pause_jax.training.loop")
-SETUP = workers.Setup("launch.sweep:run_job", PRELOAD, {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"})
+PRELOAD = ("pause_jax.data.pretraining", "pause_jax.tasks.seqio_examples", "pause_jax.training.loop")
+SETUP = local_lib.Setup("launch.sweep:run_job", PRELOAD, {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"})
 
 
 def main(argv: list[str]) -> int:
@@ -64,7 +68,7 @@ def main(argv: list[str]) -> int:
     sweep = graph.parse(flag_errors.as_dict(FLAGS.config, flag.config_filename))
     how = execution.parse(sweep.execution, sweep.sizes)
     check_folder(workdir, sweep)
-    in_pods = jobsets.workdir_in_pods(workdir, how.gke) if how.executor == "gke" else None
+    in_pods = gke.workdir_in_pods(workdir, how.gke) if how.executor == "gke" else None
     schedule = make_schedule(sweep, workdir, retries=FLAGS.retries, seen_as=in_pods)
     if FLAGS.dry_run:
         show_graph(schedule)
@@ -188,7 +192,7 @@ def worker_count(asked: int, chips: local_chips.Chips | None, jobs: int) -> int:
     return max(1, min(asked or most, jobs))
 
 
-def setups(count: int, chips: local_chips.Chips | None) -> list[workers.Setup]:
+def setups(count: int, chips: local_chips.Chips | None) -> list[local_lib.Setup]:
     """Of so many workers; where there are several and chips, each sees one."""
     if chips is None or FLAGS.workers == 1:
         return [SETUP] * count
@@ -198,7 +202,7 @@ def setups(count: int, chips: local_chips.Chips | None) -> list[workers.Setup]:
 def run_here(schedule: Schedule, workdir: Path, count: int, calls: dict[str, Any]) -> None:
     """A job a worker, on this machine."""
     made = setups(count, local_chips.of_this_machine())
-    pool = [workers.Worker(*one) for one in zip(made, workers.core_groups(count), strict=True)] if count else []
+    pool = [local_lib.Worker(*one) for one in zip(made, local_lib.core_groups(count), strict=True)] if count else []
     try:
         schedule.run(pool, lambda job: (job, str(workdir)), **calls)
     finally:
@@ -208,7 +212,7 @@ def run_here(schedule: Schedule, workdir: Path, count: int, calls: dict[str, Any
 
 def slurm_cluster(workdir: Path, how: Execution) -> Cluster:
     """Raises UserError where it is not to be had."""
-    from pause_jax.sweeps.slurm import Cluster
+    from pause_jax.sweeps.executors.slurm import Cluster
 
     return Cluster(workdir, how.slurm)
 
@@ -216,7 +220,7 @@ def slurm_cluster(workdir: Path, how: Execution) -> Cluster:
 def watch(schedule: Schedule, workdir: Path, how: Execution, cluster: Cluster) -> Watch:
     """What takes the jobs through SLURM."""
     from launch import run_job as program
-    from pause_jax.sweeps.slurm import Watch
+    from pause_jax.sweeps.executors.slurm import Watch
 
     def call(job: Job) -> Any:
         files = (program.write(job, workdir.absolute()), schedule.log_of(job).absolute(), cluster.report_file(job))
@@ -267,7 +271,7 @@ def results_of(workdir: Path, evaluation: str) -> Path:
     return workdir / "results" / f"{evaluation}.csv"
 
 
-def run_job(task: tuple[Job, str]) -> workers.Outcome:
+def run_job(task: tuple[Job, str]) -> local_lib.Outcome:
     """One job, in a worker's process."""
     job, workdir = task[0], Path(task[1])
     if job.evaluation is None:
@@ -294,7 +298,7 @@ def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Executio
     template = (Path(__file__).parent / "gke" / "jobset.yaml").read_text(encoding="utf-8")
     left = [_on_slices(entry.job, how.of(entry.job.size)) for entry in schedule.with_status("waiting")]
     with locks.held(workdir / "lock"):
-        files = jobsets.write(
+        files = gke.write(
             left, workdir, gke=how.gke, takes=lambda job: how.of(job.size), template=template
         )  # raises before anything else is written
         write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
@@ -302,7 +306,7 @@ def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Executio
             program.write(job, workdir)
         record.Recorder(schedule, workdir, how.executor, 0).write(ended=True)
         collect(schedule, workdir)
-    seen = jobsets.workdir_in_pods(workdir, how.gke)
+    seen = gke.workdir_in_pods(workdir, how.gke)
     print(
         f"{len(left)} JobSets: {', '.join(file.name for file in files[:-1])} in {workdir / 'gke'}; nothing is applied"
     )

@@ -4,7 +4,7 @@
     python -m launch.train --config=experiments/quickstart.py:pause --workdir=runs/mine \\
         --config.data.files='texts/*.txt' --config.train.steps=2000
 
-Every setting is a config field (`--config.a.b=value`); pause_jax/config.py lists them with their meaning.
+Every setting is a config field (`--config.a.b=value`); pause_jax/config/ lists them with their meaning.
 Of several processes each runs this same command, and the workdir lies where all of them see it. SLURM, TPU VMs and
 JobSets on TPUs tell the processes of each other (launch/slurm, launch/tpu_vm, launch/gke); elsewhere process I of N is:
 
@@ -27,12 +27,13 @@ from typing import Any, Literal
 
 from absl import logging
 
-from launch import cli
-from pause_jax import native_messages, starting
+from pause_jax.checkpointing import starting
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.command_line import cli
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
-from pause_jax.runs import RunFolder
+from pause_jax.system import native_stderr
 
 
 def main(argv: list[str]) -> int:
@@ -104,7 +105,7 @@ def resolve(config: Config) -> Config:
     Raises:
       UserError: the tokenizer has ids that the model has no row for.
     """
-    from pause_jax import tokenizer
+    from pause_jax.tokenizers import tokenizer
 
     size = tokenizer.load(config.data.vocabulary).size
     if config.model.vocab_size and config.model.vocab_size < size:
@@ -133,11 +134,11 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
         return "finished"
     check_data(config)
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
-    from pause_jax.distributed import batches, memory, mesh
+    from pause_jax.distributed import global_batch, memory, mesh
     from pause_jax.training import initialize, loop, optimizer, replay
 
     devices = mesh.make_mesh(config.run.mesh)
-    rows = batches.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
+    rows = global_batch.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check(config, devices)
     memory.check_training(config, devices)
     data = _open_finetuning(config) if config.finetune.task else _open_pretraining(config)
@@ -175,7 +176,7 @@ class _Data:
 
 
 def _open_pretraining(config: Config) -> _Data:
-    with native_messages.hidden():
+    with native_stderr.hidden():
         from pause_jax.data import pretraining
 
     corpus = pretraining.open_corpus(config.data)
@@ -196,12 +197,12 @@ def _open_pretraining(config: Config) -> _Data:
 
 
 def _open_finetuning(config: Config) -> _Data:
-    with native_messages.hidden():
-        from pause_jax.data import downstream
+    with native_stderr.hidden():
+        from pause_jax.data import finetuning
 
-    task = downstream.open_task(config.data, config.finetune)
+    task = finetuning.open_task(config.data, config.finetune)
     if processes.index() == 0:
-        for sentence in downstream.cut_sentences(task.train, config.finetune):
+        for sentence in finetuning.cut_sentences(task.train, config.finetune):
             logging.warning(sentence)
     common: dict[str, Any] = {
         "finetune": config.finetune,
@@ -212,9 +213,9 @@ def _open_finetuning(config: Config) -> _Data:
         "batch_size": config.train.batch_size,
     }
     validate = functools.partial(
-        downstream.validation_batches, task.validation, **common, num_batches=config.run.validation_batches
+        finetuning.validation_batches, task.validation, **common, num_batches=config.run.validation_batches
     )
-    return _Data(task.manifest, functools.partial(downstream.train_batches, task.train, **common), {"loss": validate})
+    return _Data(task.manifest, functools.partial(finetuning.train_batches, task.train, **common), {"loss": validate})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -14,6 +16,10 @@ import pytest
 sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from pause_jax.system import skip_keras  # noqa: E402 - where the tests were started from is not known
+
+skip_keras.install()  # as all programs do
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
@@ -45,3 +51,23 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data in {folder}: set PAUSE_JAX_DATA_DIR to a folder that has it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_data(data_dir: Path) -> Path:
+    """The folder of real data sets and tokenizers; the test is skipped where there is none."""
+    return data_dir
+
+
+@pytest.fixture(scope="session")
+def stream_of() -> Callable[[Sequence[Sequence[int]]], Any]:
+    """A function that makes a token stream of documents given as lists of ids."""
+    import numpy as np
+
+    from pause_jax.data.streams import TokenStream
+
+    def make(documents: Sequence[Sequence[int]]) -> TokenStream:
+        starts = np.cumsum([0, *(len(document) for document in documents[:-1])])
+        return TokenStream(np.concatenate(documents).astype(np.uint16), starts, text_bytes=0, sha256="")
+
+    return make

@@ -13,10 +13,15 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
-from pause_jax import forking
+from pause_jax.system import forking
 
 ROOT = Path(__file__).parents[1]
-PRELOAD = ("pause_jax.data.pretraining", "pause_jax.data.evaluation", "pause_jax.training.loop", "launch.cli")
+PRELOAD = (
+    "pause_jax.data.pretraining",
+    "pause_jax.tasks.seqio_examples",
+    "pause_jax.training.loop",
+    "pause_jax.command_line.cli",
+)
 
 
 class Forked:

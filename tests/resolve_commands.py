@@ -17,9 +17,11 @@ from typing import Any, NoReturn
 import jax  # so that the forks have it
 import ml_collections
 
-from launch import cli, flag_errors, train
+from launch import train
+from pause_jax.aot import topologies
+from pause_jax.command_line import cli, flag_errors
 from pause_jax.config import Config
-from pause_jax.distributed import memory, topologies
+from pause_jax.distributed import memory
 from pause_jax.distributed.mesh import AXES, mesh_shape
 from pause_jax.errors import UserError
 from pause_jax.sweeps import execution, graph

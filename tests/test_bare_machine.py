@@ -31,7 +31,7 @@ from pause_jax import checkpoints, config, pauses, runs, tokenizer, trees
 
 # and it runs: a resolved config, a step of training, an answer
 import jax, jax.numpy as jnp, optax
-from pause_jax.inference.generate import generate
+from pause_jax.inference.decode import generate
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.training.step import make_train_step, new_state

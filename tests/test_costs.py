@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import costs
+from pause_jax.aot import hlo
 from pause_jax.config import MeshConfig, PauseConfig
-from pause_jax.distributed import hlo
-from pause_jax.inference import generate
+from pause_jax.inference import decode as decode_lib
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 
@@ -56,7 +56,7 @@ def decode(model, new_tokens=16):
     cache = jax.eval_shape(lambda: decoder.empty_cache(model, BATCH, LENGTH))
     per_row = jax.ShapeDtypeStruct((BATCH,), jnp.int32)
     logits_BxV = jax.ShapeDtypeStruct((BATCH, model.vocab_size), jnp.float32)
-    return generate._decode_in_place.lower(
+    return decode_lib._decode_in_place.lower(
         params,
         cache,
         logits_BxV,
@@ -68,7 +68,7 @@ def decode(model, new_tokens=16):
         execution=Execution(),
         n_pauses=1,
         max_new_tokens=new_tokens,
-        sampling=generate.GREEDY,
+        sampling=decode_lib.GREEDY,
         mesh=None,
     )
 

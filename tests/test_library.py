@@ -34,7 +34,7 @@ def test_the_package_installs_and_is_whole(tmp_path):
     source, site = tmp_path / "source", tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet", f"--target={site}", str(source)]
     subprocess.run(install, check=True, capture_output=True, timeout=300)
-    look = "import pause_jax.inference.restored, pause_jax.reporting.paper as p; p.numbers(); print(pause_jax.__file__)"
+    look = "import pause_jax.inference.restored, pause_jax.report.paper as p; p.numbers(); print(pause_jax.__file__)"
     done = subprocess.run(
         [sys.executable, "-c", look],
         cwd=tmp_path,

@@ -2,7 +2,7 @@
 
     python -m launch.sweep --config=experiments/science/demonstration.py --workdir=runs/demonstration
 
-It writes docs/demonstration.json (pause_jax/reporting/demonstration.py). The last arm is a control: without a causal
+It writes docs/demonstration.json (pause_jax/report/demonstration.py). The last arm is a control: without a causal
 mask the prompt's own positions see all of it, and can do what pauses do. The argument is the number of seeds.
 """
 

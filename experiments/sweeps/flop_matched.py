@@ -13,7 +13,7 @@ from typing import Any
 
 from experiments.sweeps import edition_of, new_sweep
 from pause_jax.config import from_config_dict
-from pause_jax.sweeps.budget import flops_per_step
+from pause_jax.sweeps.budgets import flops_per_step
 
 # Task and its pauses; the usual size, and what the wider and the deeper model have in place of its numbers.
 PAPER = ("gsm8k", 50, "1b", {"wider": {"d_ff": 9728}, "deeper": {"num_layers": 27}})

@@ -19,10 +19,11 @@ from typing import Any
 
 from experiments.accelerators import Layout, execute_on_accelerators
 from experiments.uptrain import ARMS, set_arm
-from pause_jax import local_chips, places
+from pause_jax.checkpointing import places
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import default_config
 from pause_jax.errors import UserError
-from pause_jax.runs import RunFolder
+from pause_jax.system import local_chips
 
 STEPS = 2000
 

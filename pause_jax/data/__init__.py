@@ -1,5 +1,1 @@
-"""From text to batches: the home of TensorFlow and SeqIO. Importing the package itself imports neither."""
-
-from pause_jax.data import quick_imports
-
-quick_imports.install()
+"""From text to batches. TensorFlow and SeqIO live here, in pause_jax/tasks and pause_jax/tokenizers; JAX does not."""

@@ -20,7 +20,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax.data.stream import Stream
+from pause_jax.data.streams import Stream
 
 _ROUNDS = 8  # of the block cipher behind the permutation
 

@@ -17,8 +17,8 @@ from pause_jax.config import DataConfig
 from pause_jax.data import documents, included, ranges, splits
 from pause_jax.data.documents import BadText, Document, Piece
 from pause_jax.data.ranges import FilePlan
-from pause_jax.data.tasks import synthetic
 from pause_jax.errors import UserError
+from pause_jax.tasks import synthetic
 
 LONG_BYTES = 10_000_000  # a document of more is taken whole, but told of
 PREPROCESSORS = (seqio.preprocessors.tokenize, seqio.preprocessors.append_eos)

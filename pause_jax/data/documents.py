@@ -18,8 +18,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pause_jax import paths
 from pause_jax.errors import UserError
+from pause_jax.system import paths
 
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
 _JSON_SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz")  # the last as C4 is published

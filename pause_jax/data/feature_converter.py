@@ -12,7 +12,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax import pauses
+from pause_jax.pauses import insertion
 
 _Spec = seqio.FeatureConverter.FeatureSpec
 
@@ -62,8 +62,8 @@ def model_features(ids_BxT: np.ndarray, segments_BxT: np.ndarray, *, vocab_size:
     return {
         "inputs": ids_BxT[:, :-1],
         "targets": ids_BxT[:, 1:],
-        "loss_weights": pauses.loss_weights(ids_BxT, segments_BxT, vocab_size=vocab_size),
-        "positions": pauses.positions(segments_BxT[:, :-1]),
+        "loss_weights": insertion.loss_weights(ids_BxT, segments_BxT, vocab_size=vocab_size),
+        "positions": insertion.positions(segments_BxT[:, :-1]),
         "segment_ids": segments_BxT[:, :-1],
     }
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pause_jax import tokenizer
 from pause_jax.config import DataConfig
 from pause_jax.data import ranges, shards
 from pause_jax.data.documents import Piece
 from pause_jax.data.ranges import SPLITS, FilePlan, Scan
 from pause_jax.data.shards import Shard
 from pause_jax.errors import UserError
+from pause_jax.tokenizers import tokenizer
 
 _FIELDS = ("task", "files", "text_field", "data_dir", "vocabulary")  # of the config: what a unit needs to know
 
@@ -57,7 +57,8 @@ def describe(data: DataConfig) -> Source:
     Raises:
       UserError: see `vocabularies.load` and `corpora.text_task`.
     """
-    from pause_jax.data import corpora, vocabularies
+    from pause_jax.data import corpora
+    from pause_jax.tokenizers import vocabularies
 
     vocabulary = vocabularies.load(data.vocabulary)
     task = corpora.text_task(data, vocabulary)
@@ -119,7 +120,8 @@ def run_unit(unit: Unit, on_batch: Callable[[int], None] = lambda text_bytes: No
     """
     if (found := shards.find_shard(unit.file)) is not None:
         return found
-    from pause_jax.data import corpora, stream, vocabularies
+    from pause_jax.data import corpora, streams
+    from pause_jax.tokenizers import vocabularies
 
     plan = _load_plan(unit.folder)
     data = DataConfig(**plan["data"])
@@ -129,7 +131,7 @@ def run_unit(unit: Unit, on_batch: Callable[[int], None] = lambda text_bytes: No
     task = corpora.text_task(data, vocabularies.load(data.vocabulary), plan=files, skip_bad=skip_bad)
 
     def batches() -> Any:
-        for batch in stream.tokenize(task, unit.split, unit.index, plan["num_shards"][unit.split]):
+        for batch in streams.tokenize(task, unit.split, unit.index, plan["num_shards"][unit.split]):
             yield batch
             on_batch(batch.text_bytes)
 

@@ -20,8 +20,8 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax import pauses
 from pause_jax.data.feature_converter import model_features, to_seqio
+from pause_jax.pauses import insertion
 
 _TYPES = {
     "decoder_target_tokens": tf.int32,
@@ -52,18 +52,18 @@ def insert_pauses(
     Raises:
       UserError: the rate is out of range, or leaves no room for text.
     """
-    pauses.text_tokens_per_block(length, rate, "trim", 0.0)  # or it raises
-    count = pauses.num_pauses(length, rate)
+    insertion.text_tokens_per_block(length, rate, "trim", 0.0)  # or it raises
+    count = insertion.num_pauses(length, rate)
 
     def one(number: np.ndarray, ids_N: np.ndarray) -> list[np.ndarray]:
         text_1xT = np.zeros((1, length + 1), np.int32)
         kept = ids_N[: length + 1]
         text_1xT[0, : len(kept)] = kept
         segments_1xT = (np.arange(length + 1)[None] < len(kept)).astype(np.int32)
-        slots = pauses.draw_slots(
+        slots = insertion.draw_slots(
             seed=seed, epoch_B=np.zeros(1, int), block_B=np.array([number]), num_slots=length + count, num_pauses=count
         )
-        rows = pauses.insert(text_1xT, segments_1xT, slots, length=length, vocab_size=vocab_size, n_pauses=n_pauses)
+        rows = insertion.insert(text_1xT, segments_1xT, slots, length=length, vocab_size=vocab_size, n_pauses=n_pauses)
         features = to_seqio(model_features(rows.ids_BxT, rows.segments_BxT, vocab_size=vocab_size))
         return [features[name][0].astype(kind.as_numpy_dtype) for name, kind in _TYPES.items()]
 

@@ -13,14 +13,15 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax import pauses, policies, tokenizer
 from pause_jax.config import DataConfig, PauseConfig
-from pause_jax.data import corpora, shards, vocabularies
+from pause_jax.data import corpora, shards
 from pause_jax.data.blocks import BlockSource, Mixture, num_blocks
 from pause_jax.data.feature_converter import PauseFeatureConverter
-from pause_jax.data.host import keep_off_accelerators, numpy_elements, without_autograph
 from pause_jax.data.ranges import SPLITS
-from pause_jax.data.stream import Stream, read_stream
+from pause_jax.data.streams import Stream, read_stream
+from pause_jax.data.tf_utils import keep_off_accelerators, numpy_elements, without_autograph
+from pause_jax.pauses import insertion, policies
+from pause_jax.tokenizers import tokenizer, vocabularies
 
 Batch = dict[str, np.ndarray]
 
@@ -170,7 +171,7 @@ def _steps_of_all(mixture: Mixture, stride: int, batch_size: int) -> int:
 def _check(data: DataConfig, pause: PauseConfig) -> int:
     """Text tokens of a block, once length, rate and pauses are known to fit together."""
     pause.validate()
-    return pauses.text_tokens_per_block(data.length, pause.rate, pause.mode, pause.max_rate)
+    return insertion.text_tokens_per_block(data.length, pause.rate, pause.mode, pause.max_rate)
 
 
 def _batches(
@@ -218,13 +219,13 @@ def insert_pauses(
     Args:
       traits_V: uint8, the `policies.Trait`s of each id; policy `boundary` needs them.
     """
-    fewest = pauses.num_pauses(length, pause.rate)
-    most = pauses.num_pauses(length, pause.max_rate) if pause.max_rate else fewest
+    fewest = insertion.num_pauses(length, pause.rate)
+    most = insertion.num_pauses(length, pause.max_rate) if pause.max_rate else fewest
 
     def insert(
         text: np.ndarray, segments: np.ndarray, component: np.ndarray, epoch: np.ndarray, block: np.ndarray
-    ) -> pauses.Rows:
-        slots = pauses.draw_slots(
+    ) -> insertion.Rows:
+        slots = insertion.draw_slots(
             seed=seed,
             epoch_B=epoch,
             block_B=block,
@@ -236,7 +237,7 @@ def insert_pauses(
             burst=pause.burst,
             starts_BxN1=None if traits_V is None else policies.starts(text, segments, traits_V, pause.boundary),
         )
-        return pauses.insert(text, segments, slots, length=length, vocab_size=vocab_size, n_pauses=pause.n_pauses)
+        return insertion.insert(text, segments, slots, length=length, vocab_size=vocab_size, n_pauses=pause.n_pauses)
 
     def insert_into(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         inputs = [example[name] for name in ("targets", "segment_ids", "component", "epoch", "block")]

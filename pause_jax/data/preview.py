@@ -14,12 +14,13 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from pause_jax import pauses
 from pause_jax.config import Config, FinetuneConfig, PauseConfig
-from pause_jax.data import downstream, vocabularies
+from pause_jax.data import finetuning as finetuning_lib
 from pause_jax.data.blocks import Mixture
-from pause_jax.data.downstream import Examples
+from pause_jax.data.finetuning import Examples
 from pause_jax.data.pretraining import Batch, train_batches
+from pause_jax.pauses import insertion
+from pause_jax.tokenizers import vocabularies
 
 _PAUSE, _SEGMENT, _NO_LOSS = "bold black on yellow", "bold cyan", "dim italic"  # styles
 _SHADES = ("on grey15", "on grey30")  # of text tokens, in turn: their borders show
@@ -73,7 +74,7 @@ def show_blocks(config: Config, mixture: Mixture, *, count: int, console: Consol
     console = console or Console()
     pause, vocab_size = config.pauses, config.model.vocab_size
     shown = shown_tokens(config.data.vocabulary, vocab_size, pause.n_pauses)
-    num_text = pauses.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
+    num_text = insertion.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
     standard = dataclasses.replace(pause, rate=0.0, max_rate=0.0)
     texts = _first_rows(config, mixture, count, standard, length=num_text)  # of the same blocks: they go by num_text
     rows = _first_rows(config, mixture, count, pause, length=config.data.length)
@@ -105,7 +106,7 @@ def show_examples(
     finetune, vocab_size, n_pauses = config.finetune, config.model.vocab_size, config.pauses.n_pauses
     shown = shown_tokens(config.data.vocabulary, vocab_size, n_pauses)
     batch = next(
-        downstream.train_batches(
+        finetuning_lib.train_batches(
             examples,
             finetune=finetune,
             filler_id=filler_id,

@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python import array_record_module
 
+from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
-from pause_jax.runs import write_atomically
 
 FORMAT = 1  # of the folder; whatever changes what is written counts it up
 RECORD_TOKENS = 8192

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pause_jax import pauses
 from pause_jax.config import Config
 from pause_jax.inference.rows import BUCKET, context_rows
+from pause_jax.pauses import downstream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *
     own = [list(prompt)[-at_most:] if at_most else list(prompt) for prompt in prompts]
     after = m_inf
     if finetune.placement == "prepend":
-        before = pauses.pause_ids(m_inf, vocab_size=vocab_size, n_pauses=n_pauses).tolist()
+        before = downstream.pause_ids(m_inf, vocab_size=vocab_size, n_pauses=n_pauses).tolist()
         own, after = [[*before, *prompt] for prompt in own], 0
     rows = context_rows(
         own,
@@ -85,11 +85,11 @@ def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *
     else:
         is_pause_BxC = np.broadcast_to(np.arange(rows.ids_BxC.shape[1]) >= rows.prompt_length, rows.ids_BxC.shape)
     attention = finetune.attention if finetune.task else "causal"
-    both_ways = pauses.bidirectional_length(attention, rows.prompt_length, after)
+    both_ways = downstream.bidirectional_length(attention, rows.prompt_length, after)
     return Context(rows.ids_BxC, rows.positions_BxC, rows.segments_BxC, is_pause_BxC, both_ways)
 
 
-def position_names(placement: pauses.Placement, m_inf: int) -> list[str]:
+def position_names(placement: downstream.Placement, m_inf: int) -> list[str]:
     """Names of `Context.looked_at_BxL`, in order.
 
     >>> position_names("append", 2), position_names("prepend", 2)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.diagnostics.attention import MEASURES
 from pause_jax.diagnostics.findings import Findings, change, write_tables
 from pause_jax.diagnostics.flips import Flip
 from pause_jax.diagnostics.plots import plot_attention, plot_lens
 from pause_jax.errors import UserError
-from pause_jax.reporting.html_page import document, picture
-from pause_jax.reporting.statistics import format_p
-from pause_jax.runs import write_atomically
+from pause_jax.report.html import document, picture
+from pause_jax.report.statistics import format_p
 
 AS_WRITTEN = "white-space: pre-wrap; overflow-wrap: anywhere"  # prompts have lines, and words without end
 NOTHING = '<span class="soft">nothing</span>'  # where an answer is empty

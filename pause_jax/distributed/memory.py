@@ -10,12 +10,14 @@ from typing import Any
 
 from jax.sharding import AbstractMesh, Mesh
 
-from pause_jax import host_memory, trees
+from pause_jax import trees
+from pause_jax.aot import chips, estimates
 from pause_jax.config import Config
-from pause_jax.distributed import chips, estimates, sharding
+from pause_jax.distributed import sharding
 from pause_jax.distributed.mesh import AXES
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
+from pause_jax.system import host_memory
 
 # TensorFlow, compiling and the data, on a CPU: a small model's training takes 0.7 GB more in the end than at the check.
 _PROGRAMS = 0.7e9

@@ -9,16 +9,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pause_jax import pauses
-from pause_jax.evaluation.batches import Batch, batches
-from pause_jax.evaluation.examples import TaskExamples
-from pause_jax.evaluation.metrics import OptionScore
+from pause_jax.evaluation.length_groups import Batch, batches
 from pause_jax.evaluation.predictions import Predictions, Record
 from pause_jax.inference.prefill import Reading
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.inference.rows import check_positions, filled
 from pause_jax.model import counts
-from pause_jax.tokenizer import Tokenizer
+from pause_jax.pauses import downstream
+from pause_jax.tasks.examples import TaskExamples
+from pause_jax.tasks.metrics import OptionScore
+from pause_jax.tokenizers.tokenizer import Tokenizer
 
 PRETRAINED_NEW_TOKENS = 32  # written at most by a run that was not finetuned
 
@@ -177,7 +177,7 @@ def _read(
         yield from run.read(rows, m_infs, room=room, bucket=length, filler=filler if is_filler else None)
         return
     for m_inf in m_infs:
-        before = pauses.pause_ids(
+        before = downstream.pause_ids(
             m_inf, vocab_size=run.config.model.vocab_size, n_pauses=run.config.pauses.n_pauses
         ).tolist()
         yield from run.read([[*before, *row] for row in rows], [0], room=room, bucket=length + m_inf)
@@ -243,7 +243,7 @@ def _flops(run: RestoredRun, record: Record, options: Sequence[Sequence[int]]) -
     """
     model, placement = run.config.model, run.config.finetune.placement
     prompt, m_inf, written = record["prompt_tokens"], record["m_inf"], record["answer_tokens"]
-    two_way = pauses.two_way(run.attention, placement, prompt, m_inf)
+    two_way = downstream.two_way(run.attention, placement, prompt, m_inf)
 
     def up_to(length: int, heads: int) -> float:
         return counts.forward_flops(model, prompt + m_inf + length, heads, two_way)

@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from pause_jax import pauses
 from pause_jax.inference import sharded
 from pause_jax.inference.rows import BUCKET, context_rows, filled, round_up
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
+from pause_jax.pauses import downstream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Reading:
     shared: bool = False  # other readings go on from the same cache: it must not be donated
 
 
-def can_share(attention: pauses.PrefixAttention, placement: pauses.Placement) -> bool:
+def can_share(attention: downstream.PrefixAttention, placement: downstream.Placement) -> bool:
     """Whether a prompt's keys and values are the same for every M_inf."""
     return attention != "prefix_and_pauses" and placement != "prepend"
 
@@ -51,7 +51,7 @@ def read(
     prompts: Sequence[Sequence[int]],
     m_infs: Sequence[int],
     *,
-    attention: pauses.PrefixAttention,
+    attention: downstream.PrefixAttention,
     room: int,
     bucket: int = BUCKET,
     filler: int | None = None,
@@ -85,8 +85,8 @@ def read(
             execution=execution,
             n_pauses=n_pauses,
             mesh=mesh,
-            bidirectional=pauses.bidirectional_length(attention, rows.prompt_length, most),
-            answer_positions=tuple(pauses.first_answer_position(rows.prompt_length, m) for m in together),
+            bidirectional=downstream.bidirectional_length(attention, rows.prompt_length, most),
+            answer_positions=tuple(downstream.first_answer_position(rows.prompt_length, m) for m in together),
             # Rounded up, so that the decoding of all M_inf up to the next multiple is one compilation.
             cache_length=round_up(rows.ids_BxC.shape[1] + room, BUCKET),
         )

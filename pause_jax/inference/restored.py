@@ -11,17 +11,18 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
-from pause_jax import checkpoints, history, tokenizer
+from pause_jax.checkpointing import checkpoints, history
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, MeshConfig
 from pause_jax.distributed import memory
 from pause_jax.distributed.mesh import make_mesh
-from pause_jax.inference import generate, prefill, score, texts
-from pause_jax.inference.generate import GREEDY
+from pause_jax.inference import decode, prefill, score, texts
+from pause_jax.inference.decode import GREEDY
 from pause_jax.inference.prefill import Reading
 from pause_jax.inference.rows import BUCKET
 from pause_jax.inference.sampling import Sampling
-from pause_jax.pauses import PrefixAttention
-from pause_jax.runs import RunFolder
+from pause_jax.pauses.downstream import PrefixAttention
+from pause_jax.tokenizers import tokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +165,7 @@ class RestoredRun:
     ) -> list[list[int]]:
         """What the run writes after each prompt and `m_inf` pauses, as `inference.generate.generate` has it."""
         self._tell_if_longer(prompts, m_inf)
-        return generate.generate(
+        return decode.generate(
             **self._network,
             prompts=prompts,
             m_inf=m_inf,
@@ -215,7 +216,7 @@ class RestoredRun:
 
     def write(self, reading: Reading, *, max_new_tokens: int, eos_id: int) -> list[list[int]]:
         """Greedy answers after what has been read, as `inference.generate.write` has it."""
-        return generate.write(**self._network, reading=reading, max_new_tokens=max_new_tokens, eos_id=eos_id)
+        return decode.write(**self._network, reading=reading, max_new_tokens=max_new_tokens, eos_id=eos_id)
 
     @property
     def _network(self) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pause_jax import pauses
 from pause_jax.errors import UserError
 from pause_jax.model.config import ModelConfig
+from pause_jax.pauses import downstream, insertion
 
 BUCKET = 32  # lengths are rounded up to a multiple of it: each new length is a new compilation
 
@@ -60,7 +60,7 @@ def context_rows(
     _check_prompts(prompts, vocab_size + n_pauses)
     prompt_length = round_up(max(map(len, prompts)), bucket)
     if filler is None:
-        pauses_M = pauses.pause_ids(m_inf, vocab_size=vocab_size, n_pauses=n_pauses)
+        pauses_M = downstream.pause_ids(m_inf, vocab_size=vocab_size, n_pauses=n_pauses)
     else:
         pauses_M = np.full(m_inf, filler, np.int32)
     ids_BxC = np.zeros((len(prompts), prompt_length + m_inf), np.int32)
@@ -69,7 +69,7 @@ def context_rows(
         start = prompt_length - len(prompt)
         ids_BxC[row, start:] = np.concatenate([prompt, pauses_M])
         segments_BxC[row, start:] = 1
-    return ContextRows(ids_BxC, pauses.positions(segments_BxC), segments_BxC, prompt_length, m_inf)
+    return ContextRows(ids_BxC, insertion.positions(segments_BxC), segments_BxC, prompt_length, m_inf)
 
 
 def filled[Row](rows: Sequence[Row], size: int) -> list[Row]:

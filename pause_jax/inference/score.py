@@ -18,7 +18,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from pause_jax import pauses
 from pause_jax.errors import UserError
 from pause_jax.inference import sharded
 from pause_jax.inference.prefill import Reading, read
@@ -26,6 +25,7 @@ from pause_jax.inference.rows import BUCKET, check_positions, round_up
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
+from pause_jax.pauses import downstream
 
 _STEP = 8  # lengths of options are rounded up to a multiple: each is a compilation
 
@@ -41,7 +41,7 @@ def score(
     options: Sequence[Sequence[Sequence[int]]],
     *,
     m_inf: int,
-    attention: pauses.PrefixAttention = "prefix_and_pauses",
+    attention: downstream.PrefixAttention = "prefix_and_pauses",
     option_length: int,
     bucket: int = BUCKET,
     filler: int | None = None,

@@ -13,11 +13,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from pause_jax import pauses
 from pause_jax.inference import sharded
 from pause_jax.inference.rows import check_positions, context_rows, filled
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.pauses import downstream
 
 
 def logits(
@@ -28,7 +28,7 @@ def logits(
     ids: Sequence[int],
     m_inf: int,
     *,
-    attention: pauses.PrefixAttention,
+    attention: downstream.PrefixAttention,
     mesh: Mesh | None = None,
 ) -> np.ndarray:
     """What the model says after each token of a text and each of the `m_inf` pauses behind it: float32 [T + M, V].
@@ -47,7 +47,7 @@ def logits(
         execution=execution,
         n_pauses=n_pauses,
         mesh=mesh,
-        bidirectional=pauses.bidirectional_length(attention, rows.prompt_length, m_inf),
+        bidirectional=downstream.bidirectional_length(attention, rows.prompt_length, m_inf),
     )
     return sharded.fetch(found)[0, -len(ids) - m_inf :]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pause_jax import history, places, tokenizer
+from pause_jax.checkpointing import history, places
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config
 from pause_jax.interop import tokenizers
-from pause_jax.reporting.results import Result
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
+from pause_jax.logging.writers import read_jsonl
+from pause_jax.report.results import Result
+from pause_jax.tokenizers import tokenizer
 
 
 def text(

@@ -15,14 +15,16 @@ import numpy as np
 from jax.sharding import Mesh
 from safetensors.numpy import save_file
 
-from pause_jax import checkpoints, mounts, tokenizer
+from pause_jax.checkpointing import checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config
 from pause_jax.distributed import memory
 from pause_jax.errors import UserError
 from pause_jax.interop import card, configs, tokenizers
 from pause_jax.interop.weights import HEAD, INDEX, SINGLE, TOKEN_TABLES, Tensor, tensors
-from pause_jax.reporting.results import Result
-from pause_jax.runs import RunFolder
+from pause_jax.report.results import Result
+from pause_jax.system import mounts
+from pause_jax.tokenizers import tokenizer
 
 SHARD_BYTES = 5 * 10**9  # of a file, as transformers has it
 Dtype = Literal["float32", "bfloat16"]

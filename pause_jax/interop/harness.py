@@ -17,11 +17,11 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window, simple_parse_args_string
 
-from pause_jax import tokenizer
 from pause_jax.errors import UserError
-from pause_jax.evaluation.batches import batches, rung
+from pause_jax.evaluation.length_groups import batches, rung
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.inference.rows import filled
+from pause_jax.tokenizers import tokenizer
 
 MAX_NEW_TOKENS = 256  # of an answer, where the task says nothing
 

@@ -14,15 +14,17 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from pause_jax import checkpoints, tokenizer, trees
+from pause_jax import trees
+from pause_jax.checkpointing import checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig, PauseConfig, TrainConfig
 from pause_jax.distributed import processes, sharding
 from pause_jax.errors import UserError
 from pause_jax.interop import configs, files, tokenizers
 from pause_jax.interop.weights import TOKEN_TABLES, Folder, Reader, TextRows
 from pause_jax.model.config import ModelConfig
-from pause_jax.reporting.results import check_writable
-from pause_jax.runs import RunFolder
+from pause_jax.report.results import check_writable
+from pause_jax.tokenizers import tokenizer
 
 _LENGTH = 256  # positions in a row of the run's config; a run that starts from it has its own
 

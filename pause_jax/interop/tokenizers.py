@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pause_jax import tokenizer
 from pause_jax.errors import UserError
 from pause_jax.interop import files
+from pause_jax.tokenizers import tokenizer
 
 FILE = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
@@ -120,7 +120,7 @@ def _special(number: int, token: str) -> dict[str, Any]:
 
 
 def _bytes() -> dict[str, Any]:
-    """The ids of pause_jax.tokenizer's "byte": padding, end of text, unknown, then the 256 bytes."""
+    """The ids of pause_jax.tokenizers.tokenizer's "byte": padding, end of text, unknown, then the 256 bytes."""
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers
 

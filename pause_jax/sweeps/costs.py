@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pause_jax.distributed.chips import Chip
+from pause_jax.aot.chips import Chip
 from pause_jax.sweeps.graph import Job
 from pause_jax.sweeps.record import Line
 

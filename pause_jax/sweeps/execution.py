@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pause_jax.distributed.chips import CHIPS, Chip
+from pause_jax.aot.chips import CHIPS, Chip
 from pause_jax.errors import UserError, did_you_mean
 
 EXECUTORS = ("local", "slurm", "gke")

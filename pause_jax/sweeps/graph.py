@@ -8,7 +8,7 @@ A sweep's config has up to four stages:
     evaluate   tasks, m_inf, splits, limit, batch_size              of each run of the last stage that trains
 
 and beside them `sizes`: names → dicts of fields of config.model; `demonstration`: the name of a file that
-pause_jax/reporting/demonstration.py writes at the end. pause_jax/sweeps/points.py says what axes and filters are.
+pause_jax/report/demonstration.py writes at the end. pause_jax/sweeps/grid.py says what axes and filters are.
 
 An uptraining or finetuning run has the model, the seed and the vocabulary of the run that it starts from. Uptraining
 pretrains on: its config has its own data, pauses, optimizer and steps. Finetuning starts from the uptrained runs and,
@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pause_jax import config as configs
-from pause_jax import pauses, starting
+from pause_jax.checkpointing import starting
 from pause_jax.config import Config
 from pause_jax.errors import UserError
-from pause_jax.sweeps import budget, points
-from pause_jax.sweeps.points import Point, Points, Sizes
+from pause_jax.pauses import downstream
+from pause_jax.sweeps import budgets, grid
+from pause_jax.sweeps.grid import Point, Points, Sizes
 
 Kind = Literal["pretrain", "uptrain", "finetune", "evaluate"]
 TRAINING: tuple[Kind, ...] = ("pretrain", "uptrain", "finetune")
@@ -98,7 +99,7 @@ def parse(values: Mapping[str, Any]) -> Sweep:
     """
     if unknown := sorted(set(values) - {*STAGES, "sizes", "demonstration", *EXECUTION}):
         raise UserError(f"config.{unknown[0]} is no stage of a sweep: there are {', '.join(STAGES)}")
-    sizes = points.parse_sizes(values.get("sizes") or {})
+    sizes = grid.parse_sizes(values.get("sizes") or {})
     stages: dict[str, Stage] = {}
     before: dict[str, list[Any]] = {}
     for name in TRAINING:
@@ -183,12 +184,12 @@ def flops(job: Job) -> float:
 
     config, asked = job.config, job.evaluation
     if asked is None:
-        return config.train.steps * budget.flops_per_step(config)
+        return config.train.steps * budgets.flops_per_step(config)
     finetune = config.finetune
     length = finetune.prefix_length + finetune.target_length
     examples = (asked.limit or 8192) * max(1, len(asked.tasks)) * len(asked.splits)
     two_way = {
-        m: pauses.two_way(finetune.attention, finetune.placement, finetune.prefix_length, m) if finetune.task else 0
+        m: downstream.two_way(finetune.attention, finetune.placement, finetune.prefix_length, m) if finetune.task else 0
         for m in asked.m_inf
     }
     return sum(examples * counts.forward_flops(config.model, length + m, two_way=two_way[m]) for m in asked.m_inf)
@@ -203,7 +204,7 @@ def _stage(
         raise UserError(f"config.{name}.{unknown[0]} is no setting of the stage: it has {', '.join(SETTINGS[name])}")
     if "config" not in stage:
         raise UserError(f"config.{name}.config is missing: give the training config of the stage")
-    return Stage(stage["config"], points.parse(stage, f"config.{name}", sizes, before, follows=follows))
+    return Stage(stage["config"], grid.parse(stage, f"config.{name}", sizes, before, follows=follows))
 
 
 def _evaluation(values: Mapping[str, Any] | None) -> Evaluation | None:
@@ -242,15 +243,15 @@ def _training(
         values["init_from"] = str((runs / start.name).absolute())
     elif values.get("init_from"):
         values = dict(starting.from_source(values, [field for axis in point for field, _ in axis])[0])
-    own = {field: value for axis in point for field, value in axis if not points.is_condition(field)}
+    own = {field: value for axis in point for field, value in axis if not grid.is_condition(field)}
     size = own.get("size", start.size if start is not None else "")
     values = _with(values, [(f"model.{field}", value) for field, value in sizes[size].items()] if "size" in own else [])
     values = _with(values, [item for item in own.items() if item[0] not in ("size", "budget")])
-    label = points.label(point)
+    label = grid.label(point)
     try:
         config = resolve(configs.from_config_dict(values))
         if "budget" in own:
-            values = _with(configs.to_dict(config), [("train.steps", budget.steps(config, own["budget"]))])
+            values = _with(configs.to_dict(config), [("train.steps", budgets.steps(config, own["budget"]))])
             config = configs.from_config_dict(values)
     except UserError as error:
         raise UserError(f"config.{kind}, point {label or 'without axes'}: {error}") from None

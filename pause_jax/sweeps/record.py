@@ -9,8 +9,8 @@ import socket
 import time
 from pathlib import Path
 
+from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
-from pause_jax.runs import write_atomically
 from pause_jax.sweeps.scheduler import Entry, Schedule, Status
 
 SECONDS_BETWEEN_SIGNS = 60.0  # a driver that lives writes at least so often

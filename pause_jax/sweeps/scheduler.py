@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pause_jax.sweeps.executors.local import Report, Worker, ready
 from pause_jax.sweeps.graph import Job
-from pause_jax.sweeps.workers import Report, Worker, ready
 
 Status = Literal["waiting", "running", "found", "done", "failed", "blocked"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pause_jax import config as configs
 from pause_jax.config import Config
-from pause_jax.reporting.statistics import NEEDED
+from pause_jax.report.statistics import NEEDED
 from pause_jax.sweeps.graph import Job
 
 

@@ -10,7 +10,7 @@ import jax
 from pause_jax.config import Config
 from pause_jax.distributed import memory
 from pause_jax.model import counts
-from pause_jax.reporting.tables import human_flops
+from pause_jax.report.tables import human_flops
 
 
 def lines(

@@ -10,12 +10,14 @@ import jax
 import optax
 from absl import logging
 
-from pause_jax import checkpoints, tokenizer, trees
+from pause_jax import trees
+from pause_jax.checkpointing import checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config
 from pause_jax.distributed import kernels, sharding
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.runs import RunFolder
+from pause_jax.tokenizers import tokenizer
 from pause_jax.training.step import State, new_state
 
 # Random draws take LLVM 2 s each to optimize on a CPU, and run once: unoptimized, ten take 2 s together.

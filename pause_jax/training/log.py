@@ -15,10 +15,10 @@ from typing import Any
 import jax
 from absl import logging
 
-from pause_jax.cores import available_cores
 from pause_jax.errors import RunStopped
-from pause_jax.reporting.progress import Progress
-from pause_jax.reporting.writers import MetricWriter
+from pause_jax.logging.progress import Progress
+from pause_jax.logging.writers import MetricWriter
+from pause_jax.system.cores import available_cores
 
 SLOW_DATA = 0.05  # of the time: above it the progress line tells that the input pipeline is too slow
 

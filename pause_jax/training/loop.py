@@ -11,22 +11,23 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from pause_jax.checkpoints import Checkpoints
+from pause_jax.aot import chips
+from pause_jax.checkpointing.checkpoints import Checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
-from pause_jax.distributed import batches as global_batches
-from pause_jax.distributed import chips, processes, sharding
+from pause_jax.distributed import global_batch as global_batches
+from pause_jax.distributed import processes, sharding
+from pause_jax.logging.progress import Progress
+from pause_jax.logging.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
 from pause_jax.model import decoder
-from pause_jax.reporting.progress import Progress
-from pause_jax.reporting.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
-from pause_jax.runs import RunFolder
 from pause_jax.training import header, initialize
 from pause_jax.training.flops import flops_per_step
 from pause_jax.training.log import Counters, StepLog
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.profile import StepProfile
 from pause_jax.training.signals import StopSignals
-from pause_jax.training.stalls import StallWatch
 from pause_jax.training.step import State, make_examination, make_train_step, make_validation_step
+from pause_jax.training.watchdog import StallWatch
 
 LocalBatch = dict[str, np.ndarray]  # the rows of this process
 

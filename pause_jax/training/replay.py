@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from pause_jax import trees
-from pause_jax.checkpoints import Checkpoints
-from pause_jax.distributed import batches as global_batches
+from pause_jax.checkpointing.checkpoints import Checkpoints
+from pause_jax.distributed import global_batch as global_batches
 from pause_jax.errors import UserError
 from pause_jax.training.loop import Job, compile_steps, restore_or_start
 

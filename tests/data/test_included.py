@@ -8,12 +8,14 @@ import sys
 import pytest
 import seqio
 
+from pause_jax import tasks
 from pause_jax.config import DataConfig
-from pause_jax.data import corpora, included, tasks, vocabularies
+from pause_jax.data import corpora, included
 from pause_jax.errors import UserError
+from pause_jax.tokenizers import vocabularies
 
 TASK = """
-from pause_jax.data.tasks.official import Example, File, register
+from pause_jax.tasks.official import Example, File, register
 
 FILE = File("own/train.jsonl", "https://example.com/train.jsonl", records=2)
 

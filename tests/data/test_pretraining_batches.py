@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pause_jax.config import DataConfig, MeshConfig, PauseConfig
 from pause_jax.data import blocks
 from pause_jax.data.pretraining import train_batches, validation_batches
-from pause_jax.distributed.batches import rows_of
+from pause_jax.distributed.global_batch import rows_of
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 

@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from pause_jax.config import Config, DataConfig, FinetuneConfig, PauseConfig
-from pause_jax.data import downstream, preview, vocabularies
+from pause_jax.data import finetuning, preview
 from pause_jax.data.blocks import Mixture
 from pause_jax.data.pretraining import train_batches
 from pause_jax.model.config import ModelConfig
+from pause_jax.tokenizers import vocabularies
 
 DOCUMENTS = [
     "One and two. Is it so?\nYes!",
@@ -189,8 +190,8 @@ def finetuning_config(**finetune):
 def pairs():
     vocabulary = vocabularies.load("byte")
     ids = [[vocabulary.encode(prompt) for prompt, _ in PAIRS], [[*vocabulary.encode(t), 1] for _, t in PAIRS]]
-    return downstream.Examples(
-        *(downstream.Ragged(np.concatenate(part).astype(np.int32), np.cumsum([0, *map(len, part)])) for part in ids)
+    return finetuning.Examples(
+        *(finetuning.Ragged(np.concatenate(part).astype(np.int32), np.cumsum([0, *map(len, part)])) for part in ids)
     )
 
 

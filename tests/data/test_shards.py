@@ -18,7 +18,7 @@ from pause_jax.config import DataConfig, PauseConfig
 from pause_jax.data import pretraining, shards
 from pause_jax.data.blocks import Mixture
 from pause_jax.data.shards import Batch, PreparedStream
-from pause_jax.data.stream import TokenStream
+from pause_jax.data.streams import TokenStream
 from pause_jax.errors import UserError
 
 LENGTHS = st.lists(st.lists(st.integers(1, 40), max_size=6), min_size=1, max_size=5)  # of the documents of each shard

@@ -13,7 +13,7 @@ from pause_jax.diagnostics.findings import Findings, write_tables
 from pause_jax.diagnostics.flips import Flip, Flips
 from pause_jax.diagnostics.measure import Measured
 from pause_jax.errors import UserError
-from tests.reporting.browser import look_at
+from tests.report.browser import look_at
 
 NAMES = list(MEASURES)
 

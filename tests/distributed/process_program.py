@@ -19,12 +19,12 @@ import sys
 import time
 from pathlib import Path
 
-from launch import cli
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.command_line import cli
 from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
 from pause_jax.model.config import Execution
-from pause_jax.runs import RunFolder
 from tests.small_runs import FAMILIES, B, L, make_batch
 
 
@@ -50,7 +50,7 @@ def make_config(steps: int) -> Config:
 
 def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:
     """Train in `folder`; `signal` is sent by the process to itself when it makes the batch of that step."""
-    from pause_jax.distributed import batches
+    from pause_jax.distributed import global_batch
     from pause_jax.distributed.mesh import make_mesh
     from pause_jax.training import loop
 
@@ -58,7 +58,7 @@ def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:
     run_folder = RunFolder(folder)
     run_folder.claim(config, {"vocabulary": "byte-259"})
     mesh = make_mesh(config.run.mesh)
-    rows = batches.process_rows(B, L, mesh, config.run.accumulation)
+    rows = global_batch.process_rows(B, L, mesh, config.run.accumulation)
 
     def open_batches(start: int):
         t = start

@@ -26,7 +26,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from experiments import paper
 from pause_jax import trees
 from pause_jax.config import Config, DataConfig, MeshConfig, PauseConfig, RunConfig, TrainConfig, from_config_dict
-from pause_jax.distributed import batches, sharding
+from pause_jax.distributed import global_batch, sharding
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
@@ -67,7 +67,7 @@ def compiled_step(family, mesh):
     job = loop.Job(
         config=config, mesh=devices, rows=[], open_batches=iter, validation={}, folder=None, label="", made_with={}
     )
-    batch = batches.abstract_batch(B, L, finetuning=False, mesh=devices)
+    batch = global_batch.abstract_batch(B, L, finetuning=False, mesh=devices)
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), devices)
     return loop.compile_steps(job).train_step.lower(state, batch).compile()
 

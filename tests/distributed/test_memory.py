@@ -15,13 +15,14 @@ import pytest
 
 from experiments import accelerators, llama, paper, quickstart
 from launch import train
-from pause_jax import host_memory
+from pause_jax.aot import topologies, training_step
+from pause_jax.aot.chips import CHIPS
 from pause_jax.config import from_config_dict
-from pause_jax.distributed import memory, topologies
-from pause_jax.distributed.chips import CHIPS
+from pause_jax.distributed import memory
 from pause_jax.distributed.mesh import AXES, make_mesh, mesh_shape
 from pause_jax.errors import UserError
-from pause_jax.training import aot, initialize
+from pause_jax.system import host_memory
+from pause_jax.training import initialize
 from pause_jax.training.optimizer import make_optimizer
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +72,7 @@ def test_the_formula_is_near_what_the_compiler_says(remat):
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, num_layers=2))
     mesh = make_mesh(config.run.mesh, jax.devices()[:1])
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), mesh)
-    told = aot.lower(config, mesh, state).compile().memory_analysis()
+    told = training_step.lower(config, mesh, state).compile().memory_analysis()
     held = told.temp_size_in_bytes + told.argument_size_in_bytes
     assert 0.7 < total(config, 1) / held < 1.4
 
@@ -167,7 +168,7 @@ def test_a_model_too_large_for_this_machine_is_refused_at_once(tmp_path):
 
 
 def test_exhausted_memory_is_told_in_a_sentence(capsys):
-    from launch import cli
+    from pause_jax.command_line import cli
 
     assert (
         cli._tell(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes.\nmore")) == cli.EXIT_USER_ERROR

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 import pytest
 
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
-from pause_jax.distributed import batches
+from pause_jax.distributed import global_batch
 from pause_jax.distributed.mesh import make_mesh
+from pause_jax.logging.writers import read_jsonl
 from pause_jax.model.config import Execution
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
 from pause_jax.training import loop
 from tests.small_runs import FAMILIES, B, L, make_batch
 
@@ -54,7 +54,7 @@ def make_job(path, family, mesh):
     return loop.Job(
         config=config,
         mesh=devices,
-        rows=batches.process_rows(B, L, devices, config.run.accumulation),
+        rows=global_batch.process_rows(B, L, devices, config.run.accumulation),
         open_batches=lambda start: map(make_batch, range(start, 10**6)),
         validation={},
         folder=folder,

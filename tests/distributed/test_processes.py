@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import MeshConfig
 from pause_jax.distributed import processes
 from pause_jax.distributed.mesh import make_mesh, mesh_shape
 from pause_jax.errors import UserError
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
+from pause_jax.logging.writers import read_jsonl
 from tests.distributed.process_groups import SIGKILL, SIGSTOP, SIGTERM, free_port, run_all, run_group
 
 

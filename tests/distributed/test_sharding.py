@@ -7,7 +7,7 @@ from jax.sharding import PartitionSpec
 
 from pause_jax import trees
 from pause_jax.config import Config, MeshConfig, PauseConfig, RunConfig
-from pause_jax.distributed import batches, kernels, sharding
+from pause_jax.distributed import global_batch, kernels, sharding
 from pause_jax.distributed.mesh import make_mesh, mesh_shape, over_slices
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
@@ -132,25 +132,25 @@ def test_every_axis_the_network_names_has_a_rule():
 @pytest.mark.parametrize("mesh", [MeshConfig(), MeshConfig(data=2, fsdp=2, sequence=2), MeshConfig(data=1, tensor=8)])
 def test_batch_becomes_one_global_array(mesh):
     devices = make_mesh(mesh)
-    rows = batches.process_rows(16, 32, devices)
+    rows = global_batch.process_rows(16, 32, devices)
     assert rows == list(range(16))  # one process holds them all
     local = {"inputs": np.arange(16 * 32, dtype=np.int32).reshape(16, 32)}
-    out = batches.to_global(local, rows, 16, devices)["inputs"]
+    out = global_batch.to_global(local, rows, 16, devices)["inputs"]
     np.testing.assert_array_equal(out, local["inputs"])
     assert out.sharding.spec == PartitionSpec(("data", "fsdp"), "sequence")
 
 
 def test_batches_that_do_not_divide_are_refused():
     with pytest.raises(UserError, match=r"batch_size = 12 is not divisible by .* = 8 devices times .*accumulation = 1"):
-        batches.process_rows(12, 32, make_mesh(MeshConfig()))
+        global_batch.process_rows(12, 32, make_mesh(MeshConfig()))
     with pytest.raises(UserError, match=r"batch_size = 16 is not divisible by .* = 8 devices times .*accumulation = 4"):
-        batches.process_rows(16, 32, make_mesh(MeshConfig()), accumulation=4)
+        global_batch.process_rows(16, 32, make_mesh(MeshConfig()), accumulation=4)
     with pytest.raises(UserError, match=r"a row of 31 positions is not divisible by config\.run\.mesh\.sequence = 2"):
-        batches.process_rows(16, 31, make_mesh(MeshConfig(sequence=2)))
+        global_batch.process_rows(16, 31, make_mesh(MeshConfig(sequence=2)))
 
 
 def test_peaks_are_matched_by_the_longest_name():
-    from pause_jax.distributed.chips import peak_flops
+    from pause_jax.aot.chips import peak_flops
 
     assert peak_flops("TPU v5 lite") == 197e12
     assert peak_flops("TPU v5p") == 459e12
@@ -161,6 +161,6 @@ def test_peaks_are_matched_by_the_longest_name():
 
 def test_the_next_batch_is_put_before_one_is_used():
     put = []
-    ahead = batches.one_ahead(iter([{"n": np.array(i)} for i in range(3)]), lambda b: put.append(int(b["n"])) or b)
+    ahead = global_batch.one_ahead(iter([{"n": np.array(i)} for i in range(3)]), lambda b: put.append(int(b["n"])) or b)
     used = [(int(batch["n"]), list(put)) for batch in ahead]
     assert used == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2])]

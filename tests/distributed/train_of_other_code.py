@@ -2,7 +2,7 @@
 
 import runpy
 
-from launch import cli
+from pause_jax.command_line import cli
 
 if __name__ == "__main__":
     cli.code_version = lambda: "another"

@@ -10,19 +10,21 @@ import jax
 import numpy as np
 import pytest
 
-from pause_jax import pauses, tokenizer, trees
+from pause_jax import trees
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, FinetuneConfig, MeshConfig, PauseConfig
 from pause_jax.distributed import mesh as meshes
 from pause_jax.distributed import sharding
 from pause_jax.errors import UserError
-from pause_jax.evaluation import metrics
 from pause_jax.evaluation.evaluator import check, evaluate
-from pause_jax.evaluation.examples import TaskExamples
 from pause_jax.evaluation.predictions import Predictions
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.model import counts, decoder
 from pause_jax.model.config import ModelConfig
-from pause_jax.runs import RunFolder
+from pause_jax.pauses import downstream
+from pause_jax.tasks import metrics
+from pause_jax.tasks.examples import TaskExamples
+from pause_jax.tokenizers import tokenizer
 
 WORDS = tokenizer.load("byte")
 MODEL = ModelConfig(vocab_size=WORDS.size + 1, num_layers=1, d_model=16, num_heads=2, d_ff=16, positions="rope")
@@ -303,7 +305,7 @@ def test_pretrained_runs_read_the_whole_prompt_causally():
     ids = run.generate([WORDS.encode(p) for p in PROMPTS], m_inf=1, max_new_tokens=32, eos_id=WORDS.eos_id)
     assert [p["prediction"] for p in got.predictions] == [WORDS.decode(one) for one in ids]
     assert got.truncated == 0
-    assert pauses.bidirectional_length("causal", 3, 1) == 0
+    assert downstream.bidirectional_length("causal", 3, 1) == 0
 
 
 def test_options_come_with_the_lengths_of_their_ids_and_texts():

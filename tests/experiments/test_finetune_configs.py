@@ -12,7 +12,7 @@ from experiments import finetune, paper, quickstart
 from launch import evaluate, train
 from pause_jax.config import from_config_dict
 from pause_jax.errors import UserError
-from pause_jax.reporting.results import add_results, read_results
+from pause_jax.report.results import add_results, read_results
 
 FOLDER = Path(finetune.__file__).parent
 # Tables 3 and 4: learning rate, warm-up, steps, batch size of 1B, then of 130M.

@@ -10,12 +10,12 @@ import pytest
 
 from experiments.uptrain import imported
 from launch.train import resolve
-from pause_jax import local_chips
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, MeshConfig, from_config_dict
 from pause_jax.errors import UserError
 from pause_jax.model.config import Execution, ModelConfig
-from pause_jax.runs import RunFolder
-from pause_jax.sweeps import budget, graph
+from pause_jax.sweeps import budgets, graph
+from pause_jax.system import local_chips
 
 ROOT = Path(__file__).parents[2] / "experiments"
 LAPTOP_FLOPS = 6e13  # 150 CPU minutes: two cores did the 1.25e13 of experiments/sweeps/laptop.py in 15 minutes
@@ -118,8 +118,8 @@ def test_arms_of_wikipedia_are_matched():
     (pauses,) = (config for config in runs if config.pauses.rate)
     without = sorted((config for config in runs if not config.pauses.rate), key=lambda config: config.train.steps)
     assert [config.train.steps for config in without] == [200, pauses.train.steps]
-    text = [budget.text_tokens_per_step(config) * config.train.steps for config in (pauses, without[0])]
-    assert abs(text[0] - text[1]) <= budget.text_tokens_per_step(without[0])
+    text = [budgets.text_tokens_per_step(config) * config.train.steps for config in (pauses, without[0])]
+    assert abs(text[0] - text[1]) <= budgets.text_tokens_per_step(without[0])
 
 
 def test_arms_of_uptraining_are_matched():
@@ -128,8 +128,8 @@ def test_arms_of_uptraining_are_matched():
     jobs.sort(key=lambda job: (-job.config.pauses.n_pauses, -job.config.train.steps))
     assert graph.flops(jobs[0]) == graph.flops(jobs[1])
     pauses, control, control_text = (job.config for job in jobs)
-    text = [budget.text_tokens_per_step(config) * config.train.steps for config in (pauses, control_text)]
-    assert abs(text[0] - text[1]) <= budget.text_tokens_per_step(control_text)
+    text = [budgets.text_tokens_per_step(config) * config.train.steps for config in (pauses, control_text)]
+    assert abs(text[0] - text[1]) <= budgets.text_tokens_per_step(control_text)
     assert (pauses.pauses.init, pauses.optimizer.pauses_first, control.optimizer.pauses_first) == ("mean", 10, 0)
 
 

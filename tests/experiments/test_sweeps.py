@@ -13,7 +13,7 @@ from experiments import sweeps
 from launch import train
 from pause_jax.errors import UserError
 from pause_jax.model import counts
-from pause_jax.sweeps import budget, graph, verdicts
+from pause_jax.sweeps import budgets, graph, verdicts
 
 FOLDER = Path(sweeps.__file__).parent
 RUNS = Path("/sweep/runs")
@@ -181,7 +181,7 @@ def test_a_random_number_of_pauses_has_none_among_them():
 @pytest.mark.slow
 def test_laptop_prompts_and_targets_fit():
     """All of them: nothing of a synthetic task is cut, and its end is one position more."""
-    from pause_jax.data.tasks import synthetic
+    from pause_jax.tasks import synthetic
 
     for task, recipe in sweeps.LAPTOP.tasks.items():
         family, _, n = task.rpartition("_")
@@ -192,7 +192,7 @@ def test_laptop_prompts_and_targets_fit():
 def test_flops_of_a_budget_are_those_of_the_steps():
     for job in jobs_of("flop_matched", "laptop"):
         if job.kind == "finetune" and max(job.config.finetune.m_ft):
-            assert graph.flops(job) == 300 * budget.flops_per_step(job.config)
+            assert graph.flops(job) == 300 * budgets.flops_per_step(job.config)
 
 
 def test_the_docs_say_what_each_costs():

@@ -9,11 +9,11 @@ import pytest
 from pause_jax.config import MeshConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.inference import prefill
-from pause_jax.inference.generate import write
+from pause_jax.inference.decode import write
 from pause_jax.inference.prefill import can_share, read
 from pause_jax.inference.score import score_read
 from pause_jax.model.config import Execution
-from tests.inference.test_generate import FAMILIES, N_PAUSES, NEVER, NEW, PROMPTS, V, logits_of, params_of
+from tests.inference.test_decode import FAMILIES, N_PAUSES, NEVER, NEW, PROMPTS, V, logits_of, params_of
 
 M_INFS = [3, 0, 5, 1]
 OPTIONS = [[[20, 1], [24]], [[21, 22, 23]], [[1]]]

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pause_jax import pauses
 from pause_jax.config import MeshConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.inference.score import _groups, score
 from pause_jax.model.config import Execution
-from tests.inference.test_generate import FAMILIES, N_PAUSES, PROMPTS, V, params_of, whole_row_logits
+from pause_jax.pauses import downstream
+from tests.inference.test_decode import FAMILIES, N_PAUSES, PROMPTS, V, params_of, whole_row_logits
 from tests.rounding import of_decoder
 
 ANSWERS = [[20, 1], [21, 22, 23, 1], [24]]
@@ -38,7 +38,7 @@ def test_scores_equal_the_sum_of_log_probabilities(family, attention, m_inf):
     wanted, largest = [], 0.0
     for prompt, answer in zip(PROMPTS, ANSWERS, strict=True):
         context = [*prompt, *(V + j % N_PAUSES for j in range(m_inf))]
-        both_ways = pauses.bidirectional_length(attention, len(prompt), m_inf)
+        both_ways = downstream.bidirectional_length(attention, len(prompt), m_inf)
         ids = np.array([context + answer], np.int32)
         logits = whole_row_logits(params_of(family), ids, family=family, bidirectional=both_ways)
         log_p, largest = jax.nn.log_softmax(logits), max(largest, float(np.abs(logits).max()))

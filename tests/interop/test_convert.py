@@ -16,7 +16,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from pause_jax import checkpoints, tokenizer, trees
+from pause_jax import trees
+from pause_jax.checkpointing import checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, FinetuneConfig, MeshConfig, PauseConfig, TrainConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
@@ -27,7 +29,7 @@ from pause_jax.interop.importing import import_folder
 from pause_jax.interop.weights import tensors
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
-from pause_jax.runs import RunFolder
+from pause_jax.tokenizers import tokenizer
 from tests.interop.memory_model import MODEL
 from tests.interop.runs import LLAMA, D, V, make_run, one_device
 from tests.programs import ROOT, assert_one_sentence, program

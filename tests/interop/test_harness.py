@@ -8,13 +8,13 @@ import re
 import numpy as np
 import pytest
 
-from pause_jax import tokenizer
 from pause_jax.config import MeshConfig
 from pause_jax.errors import UserError
-from pause_jax.evaluation import metrics
 from pause_jax.evaluation.evaluator import evaluate
-from pause_jax.evaluation.examples import TaskExamples
 from pause_jax.inference.restored import RestoredRun
+from pause_jax.tasks import metrics
+from pause_jax.tasks.examples import TaskExamples
+from pause_jax.tokenizers import tokenizer
 from tests.interop.runs import LLAMA, make_run
 from tests.programs import program
 

@@ -17,8 +17,9 @@ from experiments import accelerators, llama, paper
 from launch import compile as launch_compile
 from launch import train
 from launch.describe import describe
+from pause_jax.aot import estimates, hlo, topologies
 from pause_jax.config import from_config_dict
-from pause_jax.distributed import estimates, hlo, mesh, topologies
+from pause_jax.distributed import mesh
 from pause_jax.errors import UserError
 
 ROOT = Path(__file__).parents[2]

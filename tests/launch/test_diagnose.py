@@ -10,11 +10,11 @@ import re
 import pytest
 
 from launch import diagnose, evaluate, train
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig, FinetuneConfig, PauseConfig
-from pause_jax.data.tasks import synthetic
 from pause_jax.diagnostics import page
 from pause_jax.errors import UserError
-from pause_jax.runs import RunFolder
+from pause_jax.tasks import synthetic
 from tests.launch.test_train import TINY
 from tests.programs import assert_one_sentence, program
 from tests.small_runs import save_untrained

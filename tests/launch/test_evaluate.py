@@ -13,13 +13,14 @@ import sys
 
 import pytest
 
-from launch import cli, evaluate, train
+from launch import evaluate, train
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.command_line import cli
 from pause_jax.config import Config, DataConfig, FinetuneConfig, MeshConfig, PauseConfig
-from pause_jax.data.tasks import official
 from pause_jax.errors import UserError
 from pause_jax.evaluation.predictions import PredictionFile
-from pause_jax.reporting.results import read_results
-from pause_jax.runs import RunFolder
+from pause_jax.report.results import read_results
+from pause_jax.tasks import official
 from tests.distributed.process_groups import free_port, run_all
 from tests.launch.test_train import OVERRIDES, TINY
 from tests.programs import ROOT, assert_one_sentence, program

@@ -6,9 +6,9 @@ import csv
 
 import pytest
 
-from pause_jax.reporting.results import read_results
+from pause_jax.report.results import read_results
 from tests.programs import program
-from tests.reporting.browser import look_at
+from tests.report.browser import look_at
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def test_the_jobset_is_one(manifest):
 
 
 def test_the_jobset_restarts_what_a_restart_can_cure(manifest):
-    from launch import cli
+    from pause_jax.command_line import cli
 
     job = manifest["spec"]["replicatedJobs"][0]["template"]["spec"]
     (rule,) = job["podFailurePolicy"]["rules"]
@@ -67,7 +67,7 @@ def test_a_bucket_can_be_mounted_and_spot_capacity_used(manifest):
 
 
 def test_xpk_restarts_what_a_restart_can_cure():
-    from launch import cli
+    from pause_jax.command_line import cli
 
     readme = (ROOT / "launch/gke/README.md").read_text()
     assert f"--restart-on-exit-codes={cli.EXIT_PEER_LOST},{cli.EXIT_STOPPED} " in readme

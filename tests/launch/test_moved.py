@@ -10,7 +10,7 @@ import shutil
 import pytest
 
 from pause_jax.interop import tokenizers
-from pause_jax.reporting.results import read_results
+from pause_jax.report.results import read_results
 from tests.interop.runs import LLAMA, make_run
 from tests.programs import ROOT, assert_one_sentence, program
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launch import quickstart
-from pause_jax.reporting.results import read_results
+from pause_jax.report.results import read_results
 
 SMALL = {"num_layers": 1, "d_model": 16, "num_heads": 2, "d_ff": 16}
 

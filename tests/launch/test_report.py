@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from pause_jax.reporting.results import write_results
+from pause_jax.report.results import write_results
 from tests.programs import assert_one_sentence, program
-from tests.reporting.result_rows import row, sweep_rows, toy_rows, write_run, write_runs
+from tests.report.result_rows import row, sweep_rows, toy_rows, write_run, write_runs
 
 
 def test_a_report_of_results_and_failures(tmp_path):

@@ -13,11 +13,12 @@ import jax
 import numpy as np
 import pytest
 
-from pause_jax import checkpoints, trees
+from pause_jax import trees
+from pause_jax.checkpointing import checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import MeshConfig
 from pause_jax.distributed.mesh import make_mesh
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
+from pause_jax.logging.writers import read_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL_SLURM = Path(os.environ.get("PAUSE_JAX_LOCAL_SLURM", ROOT.parent / "shared" / "slurm" / "local_slurm.sh"))

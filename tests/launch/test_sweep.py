@@ -19,9 +19,9 @@ import yaml
 from launch import run_job
 from launch import sweep as sweep_program
 from pause_jax import config as configs
-from pause_jax import locks
+from pause_jax.checkpointing import locks
 from pause_jax.errors import UserError
-from pause_jax.reporting.results import read_results
+from pause_jax.report.results import read_results
 from pause_jax.sweeps import graph, record
 from tests.programs import assert_one_sentence, program
 

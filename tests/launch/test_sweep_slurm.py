@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from pause_jax.reporting.results import read_results
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.logging.writers import read_jsonl
+from pause_jax.report.results import read_results
 from tests.launch.test_slurm import ROOT, slurm  # noqa: F401  (a fixture)
 from tests.launch.test_sweep import SWEEP, trained, wait_for
 

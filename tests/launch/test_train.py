@@ -9,7 +9,7 @@ import pytest
 from launch import train
 from pause_jax.config import Config, DataConfig, ModelConfig, PauseConfig, RunConfig, TrainConfig
 from pause_jax.errors import UserError
-from pause_jax.reporting.writers import read_jsonl
+from pause_jax.logging.writers import read_jsonl
 from tests.programs import assert_one_sentence, program
 
 TINY = ModelConfig(num_layers=1, d_model=16, num_heads=2, d_ff=16, max_positions=32)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pause_jax import pauses, trees
+from pause_jax import trees
 from pause_jax.config import MeshConfig
 from pause_jax.distributed import sharding
 from pause_jax.distributed.mesh import make_mesh
@@ -18,6 +18,7 @@ from pause_jax.errors import UserError
 from pause_jax.model import decoder, splash
 from pause_jax.model.attention import Mask, attend
 from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.pauses import downstream
 
 B, E, BLOCK = 2, 32, 128
 emulated = functools.partial(splash.attend, block=BLOCK, interpret=True)
@@ -38,7 +39,7 @@ def finetuning(attention):
     """Prompts of up to 150 positions, one of them with 37 of left padding, 10 pauses, then targets; all ends padded."""
     length = 200
     rows = np.stack([segments(length, (0, 37), (1, 150), (0, 0)), segments(length, (1, 180), (0, 0))])
-    return rows, pauses.bidirectional_length(attention, 150, 10)
+    return rows, downstream.bidirectional_length(attention, 150, 10)
 
 
 PACKED = np.stack([segments(300, (1, 100), (2, 27), (3, 0)), segments(300, (1, 256), (2, 30), (0, 0))])

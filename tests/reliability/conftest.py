@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pause_jax.runs import RunFolder
+from pause_jax.checkpointing.run_folder import RunFolder
 from tests.reliability.programs import STEPS, run
 
 

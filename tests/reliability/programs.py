@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.logging.writers import read_jsonl
 from tests.distributed.process_groups import free_port
 from tests.programs import ROOT, Forked
 from tests.reliability.faulty_disks import FaultyDisk
@@ -113,7 +113,8 @@ def params(folder: RunFolder) -> dict[str, np.ndarray]:
     """Of the newest checkpoint, by path."""
     import jax
 
-    from pause_jax import checkpoints, trees
+    from pause_jax import trees
+    from pause_jax.checkpointing import checkpoints
     from pause_jax.config import MeshConfig
     from pause_jax.distributed.mesh import make_mesh
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from launch import train
 from pause_jax import config as configs
 from pause_jax.config import Config, DataConfig, FinetuneConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
-from pause_jax.distributed import batches, mesh
+from pause_jax.distributed import global_batch, mesh
 from pause_jax.errors import UserError
 from pause_jax.training import initialize, loop
 from pause_jax.training.optimizer import make_optimizer, make_schedule
@@ -162,13 +162,13 @@ def changed(changes: list[tuple[tuple[object, ...], object]]) -> dict:
 def step_shapes(config: Config, devices: int) -> None:
     """Trace a training step as launch.train and the loop make it; nothing is computed or written."""
     grid = mesh.make_mesh(config.run.mesh, jax.devices()[:devices])
-    rows = batches.process_rows(config.train.batch_size, config.length, grid, config.run.accumulation)
+    rows = global_batch.process_rows(config.train.batch_size, config.length, grid, config.run.accumulation)
     initialize.check(config, grid)
     job = loop.Job(
         config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="", made_with={}
     )
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), grid)
-    batch = batches.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), grid)
+    batch = global_batch.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), grid)
     new, metrics = jax.eval_shape(loop.compile_steps(job).train_step, state, batch)
     as_before = jax.tree.map(lambda old, new: (old.shape, old.dtype) == (new.shape, new.dtype), state, new)
     assert jax.tree.all(as_before)

@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.errors import UserError
-from pause_jax.runs import RunFolder
 from tests.reliability.programs import FULL, assert_same, note, run
 from tests.reliability.training_program import train
 

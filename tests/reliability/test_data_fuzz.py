@@ -20,15 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pause_jax import config as configs
-from pause_jax import tokenizer
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig
 from pause_jax.data import documents, prepare, ranges, shards
 from pause_jax.data.shards import Batch, PreparedStream
 from pause_jax.errors import UserError
-from pause_jax.reporting.results import COLUMNS, Result, add_results, read_results
-from pause_jax.reporting.writers import JsonLinesWriter, read_jsonl
-from pause_jax.runs import RunFolder
-from tests.reporting.result_rows import row
+from pause_jax.logging.writers import JsonLinesWriter, read_jsonl
+from pause_jax.report.results import COLUMNS, Result, add_results, read_results
+from pause_jax.tokenizers import tokenizer
+from tests.report.result_rows import row
 
 EXAMPLES = 100  # of each kind of damage
 ODD_TEXTS = [
@@ -358,7 +358,9 @@ def test_a_damaged_tokenizer_is_named_or_works(model, tmp_path_factory, data):
 @pytest.mark.slow
 def test_the_pipeline_counts_what_it_leaves_out_and_keeps_odd_text(tmp_path, model):
     """Through SeqIO and TensorFlow: each document's bytes come out as they went in."""
-    from pause_jax.data import corpora, stream, vocabularies
+    from pause_jax.data import corpora
+    from pause_jax.data import streams as streams_lib
+    from pause_jax.tokenizers import vocabularies
 
     texts = [text for text in ODD_TEXTS if text.encode().strip()]  # of ASCII's white space alone is blank
     lines = [*(json.dumps({"text": text}).encode() for text in ODD_TEXTS), *BROKEN]
@@ -366,7 +368,7 @@ def test_the_pipeline_counts_what_it_leaves_out_and_keeps_odd_text(tmp_path, mod
     file.write_bytes(b"\n".join(lines))
     data = DataConfig(files=str(file), validation_files=str(file))
     task = corpora.text_task(data, vocabularies.load("byte"), skip_bad=True)
-    read = list(stream.tokenize(task, "train", 0, 1))
+    read = list(streams_lib.tokenize(task, "train", 0, 1))
     tokens = [document for batch in read for document in np.split(batch.tokens, np.cumsum(batch.lengths)[:-1])]
     assert [bytes((ids[:-1] - 3).tolist()).decode() for ids in tokens] == texts
     assert task.source.left_out == {"blank": len(ODD_TEXTS) - len(texts), "bad": len(BROKEN)}

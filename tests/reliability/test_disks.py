@@ -8,8 +8,8 @@ import subprocess
 import orbax.checkpoint as ocp
 import pytest
 
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.errors import RunStopped
-from pause_jax.runs import RunFolder
 from tests.reliability.programs import STEPS, Group, assert_same, last_step, note, run
 from tests.reliability.training_program import train
 

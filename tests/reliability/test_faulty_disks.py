@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.logging.writers import read_jsonl
 from tests.reliability.faulty_disks import FaultyDisk
 from tests.reliability.programs import FULL, STEPS, Group, assert_same, is_saving, last_step, note, run
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pause_jax.runs import RunFolder
+from pause_jax.checkpointing.run_folder import RunFolder
 from tests.reliability.programs import FULL, Group, assert_same, is_saving, last_step, note, run
 
 STEPS = {1: 500, 2: 160} if FULL else {1: 60, 2: 30}  # of a run of so many processes

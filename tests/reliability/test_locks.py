@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from pause_jax import locks
+from pause_jax.checkpointing import locks
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.errors import UserError
-from pause_jax.runs import RunFolder
 from tests.reliability.programs import Group, last_step, note, records, run
 
 HOLDER = """

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from pause_jax import trees
-from pause_jax.checkpoints import Checkpoints
+from pause_jax.checkpointing.checkpoints import Checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.errors import RunStopped, UserError
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
+from pause_jax.logging.writers import read_jsonl
 from pause_jax.training import loop, replay
 from tests.reliability.programs import note
 from tests.reliability.training_program import job_of, train

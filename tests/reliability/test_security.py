@@ -17,17 +17,17 @@ from pathlib import Path
 import jax
 import pytest
 
-from pause_jax import checkpoints
+from pause_jax.checkpointing import checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 from pause_jax.distributed import mesh
 from pause_jax.errors import UserError
-from pause_jax.reporting.comparisons import Failure, Report
-from pause_jax.reporting.report import write_report
-from pause_jax.reporting.results import add_results, read_results
-from pause_jax.runs import RunFolder
+from pause_jax.report.comparisons import Failure, Report
+from pause_jax.report.report import write_report
+from pause_jax.report.results import add_results, read_results
 from pause_jax.training import initialize
 from pause_jax.training.optimizer import make_optimizer
-from tests.reporting.result_rows import row
+from tests.report.result_rows import row
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from pause_jax.runs import RunFolder
-from pause_jax.training.stalls import StallWatch
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.training.watchdog import StallWatch
 from tests.reliability.programs import FULL, STEPS, Group, assert_same, last_step, note, run
 
 PEER_LOST = 4

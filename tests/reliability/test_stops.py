@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import RunConfig
 from pause_jax.errors import UserError
-from pause_jax.runs import RunFolder
 from pause_jax.training.signals import StopSignals
 from tests.reliability.programs import STEPS, Group, assert_same, last_step, note, run
 

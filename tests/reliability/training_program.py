@@ -16,11 +16,11 @@ import sys
 import time
 from pathlib import Path
 
-from launch import cli
+from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.command_line import cli
 from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
 from pause_jax.distributed import processes
 from pause_jax.model.config import Execution, ModelConfig
-from pause_jax.runs import RunFolder
 from tests.small_runs import B, L, V, make_batch
 
 MODEL = ModelConfig(vocab_size=V, num_layers=1, d_model=32, num_heads=2, d_ff=32, max_positions=L)
@@ -46,7 +46,7 @@ def make_config(steps: int, **run) -> Config:
 
 
 def job_of(task: dict):
-    from pause_jax.distributed import batches
+    from pause_jax.distributed import global_batch
     from pause_jax.distributed.mesh import make_mesh
     from pause_jax.training.loop import Job
 
@@ -54,7 +54,7 @@ def job_of(task: dict):
     config.validate()
     folder = RunFolder(Path(task["folder"]))
     mesh = make_mesh(config.run.mesh)
-    rows = batches.process_rows(B, L, mesh)
+    rows = global_batch.process_rows(B, L, mesh)
 
     def open_batches(start: int):
         t = start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pause_jax.distributed.chips import CHIPS
+from pause_jax.aot.chips import CHIPS
 from pause_jax.errors import UserError
 from pause_jax.sweeps import execution
 from pause_jax.sweeps.execution import Resources

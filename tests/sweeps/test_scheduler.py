@@ -9,9 +9,9 @@ import pytest
 
 from pause_jax.config import Config
 from pause_jax.sweeps import scheduler
+from pause_jax.sweeps.executors.local import Report
 from pause_jax.sweeps.graph import Job
 from pause_jax.sweeps.scheduler import Schedule
-from pause_jax.sweeps.workers import Report
 
 
 def job(name, needs=""):

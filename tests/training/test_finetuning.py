@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pause_jax import pauses, trees
+from pause_jax import trees
 from pause_jax.config import Config, FinetuneConfig, OptimizerConfig, PauseConfig, RunConfig
-from pause_jax.data.downstream import Examples, Ragged, draw_m_ft, features
+from pause_jax.data.finetuning import Examples, Ragged, draw_m_ft, features
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.pauses import downstream
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, new_state
 
@@ -169,4 +170,4 @@ def test_the_kinds_differ():
     ]
     losses = [by_hand("gpt", kind) for kind in kinds]
     assert min(abs(a - b) for i, a in enumerate(losses) for b in losses[:i]) > 1e-3
-    assert pauses.bidirectional_length("prefix_only", 4, 3) == 4
+    assert downstream.bidirectional_length("prefix_only", 4, 3) == 4

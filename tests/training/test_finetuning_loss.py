@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pause_jax.config import FinetuneConfig, OptimizerConfig
-from pause_jax.data.downstream import Examples, Ragged, draw_m_ft, train_batches, validation_batches
+from pause_jax.data.finetuning import Examples, Ragged, draw_m_ft, train_batches, validation_batches
 from pause_jax.model import decoder
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, make_validation_step, new_state

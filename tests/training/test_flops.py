@@ -11,7 +11,7 @@ from launch import train
 from pause_jax.config import Config, FinetuneConfig
 from pause_jax.model import counts
 from pause_jax.model.config import ModelConfig
-from pause_jax.sweeps import budget, graph
+from pause_jax.sweeps import budgets, graph
 from pause_jax.training import flops
 
 MODEL = ModelConfig(num_layers=2, d_model=16, num_heads=2, d_ff=8, vocab_size=259)
@@ -35,7 +35,7 @@ def test_rows_by_hand():
     assert flops.flops_per_row(asked) == pytest.approx(sum(mixed) / 3)
     pretraining = Config(model=MODEL)
     assert flops.flops_per_row(pretraining) == counts.train_flops(MODEL, pretraining.data.length)
-    assert flops.flops_per_step(pretraining) == budget.flops_per_step(pretraining)
+    assert flops.flops_per_step(pretraining) == budgets.flops_per_step(pretraining)
 
 
 def test_the_demonstrations_arm_that_reads_both_ways():

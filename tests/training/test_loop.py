@@ -11,7 +11,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from pause_jax import checkpoints, trees
+from pause_jax import trees
+from pause_jax.checkpointing import checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import (
     Config,
     DataConfig,
@@ -21,13 +23,12 @@ from pause_jax.config import (
     RunConfig,
     TrainConfig,
 )
-from pause_jax.distributed import batches
+from pause_jax.distributed import global_batch
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import RunStopped, UserError
+from pause_jax.logging.writers import read_jsonl
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
 from pause_jax.training import initialize, loop
 from tests.small_runs import GPT, B, L, V, make_batch
 
@@ -74,7 +75,7 @@ def run(path, config, poison=()):
     job = loop.Job(
         config=config,
         mesh=mesh,
-        rows=batches.process_rows(B, L, mesh, config.run.accumulation),
+        rows=global_batch.process_rows(B, L, mesh, config.run.accumulation),
         open_batches=open_batches,
         validation={"loss": lambda: (make_batch(10**6 + i, 0) for i in range(2))},
         folder=folder,

@@ -4,14 +4,14 @@ import jax
 import numpy as np
 import pytest
 
-from pause_jax import checkpoints
+from pause_jax.checkpointing import checkpoints
+from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
-from pause_jax.distributed import batches
+from pause_jax.distributed import global_batch
 from pause_jax.distributed.mesh import make_mesh
+from pause_jax.logging.writers import read_jsonl
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution
-from pause_jax.reporting.writers import read_jsonl
-from pause_jax.runs import RunFolder
 from pause_jax.training import loop
 from tests.small_runs import FAMILIES, B, L, V, make_batch
 
@@ -53,7 +53,7 @@ def train_one_step(path, model, paused, loss_chunk=0):
     job = loop.Job(
         config=config,
         mesh=mesh,
-        rows=batches.process_rows(B, L, mesh, 1),
+        rows=global_batch.process_rows(B, L, mesh, 1),
         open_batches=lambda start: iter(paused),
         validation={"loss": lambda: iter([make_batch(7, 0)]), "paused_loss": lambda: iter(paused)},
         folder=folder,

@@ -1,0 +1,1 @@
+"""Compiling the training step without its devices: topologies, HLO reading, estimates, roofline."""

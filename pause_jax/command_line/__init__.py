@@ -1,0 +1,1 @@
+"""What all programs share: flags, `--help`, exit codes, and the `pause-jax` command."""

@@ -1,0 +1,338 @@
+"""Finetuning batches: prompt, pauses, target, as the model's features. Batch t is a function of (config, t)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from pause_jax import tasks
+from pause_jax.config import DataConfig, FinetuneConfig
+from pause_jax.data.blocks import ordered_blocks, shuffled_blocks
+from pause_jax.data.tf_utils import keep_off_accelerators, without_autograph
+from pause_jax.errors import UserError
+from pause_jax.pauses import downstream, insertion
+from pause_jax.tasks import synthetic
+from pause_jax.tokenizers import tokenizer, vocabularies
+
+Batch = dict[str, np.ndarray]
+
+_READ_AT_ONCE = 512  # examples handed over by TensorFlow
+_STEPS_AT_ONCE = 64  # whose order TensorFlow is asked for: asking costs as much as making the batch
+SHARE_CUT = 0.01  # of prompts or targets, above which it is told that they are cut
+FEATURES = {
+    "inputs": np.int32,
+    "targets": np.int32,
+    "loss_weights": np.float32,
+    "positions": np.int32,
+    "segment_ids": np.int32,
+    "prefix_length": np.int32,  # [B]: positions at the row's start that see each other both ways
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ragged:
+    """Sequences of ids, end to end."""
+
+    ids: np.ndarray  # int32
+    starts: np.ndarray  # int64 [sequences + 1]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.ids[self.starts[index] : self.starts[index + 1]]
+
+    def first(self, index_B: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first `length` ids of some sequences, left-aligned [B, `length`], and how many each has of them."""
+        start_B, stop_B = self.starts[index_B], self.starts[index_B + 1]
+        return self._take(start_B[:, None] + np.arange(length)), np.minimum(stop_B - start_B, length)
+
+    def last(self, index_B: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The last `length` ids of some sequences, right-aligned [B, `length`], and how many each has of them."""
+        start_B, stop_B = self.starts[index_B], self.starts[index_B + 1]
+        return self._take(stop_B[:, None] - length + np.arange(length)), np.minimum(stop_B - start_B, length)
+
+    def _take(self, at_BxN: np.ndarray) -> np.ndarray:
+        return self.ids[np.clip(at_BxN, 0, len(self.ids) - 1)]  # beyond a sequence lies another: the caller masks it
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A tokenized split of a task: each example's prompt, its target with EOS, and its hints if they are asked for."""
+
+    prompts: Ragged
+    targets: Ragged
+    hints: Ragged | None = None
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def manifest(self) -> dict[str, Any]:
+        """What identifies the examples, ready for JSON."""
+        digest = hashlib.sha256()
+        for ragged in (self.prompts, self.targets, *([self.hints] if self.hints else [])):
+            digest.update(ragged.ids.astype("<i4").tobytes())
+            digest.update(ragged.starts.astype("<i8").tobytes())
+        text_tokens = len(self.prompts.ids) + len(self.targets.ids)
+        return {"examples": len(self), "text_tokens": text_tokens, "sha256": digest.hexdigest()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Downstream:
+    """A task, ready for finetuning."""
+
+    train: Examples
+    validation: Examples
+    filler_id: int
+    manifest: Mapping[str, Any]  # what identifies the data of a run, ready for JSON
+
+
+def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
+    """Reads and tokenizes the training and validation parts of `finetune.task`.
+
+    Raises:
+      UserError: no such task, no examples, hints where it has none, or a filler that is no text.
+    """
+    fingerprint = tokenizer.fingerprint(data.vocabulary)
+    train, validation = (
+        _examples(finetune.task, data.vocabulary, fingerprint, data.data_dir, split, finetune.hints != "none")
+        for split in ("train", "validation")
+    )
+    manifest = {
+        "task": finetune.task,
+        "vocabulary": fingerprint,
+        "train": train.manifest(),
+        "validation": validation.manifest(),
+    }
+    return Downstream(train, validation, filler_id(finetune.filler, vocabularies.load(data.vocabulary)), manifest)
+
+
+def cut_sentences(examples: Examples, finetune: FinetuneConfig) -> list[str]:
+    """A sentence each for prompts and targets, where more than 1 % of a part's are longer than their room."""
+    sentences = []
+    for what, part, loses in (("prefix", examples.prompts, "beginning"), ("target", examples.targets, "end")):
+        lengths, room = np.diff(part.starts), getattr(finetune, f"{what}_length")
+        longer = lengths > room
+        if longer.mean() > SHARE_CUT:
+            name = "prompts" if what == "prefix" else what + "s"
+            sentences.append(
+                f"{longer.sum():,} of the {len(part):,} {name} of {finetune.task} have more than config.finetune."
+                f"{what}_length = {room} tokens and lose their {loses}, {np.median(lengths[longer] - room):.0f} tokens "
+                f"in the median: --config.finetune.{what}_length={_enough(lengths)} keeps 99 % of them whole, "
+                f"{lengths.max()} all"
+            )
+    return sentences
+
+
+def _enough(lengths: np.ndarray) -> int:
+    return int(np.quantile(lengths, 1 - SHARE_CUT, method="higher"))
+
+
+@functools.lru_cache(maxsize=4)  # a process that trains many runs reads them once
+def _examples(task: str, vocabulary: str, fingerprint: str, data_dir: str, split: str, has_hints: bool) -> Examples:
+    return read_examples(tasks.get(task, vocabularies.load(vocabulary), data_dir), split, has_hints=has_hints)
+
+
+def filler_id(filler: str, vocabulary: seqio.Vocabulary) -> int:
+    """The id of the last token of `filler`. Raises UserError where it has none."""
+    ids = vocabulary.encode(filler)
+    if not ids:
+        raise UserError(f"config.finetune.filler = {filler!r} has no token: give a text such as '.'")
+    return int(ids[-1])
+
+
+def read_examples(task: seqio.Task, split: str, *, has_hints: bool = False) -> Examples:
+    """All examples of a split, tokenized, in order; with `has_hints` their feature `hints` too.
+
+    Raises:
+      UserError: there are none, or no hints.
+    """
+    keep_off_accelerators()
+    if has_hints and "hints" not in task.output_features:
+        raise UserError(
+            f"task {task.name!r} has no hints for config.finetune.hints; {', '.join(synthetic.with_hints())} have"
+        )
+    names = ("inputs", "targets", "hints") if has_hints else ("inputs", "targets")
+    batches = list(_dataset(task, split, names).ragged_batch(_READ_AT_ONCE))
+    if not batches:
+        raise UserError(f"split {split!r} of task {task.name!r} has no examples")
+    examples = Examples(*(_join([batch[name] for batch in batches]) for name in names))
+    if (lengths := np.diff(examples.prompts.starts)).min() == 0:
+        raise UserError(f"example {lengths.argmin()} of split {split!r} of task {task.name!r} has an empty prompt")
+    return examples
+
+
+@without_autograph
+def _dataset(task: seqio.Task, split: str, names: Sequence[str]) -> tf.data.Dataset:
+    dataset = task.get_dataset(sequence_length=None, split=split, shuffle=False)
+    return dataset.map(lambda example: {name: example[name] for name in names})
+
+
+def train_batches(
+    examples: Examples,
+    *,
+    finetune: FinetuneConfig,
+    filler_id: int,
+    seed: int,
+    vocab_size: int,
+    n_pauses: int,
+    batch_size: int,
+    rows: Sequence[int],
+    start_step: int = 0,
+) -> Iterator[Batch]:
+    """Batches for training from step `start_step` on, without end.
+
+    Each has the features of `FEATURES`, [len(rows), L], prefix_length [len(rows)]. An epoch visits each example once,
+    in an order that is a function of (seed, epoch).
+
+    Raises:
+      UserError: pauses where the model has none.
+    """
+    order = functools.partial(shuffled_blocks, num_blocks=len(examples), seed=seed)
+    make = functools.partial(
+        features, examples, finetune=finetune, filler_id=filler_id, seed=seed, vocab_size=vocab_size, n_pauses=n_pauses
+    )
+    return _batches(order, make, batch_size, rows, range(start_step, np.iinfo(np.int64).max))
+
+
+def validation_batches(
+    examples: Examples,
+    *,
+    finetune: FinetuneConfig,
+    filler_id: int,
+    seed: int,
+    vocab_size: int,
+    n_pauses: int,
+    batch_size: int,
+    rows: Sequence[int],
+    num_batches: int,
+) -> Iterator[Batch]:
+    """The first `num_batches` batches of the examples in order, or all if there are fewer; the last one is padded.
+
+    Of several M_ft each example draws the same one in each call. Arrays, arguments and errors as in `train_batches`.
+    """
+    make = functools.partial(
+        features, examples, finetune=finetune, filler_id=filler_id, seed=seed, vocab_size=vocab_size, n_pauses=n_pauses
+    )
+    steps = range(min(num_batches, -(-len(examples) // batch_size)))
+    return _batches(ordered_blocks, make, batch_size, rows, steps)
+
+
+def features(
+    examples: Examples,
+    epoch_B: np.ndarray,
+    index_B: np.ndarray,
+    *,
+    finetune: FinetuneConfig,
+    filler_id: int,
+    seed: int,
+    vocab_size: int,
+    n_pauses: int,
+) -> Batch:
+    """The features of some examples; of indices after the last, padding. Seeded by (seed, epoch, index)."""
+    exists_B = index_B < len(examples)
+    index_B = np.where(exists_B, index_B, 0)
+    num_pauses_B = (
+        np.array(
+            [
+                draw_m_ft(finetune.m_ft, seed=seed, epoch=epoch, example=index)
+                for epoch, index in zip(epoch_B.tolist(), index_B.tolist(), strict=True)
+            ]
+        )
+        * exists_B
+    )
+    prompts_BxP, prompt_lengths_B = examples.prompts.last(index_B, finetune.prefix_length)
+    targets_BxA, target_lengths_B = examples.targets.first(index_B, finetune.target_length)
+    made = downstream.finetune_rows(
+        prompts_BxP,
+        prompt_lengths_B * exists_B,
+        num_pauses_B,
+        targets_BxA,
+        target_lengths_B * exists_B,
+        context_length=finetune.context_length,
+        placement=finetune.placement,
+        vocab_size=vocab_size,
+        n_pauses=n_pauses,
+        filler=filler_id,
+    )
+    targets_BxL, loss_weights_BxL = made.ids_BxT[:, 1:], made.loss_weights_BxL
+    if examples.hints is not None:
+        after_prompt_B = num_pauses_B * (finetune.placement != "prepend")
+        targets_BxL, loss_weights_BxL = _put_hints(
+            examples.hints,
+            index_B,
+            finetune,
+            targets_BxL,
+            loss_weights_BxL,
+            prompt_lengths_B=prompt_lengths_B * exists_B,
+            prompt_ends_B=finetune.context_length - after_prompt_B,
+            num_pauses_B=num_pauses_B,
+        )
+    return {
+        "inputs": made.ids_BxT[:, :-1],
+        "targets": targets_BxL,
+        "loss_weights": loss_weights_BxL,
+        "positions": insertion.positions(made.segments_BxT[:, :-1]),
+        "segment_ids": made.segments_BxT[:, :-1],
+        "prefix_length": (finetune.bidirectional(num_pauses_B) * exists_B).astype(np.int32),
+    }
+
+
+def _put_hints(
+    hints: Ragged,
+    index_B: np.ndarray,
+    finetune: FinetuneConfig,
+    targets_BxL: np.ndarray,
+    loss_weights_BxL: np.ndarray,
+    *,
+    prompt_lengths_B: np.ndarray,
+    prompt_ends_B: np.ndarray,  # position after the prompt's last token
+    num_pauses_B: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and loss weights with the hints where `finetune.hints` puts them."""
+    if finetune.hints == "pauses":  # the first hint at the first pause
+        hints_BxH, count_B = hints.first(index_B, max(finetune.m_ft) - 1)
+        is_hint_BxH = np.arange(hints_BxH.shape[1]) < np.minimum(count_B, num_pauses_B - 1)[:, None]
+        first_B = prompt_ends_B
+    else:  # the last hint at the prompt's last token but one
+        hints_BxH, count_B = hints.last(index_B, finetune.prefix_length - 1)
+        from_end_H = np.arange(hints_BxH.shape[1])[::-1]
+        is_hint_BxH = from_end_H < np.minimum(count_B, prompt_lengths_B - 1)[:, None]
+        first_B = prompt_ends_B - 1 - hints_BxH.shape[1]
+    return downstream.put_hints(targets_BxL, loss_weights_BxL, hints_BxH, is_hint_BxH, first_B)
+
+
+def draw_m_ft(m_ft: Sequence[int], *, seed: int, epoch: int, example: int) -> int:
+    """One of the numbers of `m_ft`, each as likely, from (seed, epoch, example)."""
+    if len(m_ft) == 1:
+        return m_ft[0]
+    return m_ft[int(insertion.random_words(seed, epoch, example, 1)[0] % len(m_ft))]
+
+
+def _batches(order: Any, make: Any, batch_size: int, rows: Sequence[int], steps: range) -> Iterator[Batch]:
+    keep_off_accelerators()
+    make(*np.zeros((2, 1), np.int64))  # a user's mistake is raised here, not at the first batch
+    rows_R = np.asarray(rows, np.int64)
+
+    def batches() -> Iterator[Batch]:
+        for start in range(steps.start, steps.stop, _STEPS_AT_ONCE):
+            step_S = np.arange(start, min(start + _STEPS_AT_ONCE, steps.stop))
+            example_SxR = step_S[:, None] * batch_size + rows_R
+            epoch_SxR, index_SxR = (
+                x.numpy().reshape(example_SxR.shape) for x in order(tf.constant(example_SxR.ravel()))
+            )
+            yield from map(make, epoch_SxR, index_SxR)
+
+    return batches()
+
+
+def _join(parts: Sequence[tf.RaggedTensor]) -> Ragged:
+    lengths = np.concatenate([part.row_lengths().numpy() for part in parts])
+    return Ragged(np.concatenate([part.values.numpy() for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))

@@ -1,0 +1,1 @@
+"""The method: where pauses go, their ids, which positions carry loss. Pure NumPy."""

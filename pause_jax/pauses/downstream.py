@@ -1,0 +1,210 @@
+"""Pauses in finetuning and at inference: prompt, pauses, target, and the loss on the target (paper section 3.1).
+
+Pure NumPy functions on integer arrays; rows z[0..L] out, of which position k reads z[k] and predicts z[k+1].
+
+Shapes: B rows, P prompt positions, M pauses, C positions of context (prompt and pauses), A positions of the target,
+L positions of a row, T = L + 1 elements of z: the last one is only ever a target. Segment 0 is padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from pause_jax.errors import UserError
+
+Placement = Literal["append", "prepend", "filler"]  # the last: an ordinary token in the pauses' place
+
+# Among prompt and pauses: all see all; the prompt sees itself and the pauses, in order, all before; all in order.
+PrefixAttention = Literal["prefix_and_pauses", "prefix_only", "causal"]
+
+Hints = Literal["none", "pauses", "prompt"]  # whose targets are intermediate results
+
+
+def pause_ids(num_pauses: int, *, vocab_size: int, n_pauses: int) -> np.ndarray:
+    """The ids of one run of M pauses, [M] in int32: vocab_size + j, where j counts modulo n_pauses.
+
+    >>> pause_ids(3, vocab_size=100, n_pauses=2)
+    array([100, 101, 100], dtype=int32)
+
+    Raises:
+      UserError: M is negative, or positive where n_pauses is 0.
+    """
+    if num_pauses < 0:
+        raise UserError(f"the number of pauses is {num_pauses}, but must not be negative: check m_ft and m_inf")
+    if num_pauses and n_pauses < 1:
+        raise UserError(
+            f"{num_pauses} pauses are asked for, but config.pauses.n_pauses = 0 gives the model none: "
+            "set --config.pauses.n_pauses=1"
+        )
+    return (vocab_size + np.arange(num_pauses) % max(n_pauses, 1)).astype(np.int32)
+
+
+def add_pauses(
+    prompt_N: Sequence[int] | np.ndarray,
+    num_pauses: int,
+    *,
+    placement: Placement,
+    vocab_size: int,
+    n_pauses: int,
+    filler: int = 0,
+) -> np.ndarray:
+    """The new prefix of finetuning and inference: a prompt and its M pauses, [N + M] in int32 (paper section 3.1).
+
+    `append` (the paper's default) puts them after the prompt, `prepend` before it, `filler` puts M copies of the
+    ordinary token `filler` after it instead. Left padding, if any, is added to the result, not to the prompt.
+
+    >>> add_pauses([1, 2, 3], 2, placement="append", vocab_size=100, n_pauses=1)
+    array([  1,   2,   3, 100, 100], dtype=int32)
+    >>> add_pauses([1, 2, 3], 2, placement="prepend", vocab_size=100, n_pauses=1)
+    array([100, 100,   1,   2,   3], dtype=int32)
+    """
+    prompt_N = np.asarray(prompt_N, np.int32)
+    if placement == "filler":
+        return np.concatenate([prompt_N, np.full(num_pauses, filler, np.int32)])
+    pauses_M = pause_ids(num_pauses, vocab_size=vocab_size, n_pauses=n_pauses)
+    return np.concatenate([pauses_M, prompt_N] if placement == "prepend" else [prompt_N, pauses_M])
+
+
+def bidirectional_length[Number: (int, np.ndarray)](
+    attention: PrefixAttention, prefix_length: Number, num_pauses: Number
+) -> Number:
+    """How many positions at a row's start see each other in both directions.
+
+    The row has `prefix_length` positions of prompt (left padding and prepended pauses included), `num_pauses` after
+    them, then the target: numbers, or arrays of a row's each. `prefix_and_pauses` is the paper's literal reading
+    (section 3.1; our default).
+
+    >>> [bidirectional_length(a, 5, 3) for a in ("prefix_and_pauses", "prefix_only", "causal")]
+    [8, 5, 0]
+    """
+    lengths = {"prefix_and_pauses": prefix_length + num_pauses, "prefix_only": prefix_length, "causal": num_pauses * 0}
+    return lengths[attention]
+
+
+def two_way(attention: PrefixAttention, placement: Placement, prompt_length: int, num_pauses: int) -> int:
+    """Of a prompt and its pauses, before or after it: how many positions see each other in both directions.
+
+    >>> two_way("prefix_only", "append", 5, 3), two_way("prefix_only", "prepend", 5, 3)
+    (5, 8)
+    """
+    before = num_pauses if placement == "prepend" else 0
+    return bidirectional_length(attention, prompt_length + before, num_pauses - before)
+
+
+class FinetuneRows(NamedTuple):
+    """Rows z[0..L] of finetuning, and which positions carry loss."""
+
+    ids_BxT: np.ndarray  # int32
+    segments_BxT: np.ndarray  # int32, 1, or 0 in padding
+    loss_weights_BxL: np.ndarray  # float32
+
+
+def finetune_rows(
+    prompts_BxP: np.ndarray,
+    prompt_lengths_B: np.ndarray,
+    num_pauses_B: np.ndarray,
+    targets_BxA: np.ndarray,
+    target_lengths_B: np.ndarray,
+    *,
+    context_length: int,
+    placement: Placement,
+    vocab_size: int,
+    n_pauses: int,
+    filler: int = 0,
+) -> FinetuneRows:
+    """Prompts with their pauses, right-aligned, then the targets: T = `context_length` + A (eq. 4).
+
+    The last element of each context is next to its target. The loss is on the target's tokens alone, EOS included,
+    the first of them predicted from the context's end: from the last pause, if pauses are appended. What `add_pauses`
+    does to one prompt, this does to all rows at once.
+
+    Two rows: the prompt 1 2 with two pauses (100) and the target 7 8, the prompt 3 without any and the target 9:
+
+    >>> rows = finetune_rows(np.array([[1, 2], [0, 3]]), np.array([2, 1]), np.array([2, 0]),
+    ...                      np.array([[7, 8], [9, 0]]), np.array([2, 1]),
+    ...                      context_length=4, placement="append", vocab_size=100, n_pauses=1)
+    >>> rows.ids_BxT
+    array([[  1,   2, 100, 100,   7,   8],
+           [  0,   0,   0,   3,   9,   0]], dtype=int32)
+    >>> rows.loss_weights_BxL.astype(int)
+    array([[0, 0, 0, 1, 1],
+           [0, 0, 0, 1, 0]])
+
+    Args:
+      prompts_BxP: int, right-aligned; the last `prompt_lengths_B` of each row are the prompt.
+      num_pauses_B: int, with `prompt_lengths_B` at most `context_length`.
+      targets_BxA: int, left-aligned.
+      placement, n_pauses, filler: as of `add_pauses`.
+
+    Raises:
+      UserError: pauses where n_pauses is 0.
+    """
+    most = int(num_pauses_B.max(initial=0))
+    if placement == "filler":
+        run_M = np.full(most, filler, np.int32)
+    else:
+        run_M = pause_ids(most, vocab_size=vocab_size, n_pauses=n_pauses)
+    lengths_Bx1, pauses_Bx1 = prompt_lengths_B[:, None], num_pauses_B[:, None]
+    in_front = int(placement == "prepend")
+    prompt_end_Bx1 = context_length - pauses_Bx1 * (1 - in_front)
+    first_pause_Bx1 = context_length - pauses_Bx1 - lengths_Bx1 * in_front
+    c_C = np.arange(context_length)
+    is_prompt_BxC = (c_C >= prompt_end_Bx1 - lengths_Bx1) & (c_C < prompt_end_Bx1)
+    is_pause_BxC = (c_C >= first_pause_Bx1) & (c_C < first_pause_Bx1 + pauses_Bx1)
+    ids_BxC = np.zeros(is_prompt_BxC.shape, np.int32)
+    source_BxC = np.clip(c_C - prompt_end_Bx1 + prompts_BxP.shape[1], 0, prompts_BxP.shape[1] - 1)
+    np.copyto(ids_BxC, np.take_along_axis(prompts_BxP, source_BxC, axis=1), where=is_prompt_BxC)
+    if most:
+        np.copyto(ids_BxC, run_M[np.clip(c_C - first_pause_Bx1, 0, most - 1)], where=is_pause_BxC)
+    is_target_BxA = np.arange(targets_BxA.shape[1]) < target_lengths_B[:, None]
+    ids_BxT = np.concatenate([ids_BxC, np.where(is_target_BxA, targets_BxA, 0)], axis=1).astype(np.int32)
+    segments_BxT = np.concatenate([is_prompt_BxC | is_pause_BxC, is_target_BxA], axis=1).astype(np.int32)
+    loss_weights_BxL = np.concatenate([np.zeros_like(is_pause_BxC[:, 1:]), is_target_BxA], axis=1).astype(np.float32)
+    return FinetuneRows(ids_BxT, segments_BxT, loss_weights_BxL)
+
+
+def put_hints(
+    targets_BxL: np.ndarray,
+    loss_weights_BxL: np.ndarray,
+    hints_BxH: np.ndarray,
+    is_hint_BxH: np.ndarray,
+    first_B: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and loss weights with hints in place of what would have been predicted there (London & Kanade, 2025).
+
+    Row b's positions from `first_B[b]` on predict its hints, each with weight 1, where `is_hint_BxH`. What the network
+    reads stays as it was: pauses stay pauses.
+
+    >>> targets, weights = put_hints(np.array([[2, 100, 100, 7]]), np.array([[0, 0, 0, 1]]), np.array([[5, 6, 9]]),
+    ...                              is_hint_BxH=np.array([[True, True, False]]), first_B=np.array([1]))
+    >>> targets, weights
+    (array([[2, 5, 6, 7]]), array([[0, 1, 1, 1]]))
+    """
+    if not hints_BxH.shape[1]:
+        return targets_BxL, loss_weights_BxL
+    hint_BxL = np.arange(targets_BxL.shape[1]) - first_B[:, None]  # which of them
+    at_BxL = np.clip(hint_BxL, 0, hints_BxH.shape[1] - 1)
+    is_hint_BxL = (hint_BxL == at_BxL) & np.take_along_axis(is_hint_BxH, at_BxL, axis=1)
+    targets_BxL = np.where(is_hint_BxL, np.take_along_axis(hints_BxH, at_BxL, axis=1), targets_BxL)
+    return targets_BxL, np.where(is_hint_BxL, 1, loss_weights_BxL).astype(loss_weights_BxL.dtype)
+
+
+def first_answer_position(prompt_length: int, num_pauses: int) -> int:
+    """Index in the new prefix whose output is the first answer token; all outputs before it are ignored.
+
+    It is the prefix's last index: that of the last pause; with M = 0, or pauses prepended, of the last prompt token.
+
+    >>> first_answer_position(3, 2), first_answer_position(3, 0)  # p1 p2 p3 _ _ and p1 p2 p3, indices from 0
+    (4, 2)
+
+    Raises:
+      UserError: nothing to read the answer from.
+    """
+    if num_pauses < 0:
+        raise UserError(f"the number of pauses is {num_pauses}, but must not be negative: check m_ft and m_inf")
+    if prompt_length + num_pauses < 1:
+        raise UserError("the prompt is empty and has no pauses: there is no position to read the answer from")
+    return prompt_length + num_pauses - 1

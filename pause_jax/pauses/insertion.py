@@ -1,0 +1,221 @@
+"""Pauses in pretraining: where they go, and which positions of a row carry loss (paper section 3.1).
+
+Pure NumPy functions on integer arrays; text in, rows z[0..L] out, of which position k reads z[k] and predicts z[k+1].
+
+Shapes: B rows, N text tokens of a block, M pauses put into it, S = N + M slots that they are put into,
+L positions of a row, T = L + 1 elements of z: the last one, the look-ahead, is only ever a target.
+Segment ids number the documents of a row from 1; 0 is padding, whose id and position are 0 too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from pause_jax.errors import UserError
+from pause_jax.pauses import policies
+from pause_jax.pauses.policies import Policy
+
+
+class Rows(NamedTuple):
+    """Rows z[0..L] and the segment that each element belongs to, both int32."""
+
+    ids_BxT: np.ndarray
+    segments_BxT: np.ndarray
+
+
+def num_pauses(length: int, rate: float) -> int:
+    """Pauses put into a block: round(rate * length), a tie going to the even number.
+
+    >>> num_pauses(2048, 0.1)  # the paper's 10 %: 204.8
+    205
+    """
+    return round(rate * length)
+
+
+def text_tokens_per_block(length: int, rate: float, mode: Literal["trim", "exact"], max_rate: float = 0.0) -> int:
+    """N, the text tokens that a block takes from the corpus, its look-ahead not counted.
+
+    `trim` (the paper) takes L, inserts M pauses and cuts the tail that no longer fits: that text is lost.
+    `exact` takes L - M, which then fill the row to its end: no text is lost.
+
+    >>> text_tokens_per_block(2048, 0.1, "trim"), text_tokens_per_block(2048, 0.1, "exact")
+    (2048, 1843)
+
+    Args:
+      max_rate: if more than `rate`, blocks have up to so many pauses, in mode `trim` alone.
+
+    Raises:
+      UserError: as many pauses as positions.
+    """
+    field, largest = ("max_rate", max_rate) if max_rate > rate else ("rate", rate)
+    pauses = num_pauses(length, largest)
+    if pauses >= length:
+        raise UserError(
+            f"config.pauses.{field} = {largest} puts {pauses} pauses into config.data.length = {length} positions: no "
+            "block may be shorter than its pauses, so lower the rate"
+        )
+    return length if mode == "trim" else length - pauses
+
+
+def random_words(seed: int, epoch: int, block: int, num_words: int, component: int = 0) -> np.ndarray:
+    """The first `num_words` uint64 words of the random stream that belongs to (seed, epoch, block, component).
+
+    Raw words of the counter-based generator Philox4x64-10: a pure function of its arguments, the same for any NumPy,
+    which a `Generator` method does not promise. Streams are 2^64 counter values apart, so they never overlap.
+
+    Args:
+      component: of a mixture; blocks of the same number in different corpora have different words.
+    """
+    return np.random.Philox(key=[seed, epoch], counter=[0, block, component, 0]).random_raw(num_words)
+
+
+def draw_slots(
+    *,
+    seed: int,
+    epoch_B: Sequence[int] | np.ndarray,
+    block_B: Sequence[int] | np.ndarray,
+    num_slots: int,
+    num_pauses: int,
+    component_B: Sequence[int] | np.ndarray | None = None,
+    fewest_pauses: int | None = None,
+    policy: Policy = "uniform",
+    burst: int = 0,
+    starts_BxN1: np.ndarray | None = None,
+) -> np.ndarray:
+    """Which of the S slots of each block hold its M pauses: is_pause_BxS, bool.
+
+    A block's slots depend on (seed, epoch, block, component) alone, and by policy `boundary` on its text, but never on
+    the rows beside it.
+
+    Args:
+      num_pauses: M, fewer than `num_slots`.
+      component_B: which corpus of a mixture each block is of; 0, if None.
+      fewest_pauses: if given, each block draws its own number of pauses, `fewest_pauses` to M, all equally likely; the
+        slots that it has no use for are its last ones, and `insert` cuts them off in mode `trim`.
+      policy: see `policies`.
+      burst: the length of runs, for `burst` alone.
+      starts_BxN1: where pauses may go, for `boundary` alone (`policies.starts`).
+    """
+    is_pause_BxS = np.zeros((len(block_B), num_slots), bool)
+    if num_pauses == 0:
+        return is_pause_BxS
+    words_BxW = np.empty((len(block_B), num_slots + 1), np.uint64)  # for the slots, and one to draw the number
+    component_B = np.zeros(len(block_B), int) if component_B is None else component_B
+    for row, (epoch, block, component) in enumerate(zip(epoch_B, block_B, component_B, strict=True)):
+        words_BxW[row] = random_words(seed, int(epoch), int(block), num_slots + 1, int(component))
+    if fewest_pauses is None:
+        return _slots(policy, words_BxW[:, :-1], num_pauses, burst, starts_BxN1)
+    pauses_B = fewest_pauses + words_BxW[:, -1] % np.uint64(num_pauses - fewest_pauses + 1)
+    for row, pauses in enumerate(pauses_B.tolist()):
+        if not pauses:
+            continue
+        slots = num_slots - num_pauses + pauses
+        starts_1xN1 = None if starts_BxN1 is None else starts_BxN1[row : row + 1]
+        is_pause_BxS[row, :slots] = _slots(policy, words_BxW[row : row + 1, :slots], pauses, burst, starts_1xN1)
+    return is_pause_BxS
+
+
+def _slots(
+    policy: Policy, words_BxS: np.ndarray, num_pauses: int, burst: int, starts_BxN1: np.ndarray | None
+) -> np.ndarray:
+    """Slots of blocks that have the same number of pauses."""
+    num_slots = words_BxS.shape[1]
+    words_BxN1 = words_BxS[:, : num_slots - num_pauses + 1]
+    match policy:
+        case "uniform":
+            return policies.uniform_slots(words_BxS, num_pauses)
+        case "fixed":
+            return np.broadcast_to(policies.fixed_slots(num_slots, num_pauses), words_BxS.shape)
+        case "burst":
+            return policies.burst_slots(words_BxN1, num_pauses, burst)
+        case "boundary":
+            assert starts_BxN1 is not None, "boundary wants to know where words start"
+            return policies.boundary_slots(words_BxN1, starts_BxN1, num_pauses)
+
+
+def insert(
+    text_BxN1: np.ndarray,
+    segments_BxN1: np.ndarray,
+    is_pause_BxS: np.ndarray,
+    *,
+    length: int,
+    vocab_size: int,
+    n_pauses: int,
+) -> Rows:
+    """Text of blocks with pauses in the given slots, as rows of T = `length` + 1 (paper section 3.1, eq. 3).
+
+    The N text tokens fill the slots that hold no pause; the look-ahead text token follows the last slot; the first T
+    elements are kept. With S = L + M slots (`trim`) that cuts the tail, with S = L (`exact`) nothing is cut, without
+    pauses both are the standard row. A pause belongs to the segment of the token before it, at the start of the row to
+    that of the token after it; where this is padding, so is the pause.
+
+    The paper's example, N = 8 and M = 3 (A..H are 1..8, I is the look-ahead, the pause is 100):
+
+    >>> text, slots = np.arange(1, 10)[None], np.array([[0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0]], bool)
+    >>> insert(text, np.ones_like(text), slots, length=8, vocab_size=100, n_pauses=1).ids_BxT
+    array([[  1,   2, 100,   3,   4, 100, 100,   5,   6]], dtype=int32)
+
+    Args:
+      text_BxN1: int, N text tokens and the look-ahead.
+      segments_BxN1: int, their segments.
+      is_pause_BxS: bool, M of S = N + M slots in each row, or fewer (a range, in `trim`); S >= `length`.
+      vocab_size: where pause ids start, hence the model's vocabulary, not the tokenizer's.
+      n_pauses: distinct pause tokens, used in turn within a run of pauses.
+
+    Raises:
+      UserError: there are pauses to insert, but n_pauses is 0.
+    """
+    if n_pauses < 1 and is_pause_BxS.any():
+        raise UserError("config.pauses.n_pauses = 0 gives the model no pause to insert: set --config.pauses.n_pauses=1")
+    look_ahead_Bx1 = np.zeros_like(is_pause_BxS[:, :1])
+    is_pause_BxT = np.concatenate([is_pause_BxS, look_ahead_Bx1], axis=1)[:, : length + 1]
+    # The text token at or before each element; for pauses that start the row, the one after them: number 0.
+    source_BxT = np.maximum(np.cumsum(~is_pause_BxT, axis=1) - 1, 0)
+    ids_BxT = np.take_along_axis(text_BxN1, source_BxT, axis=1)
+    segments_BxT = np.take_along_axis(segments_BxN1, source_BxT, axis=1)
+    if n_pauses:
+        pause_ids_BxT = vocab_size + _index_in_run(is_pause_BxT) % n_pauses
+        ids_BxT = np.where(is_pause_BxT, pause_ids_BxT, ids_BxT)
+    ids_BxT = np.where(segments_BxT == 0, 0, ids_BxT)
+    return Rows(ids_BxT.astype(np.int32), segments_BxT.astype(np.int32))
+
+
+def _index_in_run(is_pause_BxT: np.ndarray) -> np.ndarray:
+    """For each pause, how many pauses precede it without a gap; -1 where there is no pause."""
+    k_T = np.arange(is_pause_BxT.shape[1])
+    last_text_BxT = np.maximum.accumulate(np.where(is_pause_BxT, -1, k_T), axis=1)
+    return k_T - last_text_BxT - 1
+
+
+def positions(segments_BxL: np.ndarray) -> np.ndarray:
+    """Position of each element within its segment, pauses counted; 0 in padding. int32, the shape of the argument.
+
+    >>> positions(np.array([[1, 1, 1, 2, 2, 0, 0]]))
+    array([[0, 1, 2, 0, 1, 0, 0]], dtype=int32)
+    """
+    k_L = np.arange(segments_BxL.shape[1])
+    starts_BxL = np.ones(segments_BxL.shape, bool)
+    starts_BxL[:, 1:] = segments_BxL[:, 1:] != segments_BxL[:, :-1]
+    start_BxL = np.maximum.accumulate(np.where(starts_BxL, k_L, 0), axis=1)
+    return np.where(segments_BxL == 0, 0, k_L - start_BxL).astype(np.int32)
+
+
+def loss_weights(ids_BxT: np.ndarray, segments_BxT: np.ndarray, *, vocab_size: int) -> np.ndarray:
+    """Weight of the loss of each position, weights_BxL in float32: 0 or 1 (paper section 3.1, S_ignore).
+
+    Position k predicts z[k+1]. Its weight is 0 where z[k+1] is a pause, padding, or in another segment than z[k],
+    else 1: only the target decides, so a pause that is followed by text carries loss.
+
+    The paper's example, A B _ C D _ _ E F:
+
+    >>> ids = np.array([[1, 2, 100, 3, 4, 100, 100, 5, 6]])
+    >>> loss_weights(ids, np.ones_like(ids), vocab_size=100).astype(int)
+    array([[1, 0, 1, 1, 0, 0, 1, 1]])
+    """
+    target_is_text_BxL = ids_BxT[:, 1:] < vocab_size
+    target_is_not_padding_BxL = segments_BxT[:, 1:] != 0
+    same_segment_BxL = segments_BxT[:, 1:] == segments_BxT[:, :-1]
+    return (target_is_text_BxL & target_is_not_padding_BxL & same_segment_BxL).astype(np.float32)

@@ -1,0 +1,252 @@
+"""What pauses did at each model size: one task, metric and split over two models or more."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pause_jax.report import figures, result_plots
+from pause_jax.report.best_m import Choice
+from pause_jax.report.comparisons import Comparison, Report
+from pause_jax.report.panels import Arm, Panel, describe, is_cost
+from pause_jax.report.tables import Column, Table
+
+_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+
+
+@dataclasses.dataclass(frozen=True)
+class Overview:
+    """The panels of one task, metric and split, smallest model first, and each comparison over them."""
+
+    panels: tuple[Panel, ...]
+    lines: Mapping[str, Mapping[str, Comparison]]  # what is compared, in words → model → comparison
+    choices: tuple[tuple[Panel, Choice], ...]
+
+    @property
+    def title(self) -> str:
+        first = self.panels[0]
+        return f"{first.task}, {first.metric}, {first.split} split, over {len(self.panels)} model sizes"
+
+    @property
+    def models(self) -> list[str]:
+        return [panel.model for panel in self.panels]
+
+    def sentences(self) -> list[str]:
+        """At how many sizes an effect was called; of a trend over sizes nothing is said, as none is tested."""
+        sentences = []
+        for words, by_model in self.lines.items():
+            called = [model for model, comparison in by_model.items() if comparison.effect.found]
+            at = f"at {', '.join(called)}" if called else "at no size"
+            sentences.append(f"{words}: a difference beyond the chance of seeds {at}, of {len(by_model)} compared.")
+        return [*sentences, "Whether a difference grows with size is not tested here."]
+
+    def differences(self) -> Table:
+        rows = tuple(
+            (
+                words,
+                model,
+                comparison.effect.difference,
+                comparison.effect.corrected_p,
+                "yes" if comparison.effect.found else "no",
+            )
+            for words, by_model in self.lines.items()
+            for model, comparison in by_model.items()
+        )
+        columns = (
+            Column("compared"),
+            Column("model"),
+            Column("difference", signed=True),
+            Column("corrected p", "p"),
+            Column("effect called"),
+        )
+        return Table("sizes", "Differences by model size", columns, rows)
+
+    def best_m(self) -> Table | None:
+        """The M that validation chose for each size; None where none could be chosen."""
+        rows = tuple(
+            (
+                panel.model,
+                choice.election.title,
+                choice.chosen,
+                100 * choice.bootstrap[choice.chosen],
+                choice.test_estimate,
+                choice.effect.difference if choice.effect else None,
+                "yes" if choice.effect and choice.effect.found else "no",
+            )
+            for panel, choice in self.choices
+            if choice.chosen is not None
+        )
+        columns = (
+            Column("model"),
+            Column("training"),
+            Column("best M by validation"),
+            Column("% of bootstrap draws", ".0f"),
+            Column(self.panels[0].split),
+            Column("minus no pauses", signed=True),
+            Column("effect called"),
+        )
+        return Table("best_m_by_size", "Best M by model size", columns, rows) if rows else None
+
+
+def find(report: Report) -> list[Overview]:
+    """Overviews of what was compared or chosen at two sizes or more; validation splits have none."""
+    groups: dict[tuple[str, str, str], list[Panel]] = {}
+    for panel in report.panels:
+        if not panel.is_for_choosing:
+            groups.setdefault((panel.task, panel.metric, panel.split), []).append(panel)
+    overviews = []
+    for panels in groups.values():
+        ordered = tuple(sorted(panels, key=_size))
+        lines = {words: line for words, line in _lines(report, ordered).items() if len(line) > 1}
+        choices = tuple((panel, choice) for panel in ordered for choice in report.choices_of(panel))
+        if len(ordered) > 1 and (lines or choices):
+            overviews.append(Overview(ordered, lines, choices))
+    return overviews
+
+
+def parameters(model: str) -> float | None:
+    """How many parameters a model's name says it has; None where it does not.
+
+    >>> parameters("826.5k"), parameters("130m"), parameters("tiny")
+    (826500.0, 130000000.0, None)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMBT]?)", model.upper())
+    return float(found[1]) * _UNITS[found[2]] if found else None
+
+
+def plot_differences(overview: Overview, words: Sequence[str], out: Path) -> None:
+    """Each comparison's difference and 95 % interval against model size; hollow where no effect is called.
+
+    Args:
+      words: those of `overview.lines` to draw.
+    """
+    figure, axes = figures.new(height=3.2 + 0.25 * len(words))
+    xs = _positions(axes, overview.models)
+    axes.axhline(0, color="#444444", linewidth=1)
+    for i, line in enumerate(words):
+        by_model, mark = overview.lines[line], figures.mark(i)
+        effects = [comparison.effect for comparison in by_model.values()]
+        at = [xs[model] + 0.06 * (i - (len(words) - 1) / 2) for model in by_model]
+        widths = [e.difference.high - e.difference.mean for e in effects]
+        means = [e.difference.mean for e in effects]
+        finite = [width if math.isfinite(width) else 0.0 for width in widths]
+        axes.errorbar(
+            at,
+            means,
+            yerr=finite,
+            **mark,
+            **figures.joined(len(at)),
+            elinewidth=0.9,
+            capsize=2,
+            markersize=6,
+            markerfacecolor="white",
+            label=figures.fold(line),
+        )
+        found = [(x, mean) for x, mean, effect in zip(at, means, effects, strict=True) if effect.found]
+        axes.plot([x for x, _ in found], [y for _, y in found], **(mark | {"linewidth": 0}), markersize=6, zorder=4)
+    axes.set_xlabel("model (parameters)" if _are_named_by_size(overview.models) else "model, by cost of inference")
+    first = overview.panels[0]
+    least = result_plots.LEAST_LOSS if first.unit == "nats" else result_plots.LEAST_PERCENT
+    axes.set_ylim(figures.at_least(axes.get_ylim(), least))
+    axes.set_ylabel(figures.plain(f"{first.unit} of {first.metric}"))
+    figures.legend(figure, title="filled: beyond the chance of seeds; hollow: no effect called")
+    figures.save(figure, out)
+
+
+def plot_cost(overview: Overview, cost: result_plots.Cost, out: Path) -> None:
+    """All sizes in one picture against FLOPs: colour is the model, marker the arm, with the Pareto front."""
+    cells = [(i, panel, panel.home(arm)) for i, panel in enumerate(overview.panels) for arm in panel.arms]
+    known = [(i, panel, cell) for i, panel, cell in cells if is_cost(cell.flops(cost))]
+    kinds = list(dict.fromkeys(panel.label(cell) for _, panel, cell in known))
+    figure, axes = figures.new(height=3.4 + 0.2 * (len(kinds) + len(overview.panels)))
+    for i, panel, cell in known:
+        mark = {"color": figures.color(i), "marker": figures.mark(kinds.index(panel.label(cell)))["marker"]}
+        width = result_plots.bars([cell])
+        axes.errorbar(
+            [cell.flops(cost)],
+            [cell.estimate.mean],
+            yerr=width,
+            **mark,
+            capsize=2,
+            elinewidth=0.8,
+            markersize=6,
+            linestyle="none",
+        )
+    result_plots.draw_front(axes, [cell for _, _, cell in known], cost)
+    axes.set_xscale("log")
+    axes.set_ylim(result_plots.limits(overview.panels[0], [cell for _, _, cell in known], axes.get_ylim()))
+    axes.set_xlabel(result_plots.COST_LABELS[cost])
+    axes.set_ylabel(figures.plain(overview.panels[0].metric))
+    figures.legend(figure, handles=_explain(axes, overview.models, kinds))
+    figures.save(figure, out)
+
+
+def known_costs(overview: Overview) -> list[result_plots.Cost]:
+    costs: tuple[result_plots.Cost, ...] = ("training", "inference")
+    if overview.panels[0].counts_errors:
+        return []
+    homes = [panel.home(arm) for panel in overview.panels for arm in panel.arms]
+    return [cost for cost in costs if any(is_cost(cell.flops(cost)) for cell in homes)]
+
+
+def _lines(report: Report, panels: Sequence[Panel]) -> dict[str, dict[str, Comparison]]:
+    """Comparisons that mean the same at each size, whatever the steps that a size was trained for."""
+    blank = {(panel.model, arm): _blank(panel, arm) for panel in panels for arm in panel.arms}
+    among = list(dict.fromkeys(arm for arm, _ in blank.values()))
+    lines: dict[str, dict[str, Comparison]] = {}
+    for panel in panels:
+        compared = report.of_panel(panel)
+        for comparison in compared:
+            arm, budget = blank[panel.model, comparison.cell.arm]
+            words = f"{describe(arm, among)}{budget} minus no pauses"
+            if sum(other.cell is comparison.cell for other in compared) > 1:
+                words += " at equal training FLOPs" if comparison.has_equal_flops else " at equal steps"
+            lines.setdefault(words, {}).setdefault(panel.model, comparison)
+    return lines
+
+
+def _blank(panel: Panel, arm: Arm) -> tuple[Arm, str]:
+    """The arm without its steps, and words for which of the panel's several budgets it has, where there are several."""
+    budgets = sorted({(a.steps, a.pretrain_steps) for a in panel.arms if _without_steps(a) == _without_steps(arm)})
+    which = budgets.index((arm.steps, arm.pretrain_steps)) + 1
+    return _without_steps(arm), f", training budget {which} of {len(budgets)}" if len(budgets) > 1 else ""
+
+
+def _without_steps(arm: Arm) -> Arm:
+    return dataclasses.replace(arm, steps=0, pretrain_steps="")
+
+
+def _size(panel: Panel) -> tuple[float, float, str]:
+    costs = [cell.inference_flops for cell in panel.cells if is_cost(cell.inference_flops)]
+    return parameters(panel.model) or 0.0, min(costs, default=0.0), panel.model
+
+
+def _are_named_by_size(models: Sequence[str]) -> bool:
+    return all(parameters(model) for model in models)
+
+
+def _positions(axes: Any, models: Sequence[str]) -> dict[str, float]:
+    """Evenly spaced, each model with its name: sizes grow by factors, and names would overlap on an axis to scale."""
+    axes.set_xticks(range(len(models)), [figures.plain(model) for model in models])
+    axes.set_xlim(-0.5, len(models) - 0.5)
+    return {model: float(i) for i, model in enumerate(models)}
+
+
+def _explain(axes: Any, models: Sequence[str], kinds: Sequence[str]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    front = [line for line in axes.get_lines() if line.get_label().startswith("Pareto")]
+    sizes = [
+        Line2D([], [], color=figures.color(i), linewidth=6, label=figures.plain(f"model {model}"))
+        for i, model in enumerate(models)
+    ]
+    grey: dict[str, Any] = {"color": "#444444", "linestyle": "none"}
+    marks = [
+        Line2D([], [], **grey, marker=figures.mark(i)["marker"], label=figures.fold(kind))
+        for i, kind in enumerate(kinds)
+    ]
+    return [*sizes, *marks, *front]

@@ -1,0 +1,152 @@
+"""The best number of pauses: chosen on the validation split, reported on test, with how sure the choice is.
+
+election   the arms of a panel that differ only in M (finetuned with it and evaluated at it), no pauses among them
+choice     the M whose mean on the validation split is highest; of equals the smallest
+
+The runs that are chosen by validation are those that are tested, so a run that is good by chance is good on both. So
+the chosen M may be called an effect only by a p value that is corrected for every M that could have been chosen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pause_jax.report.panels import Arm, Cell, Panel, families, family_title
+from pause_jax.report.statistics import Effect, Estimate, counted, format_p
+
+DRAWS = 2000  # of the bootstrap
+
+
+@dataclasses.dataclass(frozen=True)
+class Election:
+    """What may be chosen among: cells by their M, those of the test panel and of its validation panel."""
+
+    panel: Panel  # the test split's
+    title: str  # what the arms have in common
+    test: Mapping[int, Cell]
+    validation: Mapping[int, Cell]  # empty where there is no validation split
+
+    def pairs(self) -> list[tuple[Panel, Cell, Cell]]:
+        """Every M that could be chosen, against no pauses, on seeds of which both have one at least."""
+        if not self.validation or 0 not in self.test:
+            return []
+        base = self.test[0]
+        candidates = [cell for m, cell in self.test.items() if m and m in self.validation]
+        return [(self.panel, cell, base) for cell in candidates if cell.by_seed.keys() & base.by_seed.keys()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """An election's outcome; `chosen` is None where there was nothing to choose by."""
+
+    election: Election
+    chosen: int | None = None
+    seeds: int = 0  # on which the choice stands
+    bootstrap: Mapping[int, float] = dataclasses.field(default_factory=dict)  # M → share of draws that choose it
+    left_out: Mapping[int, int] = dataclasses.field(default_factory=dict)  # M → choices with one seed left out
+    effect: Effect | None = None  # the chosen M minus no pauses, on test
+
+    @property
+    def test_estimate(self) -> Estimate | None:
+        if self.chosen is None or self.chosen not in self.election.test:
+            return None
+        return self.election.test[self.chosen].estimate
+
+    def sentence(self) -> str:
+        """What may be said of the best M, and no more."""
+        title = self.election.title
+        if not self.election.validation:
+            return (
+                "The best M is not chosen where there are no results on the validation split: a choice on the "
+                f"{self.election.panel.split} split would flatter it."
+            )
+        if self.chosen is None:
+            return f"{title}: the best M is not chosen: no seed has every M on the validation split."
+        return f"{title}: best M = {self.chosen} by validation, {self._stability()}; {self._on_test()}."
+
+    def _stability(self) -> str:
+        if self.seeds == 1:
+            return "from 1 seed, so that it may be chance"
+        assert self.chosen is not None
+        return (
+            f"chosen in {self.bootstrap[self.chosen]:.0%} of bootstrap draws of {self.seeds} seeds and "
+            f"{self.left_out[self.chosen]} of {self.seeds} times with a seed left out"
+        )
+
+    def _on_test(self) -> str:
+        split = f"on the {self.election.panel.split} split"
+        found = self.test_estimate
+        if found is None:
+            return f"not evaluated {split}"
+        value = f"{split} {found.mean:.1f}"
+        if self.chosen == 0:
+            return f"{value}: no number of pauses was better than none"
+        if self.effect is None:
+            return f"{value}, with no model without pauses on the same seeds to compare with"
+        difference = self.effect.difference
+        minus = f"{value}, minus no pauses {difference.mean:+.1f} points"
+        verdict = self.effect.why_not()
+        if self.effect.found:
+            verdict = f"{'a gain' if difference.mean > 0 else 'a loss'} beyond the chance of seeds and of choosing"
+        interval = f", 95 % interval [{difference.low:+.1f}, {difference.high:+.1f}]" if difference.n > 1 else ""
+        p = "" if math.isnan(self.effect.p) else f", corrected p {format_p(self.effect.corrected_p)}"
+        return f"{minus}{interval}, {counted(difference)}{p}: {verdict}"
+
+
+def find_elections(panels: Sequence[Panel]) -> list[Election]:
+    """Elections of every panel that is for claims and not of errors: families with two numbers of pauses or more."""
+    validation = {(panel.model, panel.task, panel.metric): panel for panel in panels if panel.is_for_choosing}
+    elections = []
+    for panel in panels:
+        if panel.is_for_choosing or panel.counts_errors:
+            continue
+        beside = validation.get((panel.model, panel.task, panel.metric))
+        chosen_by = _by_m(beside) if beside is not None else {}
+        tested = _by_m(panel)
+        for family, cells in tested.items():
+            if len(cells) > 1:
+                elections.append(Election(panel, family_title(family, tested), cells, chosen_by.get(family, {})))
+    return elections
+
+
+def choose(election: Election, effects: Mapping[tuple[int, int], Effect]) -> Choice:
+    """Hold an election.
+
+    Args:
+      effects: of pairs of cells, named by their `id`s: what was decided for all of a report together.
+    """
+    numbers = sorted(election.validation)
+    seeds = sorted(set.intersection(*(set(cell.by_seed) for cell in election.validation.values()))) if numbers else []
+    if not seeds or len(numbers) < 2:
+        return Choice(election)
+    values_MxS = np.array([[election.validation[m].by_seed[s].value for s in seeds] for m in numbers])
+    chosen = numbers[_best(values_MxS.mean(axis=1)[:, None])[0]]
+    draws_DxS = np.random.default_rng(0).integers(len(seeds), size=(DRAWS, len(seeds)))
+    drawn = _best(values_MxS[:, draws_DxS].mean(axis=2))
+    left_out = _best((values_MxS.sum(axis=1, keepdims=True) - values_MxS) / max(1, len(seeds) - 1))
+    return Choice(
+        election,
+        chosen=chosen,
+        seeds=len(seeds),
+        bootstrap={m: float(np.mean(drawn == i)) for i, m in enumerate(numbers)},
+        left_out={m: int(np.sum(left_out == i)) for i, m in enumerate(numbers)},
+        effect=effects.get((id(election.test.get(chosen)), id(election.test.get(0)))),
+    )
+
+
+def _best(means_MxN: np.ndarray) -> np.ndarray:
+    """The index of the highest of each column, of those that are equal but for rounding the first."""
+    return np.argmax(means_MxN >= means_MxN.max(axis=0) - 1e-9, axis=0)
+
+
+def _by_m(panel: Panel) -> dict[Arm, dict[int, Cell]]:
+    """Of each family the cells at M_inf = M_ft, by ascending M."""
+    cells = {
+        family: {cell.m_inf: cell for arm in arms for cell in panel.of_arm(arm) if str(cell.m_inf) == arm.m_ft}
+        for family, arms in families(panel).items()
+    }
+    return {family: dict(sorted(by_m.items())) for family, by_m in cells.items()}

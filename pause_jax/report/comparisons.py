@@ -1,0 +1,287 @@
+"""Paired comparisons of arms with bases, and all that a report says of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from pause_jax.report import best_m, pairs, statistics
+from pause_jax.report.panels import (
+    EQUAL_FLOPS,
+    HUGE,
+    Arm,
+    Cell,
+    Panel,
+    are_equal_flops,
+    describe,
+    flops_ratio,
+    is_cost,
+    make_panels,
+    missing_cells,
+    paired_differences,
+)
+from pause_jax.report.results import Result
+from pause_jax.report.statistics import NEEDED, Effect, counted
+from pause_jax.report.tables import interval
+
+MOST_IN_HEADLINE = 3  # differences that were found
+Pair = tuple[Panel, Cell, Cell]  # what is compared: a cell and a base of one panel
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A home cell and a base on the seeds that both have."""
+
+    panel: Panel
+    cell: Cell
+    base: Cell
+    effect: Effect
+    is_known: bool = True  # of `pairs.Paired`
+    shared_runs: int = 0
+
+    @property
+    def flops_ratio(self) -> float:
+        """Training FLOPs of the cell over those of the base; nan where either are not known."""
+        return flops_ratio(self.cell, self.base)
+
+    @property
+    def inference_flops_ratio(self) -> float:
+        """FLOPs of an example of the cell over those of the base; nan where either are not known."""
+        answer, base_answer = self.cell.inference_flops, self.base.inference_flops
+        return answer / base_answer if is_cost(answer) and is_cost(base_answer) else math.nan
+
+    @property
+    def has_equal_flops(self) -> bool:
+        return are_equal_flops(self.cell, self.base)
+
+    def sentence(self) -> str:
+        """What may be said, and no more."""
+        what = (
+            f"{self.panel.label(self.cell)} minus {self.panel.label(self.base)}: "
+            f"{self.size()}{counted(self.effect.difference)}"
+        )
+        return f"{what}{self.effect.evidence()}: {self.verdict()}; {self.cost()}."
+
+    def size(self) -> str:
+        """`+42.5 points, 95 % interval [+39.4, +45.6], `."""
+        difference, spec = self.effect.difference, self.panel.spec
+        interval = f", 95 % interval [{difference.low:+{spec}}, {difference.high:+{spec}}]"
+        return f"{difference.mean:+{spec}} {self.panel.unit}{interval if difference.n > 1 else ''}, "
+
+    def verdict(self) -> str:
+        """`a gain beyond the chance of seeds`, or why none can be claimed."""
+        if not self.is_known:
+            return (
+                "no effect can be claimed, as these arms were pretrained differently and the results do not say in "
+                f"which runs (each arm's are taken to be one; it takes {NEEDED})"
+            )
+        if not self.effect.found:
+            return self.effect.why_not()
+        is_gain = (self.effect.difference.mean > 0) != self.panel.counts_errors
+        only = ""
+        if self.shared_runs:
+            only = (
+                f", of what starts from {'this pretraining run' if self.shared_runs == 1 else 'these pretraining runs'}"
+            )
+        return f"{'a gain' if is_gain else 'a loss'} beyond the chance of seeds{only}"
+
+    def headline(self) -> str:
+        """`+42.5 [+39.4, +45.6] points of accuracy on late_parity_6, 13 pauses minus none, at equal training FLOPs`."""
+        difference, spec = self.effect.difference, self.panel.spec
+        return (
+            f"{difference.mean:+{spec}} {interval(difference, '+' + spec)} {self.panel.unit} of {self.panel.metric} on "
+            f"{self.panel.task}, model {self.panel.model}: {self.panel.label(self.cell)} minus "
+            f"{self.panel.label(self.base)}, {self.cost()}"
+        )
+
+    def cost(self) -> str:
+        """FLOPs against the base's: of training, and of one answer where they differ."""
+        if math.isnan(self.flops_ratio):
+            return "training FLOPs unknown"
+        words = "at equal training FLOPs" if self.has_equal_flops else f"at {self.flops_ratio:.2f} × its training FLOPs"
+        if abs(self.inference_flops_ratio - 1) > EQUAL_FLOPS:
+            words += f" and {self.inference_flops_ratio:.2f} × its inference FLOPs"
+        return words
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Something that is missing from the results, and why."""
+
+    job: str
+    error: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """All that a report shows, decided; printing, drawing and writing only look."""
+
+    title: str
+    panels: tuple[Panel, ...]
+    comparisons: tuple[Comparison, ...]
+    failures: tuple[Failure, ...]
+    choices: tuple[best_m.Choice, ...] = ()
+    missing: tuple[str, ...] = ()  # cells of the grid
+
+    @classmethod
+    def of(cls, rows: Sequence[Result], *, title: str = "Results", failures: Sequence[Failure] = ()) -> Report:
+        """Group the rows, compare and choose; a value that is not finite counts as a failure. Raises as `make_panels`.
+
+        Nothing is claimed from validation splits. All comparisons with a base, and of every M that could have been
+        chosen with no pauses, are decided on together: choosing alone makes no effect.
+        """
+        lost = [
+            Failure(row.checkpoint, f"{row.metric} on {row.task} at M_inf {row.m_inf} is {row.value}: left out below")
+            for row in rows
+            if not abs(row.value) < HUGE
+        ]
+        panels = make_panels([row for row in rows if abs(row.value) < HUGE])
+        compared = find_pairs([panel for panel in panels if not panel.is_for_choosing])
+        elections = best_m.find_elections(panels)
+        candidates = [pair for election in elections for pair in election.pairs() if pair not in compared]
+        decided = decide([*compared, *candidates])
+        effects = {(id(c.cell), id(c.base)): c.effect for c in decided}
+        choices = [best_m.choose(election, effects) for election in elections]
+        missing = [sentence for panel in panels for sentence in missing_cells(panel)]
+        return cls(
+            title, tuple(panels), tuple(decided[: len(compared)]), (*failures, *lost), tuple(choices), tuple(missing)
+        )
+
+    def choices_of(self, panel: Panel) -> list[best_m.Choice]:
+        return [choice for choice in self.choices if choice.election.panel is panel]
+
+    def summary_of(self, panel: Panel) -> str:
+        """One line for the table of contents."""
+        comparisons = self.of_panel(panel)
+        found = [comparison for comparison in comparisons if comparison.effect.found]
+        if panel.is_for_choosing:
+            return "for choosing, nothing is claimed from it"
+        if not comparisons:
+            return "nothing to compare"
+        said = f"{len(found)} of {len(comparisons)} differences beyond the chance of seeds"
+        sizes = "; ".join(
+            f"{c.effect.difference.mean:+{panel.spec}} {panel.unit} {c.cost()}" for c in found[:MOST_IN_HEADLINE]
+        )
+        return f"{said}: {sizes}{'; …' * (len(found) > MOST_IN_HEADLINE)}" if found else said
+
+    def rows(self) -> list[Result]:
+        """All that is shown."""
+        return [row for panel in self.panels for cell in panel.cells for row in cell.by_seed.values()]
+
+    def sentences(self, panel: Panel) -> list[str]:
+        """All that is said of a panel."""
+        differences = [comparison.sentence() for comparison in self.of_panel(panel)]
+        choices = [choice.sentence() for choice in self.choices_of(panel)]
+        return list(dict.fromkeys([*differences, *choices, *self.remarks(panel)]))
+
+    def of_panel(self, panel: Panel) -> list[Comparison]:
+        return [comparison for comparison in self.comparisons if comparison.panel is panel]
+
+    def summary(self) -> str:
+        """What all comparisons together come to: how many, and of those found sign, size and cost."""
+        found = [comparison for comparison in self.comparisons if comparison.effect.found]
+        count = len(self.comparisons)
+        if not count:
+            return "There is nothing to compare: no arm with pauses has a base without them on the same seeds."
+        compared = f"{count} comparison{'s' * (count > 1)} with a base without pauses: "
+        if found:
+            rest = f" Of the other {count - len(found)} no effect can be claimed." if count > len(found) else ""
+            said = "; ".join(comparison.headline() for comparison in found[:MOST_IN_HEADLINE])
+            more = f"; and {len(found) - MOST_IN_HEADLINE} more below" if len(found) > MOST_IN_HEADLINE else ""
+            return f"{compared}{len(found)} beyond the chance of seeds. {said}{more}.{rest}"
+        most = max((c.effect.difference for c in self.comparisons), key=lambda difference: difference.n)
+        too_few = f" With {counted(most)} none could be: it takes {NEEDED}." if most.n < NEEDED else ""
+        return f"{compared}of none can an effect be claimed.{too_few}"
+
+    def remarks(self, panel: Panel) -> list[str]:
+        """What a reader of the panel must know besides the comparisons."""
+        if panel.is_for_choosing:
+            return ["M and checkpoints are chosen on this split: nothing is claimed from it."]
+        comparisons = self.of_panel(panel)
+        compared = {comparison.cell.arm for comparison in comparisons}
+        remarks = _on_pretraining(panel) + [
+            f"{panel.label(panel.home(arm))}: no base without pauses on the same seeds, not compared."
+            for arm in panel.arms
+            if not arm.is_base and arm not in compared
+        ]
+        equal = {comparison.cell.arm for comparison in comparisons if comparison.has_equal_flops}
+        if unequal := [panel.label(panel.home(arm)) for arm in panel.arms if arm in compared - equal]:
+            remarks.append(
+                f"{'; '.join(unequal)}: no base was trained with as many FLOPs (within {EQUAL_FLOPS:.0%}), so these "
+                "figures do not tell pauses from more or less training."
+            )
+        if untrained := [cell for cell in panel.cells if cell.is_untrained]:
+            labels = list(dict.fromkeys(describe(cell.arm, panel.arms) for cell in untrained))
+            remarks.append(
+                f"{'; '.join(labels)}: trained without any pause, so that answers after pauses at inference mean "
+                "nothing; they are not drawn."
+            )
+        return remarks
+
+
+def _on_pretraining(panel: Panel) -> list[str]:
+    """What the unit of a panel's intervals is, where it is not the seed."""
+    units = [panel.home(arm).estimate.unit for arm in panel.arms]
+    if pairs.PRETRAINING not in units:
+        of_one = "Intervals and verdicts tell of other finetunings of one pretraining run, not of other such runs."
+        return [of_one] if any(_starts_from_one(cell) for cell in panel.cells) else []
+    remark = (
+        "Arms differ in how they were pretrained, so intervals and verdicts are over pretraining runs, and finetunings "
+        f"of one run are averaged. A verdict takes {NEEDED} pretraining runs an arm."
+    )
+    if not all(cell.runs_known for cell in panel.cells):
+        remark += (
+            " Rows that do not name theirs (columns pretrain_run and pretrain_seed) are taken to be of one; "
+            "launch.evaluate names it of each run that it is asked about again."
+        )
+    return [remark]
+
+
+def _starts_from_one(cell: Cell) -> bool:
+    """Whether several seeds of a cell were finetuned from the same pretraining run, as far as is known."""
+    runs = {pairs.pretraining_of(row) for row in cell.by_seed.values()}
+    return len(cell.by_seed) > 1 and len(runs) == 1 and bool(runs.pop()) and cell.arm.finetune != "none"
+
+
+def find_pairs(panels: Sequence[Panel]) -> list[Pair]:
+    """Every arm with pauses and its bases.
+
+    An arm is compared with the base of as many steps, of pretraining too where there is one, and with the one that is
+    nearest in training FLOPs where that is another. A base was trained in the same stages, with the same attention, on
+    seeds of which one at least is the arm's.
+    """
+    return [
+        (panel, panel.home(arm), base)
+        for panel in panels
+        for arm in panel.arms
+        if not arm.is_base
+        for base in _bases(panel, panel.home(arm))
+    ]
+
+
+def decide(compared: Sequence[Pair]) -> list[Comparison]:
+    """Decide on all together: the more pairs, the more each must show."""
+    paired = [paired_differences(cell, base) for _, cell, base in compared]
+    effects = statistics.call_effects([one.values for one in paired], [one.unit for one in paired])
+    return [
+        Comparison(*pair, effect=effect, is_known=one.is_known, shared_runs=one.shared_runs)
+        for pair, effect, one in zip(compared, effects, paired, strict=True)
+    ]
+
+
+def _bases(panel: Panel, cell: Cell) -> list[Cell]:
+    arm = cell.arm
+
+    def fits(base: Arm) -> bool:
+        from_scratch = (base.pretrain == "none") == (arm.pretrain == "none")
+        zero_shot = (base.finetune == "none") == (arm.finetune == "none")
+        return base.is_base and from_scratch and zero_shot and base.attention == arm.attention
+
+    bases = [panel.home(base) for base in panel.arms if fits(base)]
+    bases = [base for base in bases if paired_differences(cell, base).values and not base.is_untrained]
+    bases.sort(key=lambda base: abs(base.training_flops - cell.training_flops))
+    alike = [base for base in bases if base.arm.pretrain_steps == arm.pretrain_steps] or bases
+    nearest = bases[:1] if bases and are_equal_flops(cell, bases[0]) else alike[:1]
+    chosen = [base for base in alike if base.arm.steps == arm.steps][:1] + nearest
+    return chosen[:1] if len(chosen) == 2 and chosen[0].arm == chosen[1].arm else chosen

@@ -1,0 +1,79 @@
+"""What pictures of a report have in common: size, marks, legends, and how they are written."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pause_jax.report.plots import COLORS, MARKERS
+
+WIDTH = 5.2  # inches; at 150 dots an inch 780 pixels, which a telephone shows readably
+LABEL_CHARACTERS = 58  # in a line of a legend
+MAX_LINES = 8  # in a picture that can be read
+
+
+def new(*, height: float) -> tuple[Any, Any]:
+    """A figure and its axes; height in inches."""
+    from matplotlib.figure import Figure  # without pyplot there is no display and nothing global
+
+    figure = Figure(figsize=(WIDTH, height), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def mark(i: int) -> dict[str, Any]:
+    """Colour and marker of arm i; the eighth has the first's colour, but another marker."""
+    return {"color": color(i), "marker": MARKERS[(i + i // len(COLORS)) % len(MARKERS)], "linewidth": 1.6}
+
+
+def color(i: int) -> str:
+    return COLORS[i % len(COLORS)]
+
+
+def joined(points: int) -> dict[str, Any]:
+    """The line of so many points: none between two, which would show a course that nobody has seen."""
+    return {"linestyle": "-" if points > 2 else "none"}
+
+
+def at_least(limits: Sequence[float], span: float) -> tuple[float, float]:
+    """Limits of an axis, moved apart where they are closer than that.
+
+    >>> at_least((-0.04, 0.04), 5.0)
+    (-2.5, 2.5)
+    """
+    low, high = limits
+    more = max(0.0, (span - (high - low)) / 2)
+    return low - more, high + more
+
+
+def plain(text: str) -> str:
+    return text.replace("$", r"\$")  # a dollar would begin mathematics
+
+
+def fold(label: str) -> str:
+    """A label for a legend, in several lines where it is long."""
+    return plain(textwrap.fill(label, LABEL_CHARACTERS))
+
+
+def legend(figure: Any, **options: Any) -> None:
+    """Below the picture, where it hides nothing."""
+    figure.legend(loc="outside lower left", frameon=False, alignment="left", fontsize=9, **options)
+
+
+def save(figure: Any, out: Path) -> None:
+    """Write a PNG file and an SVG file of the same name beside it, each as a whole, or not at all."""
+    import matplotlib
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for file, metadata in ((out, {}), (out.with_suffix(".svg"), {"Date": None})):
+        partial = file.with_name(file.name + ".partial")
+        with matplotlib.rc_context({"svg.hashsalt": "pause_jax"}):  # the same picture is the same file
+            figure.savefig(partial, format=file.suffix[1:], metadata=metadata)
+        figure.set_layout_engine("none")  # the same for the second: it takes as long as drawing
+        os.replace(partial, file)

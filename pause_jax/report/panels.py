@@ -1,0 +1,360 @@
+"""From rows of results.csv to what stands in one table: panels, arms, cells and their seeds.
+
+panel   one model, task, metric and split: what may stand in one table
+arm     one way to train: everything that tells runs apart but the seed
+cell    an arm at one number of pauses at inference; it holds a result for each seed (pairs.py: and what is independent)
+home    of an arm: its cell at the M_inf that it was finetuned with (of a list the largest), or the nearest evaluated
+base    an arm without any pauses, with which others are compared
+family  the finetuned arms of a panel that differ in M_ft only
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from pause_jax.errors import UserError
+from pause_jax.report import pairs, statistics
+from pause_jax.report.pairs import Paired, Seed
+from pause_jax.report.results import LOSSES, Result
+from pause_jax.report.statistics import Estimate
+
+ERRORS = ("no_choice", *LOSSES)  # metrics of which less is better
+HUGE = 1e100  # no result is larger; sums and squares of smaller ones are finite
+EQUAL_FLOPS = 0.05  # relative difference up to which two trainings count as equally costly
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One way to train."""
+
+    pretrain: str
+    pretrain_rate: float
+    finetune: str
+    m_ft: str
+    placement: str  # "none" where finetuning had no pauses and inference appends them
+    policy: str
+    n_pauses: int
+    attention: str
+    steps: int
+    pretrain_steps: str
+    hints: str
+
+    @classmethod
+    def of(cls, row: Result) -> Arm:
+        fields = {field.name: getattr(row, field.name) for field in dataclasses.fields(cls)}
+        if row.m_ft == "0" and row.placement == "append":
+            fields["placement"] = "none"  # placement tells of inference then: rows with and without pauses are one arm
+        return cls(**fields)
+
+    @property
+    def m_ft_largest(self) -> int:
+        return max(int(m) for m in self.m_ft.split("|"))
+
+    @property
+    def pretraining(self) -> str:
+        """In words."""
+        words = {"std": "standard pretraining", "none": "no pretraining", "unknown": "unknown pretraining"}
+        return words.get(self.pretrain, f"{100 * self.pretrain_rate:g} % pauses in pretraining")
+
+    @property
+    def is_base(self) -> bool:
+        return self.pretrain not in ("pause", "unknown") and self.m_ft_largest == 0 and self.placement == "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """An arm at one M_inf: its result for each seed, in order of the seeds."""
+
+    arm: Arm
+    m_inf: int
+    by_seed: Mapping[Seed, Result]
+    is_nested: bool = False  # the panel's arms were pretrained differently: the unit is the pretraining run
+    bounds: tuple[float, float] | None = None  # of its values, if they are percentages
+
+    @property
+    def values(self) -> list[float]:
+        return [row.value for row in self.by_seed.values()]
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether it has pauses that no stage of its training had, so that they mean nothing."""
+        return any(row.has_untrained_pauses for row in self.by_seed.values())
+
+    @property
+    def runs_known(self) -> bool:
+        return all(pairs.pretraining_of(row) is not None for row in self.by_seed.values())
+
+    @property
+    def estimate(self) -> Estimate:
+        """Over the seeds or, where the panel's arms were pretrained differently, over their pretraining runs."""
+        if not self.is_nested or self.arm.finetune == "none" or self.arm.pretrain == "none":
+            return statistics.estimate(self.values, self.bounds)
+        if not self.runs_known:
+            means = [sum(self.values) / len(self.values)]
+        else:
+            names = [frozenset((pairs.pretraining_of(row) or ())[-1:]) for row in self.by_seed.values()]
+            means = pairs.averages(names, self.values)
+        unit = pairs.SEED if len(means) == len(self.values) and self.runs_known else pairs.PRETRAINING
+        return statistics.estimate(means, self.bounds, unit)
+
+    @property
+    def training_flops(self) -> float:
+        """Of all stages, mean over seeds."""
+        return sum(row.model_flops for row in self.by_seed.values()) / len(self.by_seed)
+
+    @property
+    def inference_flops(self) -> float:
+        """Of one example, mean over seeds."""
+        return sum(row.inference_flops for row in self.by_seed.values()) / len(self.by_seed)
+
+    def flops(self, of: Literal["training", "inference"]) -> float:
+        return self.training_flops if of == "training" else self.inference_flops
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """What one table shows."""
+
+    model: str
+    task: str
+    metric: str
+    split: str
+    cells: tuple[Cell, ...]  # every arm at every M_inf
+
+    @property
+    def title(self) -> str:
+        return f"{self.task}, {self.metric}, {self.split} split, model {self.model}"
+
+    @property
+    def arms(self) -> list[Arm]:
+        return list(dict.fromkeys(cell.arm for cell in self.cells))
+
+    @property
+    def varies_m_inf(self) -> bool:
+        """Whether an arm was evaluated at several M_inf that mean something."""
+        return any(len(self.trained(arm)) > 1 for arm in self.arms)
+
+    @property
+    def varies_flops(self) -> bool:
+        """Whether arms differ in what their training cost by more than counts as equal."""
+        return vary([self.home(arm).training_flops for arm in self.arms])
+
+    @property
+    def varies_inference_flops(self) -> bool:
+        """Whether one answer costs more in some cells than in others, by more than counts as equal."""
+        return vary([cell.inference_flops for cell in self.cells if not cell.is_untrained])
+
+    @property
+    def is_for_choosing(self) -> bool:
+        """Whether M and checkpoints are chosen on it, so that nothing may be claimed from it."""
+        return self.split == "validation"
+
+    @property
+    def counts_errors(self) -> bool:
+        """Whether less is better."""
+        return self.metric in ERRORS
+
+    @property
+    def spec(self) -> str:
+        """How a value is written."""
+        return ".3f" if self.metric in LOSSES else ".1f"
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether finetuned arms differ in how they were pretrained, so that the unit is the pretraining run."""
+        return any(cell.is_nested for cell in self.cells)
+
+    @property
+    def unit(self) -> str:
+        """Of differences."""
+        return "nats" if self.metric in LOSSES else "points"
+
+    def of_arm(self, arm: Arm) -> list[Cell]:
+        """The arm's cells by ascending M_inf."""
+        return sorted((cell for cell in self.cells if cell.arm == arm), key=lambda cell: cell.m_inf)
+
+    def trained(self, arm: Arm) -> list[Cell]:
+        """The arm's cells by ascending M_inf, but for those with pauses that were never trained."""
+        return [cell for cell in self.of_arm(arm) if not cell.is_untrained]
+
+    def home(self, arm: Arm) -> Cell:
+        return min(self.of_arm(arm), key=lambda cell: (abs(cell.m_inf - arm.m_ft_largest), cell.m_inf))
+
+    def label(self, cell: Cell) -> str:
+        """The arm in words, as short as tells it from the panel's others."""
+        elsewhere = f", {cell.m_inf} at inference" if cell.m_inf != cell.arm.m_ft_largest else ""
+        return describe(cell.arm, self.arms) + elsewhere + " (never trained)" * cell.is_untrained
+
+
+def describe(arm: Arm, arms: Sequence[Arm]) -> str:
+    """An arm in words, as short as tells it from the others."""
+    parts = [_finetuning(arm)] if any(other.finetune != "none" or other.m_ft != "0" for other in arms) else []
+    if arm.pretrain == "pause" or any(other.pretrain != "none" for other in arms):
+        parts.insert(0, arm.pretraining)
+    if len({other.steps for other in arms}) > 1 and arm.finetune != "none":  # else they are those of pretraining
+        parts.append(f"{arm.steps:,} steps")
+    if len({other.pretrain_steps for other in arms if other.pretrain == arm.pretrain}) > 1:
+        parts.append(f"{arm.pretrain_steps.replace('|', ' + ')} steps of pretraining")
+    if len({other.attention for other in arms}) > 1:
+        parts.append(f"attention {arm.attention}")
+    if arm.hints != "none":
+        parts.append(f"hints on the {arm.hints}")
+    if len({other.policy for other in arms if other.pretrain == "pause"}) > 1 and arm.pretrain == "pause":
+        parts.append(f"policy {arm.policy}")
+    if len({other.n_pauses for other in arms if other.n_pauses}) > 1 and arm.n_pauses:
+        parts.append(f"{arm.n_pauses} distinct")
+    return ", ".join(parts)
+
+
+def make_panels(rows: Sequence[Result]) -> list[Panel]:
+    """Group rows; panels, and in them arms, stand in the order in which the rows first name them, bases first.
+
+    Raises:
+      UserError: two rows differ in nothing but checkpoint, so that they can't be told apart, or M_ft is no number.
+    """
+    groups: dict[tuple[str, str, str, str], list[Result]] = {}
+    for row in rows:
+        _check_m_ft(row)
+        groups.setdefault((row.model, row.task, row.metric, row.split), []).append(row)
+    return [Panel(*key, cells=tuple(sorted(_cells(group), key=_order))) for key, group in groups.items()]
+
+
+def _cells(rows: Sequence[Result]) -> list[Cell]:
+    """Of a panel. Runs are told apart by their seed and, where that is not enough, by the one they started from."""
+    found: dict[tuple[Arm, int], list[Result]] = {}
+    for row in rows:
+        found.setdefault((Arm.of(row), row.m_inf), []).append(row)
+    is_crossed = any(len({row.seed for row in mine}) < len(mine) for mine in found.values())
+    is_nested = not pairs.is_pretrained_alike(r for r in rows if r.finetune != "none" and r.pretrain != "none")
+    is_percentage = rows[0].metric not in LOSSES and all(0 <= row.value <= 100 for row in rows)
+    cells = []
+    for (arm, m_inf), mine in found.items():
+        by_seed: dict[Seed, Result] = {}
+        for row in mine:
+            seed = Seed(row.seed, row.pretrain_seed if is_crossed else "")
+            if seed in by_seed:
+                raise UserError(
+                    f"two results of {row.task}, {row.metric}, seed {seed}, M_inf {row.m_inf} differ in nothing but "
+                    f"their checkpoints, {by_seed[seed].checkpoint} and {row.checkpoint}: remove one of the rows, or "
+                    "give their runs different names in the column model"
+                )
+            by_seed[seed] = row
+        bounds = statistics.PERCENT if is_percentage else None
+        cells.append(Cell(arm, m_inf, dict(sorted(by_seed.items())), is_nested, bounds))
+    return cells
+
+
+def missing_cells(panel: Panel) -> list[str]:
+    """What other arms and seeds of the panel have and an arm lacks, a sentence an arm.
+
+    An M_inf is missing only where another arm with pauses was evaluated there away from its own M_ft: without one the
+    panel does not vary M_inf.
+    """
+    seeds = sorted({seed for cell in panel.cells for seed in cell.by_seed})
+    paused = [arm for arm in panel.arms if arm.m_ft_largest]
+    crossed = {cell.m_inf for arm in paused for cell in panel.of_arm(arm) if cell.m_inf != arm.m_ft_largest}
+    sentences = []
+    for arm in panel.arms:
+        lacking: dict[tuple[Seed, ...], list[int]] = {}
+        for cell in panel.of_arm(arm):
+            if absent := tuple(seed for seed in seeds if seed not in cell.by_seed):
+                lacking.setdefault(absent, []).append(cell.m_inf)
+        if arm in paused and (unseen := crossed - {cell.m_inf for cell in panel.of_arm(arm)}):
+            lacking.setdefault(tuple(seeds), []).extend(sorted(unseen))
+        label = panel.label(panel.home(arm))
+        for absent, m_infs in lacking.items():
+            whose = "all seeds" if len(absent) == len(seeds) else f"seed{'s' * (len(absent) > 1)} {_listed(absent)}"
+            sentences.append(f"{panel.title}: {label}, at M_inf {_listed(sorted(m_infs))}: {whose}")
+    return sentences
+
+
+def families(panel: Panel) -> dict[Arm, list[Arm]]:
+    """Each family by what its arms share, an arm without M_ft; arms without pauses belong to every placement's."""
+    finetuned = [arm for arm in panel.arms if arm.finetune != "none"]
+    found: dict[Arm, list[Arm]] = {}
+    for arm in finetuned:
+        if arm.placement != "none":
+            found.setdefault(_without_m(arm), []).append(arm)
+    for key, arms in found.items():
+        for arm in finetuned:
+            seen = arm.n_pauses if arm.pretrain == "pause" else key.n_pauses  # else the base has seen no pause
+            alike = dataclasses.replace(_without_m(arm), placement=key.placement, n_pauses=seen)
+            if arm.placement == "none" and alike == key:
+                arms.append(arm)
+    return found
+
+
+def family_title(family: Arm, families: Iterable[Arm]) -> str:
+    """The family in words, as short as tells it from the others."""
+    alike = [other for other in families if other.pretrain == family.pretrain]
+    words = {
+        "placement": family.placement,
+        "steps": f"{family.steps:,} steps",
+        "pretrain_steps": f"{family.pretrain_steps.replace('|', ' + ')} steps of pretraining",
+        "attention": f"attention {family.attention}",
+        "policy": f"policy {family.policy}",
+        "n_pauses": f"{family.n_pauses} distinct",
+        "hints": "no hints" if family.hints == "none" else f"hints on the {family.hints}",
+    }
+    varying = [text for name, text in words.items() if len({getattr(other, name) for other in alike}) > 1]
+    return ", ".join([family.pretraining, *varying])
+
+
+def is_cost(flops: float) -> bool:
+    """Whether FLOPs are known: one at least, and no more than can be added up."""
+    return 1 <= flops < HUGE
+
+
+def flops_ratio(cell: Cell, base: Cell) -> float:
+    """Training FLOPs of one over those of the other; nan where either are not known."""
+    if not (is_cost(cell.training_flops) and is_cost(base.training_flops)):
+        return math.nan
+    return cell.training_flops / base.training_flops
+
+
+def are_equal_flops(cell: Cell, base: Cell) -> bool:
+    return abs(flops_ratio(cell, base) - 1) <= EQUAL_FLOPS
+
+
+def paired_differences(cell: Cell, base: Cell) -> Paired:
+    """Cell minus base for each seed that both have, in order of the seeds, averaged where they are of one unit."""
+    return pairs.pair(cell.by_seed, base.by_seed)
+
+
+def _without_m(arm: Arm) -> Arm:
+    return dataclasses.replace(arm, finetune="", m_ft="")
+
+
+def _listed(numbers: Sequence[object]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def vary(flops: Sequence[float]) -> bool:
+    """Whether costs differ by more than counts as equal, as far as they are known."""
+    known = [value for value in flops if is_cost(value)]
+    return bool(known) and max(known) > (1 + EQUAL_FLOPS) * min(known)
+
+
+def _finetuning(arm: Arm) -> str:
+    if arm.m_ft_largest == 0:
+        words = "no pauses" if arm.placement == "none" else f"{arm.placement} at inference only"
+    else:
+        numbers = arm.m_ft.replace("|", " or ")
+        words = numbers + {"filler": " fillers", "prepend": " pauses in front"}.get(arm.placement, " pauses")
+    return "zero-shot" if arm.finetune == "none" else words
+
+
+def _order(cell: Cell) -> tuple[bool, bool, bool]:
+    """Zero-shot last, bases first, pretraining without pauses before with them; else as they came (stable)."""
+    return cell.arm.finetune == "none", not cell.arm.is_base, cell.arm.pretrain == "pause"
+
+
+def _check_m_ft(row: Result) -> None:
+    if not all(m.isdecimal() for m in row.m_ft.split("|")):
+        raise UserError(
+            f"m_ft of {row.checkpoint} is {row.m_ft!r}, but must be a whole number, or several as 0|10: correct it in "
+            "the results file"
+        )

@@ -1,0 +1,111 @@
+"""A report of results: on the terminal, as files of tables and pictures, and as one HTML file with all of it inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pause_jax.checkpointing.run_folder import write_atomically
+from pause_jax.errors import UserError
+from pause_jax.report import html, panel_tables, run_curves, sections
+from pause_jax.report.comparisons import Failure, Report
+from pause_jax.report.run_comparison import Compared
+from pause_jax.report.run_curves import Curves
+from pause_jax.report.sections import Section
+from pause_jax.report.tables import Table, print_table
+
+
+def read_failures(path: Path) -> list[Failure]:
+    """Failures from a JSON list of objects, each with the texts `job` and `error`; none where there is no file.
+
+    Raises:
+      UserError: the file is something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        return [Failure(str(item["job"]), str(item["error"])) for item in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise UserError(
+            f'{path} is no list of failures: restore it, delete it, or write [{{"job": …, "error": …}}, …]'
+        ) from None
+
+
+def print_report(report: Report, compared: Sequence[Compared] = ()) -> None:
+    """Failures and what is missing first, then runs compared, then for each panel a table and what may be said."""
+    for table in sections.top_tables(report):
+        _print(table)
+    for runs in compared:
+        equal, settings = runs.at_equal_costs(), runs.settings()
+        for table in (dataclasses.replace(equal, title=runs.curves.title), *([settings] if settings else [])):
+            _print(table)
+        for sentence in runs.sentences()[1:]:  # the first is of pictures
+            print(f"  {sentence}")
+        print()
+    if compared and not report.panels:
+        return
+    for panel in report.panels:
+        arms = panel_tables.arms(panel)
+        _print(Table(arms.name, panel.title, arms.columns, arms.rows))
+        for sentence in report.sentences(panel):
+            print(f"  {sentence}")
+        print()
+    print(report.summary())
+
+
+def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared: Sequence[Compared] = ()) -> Path:
+    """Write `report.html`, every picture as PNG and SVG and every table as CSV; return the HTML file.
+
+    A report that stands there already, made of the same results by the same code, is left as it is.
+
+    Args:
+      out: a folder, made where it is missing.
+      runs: folders in which the runs lie that the results name; their losses are shown.
+      compared: runs that are shown beside each other, whatever the results.
+
+    Raises:
+      UserError: the folder can't be written.
+    """
+    curves, remarks = run_curves.collect(report.rows(), runs)
+    parts = sections.of_report(report, curves, compared)
+    file, fingerprint = out / "report.html", _fingerprint(report, [*curves, *compared], remarks)
+    if _stands(file, fingerprint, parts):
+        return file
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for table in sections.top_tables(report):
+            write_atomically(out / f"{table.name}.csv", table.csv())
+        for part in parts:
+            for name, table in part.tables_by_file().items():
+                write_atomically(out / name, table.csv())
+            for picture in part.pictures:
+                picture.draw(out / f"{picture.name}.png")
+        write_atomically(file, html.render(report, parts, remarks, out, fingerprint))
+    except OSError as error:
+        raise UserError(f"the report can't be written to {out} ({error}): give another folder as --out") from None
+    return file
+
+
+def _fingerprint(report: Report, curves: Sequence[Curves | Compared], remarks: Sequence[str]) -> str:
+    """Of all that a page is made of, this code included."""
+    code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.*"))]
+    content = repr((report.title, report.failures, report.rows(), curves, remarks, code))
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _stands(file: Path, fingerprint: str, parts: Sequence[Section]) -> bool:
+    """Whether the page is there, whole, and so are its pictures and tables: drawing takes half a second a picture."""
+    tables = [name for part in parts for name in part.tables_by_file()]
+    pictures = [picture.name for part in parts for picture in part.pictures]
+    names = [*tables, *(f"{name}{ending}" for name in pictures for ending in (".png", ".svg"))]
+    try:
+        return fingerprint in file.read_text(encoding="utf-8") and all((file.parent / name).is_file() for name in names)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _print(table: Table) -> None:
+    print_table(table.title, [column.name for column in table.columns], table.shown())

@@ -1,0 +1,207 @@
+"""Plots of results, one panel a picture, narrow enough to be read on a telephone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pause_jax.report import figures, pareto
+from pause_jax.report.panels import Arm, Cell, Panel, families, is_cost
+from pause_jax.report.results import LOSSES
+
+Cost = Literal["training", "inference"]
+LEAST_PERCENT, LEAST_LOSS = 5.0, 0.02  # that an axis spans: less would show rounding as if it were something
+COST_LABELS = {
+    "training": "model FLOPs of training, all stages",
+    "inference": "model FLOPs of one example at inference",
+}
+
+
+def plot_seeds(panel: Panel, out: Path) -> None:
+    """Each arm at its own M_inf: every seed a dot, the mean and its 95 % interval over seeds."""
+    cells = [panel.home(arm) for arm in panel.arms]
+    figure, axes = figures.new(height=0.9 + 0.62 * len(cells))
+    for i, cell in enumerate(cells):
+        xs = [i + 0.16] * len(cell.values)
+        axes.scatter(cell.values, xs, color=figures.color(i), alpha=0.35, s=28, linewidths=0)
+        axes.errorbar([cell.estimate.mean], [i], xerr=bars([cell]), **figures.mark(i), capsize=4, markersize=7)
+        axes.annotate(
+            figures.plain(panel.label(cell)),
+            (0, i),
+            (0, 9),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            fontsize=9,
+        )
+    axes.set_ylim(len(cells) - 0.5, -0.75)
+    axes.set_xlim(limits(panel, cells, axes.get_xlim()))
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel(figures.plain(f"{panel.metric}, {panel.task}"))
+    figures.save(figure, out)
+
+
+def plot_m_inf(panel: Panel, arms: Sequence[Arm], out: Path) -> None:
+    """The metric against pauses at inference, a line an arm; M_inf evenly spaced, as 0, 2, 5, 10, 50 could not be."""
+    cells = [cell for arm in arms for cell in panel.trained(arm)]
+    values = sorted({cell.m_inf for cell in cells})
+    figure, axes = figures.new(height=3.4 + 0.2 * len(arms))
+    for i, arm in enumerate(arms):
+        line = panel.trained(arm)
+        beside = 0.05 * (i - (len(arms) - 1) / 2)  # so that intervals do not hide each other
+        xs = [values.index(cell.m_inf) + beside for cell in line]
+        label = figures.fold(panel.label(panel.home(arm)))
+        axes.errorbar(
+            xs,
+            [cell.estimate.mean for cell in line],
+            yerr=bars(line),
+            **figures.mark(i),
+            **figures.joined(len(line)),
+            elinewidth=0.8,
+            capsize=2,
+            markersize=5,
+            label=label,
+        )
+    axes.set_xticks(range(len(values)), [str(value) for value in values])
+    axes.set_ylim(limits(panel, cells, axes.get_ylim()))
+    axes.set_xlabel("pauses at inference")
+    axes.set_ylabel(figures.plain(panel.metric))
+    figures.legend(figure)
+    figures.save(figure, out)
+
+
+def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
+    """The metric against FLOPs of training (all stages), or of inference, with the Pareto front of the means.
+
+    Arms above each other cost the same. For training each arm stands at its own M_inf; for inference small marks
+    without intervals are its other M_inf.
+    """
+    at_home = cost == "training"
+    lines = [[panel.home(arm)] if at_home else panel.trained(arm) for arm in panel.arms]
+    lines = [known for line in lines if (known := [cell for cell in line if is_cost(cell.flops(cost))])]
+    cells = [cell for line in lines for cell in line]
+    figure, axes = figures.new(height=3.4 + 0.2 * len(lines))
+    for i, line in enumerate(lines):
+        home, others = panel.home(line[0].arm), [cell for cell in line if cell != panel.home(line[0].arm)]
+        axes.scatter(
+            [cell.flops(cost) for cell in others],
+            [cell.estimate.mean for cell in others],
+            color=figures.color(i),
+            marker=figures.mark(i)["marker"],
+            s=14,
+            alpha=0.6,
+        )
+        if home in line:
+            axes.errorbar(
+                [home.flops(cost)],
+                [home.estimate.mean],
+                yerr=bars([home]),
+                **figures.mark(i),
+                elinewidth=0.8,
+                capsize=2,
+                markersize=7,
+                linestyle="none",
+                label=figures.fold(panel.label(home)),
+            )
+    draw_front(axes, cells, cost)
+    if at_home:
+        axes.set_xlim(left=0, right=1.1 * max(cell.flops(cost) for cell in cells))
+    axes.set_ylim(limits(panel, cells, axes.get_ylim()))
+    axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+    axes.set_xlabel(COST_LABELS[cost])
+    axes.set_ylabel(figures.plain(panel.metric))
+    figures.legend(figure)
+    figures.save(figure, out)
+
+
+def heat_maps(panel: Panel) -> list[tuple[Arm, list[Arm]]]:
+    """Families that fill a map of M_ft and M_inf, each with its arms by ascending M_ft.
+
+    Two arms at least have pauses, and one was asked after several numbers of them: else a line says it all.
+    """
+    maps = []
+    for family, arms in families(panel).items():
+        places = [len(heat_cells(panel, family, arm)) for arm in arms]
+        paused = sum(bool(arm.m_ft_largest) or count > 1 for arm, count in zip(arms, places, strict=True))
+        if max(places) > 1 and paused > 1:
+            maps.append((family, sorted(arms, key=lambda arm: (arm.m_ft_largest, arm.m_ft))))
+    return maps
+
+
+def heat_cells(panel: Panel, family: Arm, arm: Arm) -> list[Cell]:
+    """An arm's cells in its family's map; pauses at inference alone are appended, and no other placement's."""
+    has_place = family.placement in ("append", arm.placement)
+    return [cell for cell in panel.trained(arm) if has_place or not cell.m_inf]
+
+
+def plot_heat_map(panel: Panel, family: Arm, arms: Sequence[Arm], out: Path) -> None:
+    """M_ft down, M_inf across: each place holds the mean, and the number of seeds below it."""
+    rows = [{cell.m_inf: cell for cell in heat_cells(panel, family, arm)} for arm in arms]
+    m_inf = sorted({m for row in rows for m in row})
+    means = [[row[m].estimate.mean if m in row else math.nan for m in m_inf] for row in rows]
+    figure, axes = figures.new(height=1.3 + 0.52 * len(arms))
+    axes.grid(False)
+    shown = [
+        cell.estimate.mean for cell in panel.cells if not cell.is_untrained
+    ]  # so that one colour is one value in all of a panel's maps
+    image = axes.imshow(means, cmap="viridis", aspect="auto", vmin=min(shown), vmax=max(shown))
+    for i, row in enumerate(rows):
+        for j, m in enumerate(m_inf):
+            if m in row:
+                _write_in_place(axes, image, i, j, row[m])
+    axes.set_xticks(range(len(m_inf)), [str(m) for m in m_inf])
+    axes.set_yticks(range(len(arms)), [arm.m_ft.replace("|", " or ") for arm in arms])
+    axes.set_xlabel("pauses at inference")
+    axes.set_ylabel("pauses in finetuning")
+    figures.save(figure, out)
+
+
+def draw_front(axes: Any, cells: Sequence[Cell], cost: Cost) -> None:
+    """Steps along the Pareto front: what the best of so many FLOPs reaches; none where one arm is."""
+    means = [cell.estimate.mean for cell in cells]
+    on_front = pareto.front([cell.flops(cost) for cell in cells], means)
+    if len({cells[i].flops(cost) for i in on_front}) < 2:
+        return
+    axes.plot(
+        [cells[i].flops(cost) for i in on_front],
+        [means[i] for i in on_front],
+        **{"drawstyle": "steps-post", "color": "#777777", "linewidth": 1.0, "linestyle": (0, (4, 2))},
+        zorder=1,
+        label="Pareto front of the means",
+    )
+
+
+def bars(cells: Sequence[Cell]) -> list[list[float]]:
+    """From the means down and up to the ends of the intervals; a single seed has none and is drawn as a bare mark."""
+    estimates = [cell.estimate for cell in cells]
+    down, up = ([e.mean - e.low for e in estimates], [e.high - e.mean for e in estimates])
+    return [[length if math.isfinite(length) else 0.0 for length in side] for side in (down, up)]
+
+
+def limits(panel: Panel, cells: Sequence[Cell], given: tuple[float, float]) -> tuple[float, float]:
+    """Limits of an axis of values: as wide as what means something, not beyond what a percentage can be."""
+    least = LEAST_LOSS if panel.metric in LOSSES else LEAST_PERCENT
+    return percentages(cells, figures.at_least(sorted(given), least))
+
+
+def percentages(cells: Sequence[Cell], limits: tuple[float, float]) -> tuple[float, float]:
+    """Limits that leave out what no percentage can be."""
+    if not all(cell.bounds for cell in cells):
+        return limits
+    low, high = sorted(limits)
+    return max(low, -3.0), min(high, 103.0)
+
+
+def _write_in_place(axes: Any, image: Any, row: int, column: int, cell: Cell) -> None:
+    red, green, blue, _ = image.cmap(image.norm(cell.estimate.mean))
+    is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+    text, ink = f"{cell.estimate.mean:.1f}", "white" if is_dark else "black"
+    axes.annotate(
+        text, (column, row), (0, 1), textcoords="offset points", ha="center", va="bottom", color=ink, fontsize=9
+    )
+    seeds = f"{len(cell.by_seed)} seed{'s' * (len(cell.by_seed) > 1)}"
+    axes.annotate(
+        seeds, (column, row), (0, -1), textcoords="offset points", ha="center", va="top", color=ink, fontsize=6.5
+    )

@@ -1,0 +1,202 @@
+"""What stands in a report, in order: sections of sentences, tables and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from pause_jax.report import across_sizes, figures, panel_tables, result_plots, run_curves
+from pause_jax.report.across_sizes import Overview
+from pause_jax.report.comparisons import Report
+from pause_jax.report.panels import Panel, family_title
+from pause_jax.report.run_comparison import Compared
+from pause_jax.report.run_curves import Curves
+from pause_jax.report.tables import Column, Table
+
+Draw = Callable[[Path], None]  # writes a PNG file, and an SVG file beside it
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture, not yet drawn."""
+
+    name: str  # of its files, without ending
+    caption: str
+    draw: Draw
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A heading and what stands below it."""
+
+    name: str  # begins the names of its files; unique in the report
+    title: str
+    summary: str  # for the table of contents
+    sentences: tuple[str, ...] = ()
+    grid: Panel | None = None  # whose 2 × 2 is shown
+    tables: tuple[Table, ...] = ()
+    details: tuple[Table, ...] = ()  # folded away
+    pictures: tuple[Picture, ...] = ()
+    is_folded: bool = False
+
+    def tables_by_file(self) -> dict[str, Table]:
+        """All tables, by the names of their CSV files."""
+        return {f"{self.name}-{table.name}.csv": table for table in (*self.tables, *self.details)}
+
+
+def of_report(report: Report, curves: Sequence[Curves], compared: Sequence[Compared] = ()) -> list[Section]:
+    """Runs compared, overviews across sizes, panels, losses of training, at the end, folded, what is for choosing."""
+    numbered = list(enumerate(report.panels, start=1))
+    shown = [_panel(report, panel, i) for i, panel in numbered if not panel.is_for_choosing]
+    folded = [_panel(report, panel, i) for i, panel in numbered if panel.is_for_choosing]
+    overviews = [_overview(overview, i) for i, overview in enumerate(across_sizes.find(report), start=1)]
+    losses = [_losses(curve, i) for i, curve in enumerate(curves, start=1)]
+    runs = [_runs(one, i) for i, one in enumerate(compared, start=1)]
+    return [*runs, *overviews, *shown, *losses, *folded]
+
+
+def top_tables(report: Report) -> list[Table]:
+    """Failures and what is missing, which stand above all else."""
+    failures = tuple((failure.job, failure.error) for failure in report.failures)
+    missing = tuple((cell,) for cell in report.missing)
+    tables = [
+        Table("failures", "Failures: what is missing below", (Column("job"), Column("error")), failures),
+        Table("missing", "Missing results", (Column("what other arms and seeds have"),), missing),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _panel(report: Report, panel: Panel, number: int) -> Section:
+    name = f"{number:02}-{_file_name(panel.task)}-{_file_name(panel.metric)}"
+    compared, choices = report.of_panel(panel), report.choices_of(panel)
+    paper = None if panel.is_for_choosing else panel_tables.beside_paper(panel)
+    has_grid = any(arm.finetune in panel_tables.FINETUNING for arm in panel.arms)
+    ballots = [
+        dataclasses.replace(panel_tables.choice(choice), name=f"best_m{f'-{i}' if len(choices) > 1 else ''}")
+        for i, choice in enumerate(choices, start=1)
+        if choice.chosen is not None
+    ]
+    details = [panel_tables.differences(panel, compared)] if compared else []
+    if panel.varies_m_inf:
+        details.append(panel_tables.by_m_inf(panel))
+    if has_grid:
+        details.append(panel_tables.grid(panel, compared))
+    return Section(
+        name,
+        panel.title,
+        report.summary_of(panel),
+        sentences=tuple(report.sentences(panel)),
+        grid=panel if has_grid else None,
+        tables=(panel_tables.arms(panel), *([paper] if paper else [])),
+        details=(*ballots, *details),
+        pictures=tuple(_panel_pictures(panel, name)),
+        is_folded=panel.is_for_choosing,
+    )
+
+
+def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
+    """Those that have something to show; of a split for choosing, only the maps of what M is chosen by."""
+    pictures = []
+    if not panel.is_for_choosing:
+        plot: Draw = partial(result_plots.plot_seeds, panel)
+        pictures.append(Picture("seeds", "every seed, mean and 95 % interval", plot))
+        for lot, number, of in _lots(panel.arms) if panel.varies_m_inf else []:
+            plot = partial(result_plots.plot_m_inf, panel, lot)
+            pictures.append(Picture(f"m_inf{number}", f"against pauses at inference{of}", plot))
+    maps = result_plots.heat_maps(panel)
+    for i, (family, arms) in enumerate(maps, start=1):
+        title = f": {family_title(family, [key for key, _ in maps])}" if len(maps) > 1 else ""
+        plot = partial(result_plots.plot_heat_map, panel, family, arms)
+        pictures.append(Picture(f"heat_map-{i}", f"pauses in finetuning and at inference{title}", plot))
+    if not (panel.is_for_choosing or panel.counts_errors):
+        if panel.varies_flops:
+            plot = partial(result_plots.plot_cost, panel, "training")
+            pictures.append(Picture("training_flops", "against training FLOPs", plot))
+        if panel.varies_inference_flops:
+            plot = partial(result_plots.plot_cost, panel, "inference")
+            pictures.append(Picture("inference_flops", "against inference FLOPs, at every number of pauses", plot))
+    return [_named(picture, name, f"{panel.task}, {panel.metric}") for picture in pictures]
+
+
+def _overview(overview: Overview, number: int) -> Section:
+    first = overview.panels[0]
+    name = f"sizes-{number:02}-{_file_name(first.task)}-{_file_name(first.metric)}"
+    pictures = []
+    for words, i, of in _lots(list(overview.lines)):
+        plot: Draw = partial(across_sizes.plot_differences, overview, words)
+        pictures.append(Picture(f"differences{i}", f"what pauses change, by model size{of}", plot))
+    for cost in across_sizes.known_costs(overview):
+        plot = partial(across_sizes.plot_cost, overview, cost)
+        pictures.append(Picture(f"{cost}_flops", f"all sizes against {cost} FLOPs", plot))
+    best = overview.best_m()
+    return Section(
+        name,
+        overview.title,
+        f"models {', '.join(overview.models)}",
+        tuple(overview.sentences()),
+        tables=(best,) if best else (),
+        details=(overview.differences(),) if overview.lines else (),
+        pictures=tuple(_named(picture, name, f"{first.task}, {first.metric}") for picture in pictures),
+    )
+
+
+def _losses(curves: Curves, number: int) -> Section:
+    name = f"losses-{number:02}-{curves.stage}"
+    pictures = []
+    for labels, i, of in _lots(list(curves.runs)):
+        pictures.append(Picture(f"steps{i}", f"against steps{of}", partial(run_curves.plot_losses, curves, labels)))
+    for labels, i, of in _lots(run_curves.with_pauses(curves)):
+        plot = partial(run_curves.plot_after_pauses, curves, labels)
+        pictures.append(Picture(f"after_pauses{i}", f"on tokens after a pause, and elsewhere{of}", plot))
+    count = sum(map(len, curves.runs.values()))
+    return Section(
+        name,
+        curves.title,
+        f"{count} run{'s' * (count > 1)}",
+        ("Lines are means over seeds, bands reach from the lowest seed to the highest.",),
+        details=(curves.last_losses(),),
+        pictures=tuple(_named(picture, name, curves.title) for picture in pictures),
+    )
+
+
+def _runs(compared: Compared, number: int) -> Section:
+    curves = compared.curves
+    name = f"runs-{number:02}-{curves.stage}"
+    pictures = []
+    for x, cost in run_curves.COSTS.items():
+        if not any(run_curves.series(records, x)[0].size for runs in curves.runs.values() for records in runs):
+            continue
+        for labels, i, of in _lots(list(curves.runs)):
+            plot: Draw = partial(run_curves.plot_losses, curves, labels, x=x)
+            pictures.append(Picture(f"{x}{i}", f"against {cost}{of}", plot))
+    settings = compared.settings()
+    return Section(
+        name,
+        curves.title,
+        f"{len(curves.runs)} compared",
+        tuple(compared.sentences()),
+        tables=(compared.at_equal_costs(), *([settings] if settings else [])),
+        details=(curves.last_losses(),),
+        pictures=tuple(_named(picture, name, curves.title) for picture in pictures),
+    )
+
+
+def _named(picture: Picture, name: str, what: str) -> Picture:
+    return Picture(f"{name}-{picture.name}", f"{what}: {picture.caption}", picture.draw)
+
+
+def _lots[T](items: Sequence[T]) -> list[tuple[Sequence[T], str, str]]:
+    """As few lots as can be drawn in a picture each, in order, with what its file's name and its caption end in."""
+    count = -(-len(items) // figures.MAX_LINES)
+    size = -(-len(items) // max(1, count))
+    lots = [items[i * size : (i + 1) * size] for i in range(count)]
+    if count == 1:
+        return [(items, "", "")]
+    return [(lot, f"-{i}", f", {i} of {count}") for i, lot in enumerate(lots, start=1)]
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", text)[:80]

@@ -1,0 +1,69 @@
+"""Worker processes, forked from one that has imported what they need: TensorFlow takes seconds, so once for all."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing as mp
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+
+from pause_jax.system import malloc, native_stderr
+
+_PRELOAD = "PAUSE_JAX_PRELOAD"  # tells the process that is forked from what to import
+
+
+def context(preload: Sequence[str], environment: Mapping[str, str] | None = None) -> ForkServerContext:
+    """Whose processes have imported the modules `preload`, but for those that cannot be imported.
+
+    The first call decides what all later ones of this process get.
+
+    Args:
+      environment: variables that the modules are imported with.
+    """
+    made = mp.get_context("forkserver")
+    made.set_forkserver_preload([__name__])
+    with _variables({**(environment or {}), _PRELOAD: ",".join(preload)}):
+        forkserver.ensure_running()
+    return made
+
+
+def die_with_parent() -> None:
+    """From now on this process ends when the one that asked for it has been killed.
+
+    That one, started anew, must be alone in its folders.
+    """
+    parent = mp.parent_process()
+    assert parent is not None, "for processes of a context"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _variables(environment: Mapping[str, str]) -> Iterator[None]:
+    """Sets them for a while."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+if _PRELOAD in os.environ:
+    malloc.keep_freed()
+    with native_stderr.hidden():
+        for module in os.environ.pop(_PRELOAD).split(","):
+            with contextlib.suppress(Exception):  # the worker that needs it can tell
+                importlib.import_module(module)

@@ -1,0 +1,79 @@
+"""TensorFlow and SeqIO, imported without Keras and without a word: in half the time, and nothing here uses it.
+
+`import tensorflow` loads all of Keras, and with it whatever of scikit-learn and matplotlib is installed, so that its
+optimizers are known where a SavedModel is read; where that raises ImportError, it goes on. `import tensorflow_text`
+defines Keras layers. Both are spared. `tf.keras` is loaded as ever where it is first used, in somebody's own task.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any
+
+from pause_jax.system import native_stderr
+
+_LAYERS = "tensorflow_text.python.keras"
+_TALKS = ("tensorflow", "tensorflow_text", "seqio")
+
+
+class _Refuses(importlib.abc.Loader):
+    """A loader of a module that is not to be loaded yet."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        raise ImportError(f"{module.__name__} is not loaded with TensorFlow (pause_jax/system/skip_keras.py)")
+
+
+class _LeavesEmpty(importlib.abc.Loader):
+    """A loader of a module that nobody needs."""
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
+class _Quietly(importlib.abc.Loader):
+    """Another loader, with what C++ says on stderr meanwhile dropped: that there is no GPU, and how logs are set up."""
+
+    def __init__(self, loader: importlib.abc.Loader):
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        with native_stderr.hidden():
+            self._loader.exec_module(module)
+
+
+class _WithoutKeras(importlib.abc.MetaPathFinder):
+    """Finds Keras while TensorFlow is imported, which asks for its place, and does not let it be loaded."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name == _LAYERS:
+            return importlib.machinery.ModuleSpec(name, _LeavesEmpty())
+        if name in _TALKS and (spec := importlib.machinery.PathFinder.find_spec(name, path, target)) and spec.loader:
+            spec.loader = _Quietly(spec.loader)
+            return spec
+        if name != "keras" or not _is_being_imported("tensorflow"):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None:
+            spec.loader = _Refuses()
+        return spec
+
+
+def _is_being_imported(name: str) -> bool:
+    return getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
+
+
+def install() -> None:
+    """From now on, in this process."""
+    sys.meta_path.insert(0, _WithoutKeras())
