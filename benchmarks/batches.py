@@ -17,7 +17,7 @@ from pause_jax.data.pretraining import train_batches
 from pause_jax.data.streams import TokenStream
 
 DATA = DataConfig(length=256)
-PAUSES = PauseConfig(n_pauses=1, rate=0.1)
+PAUSES = PauseConfig(num_pause_tokens=1, rate=0.1)
 BATCH_SIZE = 32
 VOCAB_SIZE = 259
 

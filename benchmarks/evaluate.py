@@ -46,7 +46,7 @@ def make_pair(
         for rows, length in in_batches[:num_batches]:
             yield from read(
                 **network,
-                n_pauses=1,
+                num_pause_tokens=1,
                 prompts=rows,
                 m_infs=m_infs,
                 attention="prefix_only",
@@ -63,7 +63,7 @@ def make_pair(
 
     def answers(m_infs: Sequence[int]) -> list[list[list[int]]]:
         return [
-            write(**network, n_pauses=1, reading=reading, max_new_tokens=NEW_TOKENS, eos_id=NEVER)
+            write(**network, num_pause_tokens=1, reading=reading, max_new_tokens=NEW_TOKENS, eos_id=NEVER)
             for reading in readings(m_infs, num_batches=1)
         ]
 

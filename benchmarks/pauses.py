@@ -27,7 +27,7 @@ RATE = 0.1  # pauses a text token
 
 def make_train_pair(model: ModelConfig = MODEL, batch_size: int = 8, length: int = 256) -> Pair:
     """A step with pauses against one without; work is one step."""
-    paused = costs.train_config(model, batch_size, length, pauses=PauseConfig(n_pauses=1, rate=RATE))
+    paused = costs.train_config(model, batch_size, length, pauses=PauseConfig(num_pause_tokens=1, rate=RATE))
     standard = costs.train_config(model, batch_size, length)
     compiled = [costs.lower_train_step(config).compile() for config in (paused, standard)]
     ours, peer = (stepper(config, step) for config, step in zip((paused, standard), compiled, strict=True))

@@ -35,13 +35,13 @@ class Twins:
     peer: Any  # a transformers model, float32
     config: ModelConfig
     params: dict[str, Any]
-    n_pauses: int
+    num_pause_tokens: int
 
 
-def make_twins(shape: Shape, n_pauses: int = 0) -> Twins:
+def make_twins(shape: Shape, num_pause_tokens: int = 0) -> Twins:
     """A random network of `shape`, for torch and for us."""
     prepare_torch()
-    peer = _hf(shape, shape.vocab_size + n_pauses)
+    peer = _hf(shape, shape.vocab_size + num_pause_tokens)
     peer.loss_type = "ForCausalLM"  # what GPT-2's falls back to, with a warning
     with torch.no_grad():
         for parameter in peer.parameters():
@@ -50,11 +50,11 @@ def make_twins(shape: Shape, n_pauses: int = 0) -> Twins:
     config = model_config(peer.config.to_dict() | {"vocab_size": shape.vocab_size})
     weights = {name: weight.numpy() for name, weight in peer.state_dict().items()}
     params = params_from(TextRows(weights, shape.vocab_size), config)
-    if n_pauses:
+    if num_pause_tokens:
         params["pause"] = {"embedding": peer.get_input_embeddings().weight.detach().numpy()[shape.vocab_size :]}
     # copies: NumPy shares its arrays with the peer, which trains them
     peer.to(torch_device())
-    return Twins(peer, config, jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params), n_pauses)
+    return Twins(peer, config, jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params), num_pause_tokens)
 
 
 def prepare_torch() -> None:

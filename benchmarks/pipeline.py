@@ -22,7 +22,7 @@ LENGTH = 2048
 BATCH_SIZE = 32
 BATCHES = 20  # a call
 POSITIONS_PER_SECOND = 2_000_000  # the goal
-PAUSES = PauseConfig(n_pauses=1, rate=0.1)
+PAUSES = PauseConfig(num_pause_tokens=1, rate=0.1)
 
 
 def make_goal() -> Pair:

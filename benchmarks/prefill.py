@@ -29,10 +29,12 @@ def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> 
     Raises:
       AssertionError: the logits of the two sides differ.
     """
-    twins = make_twins(shape, n_pauses=1)
+    twins = make_twins(shape, num_pause_tokens=1)
     model = twins.peer.eval()
     prompts_BxP = np.random.default_rng(0).integers(0, shape.vocab_size, (batch_size, prompt_length))
-    rows = context_rows(prompts_BxP.tolist(), m_inf, vocab_size=shape.vocab_size, n_pauses=twins.n_pauses)
+    rows = context_rows(
+        prompts_BxP.tolist(), m_inf, vocab_size=shape.vocab_size, num_pause_tokens=twins.num_pause_tokens
+    )
     ids_BxC = torch.tensor(rows.ids_BxC, dtype=torch.long, device=torch_device())
 
     def ours() -> jax.Array:
@@ -40,7 +42,7 @@ def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> 
             twins.params,
             twins.config,
             Execution(),
-            twins.n_pauses,
+            twins.num_pause_tokens,
             prompts_BxP.tolist(),
             [m_inf],
             attention="causal",

@@ -21,7 +21,7 @@ layers, heads and widths, with 8192 for the printed hidden width of 8092, which 
 
 Ours, as the paper does not say: V = 64,512 and 2,130 positions (tied; they give both printed parameter counts, and V
 divides by 1,024), pre-LN with GELU and biases, no dropout, attention, positions and loss that stop at a document's end
-(`data.separate_documents`), AdamW with betas of 0.9 and 0.95, weight decay of 0.1 on matrices and gradients clipped at
+(`data.document_mask`), AdamW with betas of 0.9 and 0.95, weight decay of 0.1 on matrices and gradients clipped at
 a norm of 1, cosine to 10 % after 1 % of warm-up, its learning rates (GPT-3's), batch 512, bfloat16 compute over float32
 parameters.
 
@@ -75,7 +75,7 @@ def get_config(arg: str = "130m") -> Any:
     config = default_config()
     _model(config, size)
     if not standard:
-        config.pauses.n_pauses = 1
+        config.pauses.num_pause_tokens = 1
         config.pauses.rate = 0.1
         config.pauses.mode = "trim"
     config.data.length = 2048

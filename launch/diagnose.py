@@ -88,10 +88,10 @@ def diagnose(
 
     run = RestoredRun.restore(run_or_checkpoint)
     config = run.config
-    if not config.pauses.n_pauses and config.finetune.placement != "filler":
+    if not config.pauses.num_pause_tokens and config.finetune.placement != "filler":
         raise UserError(
             f"the model of {run.folder.path} has no pauses: there is nothing to diagnose; give a run with "
-            "config.pauses.n_pauses of 1 or more"
+            "config.pauses.num_pause_tokens of 1 or more"
         )
     vocabulary = config.data.vocabulary
     data_dir = config.data.data_dir if data_dir is None else data_dir

@@ -187,7 +187,7 @@ def evaluate(
 def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
     """Says where prompts are read for each of several M_inf anew. Raises UserError where the model has no pauses."""
     finetune = run.config.finetune
-    if max(m_inf) and not run.config.pauses.n_pauses and finetune.placement != "filler":
+    if max(m_inf) and not run.config.pauses.num_pause_tokens and finetune.placement != "filler":
         raise UserError(
             f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
         )
@@ -299,7 +299,7 @@ def size_of(config: Config) -> str:
     """What a model is called that has no name: its number of parameters."""
     from pause_jax.model import counts
 
-    return tables.human_count(counts.parameter_counts(config.model, config.pauses.n_pauses)[0])
+    return tables.human_count(counts.parameter_counts(config.model, config.pauses.num_pause_tokens)[0])
 
 
 def of_run(folder: RunFolder, config: Config, step: int, model: str) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def of_run(folder: RunFolder, config: Config, step: int, model: str) -> dict[str
         "text_tokens": history.total([stage.text_tokens for stage in stages]),
         "model_flops": math.nan if model_flops is None else model_flops,
         "checkpoint": f"{folder.name}/checkpoints/{step}",
-        "n_pauses": config.pauses.n_pauses,
+        "num_pause_tokens": config.pauses.num_pause_tokens,
         "steps": step,
         "hints": finetune.hints,
         **started_from(stages),
@@ -370,7 +370,7 @@ def show(evaluation: Evaluation) -> None:
     if any(result.has_untrained_pauses for result in results):
         print("no stage of its training had pauses: what it answers after some (M_inf over 0) means nothing")
     if any(evaluation.truncated.values()):
-        print("cut prompts were longer than the run's config.finetune.prefix_length and lost their beginning")
+        print("cut prompts were longer than the run's config.finetune.max_prompt_length and lost their beginning")
 
 
 if __name__ == "__main__":

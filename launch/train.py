@@ -209,7 +209,7 @@ def _open_finetuning(config: Config) -> _Data:
         "filler_id": task.filler_id,
         "seed": config.seed,
         "vocab_size": config.model.vocab_size,
-        "n_pauses": config.pauses.n_pauses,
+        "num_pause_tokens": config.pauses.num_pause_tokens,
         "batch_size": config.train.batch_size,
     }
     validate = functools.partial(

@@ -31,14 +31,14 @@ LLAMA = dataclasses.replace(
 FAMILIES = {"gpt": GPT, "llama": LLAMA}
 
 
-def make_batch(t: int, n_pauses: int = 1) -> dict[str, np.ndarray]:
+def make_batch(t: int, num_pause_tokens: int = 1) -> dict[str, np.ndarray]:
     """Text that can be learned (each token is followed by its double), two documents a row, pauses in between."""
     rng = np.random.default_rng(t)
     z = np.empty((B, L + 1), np.int64)
     z[:, 0] = rng.integers(1, V, B)
     for k in range(L):
         z[:, k + 1] = z[:, k] * 2 % (V - 1) + 1
-    if n_pauses:
+    if num_pause_tokens:
         z[rng.random(z.shape) < np.linspace(0, 0.4, B)[:, None]] = V
     segments = np.where(np.arange(L + 1) < rng.integers(2, L, B)[:, None], 1, 2)
     starts = np.argmax(segments == 2, axis=1)

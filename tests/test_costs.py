@@ -42,7 +42,7 @@ LLAMA = dataclasses.replace(
     mlp_bias=False,
     tie_embeddings=False,
 )
-PAUSED = PauseConfig(n_pauses=1, rate=0.1)
+PAUSED = PauseConfig(num_pause_tokens=1, rate=0.1)
 BATCH, LENGTH = 8, 128
 
 
@@ -66,7 +66,7 @@ def decode(model, new_tokens=16):
         1,
         config=model,
         execution=Execution(),
-        n_pauses=1,
+        num_pause_tokens=1,
         max_new_tokens=new_tokens,
         sampling=decode_lib.GREEDY,
         mesh=None,

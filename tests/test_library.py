@@ -49,7 +49,7 @@ def test_the_package_installs_and_is_whole(tmp_path):
 
 def test_what_docs_runs_md_says_in_python(tmp_path):
     """The page's own code, one block after the other."""
-    run = make_run(tmp_path / "run", n_pauses=2, **LLAMA)
+    run = make_run(tmp_path / "run", num_pause_tokens=2, **LLAMA)
     scope = {"RUN": str(run.path)}
     for block in (ROOT / "docs" / "runs.md").read_text().split("```python\n")[1:]:
         exec(block.split("```")[0], scope)

@@ -41,7 +41,7 @@ class Training:
 class Recipe:
     """One task's."""
 
-    prefix_length: int  # positions for the prompt
+    max_prompt_length: int  # positions for the prompt
     target_length: int  # positions for the target and its end
     at: dict[str, Training]  # by size
 
@@ -86,7 +86,7 @@ def config_of(task: str, arg: str) -> Any:
     config.finetune.task = task
     config.finetune.m_ft = (int(m_ft),)
     unit = BYTES_A_TOKEN if size == "toy" else 1
-    config.finetune.prefix_length = unit * recipe.prefix_length
+    config.finetune.max_prompt_length = unit * recipe.max_prompt_length
     config.finetune.target_length = unit * recipe.target_length
     _train(config, recipe.at[size])
     return config

@@ -26,7 +26,7 @@ def get_config(seeds: str = "10") -> Any:
     for name, bits, steps in STAGES:
         config = network.get_config()
         config.finetune.task = f"count_parity_{bits}"
-        config.finetune.prefix_length = bits + 2
+        config.finetune.max_prompt_length = bits + 2
         axes: tuple[Any, ...] = (seed_axis, (FIELDS, first_rows))
         if name != "pretrain":
             rows = tuple((*own, *first) for own, first in zip(_rows(steps), first_rows, strict=True))

@@ -23,7 +23,7 @@ def sweep_of(bits: Sequence[int], pauses: Sequence[int], seeds: str) -> Any:
     """Every number of bits after every number of pauses."""
     sweep = time_to_think.get_config(seeds)
     seed_axis, _ = sweep.finetune.axes
-    tasks = (("finetune.task", "finetune.prefix_length"), tuple((f"count_parity_{n}", n + 2) for n in bits))
+    tasks = (("finetune.task", "finetune.max_prompt_length"), tuple((f"count_parity_{n}", n + 2) for n in bits))
     sweep.finetune.axes = (seed_axis, tasks, ("finetune.m_ft", tuple((m,) for m in pauses)))
     sweep.evaluate = {"m_inf": pauses, "limit": 4096}
     return sweep

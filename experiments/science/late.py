@@ -14,7 +14,7 @@ from experiments.sweeps import time_to_think
 
 TASKS = (("program_8", 13, 2), ("walk_back_3", 12, 4))  # task, positions of its prompt and of its answer
 ARMS = ((8, 1500), (0, 1500), (0, 2500))  # pauses, steps
-FIELDS = ("finetune.task", "finetune.prefix_length", "finetune.target_length")
+FIELDS = ("finetune.task", "finetune.max_prompt_length", "finetune.target_length")
 
 
 def get_config(seeds: str = "3") -> Any:

@@ -31,7 +31,7 @@ def get_config(seeds: str = "6") -> Any:
     sweep = time_to_think.get_config("10", first_seed=16) if again else time_to_think.get_config(seeds)
     seed_axis, _ = sweep.finetune.axes
     sweep.finetune.config.model.update(WIDER)
-    sweep.finetune.config.finetune.update({"task": TASK, "prefix_length": PREFIX_LENGTH})
+    sweep.finetune.config.finetune.update({"task": TASK, "max_prompt_length": PREFIX_LENGTH})
     sweep.finetune.axes = (seed_axis, (FIELDS, (ARMS[0], ARMS[2]) if again else ARMS))
     sweep.evaluate = {"m_inf": (0, PAUSES), "limit": 4096}
     return sweep

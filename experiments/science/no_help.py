@@ -21,7 +21,7 @@ TASKS = (
     ("chase_3", 12, 8),
 )
 STEPS = 1500
-FIELDS = ("finetune.task", "finetune.prefix_length", "finetune.m_ft")
+FIELDS = ("finetune.task", "finetune.max_prompt_length", "finetune.m_ft")
 
 
 def get_config(seeds: str = "3") -> Any:

@@ -22,7 +22,7 @@ def get_config(seeds: str = "3") -> Any:
     config = sweep.finetune.config
     config.model.update(WIDER)
     config.finetune.attention = "prefix_and_pauses"
-    config.finetune.prefix_length = 14
+    config.finetune.max_prompt_length = 14
     config.train.steps = 1500
     tasks = tuple(f"matches_{n}" for n in OPERATIONS)
     sweep.finetune.axes = (seed_axis, ("finetune.task", tasks), ("finetune.m_ft", tuple((m,) for m in PAUSES)))

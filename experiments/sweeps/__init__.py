@@ -64,7 +64,7 @@ class Edition:
         recipe, at = self.tasks[task], self.tasks[task].at[size]
         return {
             "finetune.task": task,
-            "finetune.prefix_length": recipe.prefix_length,
+            "finetune.max_prompt_length": recipe.max_prompt_length,
             "finetune.target_length": recipe.target_length,
             "optimizer.learning_rate": at.learning_rate,
             "optimizer.warmup_steps": at.warmup_steps,

@@ -1,7 +1,7 @@
 """Pauses for a model that was pretrained without: continued pretraining with pauses inserted, and its controls.
 
 Ours, not the paper's. A fresh pause starts as the mean of the text's embeddings (`pauses.init`), for some steps it
-alone moves (`optimizer.pauses_first`), then all parameters do, while the learning rate rises again and falls as in
+alone moves (`optimizer.pause_only_steps`), then all parameters do, while the learning rate rises again and falls as in
 pretraining.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 ARMS = ("pauses", "control", "control_text")
 
 
-def set_arm(config: Any, arm: str, steps: int, pauses_first: int) -> None:
+def set_arm(config: Any, arm: str, steps: int, pause_only_steps: int) -> None:
     """Make `config` one of three arms of continued pretraining.
 
     `pauses` takes `steps` steps. `control` takes as many without pauses: equal FLOPs, more text tokens. `control_text`
@@ -19,9 +19,9 @@ def set_arm(config: Any, arm: str, steps: int, pauses_first: int) -> None:
     rate = config.pauses.rate
     config.train.steps = steps if arm != "control_text" else round(steps / (1 + rate))
     if arm == "pauses":
-        config.pauses.n_pauses = 1
+        config.pauses.num_pause_tokens = 1
         config.pauses.init = "mean"
-        config.optimizer.pauses_first = pauses_first
+        config.optimizer.pause_only_steps = pause_only_steps
     else:
-        config.pauses.n_pauses = 0
+        config.pauses.num_pause_tokens = 0
         config.pauses.rate = 0.0

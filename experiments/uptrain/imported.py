@@ -49,5 +49,5 @@ def get_config(arg: str = "") -> Any:
     if local_chips.of_this_machine():
         execute_on_accelerators(config)
         Layout(data=1, fsdp=-1, loss_chunk=128).apply(config)
-    set_arm(config, arm or "pauses", STEPS, pauses_first=100)
+    set_arm(config, arm or "pauses", STEPS, pause_only_steps=100)
     return config

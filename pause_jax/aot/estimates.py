@@ -162,10 +162,12 @@ def _score_elements(config: Config, share: Share) -> float:
     if config.run.execution.attention != "xla":
         return 0.0
     length, blocks = config.length, _score_blocks(config)
-    seen = sum((end - start) * keys for start, end, keys in spans(length, length, blocks, 0, config.bidirectional or 0))
+    seen = sum(
+        (end - start) * keys for start, end, keys in spans(length, length, blocks, 0, config.prefix_lm_length or 0)
+    )
     return share.rows * share.positions / length * seen * config.model.num_heads / share.tensor
 
 
 def _score_blocks(config: Config) -> int:
     """How many blocks of queries attention is computed in; one where the mask is known to the data alone."""
-    return 1 if config.bidirectional is None else config.run.execution.attention_blocks
+    return 1 if config.prefix_lm_length is None else config.run.execution.attention_blocks

@@ -43,8 +43,8 @@ def from_source(values: Mapping[str, Any], given: Collection[str]) -> tuple[Mapp
         f"model.{name}": value for name, value in dataclasses.asdict(source.model).items() if name not in _OWN
     }
     theirs["data.vocabulary"] = source.data.vocabulary
-    if source.pauses.n_pauses and values["pauses"].get("n_pauses"):
-        theirs["pauses.n_pauses"] = source.pauses.n_pauses
+    if source.pauses.num_pause_tokens and values["pauses"].get("num_pause_tokens"):
+        theirs["pauses.num_pause_tokens"] = source.pauses.num_pause_tokens
     said = [f"model and tokenizer are those of {init_from}"]
     is_default = finetune.get("attention") == FinetuneConfig.attention
     if is_default and "finetune.attention" not in given and history.is_imported(folder):

@@ -10,6 +10,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pause_jax.config import renames
 from pause_jax.config.bounds import LARGEST
 from pause_jax.config.schema import Config
 from pause_jax.errors import UserError
@@ -47,7 +48,7 @@ def from_recorded(values: Mapping[str, Any]) -> Config:
     Raises:
       UserError: as `from_config_dict`.
     """
-    return from_config_dict(_merge(to_dict(Config()), values))
+    return from_config_dict(_merge(to_dict(Config()), renames.with_current_names(values)))
 
 
 def checked(section: Any, path: str) -> Any:
@@ -118,6 +119,8 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
     hints = _hints(cls)
     for name in values:
         if name not in hints:
+            if now := renames.RENAMED.get(f"{path}.{name}".removeprefix("config.")):
+                raise UserError(f"{path}.{name} is called config.{now} now: write it so")
             raise UserError(f"{path}.{name} is no field of the config; {path} has {', '.join(sorted(hints))}")
     if missing := sorted(set(hints) - set(values)):
         raise UserError(f"{path}.{missing[0]} is missing")

@@ -20,7 +20,7 @@ class DataConfig:
     text_field: str = "text"  # the field of a JSON line that holds the document
     vocabulary: str = "byte"  # "byte", or the path of a SentencePiece model or a Hugging Face tokenizer.json
     length: int = 256  # positions in a row
-    separate_documents: bool = True  # attention, positions and loss stop at a document's end
+    document_mask: bool = True  # attention, positions and loss stop at a document's end
 
     def validate(self) -> None:
         if self.length < 2:

@@ -23,11 +23,11 @@ class FinetuneConfig:
     # Which positions are told intermediate results in training, as targets of their own, where the task has some (not
     # the paper's): the pauses but the last, from the first on, or the prompt's tokens up to the last but one.
     hints: downstream.Hints = "none"
-    prefix_length: int = 128  # positions for the prompt, pauses not counted; a longer prompt loses its beginning
+    max_prompt_length: int = 128  # positions for the prompt, pauses not counted; a longer prompt loses its beginning
     target_length: int = 32  # positions for the target and its EOS; a longer target loses its end
 
     def validate(self) -> None:
-        bounds.check(self, "config.finetune", "be at least 1", "prefix_length", "target_length")
+        bounds.check(self, "config.finetune", "be at least 1", "max_prompt_length", "target_length")
         if not self.m_ft or min(self.m_ft) < 0:
             raise UserError(f"config.finetune.m_ft is {self.m_ft}, but must be numbers of pauses, 0 or more each")
         if self.m_ft != (0,) and not self.task:
@@ -43,9 +43,9 @@ class FinetuneConfig:
     @property
     def context_length(self) -> int:
         """Positions of prompt and pauses."""
-        return self.prefix_length + max(self.m_ft)
+        return self.max_prompt_length + max(self.m_ft)
 
-    def bidirectional[Number: (int, np.ndarray)](self, num_pauses: Number) -> Number:
+    def prefix_lm_length[Number: (int, np.ndarray)](self, num_pauses: Number) -> Number:
         """How many positions at the start of a row with so many pauses see each other both ways; arrays of rows too."""
         after_prompt = num_pauses * (self.placement != "prepend")
-        return downstream.bidirectional_length(self.attention, self.context_length - after_prompt, after_prompt)
+        return downstream.prefix_lm_length(self.attention, self.context_length - after_prompt, after_prompt)

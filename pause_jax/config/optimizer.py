@@ -24,7 +24,7 @@ class OptimizerConfig:
     eps: float = 1e-8
     weight_decay: float = 0.1
     clip_norm: float = 1.0  # global gradient norm; 0: no clipping
-    pauses_first: int = 0  # steps at the start in which the pauses' vectors alone move
+    pause_only_steps: int = 0  # steps at the start in which the pauses' vectors alone move
 
     def validate(self) -> None:
         bounds.check(
@@ -37,7 +37,7 @@ class OptimizerConfig:
             "final_fraction",
             "weight_decay",
             "clip_norm",
-            "pauses_first",
+            "pause_only_steps",
         )
         if self.schedule_steps and self.schedule in ("rsqrt", "constant"):
             raise UserError(

@@ -40,7 +40,7 @@ class Config:
         insertion.text_tokens_per_block(self.data.length, pause.rate, pause.mode, pause.max_rate)  # or too many of them
         if self.model.positions == "learned" and self.length > self.model.max_positions:
             name = (
-                "config.finetune: prefix_length + m_ft + target_length - 1"
+                "config.finetune: max_prompt_length + m_ft + target_length - 1"
                 if self.finetune.task
                 else "config.data.length"
             )
@@ -48,10 +48,10 @@ class Config:
                 f"{name} = {self.length} is more than config.model.max_positions = {self.model.max_positions}, the "
                 "rows of the learned position table"
             )
-        if max(self.finetune.m_ft) and self.finetune.placement != "filler" and not self.pauses.n_pauses:
+        if max(self.finetune.m_ft) and self.finetune.placement != "filler" and not self.pauses.num_pause_tokens:
             raise UserError(
-                f"config.finetune.m_ft = {self.finetune.m_ft} gives pauses to prompts, but config.pauses.n_pauses = 0 "
-                "gives the model none: set --config.pauses.n_pauses=1"
+                f"config.finetune.m_ft = {self.finetune.m_ft} gives pauses to prompts, but config.pauses."
+                "num_pause_tokens = 0 gives the model none: set --config.pauses.num_pause_tokens=1"
             )
         self._validate_new_pauses()
         if self.train.batch_size % self.run.accumulation:
@@ -67,21 +67,21 @@ class Config:
         self._validate_attention()
 
     def _validate_new_pauses(self) -> None:
-        if self.optimizer.pauses_first and not self.pauses.n_pauses:
+        if self.optimizer.pause_only_steps and not self.pauses.num_pause_tokens:
             raise UserError(
-                f"config.optimizer.pauses_first = {self.optimizer.pauses_first} trains pauses alone, but config.pauses."
-                "n_pauses = 0 gives the model none: set --config.pauses.n_pauses=1"
+                f"config.optimizer.pause_only_steps = {self.optimizer.pause_only_steps} trains pauses alone, but "
+                "config.pauses.num_pause_tokens = 0 gives the model none: set --config.pauses.num_pause_tokens=1"
             )
-        if self.pauses.init != "noise" and not (self.init_from and self.pauses.n_pauses):
+        if self.pauses.init != "noise" and not (self.init_from and self.pauses.num_pause_tokens):
             raise UserError(
                 f"config.pauses.init = {self.pauses.init!r} makes pauses from a trained model's embeddings: give one "
-                "as --config.init_from, and --config.pauses.n_pauses"
+                "as --config.init_from, and --config.pauses.num_pause_tokens"
             )
 
     def _validate_attention(self) -> None:
         """What the attention kernels cannot serve, as far as a config tells."""
         kernel, dtype = self.run.execution.attention, self.model.dtype
-        if kernel == "splash" and self.bidirectional is None:
+        if kernel == "splash" and self.prefix_lm_length is None:
             raise UserError(
                 f"config.finetune.m_ft = {self.finetune.m_ft} with config.finetune.attention = "
                 f"{self.finetune.attention!r} gives each row a mask of its own, but config.run.execution.attention = "
@@ -110,7 +110,7 @@ class Config:
         return finetune.context_length - (max(finetune.m_ft) if finetune.hints == "pauses" else 1)
 
     @property
-    def bidirectional(self) -> int | None:
+    def prefix_lm_length(self) -> int | None:
         """How many positions at a row's start see each other both ways; None where rows differ in it."""
-        lengths = {self.finetune.bidirectional(m) for m in self.finetune.m_ft} if self.finetune.task else {0}
+        lengths = {self.finetune.prefix_lm_length(m) for m in self.finetune.m_ft} if self.finetune.task else {0}
         return lengths.pop() if len(lengths) == 1 else None

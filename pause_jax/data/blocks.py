@@ -98,7 +98,7 @@ class BlockSource(seqio.DataSource):
 
     Elements (R rows, N = `stride`):
       targets: [R, N + 1] int32, text tokens and the look-ahead, padded with 0.
-      segment_ids: [R, N + 1] int32, the row's documents from 1 (or all 1, unless `separate_documents`), padding 0.
+      segment_ids: [R, N + 1] int32, the row's documents from 1 (or all 1, unless `document_mask`), padding 0.
       component, epoch, block: [R] int64. Unshuffled, a component's blocks are in order, once, in epoch 0; then come
         blocks of padding alone.
     """
@@ -110,7 +110,7 @@ class BlockSource(seqio.DataSource):
         stride: int,
         batch_size: int,
         rows: Sequence[int],
-        separate_documents: bool,
+        document_mask: bool,
         start: int = 0,
         stop: int | None = None,
     ):
@@ -120,7 +120,7 @@ class BlockSource(seqio.DataSource):
         self._stride = stride
         self._batch_size = batch_size
         self._rows = np.asarray(rows, np.int64)
-        self._separate_documents = separate_documents
+        self._separate_documents = document_mask
         self._start = start
         self._stop = stop
         self._num_blocks = [num_blocks(stream.num_tokens, stride) for stream in self._streams]

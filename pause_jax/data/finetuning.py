@@ -32,7 +32,7 @@ FEATURES = {
     "loss_weights": np.float32,
     "positions": np.int32,
     "segment_ids": np.int32,
-    "prefix_length": np.int32,  # [B]: positions at the row's start that see each other both ways
+    "prefix_lm_length": np.int32,  # [B]: positions at the row's start that see each other both ways
 }
 
 
@@ -182,22 +182,28 @@ def train_batches(
     filler_id: int,
     seed: int,
     vocab_size: int,
-    n_pauses: int,
+    num_pause_tokens: int,
     batch_size: int,
     rows: Sequence[int],
     start_step: int = 0,
 ) -> Iterator[Batch]:
     """Batches for training from step `start_step` on, without end.
 
-    Each has the features of `FEATURES`, [len(rows), L], prefix_length [len(rows)]. An epoch visits each example once,
-    in an order that is a function of (seed, epoch).
+    Each has the features of `FEATURES`, [len(rows), L], and prefix_lm_length, [len(rows)]. An epoch visits each example
+    once, in an order that is a function of (seed, epoch).
 
     Raises:
       UserError: pauses where the model has none.
     """
     order = functools.partial(shuffled_blocks, num_blocks=len(examples), seed=seed)
     make = functools.partial(
-        features, examples, finetune=finetune, filler_id=filler_id, seed=seed, vocab_size=vocab_size, n_pauses=n_pauses
+        features,
+        examples,
+        finetune=finetune,
+        filler_id=filler_id,
+        seed=seed,
+        vocab_size=vocab_size,
+        num_pause_tokens=num_pause_tokens,
     )
     return _batches(order, make, batch_size, rows, range(start_step, np.iinfo(np.int64).max))
 
@@ -209,7 +215,7 @@ def validation_batches(
     filler_id: int,
     seed: int,
     vocab_size: int,
-    n_pauses: int,
+    num_pause_tokens: int,
     batch_size: int,
     rows: Sequence[int],
     num_batches: int,
@@ -219,7 +225,13 @@ def validation_batches(
     Of several M_ft each example draws the same one in each call. Arrays, arguments and errors as in `train_batches`.
     """
     make = functools.partial(
-        features, examples, finetune=finetune, filler_id=filler_id, seed=seed, vocab_size=vocab_size, n_pauses=n_pauses
+        features,
+        examples,
+        finetune=finetune,
+        filler_id=filler_id,
+        seed=seed,
+        vocab_size=vocab_size,
+        num_pause_tokens=num_pause_tokens,
     )
     steps = range(min(num_batches, -(-len(examples) // batch_size)))
     return _batches(ordered_blocks, make, batch_size, rows, steps)
@@ -234,7 +246,7 @@ def features(
     filler_id: int,
     seed: int,
     vocab_size: int,
-    n_pauses: int,
+    num_pause_tokens: int,
 ) -> Batch:
     """The features of some examples; of indices after the last, padding. Seeded by (seed, epoch, index)."""
     exists_B = index_B < len(examples)
@@ -248,7 +260,7 @@ def features(
         )
         * exists_B
     )
-    prompts_BxP, prompt_lengths_B = examples.prompts.last(index_B, finetune.prefix_length)
+    prompts_BxP, prompt_lengths_B = examples.prompts.last(index_B, finetune.max_prompt_length)
     targets_BxA, target_lengths_B = examples.targets.first(index_B, finetune.target_length)
     made = downstream.finetune_rows(
         prompts_BxP,
@@ -259,7 +271,7 @@ def features(
         context_length=finetune.context_length,
         placement=finetune.placement,
         vocab_size=vocab_size,
-        n_pauses=n_pauses,
+        num_pause_tokens=num_pause_tokens,
         filler=filler_id,
     )
     targets_BxL, loss_weights_BxL = made.ids_BxT[:, 1:], made.loss_weights_BxL
@@ -281,7 +293,7 @@ def features(
         "loss_weights": loss_weights_BxL,
         "positions": insertion.positions(made.segments_BxT[:, :-1]),
         "segment_ids": made.segments_BxT[:, :-1],
-        "prefix_length": (finetune.bidirectional(num_pauses_B) * exists_B).astype(np.int32),
+        "prefix_lm_length": (finetune.prefix_lm_length(num_pauses_B) * exists_B).astype(np.int32),
     }
 
 
@@ -302,7 +314,7 @@ def _put_hints(
         is_hint_BxH = np.arange(hints_BxH.shape[1]) < np.minimum(count_B, num_pauses_B - 1)[:, None]
         first_B = prompt_ends_B
     else:  # the last hint at the prompt's last token but one
-        hints_BxH, count_B = hints.last(index_B, finetune.prefix_length - 1)
+        hints_BxH, count_B = hints.last(index_B, finetune.max_prompt_length - 1)
         from_end_H = np.arange(hints_BxH.shape[1])[::-1]
         is_hint_BxH = from_end_H < np.minimum(count_B, prompt_lengths_B - 1)[:, None]
         first_B = prompt_ends_B - 1 - hints_BxH.shape[1]

@@ -9,7 +9,7 @@
     )
     dataset = seqio.get_dataset("my_task_with_pauses", {}, feature_converter=seqio.PassThroughFeatureConverter())
 
-The embedding needs `n_pauses` rows beyond `vocab_size`; where the output head has them too, mask their logits.
+The embedding needs `num_pause_tokens` rows beyond `vocab_size`; where the output head has them too, mask their logits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ _TYPES = {
 
 
 def insert_pauses(
-    dataset: tf.data.Dataset, *, length: int, vocab_size: int, rate: float = 0.1, n_pauses: int = 1, seed: int = 0
+    dataset: tf.data.Dataset,
+    *,
+    length: int,
+    vocab_size: int,
+    rate: float = 0.1,
+    num_pause_tokens: int = 1,
+    seed: int = 0,
 ) -> tf.data.Dataset:
     """Examples with `targets` (text ids) as rows with pauses at random places, in SeqIO's names (paper section 3.1).
 
@@ -63,7 +69,9 @@ def insert_pauses(
         slots = insertion.draw_slots(
             seed=seed, epoch_B=np.zeros(1, int), block_B=np.array([number]), num_slots=length + count, num_pauses=count
         )
-        rows = insertion.insert(text_1xT, segments_1xT, slots, length=length, vocab_size=vocab_size, n_pauses=n_pauses)
+        rows = insertion.insert(
+            text_1xT, segments_1xT, slots, length=length, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens
+        )
         features = to_seqio(model_features(rows.ids_BxT, rows.segments_BxT, vocab_size=vocab_size))
         return [features[name][0].astype(kind.as_numpy_dtype) for name, kind in _TYPES.items()]
 

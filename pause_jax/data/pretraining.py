@@ -111,7 +111,7 @@ def train_batches(
       rows: this process's rows of the global batch, within 0..batch_size - 1.
 
     Raises:
-      UserError: a block shorter than its pauses, or pauses where config.pauses.n_pauses is 0.
+      UserError: a block shorter than its pauses, or pauses where config.pauses.num_pause_tokens is 0.
     """
     stride = _check(data, pause)
     source = BlockSource(
@@ -119,7 +119,7 @@ def train_batches(
         stride=stride,
         batch_size=batch_size,
         rows=rows,
-        separate_documents=data.separate_documents,
+        document_mask=data.document_mask,
         start=start_step,
     )
     return _batches(source, data, pause, seed=seed, vocab_size=vocab_size, shuffle=True)
@@ -153,7 +153,7 @@ def validation_batches(
         stride=stride,
         batch_size=batch_size,
         rows=rows,
-        separate_documents=data.separate_documents,
+        document_mask=data.document_mask,
         stop=min(num_batches, _steps_of_all(mixture, stride, batch_size)),
     )
     return _batches(source, data, pause, seed=seed, vocab_size=vocab_size, shuffle=False)
@@ -183,7 +183,7 @@ def _batches(
     insert = functools.partial(
         insert_pauses, length=data.length, pause=pause, traits_V=traits_V, seed=seed, vocab_size=vocab_size
     )
-    feature = seqio.Feature(seqio.PassThroughVocabulary(vocab_size + pause.n_pauses), add_eos=False, rank=2)
+    feature = seqio.Feature(seqio.PassThroughVocabulary(vocab_size + pause.num_pause_tokens), add_eos=False, rank=2)
     task = seqio.Task(
         "pretraining",
         source,
@@ -237,7 +237,9 @@ def insert_pauses(
             burst=pause.burst,
             starts_BxN1=None if traits_V is None else policies.starts(text, segments, traits_V, pause.boundary),
         )
-        return insertion.insert(text, segments, slots, length=length, vocab_size=vocab_size, n_pauses=pause.n_pauses)
+        return insertion.insert(
+            text, segments, slots, length=length, vocab_size=vocab_size, num_pause_tokens=pause.num_pause_tokens
+        )
 
     def insert_into(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         inputs = [example[name] for name in ("targets", "segment_ids", "component", "epoch", "block")]

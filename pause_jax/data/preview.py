@@ -73,12 +73,12 @@ def show_blocks(config: Config, mixture: Mixture, *, count: int, console: Consol
     """
     console = console or Console()
     pause, vocab_size = config.pauses, config.model.vocab_size
-    shown = shown_tokens(config.data.vocabulary, vocab_size, pause.n_pauses)
+    shown = shown_tokens(config.data.vocabulary, vocab_size, pause.num_pause_tokens)
     num_text = insertion.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
     standard = dataclasses.replace(pause, rate=0.0, max_rate=0.0)
     texts = _first_rows(config, mixture, count, standard, length=num_text)  # of the same blocks: they go by num_text
     rows = _first_rows(config, mixture, count, pause, length=config.data.length)
-    _print(console, legend(pause.n_pauses))
+    _print(console, legend(pause.num_pause_tokens))
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), start=1):
         before, after = Counts.of(text, vocab_size), Counts.of(row, vocab_size)
         title = f"\n=== block {number} of {count}, the text: {before}\n"
@@ -103,8 +103,8 @@ def show_examples(
       UserError: see `downstream.train_batches`.
     """
     console = console or Console()
-    finetune, vocab_size, n_pauses = config.finetune, config.model.vocab_size, config.pauses.n_pauses
-    shown = shown_tokens(config.data.vocabulary, vocab_size, n_pauses)
+    finetune, vocab_size, num_pause_tokens = config.finetune, config.model.vocab_size, config.pauses.num_pause_tokens
+    shown = shown_tokens(config.data.vocabulary, vocab_size, num_pause_tokens)
     batch = next(
         finetuning_lib.train_batches(
             examples,
@@ -112,12 +112,12 @@ def show_examples(
             filler_id=filler_id,
             seed=config.seed,
             vocab_size=vocab_size,
-            n_pauses=n_pauses,
+            num_pause_tokens=num_pause_tokens,
             batch_size=count,
             rows=range(count),
         )
     )
-    _print(console, legend(n_pauses, finetuning=True), Text(cuts(examples, finetune)))
+    _print(console, legend(num_pause_tokens, finetuning=True), Text(cuts(examples, finetune)))
     for number in range(count):
         row = {name: feature[number] for name, feature in batch.items()}
         title = f"\n=== example {number + 1} of {count}, {finetune.task}: {_parts(row, finetune, vocab_size)}\n"
@@ -128,16 +128,16 @@ def cuts(examples: Examples, finetune: FinetuneConfig) -> str:
     """How many examples lose something to the lengths of `finetune`."""
     prompts, targets = cut_shares(examples, finetune)
     return (
-        f"{len(examples):,} examples: {100 * prompts:.2f} % of prompts are longer than {finetune.prefix_length} tokens "
-        f"and lose their beginning, {100 * targets:.2f} % of targets are longer than {finetune.target_length}, their "
-        "end counted, and lose it"
+        f"{len(examples):,} examples: {100 * prompts:.2f} % of prompts are longer than {finetune.max_prompt_length} "
+        f"tokens and lose their beginning, {100 * targets:.2f} % of targets are longer than {finetune.target_length}, "
+        "their end counted, and lose it"
     )
 
 
 def cut_shares(examples: Examples, finetune: FinetuneConfig) -> tuple[float, float]:
     """The shares of prompts and of targets that are longer than the lengths of `finetune`: 0 to 1 each."""
     prompts_N, targets_N = (np.diff(ragged.starts) for ragged in (examples.prompts, examples.targets))
-    return float(np.mean(prompts_N > finetune.prefix_length)), float(np.mean(targets_N > finetune.target_length))
+    return float(np.mean(prompts_N > finetune.max_prompt_length)), float(np.mean(targets_N > finetune.target_length))
 
 
 def _parts(row: Batch, finetune: FinetuneConfig, vocab_size: int) -> str:
@@ -147,17 +147,17 @@ def _parts(row: Batch, finetune: FinetuneConfig, vocab_size: int) -> str:
     context = int(is_real_L[: finetune.context_length].sum())
     padding = finetune.context_length - context
     prompt = "prompt and fillers" if finetune.placement == "filler" else "prompt"
-    both_ways = max(int(row["prefix_length"]) - padding, 0)
+    in_prefix = max(int(row["prefix_lm_length"]) - padding, 0)
     has_loss_L = row["loss_weights"] > 0
     num_hints = int(has_loss_L[: finetune.context_length - 1].sum())
     hints = f", and {num_hints} hints on the {finetune.hints}" if num_hints else ""
     return (
         f"{prompt} {context - is_pause_L.sum()}, pauses {is_pause_L.sum()}, target {has_loss_L.sum() - num_hints} "
-        f"(as many positions with loss{hints}); {both_ways} positions see each other both ways"
+        f"(as many positions with loss{hints}); {in_prefix} positions see each other both ways"
     )
 
 
-def legend(n_pauses: int, *, finetuning: bool = False) -> Text:
+def legend(num_pause_tokens: int, *, finetuning: bool = False) -> Text:
     """What the marks mean, each in its colours."""
     where = [
         ("⟦x⟧", _NO_LOSS, "no loss where x is read: a pause, another segment, padding or nothing follows"),
@@ -172,9 +172,9 @@ def legend(n_pauses: int, *, finetuning: bool = False) -> Text:
         ("‹next›x", _SEGMENT, "the look-ahead, which is only a target: the last position's"),
         ("shades", _SHADES[1], "change where tokens meet"),
     ]
-    if n_pauses:
-        of_several = f", the first of {n_pauses} distinct ones" if n_pauses > 1 else ""
-        marks.insert(0, (_pause(0, n_pauses), _PAUSE, f"a pause{of_several}"))
+    if num_pause_tokens:
+        of_several = f", the first of {num_pause_tokens} distinct ones" if num_pause_tokens > 1 else ""
+        marks.insert(0, (_pause(0, num_pause_tokens), _PAUSE, f"a pause{of_several}"))
     text = Text()
     for mark, style, meaning in marks:
         text.append(mark, style).append(f"{'':{15 - len(mark)}}{meaning}\n")
@@ -247,18 +247,18 @@ def example_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
     return text
 
 
-def shown_tokens(vocabulary: str, vocab_size: int, n_pauses: int) -> list[str]:
-    """How each id is shown, pauses too: [vocab_size + n_pauses]; `vocabulary` is config.data.vocabulary."""
+def shown_tokens(vocabulary: str, vocab_size: int, num_pause_tokens: int) -> list[str]:
+    """How each id is shown, pauses too: [vocab_size + num_pause_tokens]; `vocabulary` is config.data.vocabulary."""
     shown = [f"‹id {i}›" for i in range(vocab_size)]  # a model may have more ids than its tokenizer
     for i, token in enumerate(vocabularies.token_bytes(vocabulary)):
         if token is not None:
             shown[i] = _visible(token)
     shown[vocabularies.load(vocabulary).eos_id] = "‹end›"
-    return shown + [_pause(j, n_pauses) for j in range(n_pauses)]
+    return shown + [_pause(j, num_pause_tokens) for j in range(num_pause_tokens)]
 
 
-def _pause(j: int, n_pauses: int) -> str:
-    return f"‹pause {j}›" if n_pauses > 1 else "‹pause›"
+def _pause(j: int, num_pause_tokens: int) -> str:
+    return f"‹pause {j}›" if num_pause_tokens > 1 else "‹pause›"
 
 
 def _visible(token: bytes) -> str:

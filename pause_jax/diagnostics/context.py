@@ -23,7 +23,7 @@ class Context:
     positions_BxC: np.ndarray
     segments_BxC: np.ndarray
     is_pause_BxC: np.ndarray  # bool; filler tokens in the pauses' place count
-    bidirectional: int  # how many positions at the row's start see each other
+    prefix_lm_length: int  # how many positions at the row's start see each other
 
     @property
     def is_prompt_BxC(self) -> np.ndarray:
@@ -45,7 +45,7 @@ class Context:
         """The rows of these numbers."""
         i = list(part)
         return Context(
-            self.ids_BxC[i], self.positions_BxC[i], self.segments_BxC[i], self.is_pause_BxC[i], self.bidirectional
+            self.ids_BxC[i], self.positions_BxC[i], self.segments_BxC[i], self.is_pause_BxC[i], self.prefix_lm_length
         )
 
 
@@ -57,7 +57,7 @@ def _indices(chosen_BxC: np.ndarray) -> np.ndarray:
 def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *, filler: int = 0) -> Context:
     """The prompts, right-aligned, with `m_inf` pauses each where the run was trained to have them.
 
-    Prompts longer than `config.finetune.prefix_length` lose their beginning, as in evaluation.
+    Prompts longer than `config.finetune.max_prompt_length` lose their beginning, as in evaluation.
 
     Args:
       filler: id of the token in the pauses' place, for that placement alone.
@@ -65,18 +65,18 @@ def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *
     Raises:
       UserError: as `inference.rows.context_rows`.
     """
-    finetune, vocab_size, n_pauses = config.finetune, config.model.vocab_size, config.pauses.n_pauses
-    at_most = finetune.prefix_length if finetune.task else None
+    finetune, vocab_size, num_pause_tokens = config.finetune, config.model.vocab_size, config.pauses.num_pause_tokens
+    at_most = finetune.max_prompt_length if finetune.task else None
     own = [list(prompt)[-at_most:] if at_most else list(prompt) for prompt in prompts]
     after = m_inf
     if finetune.placement == "prepend":
-        before = downstream.pause_ids(m_inf, vocab_size=vocab_size, n_pauses=n_pauses).tolist()
+        before = downstream.pause_ids(m_inf, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens).tolist()
         own, after = [[*before, *prompt] for prompt in own], 0
     rows = context_rows(
         own,
         after,
         vocab_size=vocab_size,
-        n_pauses=n_pauses,
+        num_pause_tokens=num_pause_tokens,
         bucket=BUCKET,
         filler=filler if finetune.placement == "filler" else None,
     )
@@ -85,8 +85,8 @@ def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *
     else:
         is_pause_BxC = np.broadcast_to(np.arange(rows.ids_BxC.shape[1]) >= rows.prompt_length, rows.ids_BxC.shape)
     attention = finetune.attention if finetune.task else "causal"
-    both_ways = downstream.bidirectional_length(attention, rows.prompt_length, after)
-    return Context(rows.ids_BxC, rows.positions_BxC, rows.segments_BxC, is_pause_BxC, both_ways)
+    prefix_lm_length = downstream.prefix_lm_length(attention, rows.prompt_length, after)
+    return Context(rows.ids_BxC, rows.positions_BxC, rows.segments_BxC, is_pause_BxC, prefix_lm_length)
 
 
 def position_names(placement: downstream.Placement, m_inf: int) -> list[str]:

@@ -34,19 +34,21 @@ class LayerView:
     residual_BxTxD: jax.Array  # after the layer, in the compute dtype, before any final norm
 
 
-def embed(params: dict[str, Any], config: ModelConfig, n_pauses: int, ids_BxT: Any, positions_BxT: Any) -> jax.Array:
+def embed(
+    params: dict[str, Any], config: ModelConfig, num_pause_tokens: int, ids_BxT: Any, positions_BxT: Any
+) -> jax.Array:
     """The residual stream before the first layer [B, T, D]."""
-    return _embed(params, ids_BxT, positions_BxT, config=config, n_pauses=n_pauses)
+    return _embed(params, ids_BxT, positions_BxT, config=config, num_pause_tokens=num_pause_tokens)
 
 
 def run_layers(
     params: dict[str, Any],
     config: ModelConfig,
-    n_pauses: int,
+    num_pause_tokens: int,
     residual_BxTxD: jax.Array,
     positions_BxT: Any,
     segments_BxT: Any,
-    bidirectional: int,
+    prefix_lm_length: int,
 ) -> Iterator[LayerView]:
     """Each of the N layers in turn, the first on `residual_BxTxD` from `embed`; arguments as of the decoder.
 
@@ -60,20 +62,20 @@ def run_layers(
             segments_BxT,
             jnp.int32(layer),
             config=config,
-            n_pauses=n_pauses,
-            bidirectional=bidirectional,
+            num_pause_tokens=num_pause_tokens,
+            prefix_lm_length=prefix_lm_length,
         )
         yield LayerView(attention, residual_BxTxD)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "n_pauses"))
+@functools.partial(jax.jit, static_argnames=("config", "num_pause_tokens"))
 def _embed(
-    params: dict[str, Any], ids_BxT: jax.Array, positions_BxT: jax.Array, *, config: ModelConfig, n_pauses: int
+    params: dict[str, Any], ids_BxT: jax.Array, positions_BxT: jax.Array, *, config: ModelConfig, num_pause_tokens: int
 ) -> jax.Array:
-    return decoder.bind(params, config, PLAIN, n_pauses).embed(ids_BxT, positions_BxT)
+    return decoder.bind(params, config, PLAIN, num_pause_tokens).embed(ids_BxT, positions_BxT)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "n_pauses", "bidirectional"))
+@functools.partial(jax.jit, static_argnames=("config", "num_pause_tokens", "prefix_lm_length"))
 def _run_layer(
     params: dict[str, Any],
     x_BxTxD: jax.Array,
@@ -82,14 +84,14 @@ def _run_layer(
     number: jax.Array,
     *,
     config: ModelConfig,
-    n_pauses: int,
-    bidirectional: int,
+    num_pause_tokens: int,
+    prefix_lm_length: int,
 ) -> tuple[jax.Array, jax.Array]:
     """(attention weights, the residual stream after the layer) of layer `number`."""
-    graph, stacked = nnx.split(decoder.bind(params, config, PLAIN, n_pauses).layers)
+    graph, stacked = nnx.split(decoder.bind(params, config, PLAIN, num_pause_tokens).layers)
     layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[number], stacked))
     context = Context(
-        mask=Mask(segments_BxT, segments_BxT, 0, bidirectional),
+        mask=Mask(segments_BxT, segments_BxT, 0, prefix_lm_length),
         cos_sin=rope.angles(positions_BxT, config) if config.positions == "rope" else None,
     )
     read = x_BxTxD if layer.post_norm else layer.attention_norm(x_BxTxD)

@@ -19,7 +19,7 @@ from pause_jax.model import decoder
 from pause_jax.model.config import ModelConfig
 
 
-@functools.partial(jax.jit, static_argnames=("config", "n_pauses"))
+@functools.partial(jax.jit, static_argnames=("config", "num_pause_tokens"))
 def look(
     params: dict[str, Any],
     residual_BxTxD: jax.Array,
@@ -27,7 +27,7 @@ def look(
     token_B: jax.Array,
     *,
     config: ModelConfig,
-    n_pauses: int,
+    num_pause_tokens: int,
 ) -> tuple[jax.Array, jax.Array]:
     """(log p of a token in nats, float32, and its rank, int32), both [B, L].
 
@@ -38,7 +38,7 @@ def look(
       at_BxL: int32, the positions looked at, of each row its own.
       token_B: int32, each row's token.
     """
-    model = decoder.bind(params, config, PLAIN, n_pauses)
+    model = decoder.bind(params, config, PLAIN, num_pause_tokens)
     looked_at_BxLxD = jnp.take_along_axis(residual_BxTxD, at_BxL[..., None], axis=1)
 
     def of_row(row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -76,15 +76,20 @@ def _measure_batch(params: Any, config: Config, context: Context, token_B: np.nd
     """Shares [B, H] of each layer, attention to each pause [B, H, M], shares [B, 1] of even attention, log p and ranks
     [B, L] of each layer.
     """
-    how: dict[str, Any] = {"config": config.model, "n_pauses": config.pauses.n_pauses}
-    positions, segments, both_ways = context.positions_BxC, context.segments_BxC, context.bidirectional
+    how: dict[str, Any] = {"config": config.model, "num_pause_tokens": config.pauses.num_pause_tokens}
+    positions, segments, prefix_lm_length = context.positions_BxC, context.segments_BxC, context.prefix_lm_length
     whose = context.is_pause_BxC, context.is_prompt_BxC
     looked_at = context.looked_at_BxL
-    mask = Mask(jnp.asarray(segments), jnp.asarray(segments), 0, both_ways)
+    mask = Mask(jnp.asarray(segments), jnp.asarray(segments), 0, prefix_lm_length)
     residual = embed(params, ids_BxT=context.ids_BxC, positions_BxT=positions, **how)
     attention, to_each, lenses = [], [], [lens.look(params, residual, looked_at, token_B, **how)]
     for view in run_layers(
-        params, residual_BxTxD=residual, positions_BxT=positions, segments_BxT=segments, bidirectional=both_ways, **how
+        params,
+        residual_BxTxD=residual,
+        positions_BxT=positions,
+        segments_BxT=segments,
+        prefix_lm_length=prefix_lm_length,
+        **how,
     ):
         attention.append(shares(view.attention_BxHxTxS, *whose))
         to_each.append(answer_to_each(view.attention_BxHxTxS, context.pauses_BxM))

@@ -76,11 +76,11 @@ def abstract_batch(batch_size: int, length: int, finetuning: bool, mesh: Mesh) -
         "loss_weights",
         "positions",
         "segment_ids",
-        *(("prefix_length",) if finetuning else ()),
+        *(("prefix_lm_length",) if finetuning else ()),
     )
 
     def feature(name: str) -> jax.ShapeDtypeStruct:
-        shape = (batch_size,) if name == "prefix_length" else (batch_size, length)
+        shape = (batch_size,) if name == "prefix_lm_length" else (batch_size, length)
         dtype = np.float32 if name == "loss_weights" else np.int32
         return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(mesh, len(shape)))
 

@@ -53,8 +53,8 @@ def evaluate(
 ) -> list[Outcome]:
     """What each M_inf gives over all examples. Greedy; options are scored by likelihood where the task has them.
 
-    Prompts that are longer than `config.finetune.prefix_length` lose their beginning, as in finetuning; a run that was
-    not finetuned reads them whole. Numbers do not depend on batches, mesh and what else is evaluated, but for the
+    Prompts that are longer than `config.finetune.max_prompt_length` lose their beginning, as in finetuning; a run that
+    was not finetuned reads them whole. Numbers do not depend on batches, mesh and what else is evaluated, but for the
     rounding of floats: an answer changes where two tokens are as likely to within it.
 
     A prediction has the fields `id`, `prompt`, `prediction` (the text written, or where no metric wants one the
@@ -99,7 +99,7 @@ def evaluate(
 
 def check(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[int]) -> None:
     """Raises UserError where a prompt, its pauses and the answer are more positions than the model has learned."""
-    at_most = run.config.finetune.prefix_length if run.config.finetune.task else None
+    at_most = run.config.finetune.max_prompt_length if run.config.finetune.task else None
     for number, ids in enumerate(examples.prompts):
         _check_positions(run, examples, number, len(ids[:at_most]), max(m_infs))
 
@@ -123,7 +123,7 @@ def _prompt(
     if examples.render is not None:
         text = examples.render(number, said)
         ids = tokenizer.encode(text)
-    at_most = run.config.finetune.prefix_length if run.config.finetune.task else len(ids)
+    at_most = run.config.finetune.max_prompt_length if run.config.finetune.task else len(ids)
     return _Prompt(text, ids[-at_most:], len(ids) > at_most)
 
 
@@ -178,7 +178,7 @@ def _read(
         return
     for m_inf in m_infs:
         before = downstream.pause_ids(
-            m_inf, vocab_size=run.config.model.vocab_size, n_pauses=run.config.pauses.n_pauses
+            m_inf, vocab_size=run.config.model.vocab_size, num_pause_tokens=run.config.pauses.num_pause_tokens
         ).tolist()
         yield from run.read([[*before, *row] for row in rows], [0], room=room, bucket=length + m_inf)
 
@@ -243,10 +243,10 @@ def _flops(run: RestoredRun, record: Record, options: Sequence[Sequence[int]]) -
     """
     model, placement = run.config.model, run.config.finetune.placement
     prompt, m_inf, written = record["prompt_tokens"], record["m_inf"], record["answer_tokens"]
-    two_way = downstream.two_way(run.attention, placement, prompt, m_inf)
+    prefix_lm_length = downstream.prefix_lm_length_of_prompt(run.attention, placement, prompt, m_inf)
 
     def up_to(length: int, heads: int) -> float:
-        return counts.forward_flops(model, prompt + m_inf + length, heads, two_way)
+        return counts.forward_flops(model, prompt + m_inf + length, heads, prefix_lm_length)
 
     if not options:
         return up_to(written, written + 1)

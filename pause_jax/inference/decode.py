@@ -33,7 +33,7 @@ def generate(
     params: dict[str, Any],
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     prompts: Sequence[Sequence[int]],
     *,
     m_inf: int,
@@ -74,7 +74,7 @@ def generate(
         params,
         config,
         execution,
-        n_pauses,
+        num_pause_tokens,
         prompts,
         [m_inf],
         attention=attention,
@@ -87,7 +87,7 @@ def generate(
         params,
         config,
         execution,
-        n_pauses,
+        num_pause_tokens,
         reading,
         max_new_tokens=max_new_tokens,
         eos_id=eos_id,
@@ -102,7 +102,7 @@ def write(
     params: dict[str, Any],
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     reading: Reading,
     *,
     max_new_tokens: int,
@@ -128,7 +128,7 @@ def write(
         eos_id,
         config=config,
         execution=execution,
-        n_pauses=n_pauses,
+        num_pause_tokens=num_pause_tokens,
         max_new_tokens=max_new_tokens,
         sampling=sampling,
         mesh=mesh,
@@ -158,7 +158,7 @@ def _decode(
     *,
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     max_new_tokens: int,
     sampling: Sampling,
     mesh: Mesh | None,
@@ -169,7 +169,7 @@ def _decode(
       logits_BxV: of the first new token.
       positions_B: int32, that token's position.
     """
-    model = decoder.bind(params, config, execution, n_pauses)
+    model = decoder.bind(params, config, execution, num_pause_tokens)
     row_keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_numbers_B)
     batch = len(logits_BxV)
     turns = 1 < batch <= execution.few_rows and max_new_tokens >= FEW_TOKENS
@@ -198,7 +198,7 @@ def _decode(
     return answers.ids_BxN, answers.cache
 
 
-_STATIC = ("config", "execution", "n_pauses", "max_new_tokens", "sampling", "mesh")
+_STATIC = ("config", "execution", "num_pause_tokens", "max_new_tokens", "sampling", "mesh")
 _decode_in_copy = functools.partial(jax.jit, static_argnames=_STATIC)(_decode)
 _decode_in_place = functools.partial(jax.jit, static_argnames=_STATIC, donate_argnames="cache")(_decode)
 

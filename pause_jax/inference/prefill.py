@@ -47,7 +47,7 @@ def read(
     params: dict[str, Any],
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     prompts: Sequence[Sequence[int]],
     m_infs: Sequence[int],
     *,
@@ -75,7 +75,9 @@ def read(
     shared = len(m_infs) > 1 and can_share(attention, "filler" if filler is not None else "append")
     for together in [m_infs] if shared else [[m_inf] for m_inf in m_infs]:
         most = max(together)
-        rows = context_rows(padded, most, vocab_size=config.vocab_size, n_pauses=n_pauses, bucket=bucket, filler=filler)
+        rows = context_rows(
+            padded, most, vocab_size=config.vocab_size, num_pause_tokens=num_pause_tokens, bucket=bucket, filler=filler
+        )
         logits, cache = _prefill(
             params,
             rows.ids_BxC,
@@ -83,9 +85,9 @@ def read(
             rows.segments_BxC,
             config=config,
             execution=execution,
-            n_pauses=n_pauses,
+            num_pause_tokens=num_pause_tokens,
             mesh=mesh,
-            bidirectional=downstream.bidirectional_length(attention, rows.prompt_length, most),
+            prefix_lm_length=downstream.prefix_lm_length(attention, rows.prompt_length, most),
             answer_positions=tuple(downstream.first_answer_position(rows.prompt_length, m) for m in together),
             # Rounded up, so that the decoding of all M_inf up to the next multiple is one compilation.
             cache_length=round_up(rows.ids_BxC.shape[1] + room, BUCKET),
@@ -101,7 +103,7 @@ def read(
             )
 
 
-_STATIC = ("config", "execution", "n_pauses", "mesh", "bidirectional", "answer_positions", "cache_length")
+_STATIC = ("config", "execution", "num_pause_tokens", "mesh", "prefix_lm_length", "answer_positions", "cache_length")
 
 
 @functools.partial(jax.jit, static_argnames=_STATIC)
@@ -113,16 +115,18 @@ def _prefill(
     *,
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     mesh: Mesh | None,
-    bidirectional: int,
+    prefix_lm_length: int,
     answer_positions: tuple[int, ...],
     cache_length: int,
 ) -> tuple[tuple[jax.Array, ...], Cache]:
     """Logits [B, V] at each of `answer_positions`, and the cache of all positions."""
     with sharded.on(mesh):
-        model = decoder.bind(params, config, execution, n_pauses)
+        model = decoder.bind(params, config, execution, num_pause_tokens)
         cache = decoder.empty_cache(config, len(ids_BxC), cache_length)
-        hidden_BxCxD, filled = model(ids_BxC, positions_BxC, segments_BxC, bidirectional=bidirectional, cache=cache)
+        hidden_BxCxD, filled = model(
+            ids_BxC, positions_BxC, segments_BxC, prefix_lm_length=prefix_lm_length, cache=cache
+        )
         logits_BxKxV = model.logits(hidden_BxCxD[:, jnp.array(answer_positions)])
     return tuple(logits_BxKxV[:, k] for k in range(len(answer_positions))), cast(Cache, filled)

@@ -224,6 +224,6 @@ class RestoredRun:
             "params": self.params,
             "config": self.config.model,
             "execution": self.config.run.execution,
-            "n_pauses": self.config.pauses.n_pauses,
+            "num_pause_tokens": self.config.pauses.num_pause_tokens,
             "mesh": self.mesh,
         }

@@ -38,7 +38,7 @@ def context_rows(
     m_inf: int,
     *,
     vocab_size: int,
-    n_pauses: int,
+    num_pause_tokens: int,
     bucket: int = BUCKET,
     filler: int | None = None,
 ) -> ContextRows:
@@ -47,7 +47,7 @@ def context_rows(
     A prompt may hold pauses of its own (prepended ones, say), which then count as prompt. With `filler`, that ordinary
     token takes the pauses' place.
 
-    >>> context_rows([[5], [6, 7, 8]], 2, vocab_size=100, n_pauses=1, bucket=4).ids_BxC
+    >>> context_rows([[5], [6, 7, 8]], 2, vocab_size=100, num_pause_tokens=1, bucket=4).ids_BxC
     array([[  0,   0,   0,   5, 100, 100],
            [  0,   6,   7,   8, 100, 100]], dtype=int32)
 
@@ -57,10 +57,10 @@ def context_rows(
     """
     if m_inf < 0:
         raise UserError(f"m_inf is {m_inf}, but must not be negative: give the number of pauses after the prompt")
-    _check_prompts(prompts, vocab_size + n_pauses)
+    _check_prompts(prompts, vocab_size + num_pause_tokens)
     prompt_length = round_up(max(map(len, prompts)), bucket)
     if filler is None:
-        pauses_M = downstream.pause_ids(m_inf, vocab_size=vocab_size, n_pauses=n_pauses)
+        pauses_M = downstream.pause_ids(m_inf, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens)
     else:
         pauses_M = np.full(m_inf, filler, np.int32)
     ids_BxC = np.zeros((len(prompts), prompt_length + m_inf), np.int32)

@@ -36,7 +36,7 @@ def score(
     params: dict[str, Any],
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     prompts: Sequence[Sequence[int]],
     options: Sequence[Sequence[Sequence[int]]],
     *,
@@ -67,7 +67,7 @@ def score(
         params,
         config,
         execution,
-        n_pauses,
+        num_pause_tokens,
         prompts,
         [m_inf],
         attention=attention,
@@ -76,7 +76,9 @@ def score(
         filler=filler,
         mesh=mesh,
     )
-    log_p, _ = score_read(params, config, execution, n_pauses, reading, options, option_length=option_length, mesh=mesh)
+    log_p, _ = score_read(
+        params, config, execution, num_pause_tokens, reading, options, option_length=option_length, mesh=mesh
+    )
     return log_p
 
 
@@ -84,7 +86,7 @@ def score_read(
     params: dict[str, Any],
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     reading: Reading,
     options: Sequence[Sequence[Sequence[int]]],
     *,
@@ -111,7 +113,7 @@ def score_read(
             None if is_cut else np.array([row for row, _ in group]),
             config=config,
             execution=execution,
-            n_pauses=n_pauses,
+            num_pause_tokens=num_pause_tokens,
             mesh=mesh,
             compare=compare,
         )
@@ -176,7 +178,7 @@ def _as_arrays(
     return ids_BxA, is_token_BxA
 
 
-@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh", "compare"))
+@functools.partial(jax.jit, static_argnames=("config", "execution", "num_pause_tokens", "mesh", "compare"))
 def _score(
     params: dict[str, Any],
     cache: Cache,
@@ -188,7 +190,7 @@ def _score(
     *,
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     mesh: Mesh | None,
     compare: bool,
 ) -> tuple[jax.Array, jax.Array | None]:
@@ -200,7 +202,7 @@ def _score(
       positions_B: int32, that token's position.
       rows_B: the row of each option; None where option b is of row b.
     """
-    model = decoder.bind(params, config, execution, n_pauses)
+    model = decoder.bind(params, config, execution, num_pause_tokens)
     with sharded.on(mesh):
         if rows_B is not None:
             k, v = cache.k_NxBxSxKxE[:, rows_B], cache.v_NxBxSxKxE[:, rows_B]

@@ -24,7 +24,7 @@ def logits(
     params: dict[str, Any],
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     ids: Sequence[int],
     m_inf: int,
     *,
@@ -37,7 +37,9 @@ def logits(
       UserError: as `context_rows`, or it is more positions than the model has learned.
     """
     check_positions(len(ids), m_inf, 1, config, "a text")
-    rows = context_rows(filled([ids], sharded.row_parts(mesh)), m_inf, vocab_size=config.vocab_size, n_pauses=n_pauses)
+    rows = context_rows(
+        filled([ids], sharded.row_parts(mesh)), m_inf, vocab_size=config.vocab_size, num_pause_tokens=num_pause_tokens
+    )
     found = _logits(
         params,
         rows.ids_BxC,
@@ -45,9 +47,9 @@ def logits(
         rows.segments_BxC,
         config=config,
         execution=execution,
-        n_pauses=n_pauses,
+        num_pause_tokens=num_pause_tokens,
         mesh=mesh,
-        bidirectional=downstream.bidirectional_length(attention, rows.prompt_length, m_inf),
+        prefix_lm_length=downstream.prefix_lm_length(attention, rows.prompt_length, m_inf),
     )
     return sharded.fetch(found)[0, -len(ids) - m_inf :]
 
@@ -60,7 +62,7 @@ def loss(logits_TxV: np.ndarray, targets_T: Sequence[int]) -> float:
     return float(np.mean(log_sums_T - exact_TxV[np.arange(len(targets_T)), targets_T]))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "mesh", "bidirectional"))
+@functools.partial(jax.jit, static_argnames=("config", "execution", "num_pause_tokens", "mesh", "prefix_lm_length"))
 def _logits(
     params: dict[str, Any],
     ids_BxC: jax.Array,
@@ -69,11 +71,11 @@ def _logits(
     *,
     config: ModelConfig,
     execution: Execution,
-    n_pauses: int,
+    num_pause_tokens: int,
     mesh: Mesh | None,
-    bidirectional: int,
+    prefix_lm_length: int,
 ) -> jax.Array:
     with sharded.on(mesh):
-        model = decoder.bind(params, config, execution, n_pauses)
-        hidden_BxCxD, _ = model(ids_BxC, positions_BxC, segments_BxC, bidirectional=bidirectional)
+        model = decoder.bind(params, config, execution, num_pause_tokens)
+        hidden_BxCxD, _ = model(ids_BxC, positions_BxC, segments_BxC, prefix_lm_length=prefix_lm_length)
         return model.logits(hidden_BxCxD)

@@ -64,7 +64,7 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratc
     _check_tokenizer(vocabulary, named, model, source)
     config = Config(
         model=model,
-        pauses=PauseConfig(n_pauses=len(pauses)),
+        pauses=PauseConfig(num_pause_tokens=len(pauses)),
         train=TrainConfig(steps=1),
         data=DataConfig(vocabulary=vocabulary, length=min(_LENGTH, model.max_positions)),
     )

@@ -16,9 +16,9 @@ SETTINGS = "tokenizer_config.json"
 SENTENCEPIECE = "tokenizer.model"
 
 
-def pause_tokens(n_pauses: int) -> list[str]:
+def pause_tokens(num_pause_tokens: int) -> list[str]:
     """How the pauses are written: "<pause>", or where they are distinct "<pause_0>", "<pause_1>", ..."""
-    return ["<pause>"] if n_pauses == 1 else [f"<pause_{j}>" for j in range(n_pauses)]
+    return ["<pause>"] if num_pause_tokens == 1 else [f"<pause_{j}>" for j in range(num_pause_tokens)]
 
 
 def write(vocabulary: str, pause_ids: Sequence[int], folder: Path, max_length: int) -> None:

@@ -25,20 +25,20 @@ class Mask:
     """The one description of a mask: each back end makes of it what its kernel wants, or raises.
 
     Key s may be attended to from query t when both are in one segment, segment 0 (padding) excepted, and
-    either s is not after t, or both are among the first `bidirectional` positions.
+    either s is not after t, or both are among the first `prefix_lm_length` positions.
     """
 
     q_segments_BxT: jax.Array
     k_segments_BxS: jax.Array
     first_query: jax.Array | int = 0  # index among the keys of query 0: 0 without a cache
-    bidirectional: jax.Array | int = 0  # the same for all rows, or int32 [B]
+    prefix_lm_length: jax.Array | int = 0  # the same for all rows, or int32 [B]
 
     def may_attend_BxTxS(self) -> jax.Array:
         """The mask as booleans."""
         t_1xTx1 = self.first_query + jnp.arange(self.q_segments_BxT.shape[1])[None, :, None]
         s_1x1xS = jnp.arange(self.k_segments_BxS.shape[1])[None, None, :]
-        both_ways = jnp.reshape(self.bidirectional, (-1, 1, 1))
-        in_order = (s_1x1xS <= t_1xTx1) | ((t_1xTx1 < both_ways) & (s_1x1xS < both_ways))
+        in_prefix = jnp.reshape(self.prefix_lm_length, (-1, 1, 1))
+        in_order = (s_1x1xS <= t_1xTx1) | ((t_1xTx1 < in_prefix) & (s_1x1xS < in_prefix))
         q_BxTx1, k_Bx1xS = self.q_segments_BxT[:, :, None], self.k_segments_BxS[:, None, :]
         return in_order & (q_BxTx1 == k_Bx1xS) & (k_Bx1xS > 0)
 
@@ -179,13 +179,13 @@ def _add_first(total_BxKxSxE: jax.Array, x_BxKxSxE: jax.Array) -> jax.Array:
 
 
 def _blocks(queries: int, keys: int, mask: Mask, count: int) -> Iterator[tuple[int, int, int]]:
-    if not isinstance(mask.first_query, int) or not isinstance(mask.bidirectional, int):
+    if not isinstance(mask.first_query, int) or not isinstance(mask.prefix_lm_length, int):
         return spans(queries, keys, 1)  # what can be left out is not known when this is compiled
-    return spans(queries, keys, count, mask.first_query, mask.bidirectional)
+    return spans(queries, keys, count, mask.first_query, mask.prefix_lm_length)
 
 
 def spans(
-    queries: int, keys: int, count: int, first_query: int = 0, bidirectional: int = 0
+    queries: int, keys: int, count: int, first_query: int = 0, prefix_lm_length: int = 0
 ) -> Iterator[tuple[int, int, int]]:
     """(first query, end of the queries, how many of the keys they may see) of each block, in at most `count`."""
     if count == 1:
@@ -194,8 +194,8 @@ def spans(
     size = max(_SMALLEST_BLOCK, -(-queries // count))
     for start in range(0, queries, size):
         end = min(start + size, queries)
-        both_ways = bidirectional if first_query + start < bidirectional else 0
-        yield start, end, min(max(first_query + end, both_ways), keys)
+        in_prefix = prefix_lm_length if first_query + start < prefix_lm_length else 0
+        yield start, end, min(max(first_query + end, in_prefix), keys)
 
 
 def _attend_cudnn(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask) -> jax.Array:

@@ -10,10 +10,11 @@ from pause_jax.model import decoder
 from pause_jax.model.config import ModelConfig
 
 
-def parameter_counts(config: ModelConfig, n_pauses: int) -> tuple[int, int]:
-    """(parameters without the pauses', pause parameters = n_pauses · d_model)."""
+def parameter_counts(config: ModelConfig, num_pause_tokens: int) -> tuple[int, int]:
+    """(parameters without the pauses', pause parameters = num_pause_tokens · d_model)."""
     sizes = {
-        path: math.prod(leaf.shape) for path, leaf in trees.flatten(decoder.abstract_params(config, n_pauses)).items()
+        path: math.prod(leaf.shape)
+        for path, leaf in trees.flatten(decoder.abstract_params(config, num_pause_tokens)).items()
     }
     pauses = sizes.pop("pause/embedding", 0)
     return sum(sizes.values()), pauses
@@ -27,30 +28,34 @@ def matmul_parameters(config: ModelConfig) -> int:
     return kernels + config.vocab_size * config.d_model
 
 
-def forward_flops(config: ModelConfig, length: int, head_positions: int | None = None, two_way: int = 0) -> float:
+def forward_flops(
+    config: ModelConfig, length: int, head_positions: int | None = None, prefix_lm_length: int = 0
+) -> float:
     """FLOPs of reading one row of `length` positions, pauses counted as the work they are.
 
     A multiply-add is two FLOPs. Matmuls: 2 · parameters · positions. Attention: scores and weighted values cost
     2 · 2 · H · E for each pair of positions of which the first attends to the second: length · (length + 1) / 2
     pairs of a later and an earlier one, or one and itself, and where positions see each other both ways the others of
-    theirs, two_way · (two_way - 1) / 2. Norms, softmax, activations and look-ups are left out (under 1 % at real
-    widths).
+    theirs, prefix_lm_length · (prefix_lm_length - 1) / 2. Norms, softmax, activations and look-ups are left out (under
+    1 % at real widths).
 
     Args:
       length: positions in the row, text and pauses together.
       head_positions: positions whose logits are computed; all when None.
-      two_way: positions at the row's start that see each other in both directions.
+      prefix_lm_length: positions at the row's start that see each other in both directions.
     """
     head = config.vocab_size * config.d_model
     body = 2.0 * (matmul_parameters(config) - head) * length
-    pairs = (length * (length + 1) + two_way * (two_way - 1)) / 2
+    pairs = (length * (length + 1) + prefix_lm_length * (prefix_lm_length - 1)) / 2
     attention = 4.0 * config.num_layers * config.num_heads * config.head_size * pairs
     return body + attention + 2.0 * head * (length if head_positions is None else head_positions)
 
 
-def train_flops(config: ModelConfig, length: int, head_positions: int | None = None, two_way: int = 0) -> float:
+def train_flops(
+    config: ModelConfig, length: int, head_positions: int | None = None, prefix_lm_length: int = 0
+) -> float:
     """Model FLOPs of training on one row: the backward pass costs twice the forward; recomputation is not counted.
 
     Arguments as of `forward_flops`.
     """
-    return 3.0 * forward_flops(config, length, head_positions, two_way)
+    return 3.0 * forward_flops(config, length, head_positions, prefix_lm_length)

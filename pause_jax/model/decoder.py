@@ -2,8 +2,8 @@
 
 Parameters live in a plain nested dict. `init` makes one, `bind` puts one under a module that can be called:
 
-    params = init(config, n_pauses=1, seed=0)
-    hidden_BxTxD, _ = bind(params, config, Execution(), n_pauses=1)(ids, positions, segments)
+    params = init(config, num_pause_tokens=1, seed=0)
+    hidden_BxTxD, _ = bind(params, config, Execution(), num_pause_tokens=1)(ids, positions, segments)
 
 Letters: B rows, T positions, D width, V vocabulary, P distinct pauses, N layers.
 """
@@ -44,16 +44,16 @@ class Embedding(nnx.Module):
 class Pause(nnx.Module):
     """One vector of d_model for each distinct pause: all that a pause model has beyond a standard one."""
 
-    def __init__(self, rngs: nnx.Rngs, n_pauses: int, d_model: int):
+    def __init__(self, rngs: nnx.Rngs, num_pause_tokens: int, d_model: int):
         # A stream of its own: all other parameters start as those of a standard model of the same seed.
-        vectors = PAUSE_STD * jax.random.normal(rngs.pause(), (n_pauses, d_model), jnp.float32)
+        vectors = PAUSE_STD * jax.random.normal(rngs.pause(), (num_pause_tokens, d_model), jnp.float32)
         self.embedding = nnx.Param(vectors, axes=("pauses", "embed"))
 
 
 class Decoder(nnx.Module):
     """Ids in [0, V) are text, V + j is the j-th pause. The head has V rows: a pause cannot be predicted."""
 
-    def __init__(self, config: ModelConfig, n_pauses: int, rngs: nnx.Rngs, execution: Execution):
+    def __init__(self, config: ModelConfig, num_pause_tokens: int, rngs: nnx.Rngs, execution: Execution):
         self.config, self.execution = config, execution
         self.token = Embedding(rngs, config.vocab_size, config, "vocab")
         self.positions = (
@@ -62,7 +62,7 @@ class Decoder(nnx.Module):
         self.layers = Layer(config, rngs)
         self.final_norm = Norm(config.d_model, config) if config.norm_placement == "pre" else None
         self.head = None if config.tie_embeddings else Embedding(rngs, config.vocab_size, config, "vocab")
-        self.pause = Pause(rngs, n_pauses, config.d_model) if n_pauses else None
+        self.pause = Pause(rngs, num_pause_tokens, config.d_model) if num_pause_tokens else None
 
     def __call__(
         self,
@@ -70,7 +70,7 @@ class Decoder(nnx.Module):
         positions_BxT: jax.Array,
         segments_BxT: jax.Array,
         *,
-        bidirectional: jax.Array | int = 0,
+        prefix_lm_length: jax.Array | int = 0,
         cache: Cache | None = None,
         layers: Sequence[Layer] | None = None,
     ) -> tuple[jax.Array, Cache | None]:
@@ -80,7 +80,7 @@ class Decoder(nnx.Module):
           ids_BxT: int32 ids, pauses included.
           positions_BxT: int32, restarting in each segment; pauses count.
           segments_BxT: int32; attention stays within one; 0 is padding.
-          bidirectional: how many positions at the row's start see each other (`bidirectional_length`); [B] where the
+          prefix_lm_length: how many positions at the row's start see each other (`prefix_lm_length`); [B] where the
             rows differ.
           cache: from `empty_cache`, or an earlier call; None to read the whole row at once.
           layers: from `turned_layers`, once for many calls; None: those of the stack.
@@ -94,7 +94,7 @@ class Decoder(nnx.Module):
             if not starts_cache:
                 first_query, k_segments = cache.index, filled
         context = Context(
-            mask=Mask(segments_BxT, k_segments, first_query, bidirectional),
+            mask=Mask(segments_BxT, k_segments, first_query, prefix_lm_length),
             cos_sin=rope.angles(positions_BxT, self.config) if self.config.positions == "rope" else None,
             starts_cache=starts_cache,
         )
@@ -179,32 +179,34 @@ class Decoder(nnx.Module):
         return layers
 
 
-def init(config: ModelConfig, n_pauses: int, seed: int | jax.Array) -> dict[str, Any]:
+def init(config: ModelConfig, num_pause_tokens: int, seed: int | jax.Array) -> dict[str, Any]:
     """Fresh parameters, float32, as nested dicts. The same seed gives the same but for the pauses' own leaf."""
-    return nnx.to_pure_dict(nnx.state(Decoder(config, n_pauses, nnx.Rngs(params=seed, pause=seed), Execution())))
+    return nnx.to_pure_dict(
+        nnx.state(Decoder(config, num_pause_tokens, nnx.Rngs(params=seed, pause=seed), Execution()))
+    )
 
 
-def new_pauses(config: ModelConfig, n_pauses: int, seed: int) -> dict[str, Any]:
+def new_pauses(config: ModelConfig, num_pause_tokens: int, seed: int) -> dict[str, Any]:
     """The `pause` part of `init`: what a standard checkpoint lacks."""
-    return nnx.to_pure_dict(nnx.state(Pause(nnx.Rngs(params=seed, pause=seed), n_pauses, config.d_model)))
+    return nnx.to_pure_dict(nnx.state(Pause(nnx.Rngs(params=seed, pause=seed), num_pause_tokens, config.d_model)))
 
 
-def bind(params: dict[str, Any], config: ModelConfig, execution: Execution, n_pauses: int) -> Decoder:
+def bind(params: dict[str, Any], config: ModelConfig, execution: Execution, num_pause_tokens: int) -> Decoder:
     """A callable Decoder over `params` (arrays, tracers or shapes). Cheap: nothing is computed or copied."""
-    graph, abstract = nnx.split(_abstract(config, n_pauses, execution))
+    graph, abstract = nnx.split(_abstract(config, num_pause_tokens, execution))
     nnx.replace_by_pure_dict(abstract, params)
     return nnx.merge(graph, abstract)
 
 
-def logical_axes(config: ModelConfig, n_pauses: int) -> dict[str, Axes]:
+def logical_axes(config: ModelConfig, num_pause_tokens: int) -> dict[str, Axes]:
     """For each parameter's path ("layers/mlp/up/kernel") its logical axis names, one a dimension."""
-    flat = nnx.to_flat_state(nnx.state(_abstract(config, n_pauses, Execution())))
+    flat = nnx.to_flat_state(nnx.state(_abstract(config, num_pause_tokens, Execution())))
     return {"/".join(map(str, path)): param.get_metadata()["axes"] for path, param in flat}
 
 
-def abstract_params(config: ModelConfig, n_pauses: int) -> dict[str, Any]:
+def abstract_params(config: ModelConfig, num_pause_tokens: int) -> dict[str, Any]:
     """Shapes and dtypes of `init` without computing it."""
-    return nnx.to_pure_dict(nnx.state(_abstract(config, n_pauses, Execution())))
+    return nnx.to_pure_dict(nnx.state(_abstract(config, num_pause_tokens, Execution())))
 
 
 def empty_cache(config: ModelConfig, batch: int, length: int) -> Cache:
@@ -219,5 +221,5 @@ def empty_cache(config: ModelConfig, batch: int, length: int) -> Cache:
 
 
 @functools.cache
-def _abstract(config: ModelConfig, n_pauses: int, execution: Execution) -> Decoder:
-    return nnx.eval_shape(lambda: Decoder(config, n_pauses, nnx.Rngs(params=0, pause=0), execution))
+def _abstract(config: ModelConfig, num_pause_tokens: int, execution: Execution) -> Decoder:
+    return nnx.eval_shape(lambda: Decoder(config, num_pause_tokens, nnx.Rngs(params=0, pause=0), execution))

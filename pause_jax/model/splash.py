@@ -40,7 +40,7 @@ def attend(
     Raises:
       UserError: the mask is not known when the kernel is compiled.
     """
-    both_ways = _static_bidirectional(mask)
+    prefix_lm_length = _static_prefix_lm_length(mask)
     length = q_BxTxHxE.shape[1]
     block = block or _block(length)
     padding = -length % block
@@ -49,7 +49,7 @@ def attend(
         return jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2))
 
     def attend_part(q: jax.Array, k: jax.Array, v: jax.Array, segments_BxT: jax.Array) -> jax.Array:
-        kernel = _kernel(length + padding, q.shape[2], both_ways, block, interpret)
+        kernel = _kernel(length + padding, q.shape[2], prefix_lm_length, block, interpret)
         q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q * q.shape[-1] ** -0.5, k, v))
         # A padding position attends to itself, as segments are compared: no query is without a key.
         out_BxHxTxE = jax.vmap(kernel)(q, k, v, kernels.SegmentIds(segments_BxT, segments_BxT))
@@ -63,10 +63,10 @@ def attend(
 
 @dataclasses.dataclass(frozen=True)
 class _PrefixMask(masks.Mask):
-    """Causal, but for the first `bidirectional` positions, which see each other both ways."""
+    """Causal, but for the first `prefix_lm_length` positions, which see each other both ways."""
 
     length: int
-    bidirectional: int
+    prefix_lm_length: int
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,13 +74,15 @@ class _PrefixMask(masks.Mask):
 
     def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
         t_Tx1, s_1xS = np.arange(self.length)[index[0], None], np.arange(self.length)[None, index[1]]
-        return (s_1xS <= t_Tx1) | ((t_Tx1 < self.bidirectional) & (s_1xS < self.bidirectional))
+        return (s_1xS <= t_Tx1) | ((t_Tx1 < self.prefix_lm_length) & (s_1xS < self.prefix_lm_length))
 
 
-def _kernel(length: int, heads: int, both_ways: int, block: int, interpret: bool) -> kernels.SplashAttentionKernel:
+def _kernel(
+    length: int, heads: int, prefix_lm_length: int, block: int, interpret: bool
+) -> kernels.SplashAttentionKernel:
     """The kernel of one row: q [H, T, E] scaled, k and v [K, T, E], segments [T]."""
     # the library computes its own causal mask within the kernel, others it reads from a few blocks
-    head_mask = _PrefixMask(length, both_ways) if both_ways > 1 else masks.CausalMask((length, length))
+    head_mask = _PrefixMask(length, prefix_lm_length) if prefix_lm_length > 1 else masks.CausalMask((length, length))
     sizes = kernels.BlockSizes(
         block_q=block,
         block_kv=block,
@@ -102,16 +104,16 @@ def _block(length: int) -> int:
     return min(_BLOCKS, key=lambda block: (-length % block, -block))
 
 
-def _static_bidirectional(mask: Mask) -> int:
-    """`mask.bidirectional` as a number, where the mask is one that the kernel can have."""
+def _static_prefix_lm_length(mask: Mask) -> int:
+    """`mask.prefix_lm_length` as a number, where the mask is one that the kernel can have."""
     if mask.q_segments_BxT.shape != mask.k_segments_BxS.shape or not isinstance(mask.first_query, int):
         raise UserError(
             "config.run.execution.attention = 'splash' reads whole rows, not a cache: set "
             "--config.run.execution.attention=xla"
         )
-    if not isinstance(mask.bidirectional, int):
+    if not isinstance(mask.prefix_lm_length, int):
         raise UserError(
             "config.run.execution.attention = 'splash' compiles its mask, but here each row has its own: set "
             "--config.run.execution.attention=xla"
         )
-    return mask.bidirectional
+    return mask.prefix_lm_length

@@ -23,23 +23,23 @@ PrefixAttention = Literal["prefix_and_pauses", "prefix_only", "causal"]
 Hints = Literal["none", "pauses", "prompt"]  # whose targets are intermediate results
 
 
-def pause_ids(num_pauses: int, *, vocab_size: int, n_pauses: int) -> np.ndarray:
-    """The ids of one run of M pauses, [M] in int32: vocab_size + j, where j counts modulo n_pauses.
+def pause_ids(num_pauses: int, *, vocab_size: int, num_pause_tokens: int) -> np.ndarray:
+    """The ids of one run of M pauses, [M] in int32: vocab_size + j, where j counts modulo num_pause_tokens.
 
-    >>> pause_ids(3, vocab_size=100, n_pauses=2)
+    >>> pause_ids(3, vocab_size=100, num_pause_tokens=2)
     array([100, 101, 100], dtype=int32)
 
     Raises:
-      UserError: M is negative, or positive where n_pauses is 0.
+      UserError: M is negative, or positive where num_pause_tokens is 0.
     """
     if num_pauses < 0:
         raise UserError(f"the number of pauses is {num_pauses}, but must not be negative: check m_ft and m_inf")
-    if num_pauses and n_pauses < 1:
+    if num_pauses and num_pause_tokens < 1:
         raise UserError(
-            f"{num_pauses} pauses are asked for, but config.pauses.n_pauses = 0 gives the model none: "
-            "set --config.pauses.n_pauses=1"
+            f"{num_pauses} pauses are asked for, but config.pauses.num_pause_tokens = 0 gives the model none: "
+            "set --config.pauses.num_pause_tokens=1"
         )
-    return (vocab_size + np.arange(num_pauses) % max(n_pauses, 1)).astype(np.int32)
+    return (vocab_size + np.arange(num_pauses) % max(num_pause_tokens, 1)).astype(np.int32)
 
 
 def add_pauses(
@@ -48,7 +48,7 @@ def add_pauses(
     *,
     placement: Placement,
     vocab_size: int,
-    n_pauses: int,
+    num_pause_tokens: int,
     filler: int = 0,
 ) -> np.ndarray:
     """The new prefix of finetuning and inference: a prompt and its M pauses, [N + M] in int32 (paper section 3.1).
@@ -56,42 +56,48 @@ def add_pauses(
     `append` (the paper's default) puts them after the prompt, `prepend` before it, `filler` puts M copies of the
     ordinary token `filler` after it instead. Left padding, if any, is added to the result, not to the prompt.
 
-    >>> add_pauses([1, 2, 3], 2, placement="append", vocab_size=100, n_pauses=1)
+    >>> add_pauses([1, 2, 3], 2, placement="append", vocab_size=100, num_pause_tokens=1)
     array([  1,   2,   3, 100, 100], dtype=int32)
-    >>> add_pauses([1, 2, 3], 2, placement="prepend", vocab_size=100, n_pauses=1)
+    >>> add_pauses([1, 2, 3], 2, placement="prepend", vocab_size=100, num_pause_tokens=1)
     array([100, 100,   1,   2,   3], dtype=int32)
     """
     prompt_N = np.asarray(prompt_N, np.int32)
     if placement == "filler":
         return np.concatenate([prompt_N, np.full(num_pauses, filler, np.int32)])
-    pauses_M = pause_ids(num_pauses, vocab_size=vocab_size, n_pauses=n_pauses)
+    pauses_M = pause_ids(num_pauses, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens)
     return np.concatenate([pauses_M, prompt_N] if placement == "prepend" else [prompt_N, pauses_M])
 
 
-def bidirectional_length[Number: (int, np.ndarray)](
-    attention: PrefixAttention, prefix_length: Number, num_pauses: Number
+def prefix_lm_length[Number: (int, np.ndarray)](
+    attention: PrefixAttention, prompt_positions: Number, num_pauses: Number
 ) -> Number:
     """How many positions at a row's start see each other in both directions.
 
-    The row has `prefix_length` positions of prompt (left padding and prepended pauses included), `num_pauses` after
+    The row has `prompt_positions` positions of prompt (left padding and prepended pauses included), `num_pauses` after
     them, then the target: numbers, or arrays of a row's each. `prefix_and_pauses` is the paper's literal reading
     (section 3.1; our default).
 
-    >>> [bidirectional_length(a, 5, 3) for a in ("prefix_and_pauses", "prefix_only", "causal")]
+    >>> [prefix_lm_length(a, 5, 3) for a in ("prefix_and_pauses", "prefix_only", "causal")]
     [8, 5, 0]
     """
-    lengths = {"prefix_and_pauses": prefix_length + num_pauses, "prefix_only": prefix_length, "causal": num_pauses * 0}
+    lengths = {
+        "prefix_and_pauses": prompt_positions + num_pauses,
+        "prefix_only": prompt_positions,
+        "causal": num_pauses * 0,
+    }
     return lengths[attention]
 
 
-def two_way(attention: PrefixAttention, placement: Placement, prompt_length: int, num_pauses: int) -> int:
+def prefix_lm_length_of_prompt(
+    attention: PrefixAttention, placement: Placement, prompt_length: int, num_pauses: int
+) -> int:
     """Of a prompt and its pauses, before or after it: how many positions see each other in both directions.
 
-    >>> two_way("prefix_only", "append", 5, 3), two_way("prefix_only", "prepend", 5, 3)
-    (5, 8)
+    >>> [prefix_lm_length_of_prompt("prefix_only", placement, 5, 3) for placement in ("append", "prepend")]
+    [5, 8]
     """
     before = num_pauses if placement == "prepend" else 0
-    return bidirectional_length(attention, prompt_length + before, num_pauses - before)
+    return prefix_lm_length(attention, prompt_length + before, num_pauses - before)
 
 
 class FinetuneRows(NamedTuple):
@@ -112,7 +118,7 @@ def finetune_rows(
     context_length: int,
     placement: Placement,
     vocab_size: int,
-    n_pauses: int,
+    num_pause_tokens: int,
     filler: int = 0,
 ) -> FinetuneRows:
     """Prompts with their pauses, right-aligned, then the targets: T = `context_length` + A (eq. 4).
@@ -125,7 +131,7 @@ def finetune_rows(
 
     >>> rows = finetune_rows(np.array([[1, 2], [0, 3]]), np.array([2, 1]), np.array([2, 0]),
     ...                      np.array([[7, 8], [9, 0]]), np.array([2, 1]),
-    ...                      context_length=4, placement="append", vocab_size=100, n_pauses=1)
+    ...                      context_length=4, placement="append", vocab_size=100, num_pause_tokens=1)
     >>> rows.ids_BxT
     array([[  1,   2, 100, 100,   7,   8],
            [  0,   0,   0,   3,   9,   0]], dtype=int32)
@@ -137,16 +143,16 @@ def finetune_rows(
       prompts_BxP: int, right-aligned; the last `prompt_lengths_B` of each row are the prompt.
       num_pauses_B: int, with `prompt_lengths_B` at most `context_length`.
       targets_BxA: int, left-aligned.
-      placement, n_pauses, filler: as of `add_pauses`.
+      placement, num_pause_tokens, filler: as of `add_pauses`.
 
     Raises:
-      UserError: pauses where n_pauses is 0.
+      UserError: pauses where num_pause_tokens is 0.
     """
     most = int(num_pauses_B.max(initial=0))
     if placement == "filler":
         run_M = np.full(most, filler, np.int32)
     else:
-        run_M = pause_ids(most, vocab_size=vocab_size, n_pauses=n_pauses)
+        run_M = pause_ids(most, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens)
     lengths_Bx1, pauses_Bx1 = prompt_lengths_B[:, None], num_pauses_B[:, None]
     in_front = int(placement == "prepend")
     prompt_end_Bx1 = context_length - pauses_Bx1 * (1 - in_front)

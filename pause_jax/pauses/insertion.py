@@ -143,7 +143,7 @@ def insert(
     *,
     length: int,
     vocab_size: int,
-    n_pauses: int,
+    num_pause_tokens: int,
 ) -> Rows:
     """Text of blocks with pauses in the given slots, as rows of T = `length` + 1 (paper section 3.1, eq. 3).
 
@@ -155,7 +155,7 @@ def insert(
     The paper's example, N = 8 and M = 3 (A..H are 1..8, I is the look-ahead, the pause is 100):
 
     >>> text, slots = np.arange(1, 10)[None], np.array([[0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0]], bool)
-    >>> insert(text, np.ones_like(text), slots, length=8, vocab_size=100, n_pauses=1).ids_BxT
+    >>> insert(text, np.ones_like(text), slots, length=8, vocab_size=100, num_pause_tokens=1).ids_BxT
     array([[  1,   2, 100,   3,   4, 100, 100,   5,   6]], dtype=int32)
 
     Args:
@@ -163,21 +163,24 @@ def insert(
       segments_BxN1: int, their segments.
       is_pause_BxS: bool, M of S = N + M slots in each row, or fewer (a range, in `trim`); S >= `length`.
       vocab_size: where pause ids start, hence the model's vocabulary, not the tokenizer's.
-      n_pauses: distinct pause tokens, used in turn within a run of pauses.
+      num_pause_tokens: distinct pause tokens, used in turn within a run of pauses.
 
     Raises:
-      UserError: there are pauses to insert, but n_pauses is 0.
+      UserError: there are pauses to insert, but num_pause_tokens is 0.
     """
-    if n_pauses < 1 and is_pause_BxS.any():
-        raise UserError("config.pauses.n_pauses = 0 gives the model no pause to insert: set --config.pauses.n_pauses=1")
+    if num_pause_tokens < 1 and is_pause_BxS.any():
+        raise UserError(
+            "config.pauses.num_pause_tokens = 0 gives the model no pause to insert: "
+            "set --config.pauses.num_pause_tokens=1"
+        )
     look_ahead_Bx1 = np.zeros_like(is_pause_BxS[:, :1])
     is_pause_BxT = np.concatenate([is_pause_BxS, look_ahead_Bx1], axis=1)[:, : length + 1]
     # The text token at or before each element; for pauses that start the row, the one after them: number 0.
     source_BxT = np.maximum(np.cumsum(~is_pause_BxT, axis=1) - 1, 0)
     ids_BxT = np.take_along_axis(text_BxN1, source_BxT, axis=1)
     segments_BxT = np.take_along_axis(segments_BxN1, source_BxT, axis=1)
-    if n_pauses:
-        pause_ids_BxT = vocab_size + _index_in_run(is_pause_BxT) % n_pauses
+    if num_pause_tokens:
+        pause_ids_BxT = vocab_size + _index_in_run(is_pause_BxT) % num_pause_tokens
         ids_BxT = np.where(is_pause_BxT, pause_ids_BxT, ids_BxT)
     ids_BxT = np.where(segments_BxT == 0, 0, ids_BxT)
     return Rows(ids_BxT.astype(np.int32), segments_BxT.astype(np.int32))

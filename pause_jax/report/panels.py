@@ -36,7 +36,7 @@ class Arm:
     m_ft: str
     placement: str  # "none" where finetuning had no pauses and inference appends them
     policy: str
-    n_pauses: int
+    num_pause_tokens: int
     attention: str
     steps: int
     pretrain_steps: str
@@ -204,8 +204,8 @@ def describe(arm: Arm, arms: Sequence[Arm]) -> str:
         parts.append(f"hints on the {arm.hints}")
     if len({other.policy for other in arms if other.pretrain == "pause"}) > 1 and arm.pretrain == "pause":
         parts.append(f"policy {arm.policy}")
-    if len({other.n_pauses for other in arms if other.n_pauses}) > 1 and arm.n_pauses:
-        parts.append(f"{arm.n_pauses} distinct")
+    if len({other.num_pause_tokens for other in arms if other.num_pause_tokens}) > 1 and arm.num_pause_tokens:
+        parts.append(f"{arm.num_pause_tokens} distinct")
     return ", ".join(parts)
 
 
@@ -280,8 +280,10 @@ def families(panel: Panel) -> dict[Arm, list[Arm]]:
             found.setdefault(_without_m(arm), []).append(arm)
     for key, arms in found.items():
         for arm in finetuned:
-            seen = arm.n_pauses if arm.pretrain == "pause" else key.n_pauses  # else the base has seen no pause
-            alike = dataclasses.replace(_without_m(arm), placement=key.placement, n_pauses=seen)
+            seen = (
+                arm.num_pause_tokens if arm.pretrain == "pause" else key.num_pause_tokens
+            )  # else the base has seen no pause
+            alike = dataclasses.replace(_without_m(arm), placement=key.placement, num_pause_tokens=seen)
             if arm.placement == "none" and alike == key:
                 arms.append(arm)
     return found
@@ -296,7 +298,7 @@ def family_title(family: Arm, families: Iterable[Arm]) -> str:
         "pretrain_steps": f"{family.pretrain_steps.replace('|', ' + ')} steps of pretraining",
         "attention": f"attention {family.attention}",
         "policy": f"policy {family.policy}",
-        "n_pauses": f"{family.n_pauses} distinct",
+        "num_pause_tokens": f"{family.num_pause_tokens} distinct",
         "hints": "no hints" if family.hints == "none" else f"hints on the {family.hints}",
     }
     varying = [text for name, text in words.items() if len({getattr(other, name) for other in alike}) > 1]

@@ -54,7 +54,7 @@ class Result:
     n_examples: int
     inference_flops: float  # of one example's prompt, pauses and answer, mean
     policy: str  # by which pretraining places pauses
-    n_pauses: int  # distinct ones
+    num_pause_tokens: int  # distinct ones
     attention: str  # over prompt and pauses
     steps: int  # of the last stage
     pretrain_steps: str  # of each stage of pretraining, the first first: "2000", "2000|100"; "0" for none
@@ -76,6 +76,7 @@ class Result:
 
 
 _SINCE = ("pretrain_run", "pretrain_seed")
+_RENAMED = {"n_pauses": "num_pause_tokens"}  # columns of files that were written before → what they are called now
 COLUMNS = [field.name for field in dataclasses.fields(Result)]
 _TYPES = typing.get_type_hints(Result) | {"text_tokens": int}
 _UNKNOWN = {"text_tokens": None, "model_flops": math.nan, "inference_flops": math.nan}  # what an empty cell means
@@ -99,7 +100,7 @@ def read_results(path: Path) -> list[Result]:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"results file {path} cannot be read ({error}): give a CSV of launch.evaluate") from None
-    columns = [name.strip() for name in lines[0]] if lines else []
+    columns = [_RENAMED.get(name.strip(), name.strip()) for name in lines[0]] if lines else []
     if problem := _problem(columns):
         raise UserError(f"results file {path} has other columns than launch.evaluate writes: {problem}")
     return [

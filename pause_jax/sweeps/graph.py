@@ -186,13 +186,18 @@ def flops(job: Job) -> float:
     if asked is None:
         return config.train.steps * budgets.flops_per_step(config)
     finetune = config.finetune
-    length = finetune.prefix_length + finetune.target_length
+    length = finetune.max_prompt_length + finetune.target_length
     examples = (asked.limit or 8192) * max(1, len(asked.tasks)) * len(asked.splits)
-    two_way = {
-        m: downstream.two_way(finetune.attention, finetune.placement, finetune.prefix_length, m) if finetune.task else 0
+    prefix_lm_length = {
+        m: downstream.prefix_lm_length_of_prompt(finetune.attention, finetune.placement, finetune.max_prompt_length, m)
+        if finetune.task
+        else 0
         for m in asked.m_inf
     }
-    return sum(examples * counts.forward_flops(config.model, length + m, two_way=two_way[m]) for m in asked.m_inf)
+    return sum(
+        examples * counts.forward_flops(config.model, length + m, prefix_lm_length=prefix_lm_length[m])
+        for m in asked.m_inf
+    )
 
 
 def _stage(
@@ -265,7 +270,7 @@ def _training(
 
 def _evaluating(job: Job, evaluation: Evaluation) -> Job:
     tasks = evaluation.tasks or (job.config.finetune.task,)
-    has_pauses = job.config.pauses.n_pauses or job.config.finetune.placement == "filler"
+    has_pauses = job.config.pauses.num_pause_tokens or job.config.finetune.placement == "filler"
     asked = dataclasses.replace(evaluation, tasks=tasks, m_inf=evaluation.m_inf if has_pauses else (0,))
     if not all(tasks):
         raise UserError("config.evaluate.tasks is empty, and the sweep finetunes on none: name the tasks")

@@ -9,9 +9,11 @@ from pause_jax.model import counts
 def flops_per_row(config: Config) -> float:
     """Model FLOPs of training on one row, pauses included; of an M_ft of several numbers the mean."""
     finetune = config.finetune
-    two_way = [finetune.bidirectional(m) for m in finetune.m_ft] if finetune.task else [0]
+    prefix_lm_length = [finetune.prefix_lm_length(m) for m in finetune.m_ft] if finetune.task else [0]
     heads = config.length - config.first_loss
-    return sum(counts.train_flops(config.model, config.length, heads, both) for both in two_way) / len(two_way)
+    return sum(counts.train_flops(config.model, config.length, heads, both) for both in prefix_lm_length) / len(
+        prefix_lm_length
+    )
 
 
 def flops_per_step(config: Config) -> float:

@@ -37,8 +37,10 @@ def lines(
 
 def _model(config: Config) -> str:
     model = config.model
-    parameters, of_pauses = counts.parameter_counts(model, config.pauses.n_pauses)
-    of_pauses_text = f" and {of_pauses:,} of {config.pauses.n_pauses} pause token(s)" if of_pauses else ", no pauses"
+    parameters, of_pauses = counts.parameter_counts(model, config.pauses.num_pause_tokens)
+    of_pauses_text = (
+        f" and {of_pauses:,} of {config.pauses.num_pause_tokens} pause token(s)" if of_pauses else ", no pauses"
+    )
     return (
         f"{parameters:,} parameters{of_pauses_text}: {model.num_layers} layers, d_model {model.d_model}, "
         f"{model.num_heads} heads, {model.vocab_size:,} text tokens, {model.dtype}"
@@ -60,7 +62,7 @@ def _steps(config: Config, start: int, flops_per_step: float) -> str:
     finetune, rate = config.finetune, config.pauses.mean_rate
     if finetune.task:
         pauses = f"{', '.join(map(str, finetune.m_ft))} pauses ({finetune.placement}) after prompts of at most "
-        pauses = f"{pauses}{finetune.prefix_length}"
+        pauses = f"{pauses}{finetune.max_prompt_length}"
     else:
         pauses = f"{rate:g} pauses per text token" if rate else "no pauses inserted"
     flops = human_flops((steps - start) * flops_per_step)

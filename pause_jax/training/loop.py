@@ -129,24 +129,27 @@ def compile_steps(job: Job) -> Compiled:
 def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     """(training step, validation step, examination), sharded over `mesh`; they can be lowered without its devices."""
     network = functools.partial(
-        decoder.bind, config=config.model, execution=config.run.execution, n_pauses=config.pauses.n_pauses
+        decoder.bind,
+        config=config.model,
+        execution=config.run.execution,
+        num_pause_tokens=config.pauses.num_pause_tokens,
     )
     optimizer = make_optimizer(config.optimizer)
     how: dict[str, Any] = {
         "accumulation": config.run.accumulation,
         "loss_chunk": config.run.loss_chunk,
         "first_loss": config.first_loss,
-        "bidirectional": config.bidirectional,
+        "prefix_lm_length": config.prefix_lm_length,
     }
     step = make_train_step(
         network,
         optimizer,
         make_schedule(config.optimizer, config.train.steps),
         **how,
-        pauses_first=config.optimizer.pauses_first,
+        pause_only_steps=config.optimizer.pause_only_steps,
     )
     examination = make_examination(network, **how)
-    validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.bidirectional)
+    validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.prefix_lm_length)
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
     everywhere = sharding.replicated(mesh)

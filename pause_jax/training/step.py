@@ -1,7 +1,7 @@
 """One training step and one validation step as pure functions of (state, batch).
 
 A batch is a dict of [B, T] arrays `inputs targets loss_weights positions segment_ids`; in finetuning there is
-`prefix_length` [B] too: how many positions at the row's start see each other both ways.
+`prefix_lm_length` [B] too: how many positions at the row's start see each other both ways.
 The state is a plain dict: `params`, `opt_state`, `step`.
 """
 
@@ -37,17 +37,17 @@ def batch_loss_sum(
     network: Network,
     loss_chunk: int,
     first_loss: int = 0,
-    bidirectional: int | None = None,
+    prefix_lm_length: int | None = None,
 ) -> jax.Array:
     """Weighted sum of the batch's losses, in nats; to be divided by the weights' sum.
 
     Args:
       first_loss: no position before it carries loss in any row: their logits are not computed.
-      bidirectional: what `prefix_length` is in every row, for kernels that compile their mask; None: as the batch says.
+      prefix_lm_length: the same for all rows, for kernels that compile their mask; None: the batch says it for each.
     """
     model = network(params)
-    both_ways = batch.get("prefix_length", 0) if bidirectional is None else bidirectional
-    hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"], bidirectional=both_ways)
+    in_prefix = batch.get("prefix_lm_length", 0) if prefix_lm_length is None else prefix_lm_length
+    hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"], prefix_lm_length=in_prefix)
     targets_BxT, weights_BxT = batch["targets"][:, first_loss:], batch["loss_weights"][:, first_loss:]
     return cross_entropy_sum(
         hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, loss_chunk, model.execution.row_major
@@ -62,16 +62,16 @@ def make_train_step(
     accumulation: int,
     loss_chunk: int,
     first_loss: int = 0,
-    bidirectional: int | None = None,
-    pauses_first: int = 0,
+    prefix_lm_length: int | None = None,
+    pause_only_steps: int = 0,
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
     """The step. Where loss or gradient is not finite, parameters and optimizer stay as they were; `step` goes on.
 
     Args:
-      pauses_first: steps at the start in which of all parameters the pauses alone move.
+      pause_only_steps: steps at the start in which of all parameters the pauses alone move.
     """
     loss_sum = functools.partial(
-        batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, bidirectional=bidirectional
+        batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, prefix_lm_length=prefix_lm_length
     )
 
     def train_step(state: State, batch: Batch) -> tuple[State, Metrics]:
@@ -80,8 +80,8 @@ def make_train_step(
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         learning_rate = jnp.asarray(schedule(state["step"]), jnp.float32)
-        if pauses_first:
-            moves = jnp.where(state["step"] < pauses_first, 0.0, 1.0)
+        if pause_only_steps:
+            moves = jnp.where(state["step"] < pause_only_steps, 0.0, 1.0)
             updates = {
                 name: u if name == "pause" else jax.tree.map(lambda x: x * moves, u) for name, u in updates.items()
             }
@@ -96,14 +96,14 @@ def make_train_step(
 
 
 def make_validation_step(
-    network: Network, loss_chunk: int, first_loss: int = 0, bidirectional: int | None = None
+    network: Network, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
 ) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
     """(params, batch) → sum of losses in nats, number of positions with a loss; the same of those after a pause alone.
 
     A position is after a pause where its input token is one: there the model has just had time to think.
     """
     loss_sum = functools.partial(
-        batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, bidirectional=bidirectional
+        batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, prefix_lm_length=prefix_lm_length
     )
 
     def validation_step(params: Params, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -116,7 +116,7 @@ def make_validation_step(
 
 
 def make_examination(
-    network: Network, *, accumulation: int, loss_chunk: int, first_loss: int = 0, bidirectional: int | None = None
+    network: Network, *, accumulation: int, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
 ) -> Callable[[Params, Batch], dict[str, Any]]:
     """(params, batch) → what a training step computes on the way, float32.
 
@@ -124,7 +124,7 @@ def make_examination(
     `grad_norms`, a tree like the parameters.
     """
     loss_sum = functools.partial(
-        batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, bidirectional=bidirectional
+        batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, prefix_lm_length=prefix_lm_length
     )
 
     def examination(params: Params, batch: Batch) -> dict[str, Any]:

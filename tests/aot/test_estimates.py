@@ -13,7 +13,7 @@ MODEL = ModelConfig(vocab_size=64, num_layers=2, d_model=8, num_heads=2, d_ff=16
 
 
 def config(**run):
-    base = Config(model=MODEL, pauses=PauseConfig(n_pauses=1), train=TrainConfig(batch_size=16))
+    base = Config(model=MODEL, pauses=PauseConfig(num_pause_tokens=1), train=TrainConfig(batch_size=16))
     data = dataclasses.replace(base.data, length=32)
     return dataclasses.replace(base, data=data, run=RunConfig(mesh=MeshConfig(data=2, fsdp=2), **run))
 

@@ -24,7 +24,7 @@ PROGRAM = '''
 """
 import os, signal, sys
 from absl import flags, logging
-from launch import cli
+from pause_jax.command_line import cli
 from pause_jax.config import Config, flatten, to_dict
 from tests.programs import program
 from pause_jax.errors import RunStopped, UserError

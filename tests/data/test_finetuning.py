@@ -24,11 +24,11 @@ def ragged(*sequences):
 
 
 EXAMPLES = Examples(ragged([11], [12, 13, 14], [15, 16]), ragged([21, 1], [22, 23, 24, 1], [1]))
-SETTINGS = {"filler_id": FILLER, "seed": 3, "vocab_size": V, "n_pauses": 2}
+SETTINGS = {"filler_id": FILLER, "seed": 3, "vocab_size": V, "num_pause_tokens": 2}
 
 
 def made(indices=(0, 1, 2), epoch=0, **finetune):
-    config = FinetuneConfig(**{"task": "t", "prefix_length": 2, "target_length": 3, "m_ft": (3,), **finetune})
+    config = FinetuneConfig(**{"task": "t", "max_prompt_length": 2, "target_length": 3, "m_ft": (3,), **finetune})
     index_B = np.array(indices)
     return finetuning.features(EXAMPLES, np.full_like(index_B, epoch), index_B, finetune=config, **SETTINGS)
 
@@ -57,7 +57,7 @@ def test_rows_by_hand():
     )
     np.testing.assert_array_equal(rows["positions"][0], [0, 0, 1, 2, 3, 4, 5])
     np.testing.assert_array_equal(rows["segment_ids"][0], [0, 1, 1, 1, 1, 1, 1])
-    np.testing.assert_array_equal(rows["prefix_length"], [5, 5, 5, 0])
+    np.testing.assert_array_equal(rows["prefix_lm_length"], [5, 5, 5, 0])
     assert {name: array.dtype for name, array in rows.items()} == finetuning.FEATURES
 
 
@@ -72,9 +72,9 @@ def test_rows_by_hand():
 def test_placements(placement, context, prefix_only):
     rows = made((2,), placement=placement)
     np.testing.assert_array_equal(rows["inputs"][0, :5], context)
-    both_ways = {"prefix_and_pauses": 5, "prefix_only": prefix_only, "causal": 0}
-    for attention, wanted in both_ways.items():
-        assert made((2,), placement=placement, attention=attention)["prefix_length"].tolist() == [wanted]
+    prefix_lm_length = {"prefix_and_pauses": 5, "prefix_only": prefix_only, "causal": 0}
+    for attention, wanted in prefix_lm_length.items():
+        assert made((2,), placement=placement, attention=attention)["prefix_lm_length"].tolist() == [wanted]
 
 
 HINTED = dataclasses.replace(EXAMPLES, hints=ragged([31, 32, 33], [34], []))
@@ -93,7 +93,13 @@ HINTED = dataclasses.replace(EXAMPLES, hints=ragged([31, 32, 33], [34], []))
 @pytest.mark.parametrize("placement", ["append", "filler"])
 def test_hints_by_hand(hints, m_ft, wanted, placement):
     config = FinetuneConfig(
-        task="t", prefix_length=2, target_length=3, m_ft=(m_ft,), hints=hints, placement=placement, attention="causal"
+        task="t",
+        max_prompt_length=2,
+        target_length=3,
+        m_ft=(m_ft,),
+        hints=hints,
+        placement=placement,
+        attention="causal",
     )
     index_B = np.arange(4)
     rows = finetuning.features(HINTED, np.zeros(4, int), index_B, finetune=config, **SETTINGS)
@@ -102,7 +108,7 @@ def test_hints_by_hand(hints, m_ft, wanted, placement):
     )
     for row, weights, places in zip(rows["targets"], rows["loss_weights"], [*wanted, {}], strict=True):
         assert {int(k): int(row[k]) for k in np.flatnonzero(weights)} == places
-    first_loss = Config(pauses=PauseConfig(n_pauses=1), finetune=config).first_loss
+    first_loss = Config(pauses=PauseConfig(num_pause_tokens=1), finetune=config).first_loss
     assert not rows["loss_weights"][:, :first_loss].any()
     for name in set(finetuning.FEATURES) - {"targets", "loss_weights"}:
         np.testing.assert_array_equal(rows[name], plain[name])
@@ -126,7 +132,7 @@ def test_of_several_numbers_each_example_draws_its_own():
     for epoch in range(200):
         rows = made(epoch=epoch, **several)
         drawn = (rows["inputs"] >= V).sum(1)
-        np.testing.assert_array_equal(rows["prefix_length"], 5 - drawn)
+        np.testing.assert_array_equal(rows["prefix_lm_length"], 5 - drawn)
         np.testing.assert_array_equal(rows["targets"][:, 4], [21, 22, 1])
         for row, m in enumerate(drawn):
             assert m == finetuning.draw_m_ft((0, 1, 3), seed=3, epoch=epoch, example=row)
@@ -136,7 +142,7 @@ def test_of_several_numbers_each_example_draws_its_own():
 
 
 def batches(start=0, rows=(0, 1), m_ft=(0, 2), **settings):
-    config = FinetuneConfig(task="t", prefix_length=3, target_length=4, m_ft=m_ft)
+    config = FinetuneConfig(task="t", max_prompt_length=3, target_length=4, m_ft=m_ft)
     settings = {**SETTINGS, "batch_size": 2, **settings}
     return finetuning.train_batches(EXAMPLES, finetune=config, rows=rows, start_step=start, **settings)
 
@@ -175,7 +181,7 @@ def test_an_epoch_has_each_example_once():
 
 
 def test_validation_has_each_example_once_and_pads_the_last_batch():
-    config = FinetuneConfig(task="t", prefix_length=3, target_length=4)
+    config = FinetuneConfig(task="t", max_prompt_length=3, target_length=4)
     read = [
         take(
             finetuning.validation_batches(
@@ -191,10 +197,10 @@ def test_validation_has_each_example_once_and_pads_the_last_batch():
 
 
 def test_a_standard_model_takes_fillers_but_no_pauses():
-    with pytest.raises(UserError, match=r"config\.pauses\.n_pauses = 0 gives the model none"):
-        batches(m_ft=(2,), n_pauses=0)
+    with pytest.raises(UserError, match=r"config\.pauses\.num_pause_tokens = 0 gives the model none"):
+        batches(m_ft=(2,), num_pause_tokens=0)
     config = FinetuneConfig(task="t", m_ft=(2,), placement="filler")
-    settings = {**SETTINGS, "n_pauses": 0}
+    settings = {**SETTINGS, "num_pause_tokens": 0}
     batch = next(finetuning.train_batches(EXAMPLES, finetune=config, rows=(0,), batch_size=1, **settings))
     assert (batch["inputs"] == FILLER).sum() == 2
 
@@ -217,14 +223,14 @@ def test_open_task_reads_all_of_it():
 def test_what_is_cut_is_told_with_the_lengths_that_would_do():
     """Prompts of 1 to 200 tokens in rooms for 150: 50 are cut, by 25.5 in the median; targets of 3 fit."""
     examples = Examples(ragged(*([1] * n for n in range(1, 201))), ragged(*[[1, 2, 3]] * 200))
-    (sentence,) = finetuning.cut_sentences(examples, FinetuneConfig(task="t", prefix_length=150, target_length=3))
+    (sentence,) = finetuning.cut_sentences(examples, FinetuneConfig(task="t", max_prompt_length=150, target_length=3))
     assert sentence == (
-        "50 of the 200 prompts of t have more than config.finetune.prefix_length = 150 tokens and lose their "
-        "beginning, 26 tokens in the median: --config.finetune.prefix_length=199 keeps 99 % of them whole, 200 all"
+        "50 of the 200 prompts of t have more than config.finetune.max_prompt_length = 150 tokens and lose their "
+        "beginning, 26 tokens in the median: --config.finetune.max_prompt_length=199 keeps 99 % of them whole, 200 all"
     )
-    (sentence,) = finetuning.cut_sentences(examples, FinetuneConfig(task="t", prefix_length=198, target_length=2))
+    (sentence,) = finetuning.cut_sentences(examples, FinetuneConfig(task="t", max_prompt_length=198, target_length=2))
     assert sentence.startswith("200 of the 200 targets of t have more than config.finetune.target_length = 2 tokens")
-    assert finetuning.cut_sentences(examples, FinetuneConfig(task="t", prefix_length=198, target_length=3)) == []
+    assert finetuning.cut_sentences(examples, FinetuneConfig(task="t", max_prompt_length=198, target_length=3)) == []
 
 
 def test_fillers():

@@ -31,9 +31,9 @@ def rows(**settings):
     return list(dataset.as_numpy_iterator())
 
 
-@pytest.mark.parametrize("n_pauses", [1, 3])
-def test_text_stays_in_order_and_the_loss_leaves_out_pauses_alone(n_pauses):
-    found = rows(rate=0.3, n_pauses=n_pauses, seed=1)
+@pytest.mark.parametrize("num_pause_tokens", [1, 3])
+def test_text_stays_in_order_and_the_loss_leaves_out_pauses_alone(num_pause_tokens):
+    found = rows(rate=0.3, num_pause_tokens=num_pause_tokens, seed=1)
     assert len(found) == len(TEXTS)
     for row, text in zip(found, TEXTS, strict=True):
         ids, weights = row["decoder_target_tokens"], row["decoder_loss_weights"]
@@ -41,7 +41,7 @@ def test_text_stays_in_order_and_the_loss_leaves_out_pauses_alone(n_pauses):
         assert all(array.shape == (L + 1,) for array in row.values())
         kept = ids[is_real & ~is_pause].tolist()
         assert kept == text[: len(kept)] and len(kept) >= min(len(text), L - 6)
-        assert set(ids[is_pause]) <= set(range(V, V + n_pauses))
+        assert set(ids[is_pause]) <= set(range(V, V + num_pause_tokens))
         assert not ids[~is_real].any()
         # We never predict a text's first token; every other one that is text is predicted from the one before it.
         assert (weights[1:] == (is_real & ~is_pause)[1:]).all() and weights[0] == 0

@@ -34,11 +34,11 @@ def stream(stream_of):
     return stream_of(documents)
 
 
-def settings(rate=RATE, mode="trim", n_pauses=1, placed=None, **data):
+def settings(rate=RATE, mode="trim", num_pause_tokens=1, placed=None, **data):
     """`placed`: more fields of the pauses, such as their policy."""
     return {
         "data": DataConfig(length=LENGTH, **data),
-        "pause": PauseConfig(n_pauses=n_pauses, rate=rate, mode=mode, **(placed or {})),
+        "pause": PauseConfig(num_pause_tokens=num_pause_tokens, rate=rate, mode=mode, **(placed or {})),
         "vocab_size": VOCAB_SIZE,
     }
 
@@ -90,7 +90,7 @@ def test_shapes_and_types(stream):
 
 @pytest.mark.parametrize("mode", ["trim", "exact"])
 def test_without_pauses_rows_are_the_text(stream, mode):
-    batches = validate(stream, rate=0.0, mode=mode, n_pauses=0)
+    batches = validate(stream, rate=0.0, mode=mode, num_pause_tokens=0)
     text, last = stream.tokens.astype(int), stream.num_tokens - 1
     inputs, targets = joined(batches, "inputs").ravel(), joined(batches, "targets").ravel()
     assert inputs[:last].tolist() == text[:-1].tolist() and not inputs[last + 1 :].any()
@@ -112,7 +112,7 @@ def test_positions_and_segments_by_hand(stream_of):
 
 def test_documents_that_are_not_separated(stream_of):
     stream = stream_of([[10, 11, 1], [20, 21, 22, 23, 1], [30, 1]])
-    (batch,) = validate(stream, rate=0.0, batch_size=1, separate_documents=False)
+    (batch,) = validate(stream, rate=0.0, batch_size=1, document_mask=False)
     assert batch["segment_ids"].tolist() == [[1] * 10 + [0] * 6]
     assert batch["positions"].tolist() == [[*range(10), 0, 0, 0, 0, 0, 0]]
     assert batch["loss_weights"].tolist() == [[1] * 9 + [0] * 7]
@@ -178,12 +178,12 @@ def test_blocks_of_a_range_have_their_own_numbers_but_not_in_validation(stream):
 
 def test_share_of_pauses_in_training(stream):
     # trim: M / (L + M) of the slots, whichever are kept; 4 / 20 here. One row's share varies by about 0.05.
-    inputs = joined(train(stream, num_batches=20, batch_size=32, separate_documents=False), "inputs")
+    inputs = joined(train(stream, num_batches=20, batch_size=32, document_mask=False), "inputs")
     assert (inputs >= VOCAB_SIZE).mean() == pytest.approx(4 / 20, abs=0.01)
 
 
 def test_a_targets_weight_is_that_of_text_in_the_same_document(stream):
-    for batch in train(stream, num_batches=10, n_pauses=3):
+    for batch in train(stream, num_batches=10, num_pause_tokens=3):
         targets, weights = batch["targets"], batch["loss_weights"]
         assert set(weights.ravel().tolist()) == {0.0, 1.0}
         assert (targets[weights > 0] < VOCAB_SIZE).all() and (targets[weights > 0] > 0).all()
@@ -331,7 +331,7 @@ def test_a_mixture_by_hand():
 def test_rows_of_a_mixture_are_those_of_its_streams(stream, stream_of):
     other = stream_of([list(range(600, 600 + 7 * LENGTH + 1))])
     mixture = blocks.Mixture([stream, other], [0.75, 0.25])
-    kinds = {"rate": 0.0, "separate_documents": False, "n_pauses": 0}
+    kinds = {"rate": 0.0, "document_mask": False, "num_pause_tokens": 0}
     rows = joined(train(mixture, num_batches=28, **kinds), "inputs")  # 28 x 4 examples, 28 of them of the other stream
     from_other = joined(train(other, num_batches=7, batch_size=4, **kinds), "inputs")  # in another order
     is_other = (rows[:, 0] >= 600) & (rows[:, -1] < 600 + 7 * LENGTH + 1) & (np.arange(len(rows)) % 4 == 3)
@@ -345,18 +345,18 @@ def test_rows_of_a_mixture_are_those_of_its_streams(stream, stream_of):
 
 def test_the_same_block_of_two_streams_has_other_pauses(stream):
     mixture = blocks.Mixture([stream, stream], [0.5, 0.5])
-    inputs = joined(validate(mixture, rate=RATE, separate_documents=False, num_batches=8), "inputs")
+    inputs = joined(validate(mixture, rate=RATE, document_mask=False, num_batches=8), "inputs")
     first, second = inputs[0::2] >= VOCAB_SIZE, inputs[1::2] >= VOCAB_SIZE
     assert (first != second).any(axis=1).mean() > 0.9
     np.testing.assert_array_equal(
-        inputs[0::2], joined(validate(stream, rate=RATE, separate_documents=False, num_batches=4), "inputs")
+        inputs[0::2], joined(validate(stream, rate=RATE, document_mask=False, num_batches=4), "inputs")
     )
 
 
 def test_validation_of_a_mixture_sees_all_of_each_stream_then_padding(stream, stream_of):
     other = stream_of([list(range(700, 700 + 2 * LENGTH + 1))])
     mixture = blocks.Mixture([stream, other], [0.75, 0.25])
-    batches = validate(mixture, rate=0.0, n_pauses=0)
+    batches = validate(mixture, rate=0.0, num_pause_tokens=0)
     text = joined(batches, "inputs")[joined(batches, "segment_ids") > 0]
     both = np.concatenate([stream.tokens[:-1], other.tokens[:-1]])  # but the last, which are only targets
     assert sorted(text.tolist()) == sorted(
@@ -385,5 +385,5 @@ def test_a_process_whose_rows_are_all_padding_still_gets_its_batch(stream):
 def test_mistakes(stream):
     with pytest.raises(UserError, match=r"config\.pauses\.rate is 1\.5, but must be in \[0, 1\]"):
         train(stream, num_batches=1, rate=1.5)
-    with pytest.raises(UserError, match=r"config\.pauses\.n_pauses = 0 gives the model none"):
-        validate(stream, rate=0.1, n_pauses=0)
+    with pytest.raises(UserError, match=r"config\.pauses\.num_pause_tokens = 0 gives the model none"):
+        validate(stream, rate=0.1, num_pause_tokens=0)

@@ -35,7 +35,7 @@ def stream(stream_of):
 
 
 def config_of(length=40, vocabulary="byte", vocab_size=259, **pause):
-    pauses = PauseConfig(**{"n_pauses": 1, "rate": 0.2, **pause})
+    pauses = PauseConfig(**{"num_pause_tokens": 1, "rate": 0.2, **pause})
     data = DataConfig(length=length, vocabulary=vocabulary)
     return Config(data=data, pauses=pauses, model=ModelConfig(vocab_size=vocab_size), seed=3)
 
@@ -80,7 +80,12 @@ def text_of(row):
     return text.replace("é", r"\xc3\xa9").replace("\t", r"\t")
 
 
-CASES = [{}, {"mode": "exact"}, {"n_pauses": 2, "policy": "burst", "burst": 3}, {"policy": "boundary", "max_rate": 0.5}]
+CASES = [
+    {},
+    {"mode": "exact"},
+    {"num_pause_tokens": 2, "policy": "burst", "burst": 3},
+    {"policy": "boundary", "max_rate": 0.5},
+]
 
 
 @pytest.mark.parametrize("pause", CASES)
@@ -113,7 +118,7 @@ def test_counts_and_marks_are_those_of_the_arrays(stream, pause):
         assert len(re.findall(r"⟦‹pause(?: \d)?›⟧", body)) == (~loss & is_pause).sum()
         assert body.count("¶ segment") == num_segments
         assert body.count("‹end›") == (row["inputs"] == 1).sum()
-        for j in range(config.pauses.n_pauses if config.pauses.n_pauses > 1 else 0):
+        for j in range(config.pauses.num_pause_tokens if config.pauses.num_pause_tokens > 1 else 0):
             assert body.count(f"‹pause {j}›") == (row["inputs"] == 259 + j).sum() > 0
 
 
@@ -148,13 +153,13 @@ def test_colours_are_on_top_and_tokens_alternate(stream):
 
 
 def test_a_standard_model_shows_its_text_once(stream):
-    output = printed(config_of(n_pauses=0, rate=0.0), stream)
+    output = printed(config_of(num_pause_tokens=0, rate=0.0), stream)
     assert len(sections(output)) == BLOCKS and "pause›" not in output
 
 
 def test_what_cannot_be_shown_is_escaped(stream_of):
     stream = stream_of([[*vocabularies.load("byte").encode("a\x1b[31mb\r\u200b"), 1] * 3])
-    output = printed(config_of(length=20, n_pauses=0, rate=0.0), stream, count=1)
+    output = printed(config_of(length=20, num_pause_tokens=0, rate=0.0), stream, count=1)
     assert r"a\x1b[31mb\r\xe2\x80\x8b‹end›" in output and "\x1b" not in output
 
 
@@ -183,7 +188,7 @@ FILLER = ord(".") + 3
 
 
 def finetuning_config(**finetune):
-    fields = {"task": "pairs", "m_ft": (3,), "prefix_length": 12, "target_length": 8, **finetune}
+    fields = {"task": "pairs", "m_ft": (3,), "max_prompt_length": 12, "target_length": 8, **finetune}
     return dataclasses.replace(config_of(rate=0.0), finetune=FinetuneConfig(**fields))
 
 

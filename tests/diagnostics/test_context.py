@@ -8,7 +8,7 @@ from tests.diagnostics.tiny_networks import PROMPTS, V, config_of
 
 
 @pytest.mark.parametrize(
-    ("case", "end_of_first", "pauses", "looked_at", "bidirectional"),
+    ("case", "end_of_first", "pauses", "looked_at", "prefix_lm_length"),
     [
         ("append", [5, 3, 8, 1, V, V + 1, V], [32, 33, 34], [31, 32, 33, 34], 0),
         ("append, prefix_only", [5, 3, 8, 1, V, V + 1, V], [32, 33, 34], [31, 32, 33, 34], 32),
@@ -18,12 +18,12 @@ from tests.diagnostics.tiny_networks import PROMPTS, V, config_of
         ("filler", [5, 3, 8, 1, 11, 11, 11], [32, 33, 34], [31, 32, 33, 34], 0),
     ],
 )
-def test_rows(case, end_of_first, pauses, looked_at, bidirectional):
+def test_rows(case, end_of_first, pauses, looked_at, prefix_lm_length):
     context = read_context(config_of("gpt", case), PROMPTS, 3, filler=11)
     assert context.ids_BxC[0, -len(end_of_first) :].tolist() == end_of_first
     assert np.flatnonzero(context.is_pause_BxC[0]).tolist() == pauses
     assert context.looked_at_BxL[0].tolist() == looked_at
-    assert context.bidirectional == bidirectional
+    assert context.prefix_lm_length == prefix_lm_length
     assert context.is_prompt_BxC.sum(axis=1).tolist() == [4, 2, 7]
     assert context.is_pause_BxC.sum(axis=1).tolist() == [3, 3, 3]
 

@@ -25,7 +25,7 @@ RUNS = [(*place, True) for place in PLACES] + [("llama", BOTH_WAYS, False)]
 def passed(name, case):
     """(context, residual streams before and after each layer, attention of each layer)."""
     context = read_context(config_of(name, case), PROMPTS, 3, filler=11)
-    how = {"config": MODELS[name], "n_pauses": N_PAUSES}
+    how = {"config": MODELS[name], "num_pause_tokens": N_PAUSES}
     first = embed(params_of(name), ids_BxT=context.ids_BxC, positions_BxT=context.positions_BxC, **how)
     views = list(
         run_layers(
@@ -33,7 +33,7 @@ def passed(name, case):
             residual_BxTxD=first,
             positions_BxT=context.positions_BxC,
             segments_BxT=context.segments_BxC,
-            bidirectional=context.bidirectional,
+            prefix_lm_length=context.prefix_lm_length,
             **how,
         )
     )
@@ -48,7 +48,7 @@ def log_probabilities(name, case, scan):
     @jax.jit
     def compute():
         hidden, _ = model(
-            context.ids_BxC, context.positions_BxC, context.segments_BxC, bidirectional=context.bidirectional
+            context.ids_BxC, context.positions_BxC, context.segments_BxC, prefix_lm_length=context.prefix_lm_length
         )
         return jax.nn.log_softmax(model.logits(hidden))
 
@@ -59,7 +59,7 @@ def log_probabilities(name, case, scan):
 def test_the_lens_of_the_last_layer_is_what_the_decoder_predicts(name, case, scan):
     context, residuals, _ = passed(name, case)
     wanted = log_probabilities(name, case, scan)
-    how = {"config": MODELS[name], "n_pauses": N_PAUSES}
+    how = {"config": MODELS[name], "num_pause_tokens": N_PAUSES}
     for token in (0, V - 1):
         tokens = np.full(len(PROMPTS), token, np.int32)
         log_p, rank = lens.look(params_of(name), residuals[-1], context.looked_at_BxL, tokens, **how)
@@ -108,7 +108,7 @@ def reference_attention(name, context, residual, layer, b, t, head):
     q = project("q", t, head)
     scores = np.full(context.ids_BxC.shape[1], -np.inf)
     for s in range(len(scores)):
-        both = max(s, t) < context.bidirectional
+        both = max(s, t) < context.prefix_lm_length
         if context.segments_BxC[b, s] and (s <= t or both):
             scores[s] = q @ project("k", s, group) / np.sqrt(config.head_size)
     weights = np.exp(scores - scores.max())
@@ -141,7 +141,7 @@ def test_attention_is_what_the_layer_averages_values_by(name):
     layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[1], stacked))
     segments = context.segments_BxC
     around = Context(
-        Mask(segments, segments, 0, context.bidirectional),
+        Mask(segments, segments, 0, context.prefix_lm_length),
         rope.angles(context.positions_BxC, config) if config.positions == "rope" else None,
     )
     read = residuals[1] if layer.post_norm else layer.attention_norm(residuals[1])

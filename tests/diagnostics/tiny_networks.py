@@ -61,5 +61,5 @@ def params_of(name):
 
 
 def config_of(name, case="append"):
-    finetune = FinetuneConfig(task="t", m_ft=(3,), prefix_length=8, target_length=2, **CASES[case])
-    return Config(model=MODELS[name], pauses=PauseConfig(n_pauses=N_PAUSES), finetune=finetune)
+    finetune = FinetuneConfig(task="t", m_ft=(3,), max_prompt_length=8, target_length=2, **CASES[case])
+    return Config(model=MODELS[name], pauses=PauseConfig(num_pause_tokens=N_PAUSES), finetune=finetune)

@@ -32,7 +32,7 @@ def make_config(steps: int) -> Config:
     """Four devices, accumulation, pauses."""
     return Config(
         model=FAMILIES["gpt"],
-        pauses=PauseConfig(n_pauses=1, rate=0.1),
+        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),

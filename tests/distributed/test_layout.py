@@ -58,7 +58,7 @@ COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "coll
 def compiled_step(family, mesh):
     config = Config(
         model=FAMILIES[family],
-        pauses=PauseConfig(n_pauses=1, rate=0.1),
+        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
         data=DataConfig(length=L),
         train=TrainConfig(batch_size=B),
         run=RunConfig(mesh=MESHES[mesh], execution=Execution(scan_layers=True)),

@@ -33,7 +33,7 @@ def make_job(path, family, mesh):
     """A job in `path`: two microbatches a step, checkpoints of step 10 and 20."""
     config = Config(
         model=FAMILIES[family],
-        pauses=PauseConfig(n_pauses=1, rate=0.1),
+        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=STEPS, batch_size=B),

@@ -63,7 +63,7 @@ def test_every_parameter_lies_as_the_table_says():
 
 def test_optimizer_state_lies_as_its_parameters():
     mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
-    config = Config(model=MODEL, pauses=PauseConfig(n_pauses=1))
+    config = Config(model=MODEL, pauses=PauseConfig(num_pause_tokens=1))
     shardings = initialize.state_shardings(config, make_optimizer(config.optimizer), mesh)
     adam = shardings["opt_state"][1]
     assert trees.flatten(adam.mu) == trees.flatten(shardings["params"]) == trees.flatten(adam.nu)

@@ -46,8 +46,8 @@ def params():
 
 def run_of(mesh=ONE, model=MODEL, **finetune):
     """A run as restored onto the first devices, as many as the mesh has."""
-    settings = {"task": "t", "attention": "causal", "prefix_length": 8, "target_length": 3, **finetune}
-    config = Config(model=model, pauses=PauseConfig(n_pauses=1), finetune=FinetuneConfig(**settings))
+    settings = {"task": "t", "attention": "causal", "max_prompt_length": 8, "target_length": 3, **finetune}
+    config = Config(model=model, pauses=PauseConfig(num_pause_tokens=1), finetune=FinetuneConfig(**settings))
     made = meshes.make_mesh(mesh, jax.devices()[: mesh.data * mesh.fsdp * mesh.tensor])
     placed = jax.device_put(params(), sharding.param_shardings(MODEL, 1, made))
     return RestoredRun(RunFolder(Path("nowhere")), 1, config, placed, made)
@@ -305,7 +305,7 @@ def test_pretrained_runs_read_the_whole_prompt_causally():
     ids = run.generate([WORDS.encode(p) for p in PROMPTS], m_inf=1, max_new_tokens=32, eos_id=WORDS.eos_id)
     assert [p["prediction"] for p in got.predictions] == [WORDS.decode(one) for one in ids]
     assert got.truncated == 0
-    assert downstream.bidirectional_length("causal", 3, 1) == 0
+    assert downstream.prefix_lm_length("causal", 3, 1) == 0
 
 
 def test_options_come_with_the_lengths_of_their_ids_and_texts():

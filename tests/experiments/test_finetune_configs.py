@@ -57,8 +57,8 @@ def test_the_papers_numbers(task):
         assert config.length <= config.model.max_positions == 2130
     toy = loaded(task, "toy,m_ft=0")
     assert toy.model == from_config_dict(quickstart.get_config("pause")).model
-    assert toy.finetune.m_ft == (0,) and toy.pauses.n_pauses == 1
-    assert toy.finetune.prefix_length == 4 * config.finetune.prefix_length  # bytes
+    assert toy.finetune.m_ft == (0,) and toy.pauses.num_pause_tokens == 1
+    assert toy.finetune.max_prompt_length == 4 * config.finetune.max_prompt_length  # bytes
     assert loaded(task, "toy").finetune.m_ft == (10,)
 
 
@@ -82,7 +82,10 @@ def test_the_lengths_cut_at_most_one_in_a_hundred_and_the_docs_show_it(data_dir,
     config = write_tasks.config_of(task, str(data_dir), str(data_dir / "tokenizers" / "t5.spiece.model"))
     examples, part = write_tasks.examples_of(config)
     assert max(preview.cut_shares(examples, config.finetune)) <= 0.01
-    lengths = {"prefix_length": config.finetune.prefix_length // 2, "target_length": config.finetune.target_length // 4}
+    lengths = {
+        "max_prompt_length": config.finetune.max_prompt_length // 2,
+        "target_length": config.finetune.target_length // 4,
+    }
     assert min(preview.cut_shares(examples, dataclasses.replace(config.finetune, **lengths))) > 0.01
     section = write_tasks.section(config, examples, part)
     assert section in write_tasks.PAGE.read_text(), "docs/tasks.md is stale: run `python -m docs.write_tasks`"
@@ -100,7 +103,7 @@ def test_finetune_without_and_with_pauses_then_evaluate(data_dir, tmp_path, task
             config,
             data=dataclasses.replace(config.data, data_dir=str(data_dir)),
             model=dataclasses.replace(config.model, num_layers=1),
-            finetune=dataclasses.replace(config.finetune, prefix_length=64, target_length=24),
+            finetune=dataclasses.replace(config.finetune, max_prompt_length=64, target_length=24),
             train=dataclasses.replace(config.train, steps=2),
         )
         run = tmp_path / f"m{m_ft}"

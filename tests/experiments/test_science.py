@@ -125,12 +125,16 @@ def test_arms_of_wikipedia_are_matched():
 def test_arms_of_uptraining_are_matched():
     """Equal FLOPs of the first two; equal text tokens, to one step's, of the first and the last."""
     jobs = jobs_of_a_seed("uptrain/small", kind="uptrain", seed=0)
-    jobs.sort(key=lambda job: (-job.config.pauses.n_pauses, -job.config.train.steps))
+    jobs.sort(key=lambda job: (-job.config.pauses.num_pause_tokens, -job.config.train.steps))
     assert graph.flops(jobs[0]) == graph.flops(jobs[1])
     pauses, control, control_text = (job.config for job in jobs)
     text = [budgets.text_tokens_per_step(config) * config.train.steps for config in (pauses, control_text)]
     assert abs(text[0] - text[1]) <= budgets.text_tokens_per_step(control_text)
-    assert (pauses.pauses.init, pauses.optimizer.pauses_first, control.optimizer.pauses_first) == ("mean", 10, 0)
+    assert (pauses.pauses.init, pauses.optimizer.pause_only_steps, control.optimizer.pause_only_steps) == (
+        "mean",
+        10,
+        0,
+    )
 
 
 def test_uptraining_of_an_imported_model_has_its_network(tmp_path, monkeypatch):
@@ -140,8 +144,8 @@ def test_uptraining_of_an_imported_model_has_its_network(tmp_path, monkeypatch):
     )
     config = from_config_dict(imported.get_config(str(tmp_path)))
     assert config.model == model and config.init_from == str(tmp_path) and config.data.length == 64
-    assert (config.pauses.n_pauses, config.pauses.init) == (1, "mean")
-    assert from_config_dict(imported.get_config(f"{tmp_path},control")).pauses.n_pauses == 0
+    assert (config.pauses.num_pause_tokens, config.pauses.init) == (1, "mean")
+    assert from_config_dict(imported.get_config(f"{tmp_path},control")).pauses.num_pause_tokens == 0
     assert config.run == Config().run  # as on any CPU
     monkeypatch.setattr(local_chips, "of_this_machine", lambda: local_chips.Chips("gpu", ("0", "1")))
     on_gpus = from_config_dict(imported.get_config(str(tmp_path)))

@@ -141,7 +141,7 @@ def test_uptraining_is_1_to_10_percent_of_standard_pretraining(arg):
     for job in jobs.values():
         if job.kind == "uptrain":
             before = jobs[job.needs]
-            assert before.config.pauses.rate == 0.0 and job.config.pauses.n_pauses == 1
+            assert before.config.pauses.rate == 0.0 and job.config.pauses.num_pause_tokens == 1
             ratio = job.config.optimizer.learning_rate / before.config.optimizer.learning_rate
             assert ratio == 0.5 and job.config.optimizer.warmup_steps < before.config.train.steps / 100
             shares[round(100 * job.config.train.steps / before.config.train.steps), job.config.pauses.rate] += 1
@@ -186,7 +186,7 @@ def test_laptop_prompts_and_targets_fit():
     for task, recipe in sweeps.LAPTOP.tasks.items():
         family, _, n = task.rpartition("_")
         prompts, targets, _ = synthetic.texts(family, int(n), "test")
-        assert max(map(len, prompts)) == recipe.prefix_length and max(map(len, targets)) + 1 == recipe.target_length
+        assert max(map(len, prompts)) == recipe.max_prompt_length and max(map(len, targets)) + 1 == recipe.target_length
 
 
 def test_flops_of_a_budget_are_those_of_the_steps():

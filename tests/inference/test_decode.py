@@ -52,13 +52,13 @@ def params_of(family):
     return trees.map_with_path(draw, decoder.abstract_params(FAMILIES[family], N_PAUSES))
 
 
-@functools.partial(jax.jit, static_argnames=("family", "bidirectional"))
-def whole_row_logits(params, ids_1xT, *, family, bidirectional):
+@functools.partial(jax.jit, static_argnames=("family", "prefix_lm_length"))
+def whole_row_logits(params, ids_1xT, *, family, prefix_lm_length):
     """Without cache and padding, of every position: [T, V]."""
     length = ids_1xT.shape[1]
     model = decoder.bind(params, FAMILIES[family], Execution(), N_PAUSES)
     ones = jnp.ones_like(ids_1xT)
-    hidden, _ = model(ids_1xT, jnp.arange(length)[None], ones, bidirectional=bidirectional)
+    hidden, _ = model(ids_1xT, jnp.arange(length)[None], ones, prefix_lm_length=prefix_lm_length)
     return model.logits(hidden)[0]
 
 
@@ -68,13 +68,13 @@ def recomputed(family, prompt, m_inf, attention, answer):
     Read with as many zeros after it as make every prefix one shape: nothing looks ahead past the context.
     """
     context = [*prompt, *(V + j % N_PAUSES for j in range(m_inf))]
-    bidirectional = downstream.bidirectional_length(attention, len(prompt), m_inf)
+    prefix_lm_length = downstream.prefix_lm_length(attention, len(prompt), m_inf)
     rows = []
     for n in range(len(answer)):
         ids = [*context, *answer[:n]]
         padded = np.array([ids + [0] * (len(answer) - n)], np.int32)
         rows.append(
-            whole_row_logits(params_of(family), padded, family=family, bidirectional=bidirectional)[len(ids) - 1]
+            whole_row_logits(params_of(family), padded, family=family, prefix_lm_length=prefix_lm_length)[len(ids) - 1]
         )
     return np.stack(rows)
 

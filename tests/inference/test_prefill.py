@@ -24,7 +24,7 @@ def network(family, **more):
         "params": params_of(family),
         "config": FAMILIES[family],
         "execution": Execution(),
-        "n_pauses": N_PAUSES,
+        "num_pause_tokens": N_PAUSES,
         **more,
     }
 

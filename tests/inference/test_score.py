@@ -38,9 +38,9 @@ def test_scores_equal_the_sum_of_log_probabilities(family, attention, m_inf):
     wanted, largest = [], 0.0
     for prompt, answer in zip(PROMPTS, ANSWERS, strict=True):
         context = [*prompt, *(V + j % N_PAUSES for j in range(m_inf))]
-        both_ways = downstream.bidirectional_length(attention, len(prompt), m_inf)
+        prefix_lm_length = downstream.prefix_lm_length(attention, len(prompt), m_inf)
         ids = np.array([context + answer], np.int32)
-        logits = whole_row_logits(params_of(family), ids, family=family, bidirectional=both_ways)
+        logits = whole_row_logits(params_of(family), ids, family=family, prefix_lm_length=prefix_lm_length)
         log_p, largest = jax.nn.log_softmax(logits), max(largest, float(np.abs(logits).max()))
         wanted.append(sum(float(log_p[len(context) - 1 + k, token]) for k, token in enumerate(answer)))
     # both sides are float32; of a token, a logit and the sum of all may be off

@@ -24,7 +24,7 @@ def told(monkeypatch):
 
 
 def restored(tmp_path, length):
-    run = make_run(tmp_path / "run", n_pauses=2, **LLAMA)
+    run = make_run(tmp_path / "run", num_pause_tokens=2, **LLAMA)
     restored = RestoredRun.restore(str(run.path))
     assert restored.trained_length == restored.config.length
     vars(restored)["trained_length"] = length

@@ -34,13 +34,13 @@ def one_device() -> jax.sharding.Mesh:
     return make_mesh(MeshConfig(), jax.devices()[:1])
 
 
-def make_run(path: Path, n_pauses: int = 1, vocabulary: str = "byte", **model: Any) -> RunFolder:
+def make_run(path: Path, num_pause_tokens: int = 1, vocabulary: str = "byte", **model: Any) -> RunFolder:
     """At step 3; GPT-2's kind where `model` says nothing else."""
     folder = RunFolder(path)
     fields = {"vocab_size": V, "num_layers": 2, "d_model": D, "num_heads": 4, "d_ff": 48, "max_positions": 128}
     config = Config(
         model=ModelConfig(**fields | model),
-        pauses=PauseConfig(n_pauses=n_pauses),
+        pauses=PauseConfig(num_pause_tokens=num_pause_tokens),
         data=DataConfig(length=64, vocabulary=vocabulary),
     )
     config.validate()
@@ -48,7 +48,7 @@ def make_run(path: Path, n_pauses: int = 1, vocabulary: str = "byte", **model: A
     rng = np.random.default_rng(0)
     flat = {
         path: np.asarray(0.3 * rng.standard_normal(leaf.shape) + path.endswith("scale"), np.float32)
-        for path, leaf in trees.flatten(decoder.abstract_params(config.model, n_pauses)).items()
+        for path, leaf in trees.flatten(decoder.abstract_params(config.model, num_pause_tokens)).items()
     }
     checkpoints.save_params(folder.checkpoints, 3, jax.tree.map(jax.numpy.asarray, trees.unflatten(flat)), {})
     return folder

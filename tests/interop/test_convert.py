@@ -129,7 +129,7 @@ def params_of(run):
 def ours(run, ids_BxT):
     config, params = run.config(), params_of(run)
     positions_BxT = np.broadcast_to(np.arange(ids_BxT.shape[1], dtype=np.int32), ids_BxT.shape)
-    model = decoder.bind(params, config.model, Execution(), config.pauses.n_pauses)
+    model = decoder.bind(params, config.model, Execution(), config.pauses.num_pause_tokens)
     return np.asarray(model.logits(model(ids_BxT, positions_BxT, np.ones_like(ids_BxT))[0]))
 
 
@@ -176,16 +176,17 @@ def test_export_import_export_is_the_same_bytes(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "n_pauses, model", [(1, {}), (1, LLAMA), (3, LLAMA), (1, LLAMA | {"vocab_size": 272}), (2, {"vocab_size": 260})]
+    "num_pause_tokens, model",
+    [(1, {}), (1, LLAMA), (3, LLAMA), (1, LLAMA | {"vocab_size": 272}), (2, {"vocab_size": 260})],
 )
-def test_pauses_in_transformers_are_ours(tmp_path, n_pauses, model):
+def test_pauses_in_transformers_are_ours(tmp_path, num_pause_tokens, model):
     """Text columns of the logits; greedy answers of `generate`; the vectors, when read again."""
-    run = make_run(tmp_path / "run", n_pauses=n_pauses, **model)
+    run = make_run(tmp_path / "run", num_pause_tokens=num_pause_tokens, **model)
     export_run(run, 3, tmp_path / "out", one_device())
     words, peer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out"), load(tmp_path / "out")
     rows = run.config().model.vocab_size
-    pauses = words.convert_tokens_to_ids(tokenizers.pause_tokens(n_pauses))
-    assert pauses == list(range(V, V + n_pauses))
+    pauses = words.convert_tokens_to_ids(tokenizers.pause_tokens(num_pause_tokens))
+    assert pauses == list(range(V, V + num_pause_tokens))
     prompt = words("def f(x):", add_special_tokens=False).input_ids
     assert prompt == tokenizer.load("byte").encode("def f(x):")
     text = [*prompt, *pauses, *prompt]
@@ -194,7 +195,7 @@ def test_pauses_in_transformers_are_ours(tmp_path, n_pauses, model):
     np.testing.assert_allclose(ours(run, np.array([mine], np.int32))[..., :V], text_logits, rtol=0, atol=1e-4)
 
     again = imported(tmp_path / "out", tmp_path / "again")
-    assert again.config().pauses.n_pauses == n_pauses and again.config().model.vocab_size == rows
+    assert again.config().pauses.num_pause_tokens == num_pause_tokens and again.config().model.vocab_size == rows
     ours_flat, again_flat = (trees.flatten(params_of(one)) for one in (run, again))
     np.testing.assert_array_equal(again_flat["pause/embedding"], ours_flat["pause/embedding"])
     export_run(again, 0, tmp_path / "out2", one_device())
@@ -252,7 +253,7 @@ def test_what_has_no_counterpart_is_refused(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["run"]
     config = Config(
         model=ModelConfig(vocab_size=V),
-        pauses=PauseConfig(n_pauses=1),
+        pauses=PauseConfig(num_pause_tokens=1),
         finetune=FinetuneConfig(task="recall_3", m_ft=(2,)),
         train=TrainConfig(steps=1),
     )

@@ -101,7 +101,7 @@ def test_arguments_that_cannot_be(run, tmp_path):
     with pytest.raises(UserError, match="--model_args has pauses, but a pause_jax model takes run, m_inf, batch"):
         PauseModel(str(run.path), pauses=3)
     with pytest.raises(UserError, match=r"gives pauses, but the run .* has none"):
-        PauseModel(str(make_run(tmp_path / "standard", n_pauses=0).path), 3)
+        PauseModel(str(make_run(tmp_path / "standard", num_pause_tokens=0).path), 3)
 
 
 def test_what_the_harness_gives_twice_and_what_a_run_has_not(run):

@@ -20,7 +20,7 @@ from tests.programs import assert_one_sentence, program
 from tests.small_runs import save_untrained
 
 TASK = "count_parity_5"
-FINETUNE = FinetuneConfig(task=TASK, m_ft=(2,), attention="causal", prefix_length=7, target_length=2)
+FINETUNE = FinetuneConfig(task=TASK, m_ft=(2,), attention="causal", max_prompt_length=7, target_length=2)
 
 
 @pytest.fixture
@@ -28,12 +28,12 @@ def make_run(tmp_path, monkeypatch):
     """A run's folder with the checkpoint of a start; the task has ten examples."""
     monkeypatch.setitem(synthetic.NUM_EXAMPLES, "test", 10)
 
-    def make(n_pauses=1, **finetune):
+    def make(num_pause_tokens=1, **finetune):
         model = dataclasses.replace(TINY, num_layers=2, init_std=0.5, max_positions=48)
         config = Config(
             model=model,
             data=DataConfig(length=32),
-            pauses=PauseConfig(n_pauses=n_pauses, rate=0.0),
+            pauses=PauseConfig(num_pause_tokens=num_pause_tokens, rate=0.0),
             finetune=dataclasses.replace(FINETUNE, **finetune),
         )
         config, folder = train.resolve(config), RunFolder(tmp_path / "run")
@@ -108,8 +108,8 @@ def test_the_lens_ends_in_what_the_run_answers(make_run):
     ids=["prepend", "filler", "pretrained"],
 )
 def test_placements(make_run, tmp_path, finetune):
-    n_pauses = 0 if finetune.get("placement") == "filler" else 1
-    findings = diagnose.diagnose(str(make_run(n_pauses, **finetune)), TASK, 2, examples=3)
+    num_pause_tokens = 0 if finetune.get("placement") == "filler" else 1
+    findings = diagnose.diagnose(str(make_run(num_pause_tokens, **finetune)), TASK, 2, examples=3)
     assert "never without" in page.write_page(findings, tmp_path).read_text() or not finetune["task"]
     assert findings.positions == (
         ["pause 1", "pause 2", "prompt"] if finetune.get("placement") == "prepend" else ["prompt", "pause 1", "pause 2"]
@@ -141,7 +141,7 @@ def test_answers_that_evaluation_kept_are_used_all(make_run):
     [
         ({}, ("nowhere", TASK, 1), "nowhere holds no run"),
         ({}, ("{run}", "cuont_parity_5", 1), "cuont_parity_5"),
-        ({"n_pauses": 0, "m_ft": (0,)}, ("{run}", TASK, 1), "has no pauses: there is nothing to diagnose"),
+        ({"num_pause_tokens": 0, "m_ft": (0,)}, ("{run}", TASK, 1), "has no pauses: there is nothing to diagnose"),
         ({}, ("{run}", TASK, 41), "41 pauses and 2 new tokens need 49 positions, but the model has learned 48"),
     ],
     ids=["run", "task", "pauses", "positions"],

@@ -66,9 +66,11 @@ def test_meshes():
 @pytest.fixture
 def run(tmp_path):
     """A run of one step's parameters, never trained, with the official GSM8K prompts cut to 16 tokens."""
-    finetune = FinetuneConfig(task="gsm8k", m_ft=(2,), attention="causal", prefix_length=16, target_length=4)
+    finetune = FinetuneConfig(task="gsm8k", m_ft=(2,), attention="causal", max_prompt_length=16, target_length=4)
     config = train.resolve(
-        Config(model=TINY, data=DataConfig(length=32), pauses=PauseConfig(n_pauses=1, rate=0.0), finetune=finetune)
+        Config(
+            model=TINY, data=DataConfig(length=32), pauses=PauseConfig(num_pause_tokens=1, rate=0.0), finetune=finetune
+        )
     )
     folder = RunFolder(tmp_path / "run")
     save_untrained(config, folder)
@@ -144,7 +146,8 @@ evaluate.evaluate(run, ["gsm8k"], [0, 2, 5], batch_size=16, limit=40, data_dir=d
 
 INTERRUPTED = """
 import sys
-from launch import cli, evaluate
+from launch import evaluate
+from pause_jax.command_line import cli
 from pause_jax.evaluation.predictions import PredictionFile
 
 def interrupted(self, records):
@@ -229,7 +232,7 @@ def test_standard_pretraining_pause_finetuning_evaluation(tmp_path):
     finetune = [
         "--config.finetune.task=recall_2",
         "--config.finetune.m_ft=0,3",
-        "--config.finetune.prefix_length=9",
+        "--config.finetune.max_prompt_length=9",
         "--config.finetune.target_length=2",
         "--config.pauses.rate=0",
         "--config.train.steps=4",

@@ -26,7 +26,7 @@ SMALL = [
 TASK = [
     "--config.finetune.task=recall_2",
     "--config.finetune.m_ft=2",
-    "--config.finetune.prefix_length=16",
+    "--config.finetune.max_prompt_length=16",
     "--config.finetune.target_length=4",
     "--config.pauses.rate=0",
 ]
@@ -59,7 +59,7 @@ def costs(file):
 def test_from_an_import_to_a_report_and_again_after_a_move(tmp_path, here):
     """Import, uptrain, finetune, evaluate, report, export; then elsewhere, from another working directory."""
     work = tmp_path / "work"
-    exported = make_run(tmp_path / "made", n_pauses=0, **LLAMA)
+    exported = make_run(tmp_path / "made", num_pause_tokens=0, **LLAMA)
     here("convert", f"--run={exported.path}", "--to_hf=hf")
     here("convert", "--from_hf=hf", "--workdir=runs/llama")
     here(
@@ -68,7 +68,7 @@ def test_from_an_import_to_a_report_and_again_after_a_move(tmp_path, here):
         "--workdir=runs/up",
         *SMALL,
         "--config.data.files=texts/*.txt",
-        "--config.optimizer.pauses_first=0",
+        "--config.optimizer.pause_only_steps=0",
     )
     tune = [f"--config={ROOT}/experiments/quickstart.py:pause", *SMALL, *TASK, "--config.init_from=runs/up"]
     told = here("train", *tune, "--workdir=runs/ft").stdout

@@ -42,7 +42,7 @@ def get_config(seeds="1", tasks="recall_2", steps="30"):
     pretrain, finetune = tiny(), tiny()
     pretrain.optimizer.b1 = 0.8
     finetune.pauses.rate = 0.0
-    finetune.finetune.prefix_length, finetune.finetune.target_length = 8, 2
+    finetune.finetune.max_prompt_length, finetune.finetune.target_length = 8, 2
     finetune.finetune.task = "recall_2"
     sweep = ml_collections.ConfigDict()
     sweep.pretrain = {"config": pretrain, "axes": (("seed", tuple(range(int(seeds)))), ("pauses.rate", (0.0, 0.1)))}

@@ -164,7 +164,7 @@ def test_data_that_changed_under_a_run_is_refused(tmp_path, texts):
 
 def test_resuming_reads_the_batches_an_undisturbed_run_reads(tmp_path, texts):
     """With the real data pipeline: 4 steps straight, and 2 and 2."""
-    pauses = PauseConfig(n_pauses=2, rate=0.2, mode="exact")
+    pauses = PauseConfig(num_pause_tokens=2, rate=0.2, mode="exact")
     four, two = (config_for(texts, pauses=pauses, train=TrainConfig(steps=n, batch_size=8)) for n in (4, 2))
     constant = dataclasses.replace(four.optimizer, schedule="constant", warmup_steps=1)
     four, two = (dataclasses.replace(c, optimizer=constant) for c in (four, two))

@@ -43,7 +43,7 @@ def test_segments_and_padding():
 def test_bidirectional_prefix_after_left_padding():
     """Two of padding, two of prompt and pauses, two of target."""
     ids = segments(0, 0, 1, 1, 1, 1)
-    assert drawn(Mask(ids, ids, bidirectional=4)) == [
+    assert drawn(Mask(ids, ids, prefix_lm_length=4)) == [
         "......",
         "......",
         "..xx..",
@@ -55,9 +55,9 @@ def test_bidirectional_prefix_after_left_padding():
 
 def test_rows_may_differ_in_what_is_bidirectional():
     ids = jnp.ones((2, 3), jnp.int32)
-    together = Mask(ids, ids, bidirectional=jnp.array([0, 2])).may_attend_BxTxS()
-    for row, both_ways in enumerate([0, 2]):
-        alone = Mask(ids[:1], ids[:1], bidirectional=both_ways).may_attend_BxTxS()
+    together = Mask(ids, ids, prefix_lm_length=jnp.array([0, 2])).may_attend_BxTxS()
+    for row, prefix_lm_length in enumerate([0, 2]):
+        alone = Mask(ids[:1], ids[:1], prefix_lm_length=prefix_lm_length).may_attend_BxTxS()
         np.testing.assert_array_equal(together[row], alone[0])
 
 
@@ -67,7 +67,7 @@ def test_queries_that_start_behind_the_first_key():
         "xxx..",
         "xxxx.",
     ]
-    assert drawn(Mask(segments(1, 1), segments(1, 1, 1, 1, 0), first_query=2, bidirectional=4)) == [
+    assert drawn(Mask(segments(1, 1), segments(1, 1, 1, 1, 0), first_query=2, prefix_lm_length=4)) == [
         "xxxx.",
         "xxxx.",
     ]
@@ -88,7 +88,7 @@ def test_equals_a_loop(kv_heads):
     rng = np.random.default_rng(0)
     q, k, v = (rng.normal(size=(2, 5, heads, 6)).astype(np.float32) for heads in (4, kv_heads, kv_heads))
     ids = np.array([[1, 1, 2, 2, 2], [0, 1, 1, 1, 1]], np.int32)
-    mask = Mask(jnp.asarray(ids), jnp.asarray(ids), bidirectional=4)
+    mask = Mask(jnp.asarray(ids), jnp.asarray(ids), prefix_lm_length=4)
     out = attend(jnp.asarray(q), jnp.asarray(k), jnp.asarray(v), mask, "xla")
     for b, t, h in np.ndindex(2, 5, 4):
         seen = [s for s in range(5) if ids[b, t] == ids[b, s] != 0 and (s <= t or (s < 4 and t < 4))]
@@ -100,13 +100,13 @@ def test_equals_a_loop(kv_heads):
     assert np.isfinite(out).all()
 
 
-@pytest.mark.parametrize("both_ways", [0, 70, 200])
+@pytest.mark.parametrize("prefix_lm_length", [0, 70, 200])
 @pytest.mark.parametrize(("length", "blocks"), [(130, 4), (200, 3), (64, 4)])
-def test_blocks_equal_the_whole(length, blocks, both_ways):
+def test_blocks_equal_the_whole(length, blocks, prefix_lm_length):
     rng = np.random.default_rng(0)
     q, k, v = (jnp.asarray(rng.normal(size=(2, length, heads, 4)), jnp.float32) for heads in (4, 2, 2))
     ids = jnp.asarray([[0] * 5 + [1] * (length - 5), [1] * 30 + [2] * (length - 30)], jnp.int32)
-    mask = Mask(ids, ids, bidirectional=both_ways)
+    mask = Mask(ids, ids, prefix_lm_length=prefix_lm_length)
 
     def outputs_and_gradients(blocks):
         def total(q, k, v):
@@ -145,12 +145,12 @@ def test_cudnn_is_refused_where_there_is_none():
 
 
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN needs a GPU")
-@pytest.mark.parametrize(("length", "kv_heads", "both_ways"), [(64, 4, 0), (63, 2, 40), (130, 1, 0)])
-def test_cudnn_equals_plain_attention(length, kv_heads, both_ways):
+@pytest.mark.parametrize(("length", "kv_heads", "prefix_lm_length"), [(64, 4, 0), (63, 2, 40), (130, 1, 0)])
+def test_cudnn_equals_plain_attention(length, kv_heads, prefix_lm_length):
     rng = np.random.default_rng(0)
     q, k, v = (jnp.asarray(rng.normal(size=(2, length, h, 64)), jnp.bfloat16) for h in (4, kv_heads, kv_heads))
     ids = jnp.asarray(np.repeat([[0] * 5 + [1] * (length - 5), [1] * 30 + [2] * (length - 30)], 1, axis=0), jnp.int32)
-    mask = Mask(ids, ids, bidirectional=both_ways)
+    mask = Mask(ids, ids, prefix_lm_length=prefix_lm_length)
 
     def outputs_and_gradients(backend):
         def total(q, k, v):

@@ -78,9 +78,9 @@ def test_forward_flops_by_hand():
     assert counts.forward_flops(SMALL, 4) == body + attention + head
     assert counts.forward_flops(SMALL, 4, head_positions=1) == body + attention + head / 4
     assert counts.train_flops(SMALL, 4) == 3 * (body + attention + head)
-    both_ways = counts.forward_flops(SMALL, 4, two_way=4)  # 16 pairs in place of 10
-    assert both_ways == body + 1.6 * attention + head
-    assert counts.forward_flops(SMALL, 4, two_way=1) == counts.forward_flops(SMALL, 4)  # one that sees itself
+    prefix_lm_length = counts.forward_flops(SMALL, 4, prefix_lm_length=4)  # 16 pairs in place of 10
+    assert prefix_lm_length == body + 1.6 * attention + head
+    assert counts.forward_flops(SMALL, 4, prefix_lm_length=1) == counts.forward_flops(SMALL, 4)  # one that sees itself
 
     matmuls = 2 * (8 * 24 + 2 * 8 * 12 + 24 * 8 + 3 * 8 * 24)
     body, attention, head = 2 * matmuls * 4, 10 * 4 * 6 * 4 * 2, 2 * 11 * 8 * 4
@@ -95,8 +95,10 @@ def test_training_flops_of_prompts_with_pauses_by_hand():
     in 2 heads of 2 layers: 64. The head, 11 · 8 weights and 176 FLOPs, at the last pause and the two positions after
     it.
     """
-    finetune = FinetuneConfig(task="recall_2", m_ft=(3,), prefix_length=5, target_length=3)
-    config = Config(model=SMALL, pauses=PauseConfig(n_pauses=1), finetune=finetune, train=TrainConfig(batch_size=8))
+    finetune = FinetuneConfig(task="recall_2", m_ft=(3,), max_prompt_length=5, target_length=3)
+    config = Config(
+        model=SMALL, pauses=PauseConfig(num_pause_tokens=1), finetune=finetune, train=TrainConfig(batch_size=8)
+    )
     config.validate()
     assert (config.length, config.length - config.first_loss) == (10, 3)
     forward = 3072 * 10 + 64 * (55 + 28) + 176 * 3
@@ -136,13 +138,15 @@ def test_the_trainers_forward_against_xla():
     """
     sizes = {"vocab_size": 512, "num_layers": 1, "d_model": 512, "num_heads": 8, "d_ff": 1024, "max_positions": 256}
     model = dataclasses.replace(SMALL, **sizes)
-    finetune = FinetuneConfig(task="recall_2", m_ft=(50,), prefix_length=143, target_length=64)
-    config = Config(model=model, pauses=PauseConfig(n_pauses=1), finetune=finetune, train=TrainConfig(batch_size=2))
-    network = functools.partial(decoder.bind, config=model, execution=Execution(attention_blocks=1), n_pauses=1)
+    finetune = FinetuneConfig(task="recall_2", m_ft=(50,), max_prompt_length=143, target_length=64)
+    config = Config(
+        model=model, pauses=PauseConfig(num_pause_tokens=1), finetune=finetune, train=TrainConfig(batch_size=2)
+    )
+    network = functools.partial(decoder.bind, config=model, execution=Execution(attention_blocks=1), num_pause_tokens=1)
     length = config.length
     whole, weights = (jax.ShapeDtypeStruct((2, length), dtype) for dtype in (jnp.int32, jnp.float32))
     batch = {name: whole for name in ("inputs", "targets", "positions", "segment_ids")}
-    batch |= {"loss_weights": weights, "prefix_length": jax.ShapeDtypeStruct((2,), jnp.int32)}
+    batch |= {"loss_weights": weights, "prefix_lm_length": jax.ShapeDtypeStruct((2,), jnp.int32)}
     loss = functools.partial(step.batch_loss_sum, network=network, loss_chunk=0, first_loss=config.first_loss)
     xla = jax.jit(loss).lower(decoder.abstract_params(model, 1), batch).compile().cost_analysis()["flops"]
     other_half = (

@@ -44,7 +44,7 @@ SEGMENTS = np.array([[0, 1, 1, 1, 1, 2, 2, 2, 2, 0], [1] * T], np.int32)
 POSITIONS = np.array([[0, 0, 1, 2, 3, 0, 1, 2, 3, 0], [*range(T)]], np.int32)
 
 
-def random_params(config, n_pauses=0, seed=0):
+def random_params(config, num_pause_tokens=0, seed=0):
     """Random everywhere: `init` has biases of 0 and scales of 1, where mistakes would not show."""
     rng = np.random.default_rng(seed)
 
@@ -52,18 +52,18 @@ def random_params(config, n_pauses=0, seed=0):
         scale = 1.0 if path.endswith("embedding") else 0.4
         return (path.endswith("scale") + scale * rng.normal(size=leaf.shape)).astype(np.float32)
 
-    return trees.map_with_path(draw, decoder.abstract_params(config, n_pauses))
+    return trees.map_with_path(draw, decoder.abstract_params(config, num_pause_tokens))
 
 
 def random_ids(high=V, seed=1):
     return np.random.default_rng(seed).integers(0, high, (2, T)).astype(np.int32)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "execution", "n_pauses", "bidirectional"))
-def forward(params, ids, positions, segments, *, config, execution=SCANNED, n_pauses=0, bidirectional=0):
+@functools.partial(jax.jit, static_argnames=("config", "execution", "num_pause_tokens", "prefix_lm_length"))
+def forward(params, ids, positions, segments, *, config, execution=SCANNED, num_pause_tokens=0, prefix_lm_length=0):
     """Hidden vectors and logits."""
-    model = decoder.bind(params, config, execution, n_pauses)
-    hidden, _ = model(ids, positions, segments, bidirectional=bidirectional)
+    model = decoder.bind(params, config, execution, num_pause_tokens)
+    hidden, _ = model(ids, positions, segments, prefix_lm_length=prefix_lm_length)
     return hidden, model.logits(hidden)
 
 
@@ -78,9 +78,9 @@ def assert_close(actual, wanted, tolerance=1e-5, name=""):
 class Reference:
     """One row at a time, one position at a time. Follows equations 1-2 and 4-8 of Goyal et al. where they say."""
 
-    def __init__(self, params, config, bidirectional=0):
+    def __init__(self, params, config, prefix_lm_length=0):
         self.flat = {path: np.asarray(leaf, np.float64) for path, leaf in trees.flatten(params).items()}
-        self.config, self.bidirectional = config, bidirectional
+        self.config, self.prefix_lm_length = config, prefix_lm_length
 
     def hidden(self, ids, positions, segments):
         x = [self.embed(i, p) for i, p in zip(ids, positions, strict=True)]
@@ -124,8 +124,8 @@ class Reference:
         return outputs
 
     def may_see(self, t, s, segments):
-        both_ways = t < self.bidirectional and s < self.bidirectional
-        return segments[t] == segments[s] != 0 and (s <= t or both_ways)
+        prefix_lm_length = t < self.prefix_lm_length and s < self.prefix_lm_length
+        return segments[t] == segments[s] != 0 and (s <= t or prefix_lm_length)
 
     def head_vectors(self, name, n, x, position):
         """[heads, head size]; `position` None for values, which are neither normed nor turned."""
@@ -167,7 +167,7 @@ class Reference:
         return y + self.flat[name + "/bias"][n] if name + "/bias" in self.flat else y
 
 
-CASES = {  # config, length of the bidirectional prefix
+CASES = {  # config, length of the prefix_lm_length prefix
     "gpt": (GPT, 0),
     "paper": (PAPER, 4),
     "llama": (LLAMA, 4),
@@ -187,14 +187,21 @@ CASES = {  # config, length of the bidirectional prefix
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_the_reference(name):
-    config, bidirectional = CASES[name]
+    config, prefix_lm_length = CASES[name]
     params = random_params(config, 2)
     ids = random_ids(V)
     ids[:, 3:5] = V, V + 1
     hidden, logits = forward(
-        params, ids, POSITIONS, SEGMENTS, config=config, execution=Execution(), n_pauses=2, bidirectional=bidirectional
+        params,
+        ids,
+        POSITIONS,
+        SEGMENTS,
+        config=config,
+        execution=Execution(),
+        num_pause_tokens=2,
+        prefix_lm_length=prefix_lm_length,
     )
-    reference = Reference(params, config, bidirectional)
+    reference = Reference(params, config, prefix_lm_length)
     for row in range(2):
         is_text = SEGMENTS[row] > 0
         wanted = reference.hidden(ids[row], POSITIONS[row], SEGMENTS[row])
@@ -205,23 +212,23 @@ def test_equals_the_reference(name):
 # ---------------------------------------------------------------- who sees whom
 
 
-@functools.partial(jax.jit, static_argnames=("config", "bidirectional"))
-def table_gradient(params, ids, row, t, *, config, bidirectional):
+@functools.partial(jax.jit, static_argnames=("config", "prefix_lm_length"))
+def table_gradient(params, ids, row, t, *, config, prefix_lm_length):
     """Of a combination of the outputs at position `t` of `row`, with respect to the token embeddings: [V, D]."""
 
     def output(table_VxD):
         changed = params | {"token": {"embedding": table_VxD}}
-        hidden, _ = forward(changed, ids, POSITIONS, SEGMENTS, config=config, bidirectional=bidirectional)
+        hidden, _ = forward(changed, ids, POSITIONS, SEGMENTS, config=config, prefix_lm_length=prefix_lm_length)
         return jnp.sum(hidden[row, t] * jnp.arange(1.0, D + 1))  # not a plain sum: LayerNorm would make that constant
 
     return jax.grad(output)(params["token"]["embedding"])
 
 
-def seen_by(config, row, t, bidirectional=0):
+def seen_by(config, row, t, prefix_lm_length=0):
     """[T]: how much the output at `t` depends on each position's token, as the largest gradient of its embedding."""
     ids = np.stack([np.arange(T), np.arange(T) + 10]).astype(np.int32)  # all different: a table row is a position
     config = dataclasses.replace(config, tie_embeddings=False)
-    gradient_VxD = table_gradient(random_params(config), ids, row, t, config=config, bidirectional=bidirectional)
+    gradient_VxD = table_gradient(random_params(config), ids, row, t, config=config, prefix_lm_length=prefix_lm_length)
     return np.abs(gradient_VxD).max(axis=1)[ids[row]]
 
 
@@ -235,7 +242,7 @@ def test_causal_by_gradient(name):
 @pytest.mark.parametrize("name", ["gpt", "llama"])
 def test_prefix_sees_itself_in_both_directions_by_gradient(name):
     for t in range(T):
-        seen, last = seen_by(FAMILIES[name], row=1, t=t, bidirectional=5), max(t, 4)
+        seen, last = seen_by(FAMILIES[name], row=1, t=t, prefix_lm_length=5), max(t, 4)
         assert np.all(seen[: last + 1] > 1e-4) and not np.any(seen[last + 1 :]), (t, seen)
 
 
@@ -330,7 +337,7 @@ def test_nothing_is_float64():
     with jax.enable_x64(True):
         for config in FAMILIES.values():
             params = random_params(config, 1)
-            call = functools.partial(forward, config=config, n_pauses=1)
+            call = functools.partial(forward, config=config, num_pause_tokens=1)
             program = str(jax.make_jaxpr(call)(params, random_ids(), POSITIONS, SEGMENTS))
             assert "f32[2,10," in program and not re.search(r"f64\[\d", program)
 
@@ -345,13 +352,13 @@ def test_a_pause_model_without_pauses_is_the_standard_model(name):
     standard = random_params(config)
     paused = standard | {"pause": decoder.new_pauses(config, 3, seed=7)}
     plain = forward.__wrapped__(standard, random_ids(), POSITIONS, SEGMENTS, config=config)
-    same = forward.__wrapped__(paused, random_ids(), POSITIONS, SEGMENTS, config=config, n_pauses=3)
+    same = forward.__wrapped__(paused, random_ids(), POSITIONS, SEGMENTS, config=config, num_pause_tokens=3)
     for a, b in zip(plain, same, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_pause_parameters_are_d_model_and_the_rest_starts_the_same():
-    standard, paused = (trees.flatten(decoder.init(GPT, n_pauses, 3)) for n_pauses in (0, 1))
+    standard, paused = (trees.flatten(decoder.init(GPT, num_pause_tokens, 3)) for num_pause_tokens in (0, 1))
     assert set(paused) - set(standard) == {"pause/embedding"}
     assert paused.pop("pause/embedding").size == D
     for path, leaf in standard.items():
@@ -371,7 +378,7 @@ def test_gradient_reaches_the_pauses_that_are_in_the_input():
     @jax.jit
     @jax.grad
     def gradient(params, ids):
-        _, logits = forward(params, ids, POSITIONS, SEGMENTS, config=GPT, n_pauses=3)
+        _, logits = forward(params, ids, POSITIONS, SEGMENTS, config=GPT, num_pause_tokens=3)
         return jnp.sum(jnp.square(logits))
 
     ids, params = random_ids(), random_params(GPT, 3)
@@ -385,7 +392,9 @@ def test_several_pauses_have_their_own_vectors():
     ids, logits = random_ids(), []
     for pause in range(3):
         ids[1, 4] = V + pause
-        logits.append(np.asarray(forward(random_params(GPT, 3), ids, POSITIONS, SEGMENTS, config=GPT, n_pauses=3)[1]))
+        logits.append(
+            np.asarray(forward(random_params(GPT, 3), ids, POSITIONS, SEGMENTS, config=GPT, num_pause_tokens=3)[1])
+        )
     for i, j in ((0, 1), (1, 2), (0, 2)):
         assert np.abs(logits[i] - logits[j])[1, 4:].max() > 0.1
         np.testing.assert_array_equal(logits[i][1, :4], logits[j][1, :4])
@@ -395,27 +404,29 @@ def test_several_pauses_have_their_own_vectors():
 def test_no_pause_column_in_the_logits(config):
     ids = random_ids()
     ids[0, 2] = V
-    _, logits = forward(random_params(config, 1), ids, POSITIONS, SEGMENTS, config=config, n_pauses=1)
+    _, logits = forward(random_params(config, 1), ids, POSITIONS, SEGMENTS, config=config, num_pause_tokens=1)
     assert logits.shape == (2, T, V)
 
 
 # ---------------------------------------------------------------- cache
 
 
-@pytest.mark.parametrize("scan, bidirectional, name", [(False, 5, "gpt"), (True, 5, "llama"), (False, 0, "llama")])
-def test_prefill_and_steps_equal_one_forward_pass(scan, bidirectional, name):
+@pytest.mark.parametrize("scan, prefix_lm_length, name", [(False, 5, "gpt"), (True, 5, "llama"), (False, 0, "llama")])
+def test_prefill_and_steps_equal_one_forward_pass(scan, prefix_lm_length, name):
     """Five positions at once (one row left-padded), then one by one, then three; the cache has room to spare."""
     config, execution = FAMILIES[name], Execution(scan_layers=scan)
     params, ids = random_params(config, 1), random_ids(V + 1)
     segments = np.ones((2, T), np.int32)
     segments[0, :2] = 0
     positions = np.maximum(np.cumsum(segments, axis=1) - 1, 0).astype(np.int32)
-    wanted, _ = forward(params, ids, positions, segments, config=config, n_pauses=1, bidirectional=bidirectional)
+    wanted, _ = forward(
+        params, ids, positions, segments, config=config, num_pause_tokens=1, prefix_lm_length=prefix_lm_length
+    )
 
     @jax.jit
     def read(cache, ids, positions, segments):
         model = decoder.bind(params, config, execution, 1)
-        return model(ids, positions, segments, bidirectional=bidirectional, cache=cache)
+        return model(ids, positions, segments, prefix_lm_length=prefix_lm_length, cache=cache)
 
     cache, pieces = decoder.empty_cache(config, 2, T + 3), []
     for start, stop in ((0, 5), (5, 6), (6, 7), (7, 10)):

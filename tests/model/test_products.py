@@ -74,7 +74,7 @@ def value_and_gradients(config: ModelConfig, execution: Execution, length: int =
         weights = jnp.ones(ids.shape, jnp.float32)
         return cross_entropy_sum(hidden, model.head_VxD(), ids, weights, row_major=execution.row_major)
 
-    return jax.jit(jax.value_and_grad(loss)), decoder.init(config, n_pauses=1, seed=0)
+    return jax.jit(jax.value_and_grad(loss)), decoder.init(config, num_pause_tokens=1, seed=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -39,11 +39,11 @@ def finetuning(attention):
     """Prompts of up to 150 positions, one of them with 37 of left padding, 10 pauses, then targets; all ends padded."""
     length = 200
     rows = np.stack([segments(length, (0, 37), (1, 150), (0, 0)), segments(length, (1, 180), (0, 0))])
-    return rows, downstream.bidirectional_length(attention, 150, 10)
+    return rows, downstream.prefix_lm_length(attention, 150, 10)
 
 
 PACKED = np.stack([segments(300, (1, 100), (2, 27), (3, 0)), segments(300, (1, 256), (2, 30), (0, 0))])
-CASES = {  # segments [B, T], bidirectional
+CASES = {  # segments [B, T], prefix_lm_length
     "causal": (np.ones((B, 256), np.int32), 0),
     "packed, length no multiple of the block": (PACKED, 0),
     "prefix_and_pauses, left padding": finetuning("prefix_and_pauses"),
@@ -81,23 +81,25 @@ def check_equal(mask, heads, kv_heads, dtype, tolerance):
 
 @pytest.mark.parametrize("case", CASES)
 def test_equals_plain_attention(case):
-    rows, both_ways = CASES[case]
-    check_equal(Mask(jnp.asarray(rows), jnp.asarray(rows), bidirectional=both_ways), 2, 2, jnp.float32, 2e-6)
+    rows, prefix_lm_length = CASES[case]
+    check_equal(Mask(jnp.asarray(rows), jnp.asarray(rows), prefix_lm_length=prefix_lm_length), 2, 2, jnp.float32, 2e-6)
 
 
 @pytest.mark.parametrize(("kv_heads", "dtype", "tolerance"), [(2, jnp.float32, 2e-6), (1, jnp.bfloat16, 2e-2)])
 def test_equals_plain_attention_with_grouped_heads(kv_heads, dtype, tolerance):
-    rows, both_ways = finetuning("prefix_only")
-    check_equal(Mask(jnp.asarray(rows), jnp.asarray(rows), bidirectional=both_ways), 4, kv_heads, dtype, tolerance)
+    rows, prefix_lm_length = finetuning("prefix_only")
+    check_equal(
+        Mask(jnp.asarray(rows), jnp.asarray(rows), prefix_lm_length=prefix_lm_length), 4, kv_heads, dtype, tolerance
+    )
 
 
 def test_the_masks_are_those_of_plain_attention_and_differ():
     """Or the tests above would pass with one mask for all."""
     drawn = []
-    for both_ways in (0, 150, 160):
+    for prefix_lm_length in (0, 150, 160):
         ones = jnp.ones((1, 200), jnp.int32)
-        wanted = np.asarray(Mask(ones, ones, bidirectional=both_ways).may_attend_BxTxS())[0]
-        np.testing.assert_array_equal(splash._PrefixMask(200, both_ways)[slice(0, 200), slice(0, 200)], wanted)
+        wanted = np.asarray(Mask(ones, ones, prefix_lm_length=prefix_lm_length).may_attend_BxTxS())[0]
+        np.testing.assert_array_equal(splash._PrefixMask(200, prefix_lm_length)[slice(0, 200), slice(0, 200)], wanted)
         drawn.append(wanted)
     assert [int((a != b).sum()) for a, b in itertools.pairwise(drawn)] == [150 * 149 // 2, 10 * 150 + 45]
 
@@ -110,7 +112,7 @@ def test_a_row_is_cut_into_the_blocks_that_pad_it_least(length, block):
 def test_masks_that_are_not_known_when_it_compiles_are_refused():
     x, ones = jnp.zeros((2, 4, 1, 8)), jnp.ones((2, 4), jnp.int32)
     with pytest.raises(UserError, match=r"'splash' compiles its mask, but here each row has its own: set .*=xla"):
-        attend(x, x, x, Mask(ones, ones, bidirectional=jnp.array([1, 2])), "splash")
+        attend(x, x, x, Mask(ones, ones, prefix_lm_length=jnp.array([1, 2])), "splash")
     with pytest.raises(UserError, match=r"'splash' reads whole rows, not a cache: set .*=xla"):
         attend(x[:, :1], x, x, Mask(ones[:, :1], ones, first_query=jnp.array(3)), "splash")
 
@@ -134,7 +136,7 @@ def test_a_network_cut_over_a_mesh(mesh, monkeypatch):
 
     def loss(params, kernel):
         network = decoder.bind(params, MODEL, Execution(scan_layers=True, attention=kernel), 1)
-        hidden, _ = network(ids, places, rows, bidirectional=110)
+        hidden, _ = network(ids, places, rows, prefix_lm_length=110)
         return jnp.sum(jnp.where(rows[:, :, None] > 0, jnp.sin(hidden), 0))
 
     def on_mesh(params):

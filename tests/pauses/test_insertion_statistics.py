@@ -68,7 +68,7 @@ def rows(sample):
                 validation_batches(
                     corpus.train,
                     data=data,
-                    pause=PauseConfig(n_pauses=3, mode=mode, **pause),
+                    pause=PauseConfig(num_pause_tokens=3, mode=mode, **pause),
                     rate=RATE,
                     seed=1,
                     vocab_size=32_000,
@@ -314,7 +314,7 @@ def test_rows_of_a_range_have_their_own_numbers(sample):
     batches = train_batches(
         corpus.train,
         data=data,
-        pause=PauseConfig(n_pauses=1, rate=0.05, max_rate=0.15),
+        pause=PauseConfig(num_pause_tokens=1, rate=0.05, max_rate=0.15),
         seed=0,
         vocab_size=vocab_size,
         batch_size=600,

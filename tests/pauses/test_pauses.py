@@ -23,9 +23,14 @@ def slots_of(*pause_slots: int, num_slots: int) -> np.ndarray:
     return np.isin(np.arange(num_slots), pause_slots)[None]
 
 
-def insert(text, segments, slots, *, length, n_pauses=1):
+def insert(text, segments, slots, *, length, num_pause_tokens=1):
     rows = insertion.insert(
-        np.array([text]), np.array([segments]), slots, length=length, vocab_size=VOCAB_SIZE, n_pauses=n_pauses
+        np.array([text]),
+        np.array([segments]),
+        slots,
+        length=length,
+        vocab_size=VOCAB_SIZE,
+        num_pause_tokens=num_pause_tokens,
     )
     return rows.ids_BxT[0].tolist(), rows.segments_BxT[0].tolist()
 
@@ -161,20 +166,20 @@ def test_pauses_in_padding_become_padding():
 
 
 def test_distinct_pauses_count_within_their_run():
-    ids, _ = insert([A, B, C, AHEAD], [1] * 4, slots_of(0, 2, 3, 4, num_slots=7), length=7, n_pauses=2)
+    ids, _ = insert([A, B, C, AHEAD], [1] * 4, slots_of(0, 2, 3, 4, num_slots=7), length=7, num_pause_tokens=2)
     assert ids == [PAUSE, A, PAUSE, PAUSE + 1, PAUSE, B, C, AHEAD]
 
 
 def test_without_pauses_both_modes_give_the_text():
-    assert insert([A, B, C, D], [1, 1, 2, 0], slots_of(num_slots=3), length=3, n_pauses=0) == (
+    assert insert([A, B, C, D], [1, 1, 2, 0], slots_of(num_slots=3), length=3, num_pause_tokens=0) == (
         [A, B, C, 0],
         [1, 1, 2, 0],
     )
 
 
 def test_inserting_pauses_that_the_model_does_not_have():
-    with pytest.raises(UserError, match=r"config\.pauses\.n_pauses = 0"):
-        insert([A, B, AHEAD], [1, 1, 1], slots_of(1, num_slots=3), length=3, n_pauses=0)
+    with pytest.raises(UserError, match=r"config\.pauses\.num_pause_tokens = 0"):
+        insert([A, B, AHEAD], [1, 1, 1], slots_of(1, num_slots=3), length=3, num_pause_tokens=0)
 
 
 # --- Positions and loss
@@ -227,7 +232,7 @@ def test_insert_follows_the_rule_at_each_element(data):
     length, num_pauses = data.draw(st.integers(1, 12)), data.draw(st.integers(0, 12))
     exact = data.draw(st.booleans()) and num_pauses < length
     num_slots = length if exact else length + num_pauses
-    n_pauses = data.draw(st.integers(1, 3))
+    num_pause_tokens = data.draw(st.integers(1, 3))
     chosen = data.draw(st.sets(st.integers(0, num_slots - 1), min_size=num_pauses, max_size=num_pauses))
     num_text = num_slots - num_pauses
     text = data.draw(st.lists(st.integers(1, 99), min_size=num_text + 1, max_size=num_text + 1))
@@ -239,7 +244,7 @@ def test_insert_follows_the_rule_at_each_element(data):
     for slot in range(length + 1):
         if slot in chosen:
             segment = segments[max(used - 1, 0)]
-            token = PAUSE + run % n_pauses
+            token = PAUSE + run % num_pause_tokens
             run += 1
         else:
             token, segment, run = text[used], segments[used], 0
@@ -247,7 +252,10 @@ def test_insert_follows_the_rule_at_each_element(data):
         expected_ids.append(token if segment else 0)
         expected_segments.append(segment)
     slots = slots_of(*chosen, num_slots=num_slots)
-    assert insert(text, segments, slots, length=length, n_pauses=n_pauses) == (expected_ids, expected_segments)
+    assert insert(text, segments, slots, length=length, num_pause_tokens=num_pause_tokens) == (
+        expected_ids,
+        expected_segments,
+    )
 
 
 # --- Finetuning and inference
@@ -255,45 +263,47 @@ def test_insert_follows_the_rule_at_each_element(data):
 
 def test_pauses_appended_to_a_prompt():
     # The paper's N = 3, M_ft = 2, T = 2: p1 p2 p3 _ _ t1 t2, where position 5 (index 4), the last pause, predicts t1.
-    prefix = downstream.add_pauses([A, B, C], 2, placement="append", vocab_size=VOCAB_SIZE, n_pauses=1)
+    prefix = downstream.add_pauses([A, B, C], 2, placement="append", vocab_size=VOCAB_SIZE, num_pause_tokens=1)
     assert prefix.tolist() == [A, B, C, PAUSE, PAUSE] and prefix.dtype == np.int32
     assert downstream.first_answer_position(3, 2) == 4
     assert prefix[downstream.first_answer_position(3, 2)] == PAUSE
 
 
 def test_pauses_prepended_to_a_prompt():
-    prefix = downstream.add_pauses(np.array([A, B, C]), 3, placement="prepend", vocab_size=VOCAB_SIZE, n_pauses=2)
+    prefix = downstream.add_pauses(
+        np.array([A, B, C]), 3, placement="prepend", vocab_size=VOCAB_SIZE, num_pause_tokens=2
+    )
     assert prefix.tolist() == [PAUSE, PAUSE + 1, PAUSE, A, B, C]
     assert prefix[downstream.first_answer_position(3, 3)] == C
 
 
 @pytest.mark.parametrize("placement", ["append", "prepend"])
 def test_no_pauses_is_the_prompt(placement):
-    prefix = downstream.add_pauses([A, B, C], 0, placement=placement, vocab_size=VOCAB_SIZE, n_pauses=0)
+    prefix = downstream.add_pauses([A, B, C], 0, placement=placement, vocab_size=VOCAB_SIZE, num_pause_tokens=0)
     assert prefix.tolist() == [A, B, C]
     assert prefix[downstream.first_answer_position(3, 0)] == C
 
 
 def test_impossible_numbers_of_pauses():
     with pytest.raises(UserError, match=r"number of pauses is -1, but must not be negative"):
-        downstream.add_pauses([A], -1, placement="append", vocab_size=VOCAB_SIZE, n_pauses=1)
+        downstream.add_pauses([A], -1, placement="append", vocab_size=VOCAB_SIZE, num_pause_tokens=1)
     with pytest.raises(UserError, match=r"number of pauses is -2, but must not be negative"):
         downstream.first_answer_position(5, -2)
-    with pytest.raises(UserError, match=r"2 pauses are asked for, but config\.pauses\.n_pauses = 0"):
-        downstream.add_pauses([A], 2, placement="append", vocab_size=VOCAB_SIZE, n_pauses=0)
+    with pytest.raises(UserError, match=r"2 pauses are asked for, but config\.pauses\.num_pause_tokens = 0"):
+        downstream.add_pauses([A], 2, placement="append", vocab_size=VOCAB_SIZE, num_pause_tokens=0)
     with pytest.raises(UserError, match="the prompt is empty and has no pauses"):
         downstream.first_answer_position(0, 0)
 
 
 def test_how_much_is_bidirectional():
     """A prompt of 5 and 3 pauses."""
-    assert downstream.bidirectional_length("prefix_and_pauses", 5, 3) == 8
-    assert downstream.bidirectional_length("prefix_only", 5, 3) == 5
-    assert downstream.bidirectional_length("causal", 5, 3) == 0
+    assert downstream.prefix_lm_length("prefix_and_pauses", 5, 3) == 8
+    assert downstream.prefix_lm_length("prefix_only", 5, 3) == 5
+    assert downstream.prefix_lm_length("causal", 5, 3) == 0
 
 
-@given(data=st.data(), placement=st.sampled_from(["append", "prepend", "filler"]), n_pauses=st.integers(1, 3))
-def test_rows_of_finetuning_are_prompts_with_pauses_beside_their_targets(data, placement, n_pauses):
+@given(data=st.data(), placement=st.sampled_from(["append", "prepend", "filler"]), num_pause_tokens=st.integers(1, 3))
+def test_rows_of_finetuning_are_prompts_with_pauses_beside_their_targets(data, placement, num_pause_tokens):
     ids, room = st.integers(3, VOCAB_SIZE - 1), data.draw(st.integers(0, 3))
     rows = data.draw(
         st.lists(st.tuples(st.lists(ids, max_size=6), st.integers(0, 5), st.lists(ids, max_size=4)), min_size=1)
@@ -312,12 +322,12 @@ def test_rows_of_finetuning_are_prompts_with_pauses_beside_their_targets(data, p
         context_length=context_length,
         placement=placement,
         vocab_size=VOCAB_SIZE,
-        n_pauses=n_pauses,
+        num_pause_tokens=num_pause_tokens,
         filler=2,
     )
     for row, (prompt, m, target) in enumerate(rows):
         prefix = downstream.add_pauses(
-            prompt, m, placement=placement, vocab_size=VOCAB_SIZE, n_pauses=n_pauses, filler=2
+            prompt, m, placement=placement, vocab_size=VOCAB_SIZE, num_pause_tokens=num_pause_tokens, filler=2
         ).tolist()
         before, after = [0] * (context_length - len(prefix)), [0] * (4 - len(target))
         assert made.ids_BxT[row].tolist() == before + prefix + target + after

@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = Config(
     model=ModelConfig(num_layers=1, d_model=8, num_heads=2, d_ff=8, max_positions=64),
     data=DataConfig(length=16),
-    finetune=FinetuneConfig(prefix_length=8, target_length=4),
+    finetune=FinetuneConfig(max_prompt_length=8, target_length=4),
     optimizer=OptimizerConfig(warmup_steps=1),
     train=TrainConfig(steps=4, batch_size=8),
     run=RunConfig(tensorboard=False),
@@ -180,7 +180,7 @@ def without_what_shapes_ignore(config: Config) -> Config:
     model, finetune, run = config.model, config.finetune, config.run
     return Config(
         model=dataclasses.replace(model, norm_eps=1e-5, init_std=0.02, kernel_init="normal"),
-        pauses=configs.PauseConfig(n_pauses=config.pauses.n_pauses),
+        pauses=configs.PauseConfig(num_pause_tokens=config.pauses.num_pause_tokens),
         data=DataConfig(length=config.data.length),
         finetune=dataclasses.replace(finetune, task="task" * bool(finetune.task), filler=".", placement="append"),
         optimizer=OptimizerConfig(clip_norm=1.0 * bool(config.optimizer.clip_norm)),

@@ -39,7 +39,7 @@ def row(**fields: Any) -> Result:
         "n_examples": 100,
         "inference_flops": 1e6,
         "policy": "none",
-        "n_pauses": 1,
+        "num_pause_tokens": 1,
         "attention": "causal",
         "steps": 10,
         "pretrain_steps": "0" if fields.get("pretrain") == "none" else "100",
@@ -144,7 +144,7 @@ def write_run(folder: Path, seed: int, *, rate: float = 0.0, losses: list[float]
     folder.mkdir(parents=True, exist_ok=True)
     recorded = {
         "seed": seed,
-        "pauses": {"rate": rate, "n_pauses": 1},
+        "pauses": {"rate": rate, "num_pause_tokens": 1},
         "train": {"steps": 100},
         "data": {"task": "wikipedia"},
     } | config

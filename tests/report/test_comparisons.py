@@ -119,7 +119,7 @@ def test_labels_tell_arms_apart():
         row(m_ft="10", m_inf=10, placement="filler"),
         row(m_inf=10, placement="filler"),
         row(finetune="pause", m_ft="10", m_inf=10),
-        row(finetune="pause", m_ft="10", m_inf=10, n_pauses=10),
+        row(finetune="pause", m_ft="10", m_inf=10, num_pause_tokens=10),
         row(finetune="pause", m_ft="10", m_inf=10, placement="prepend"),
         row(finetune="pause", m_ft="10", m_inf=10, attention="prefix_only"),
         row(pretrain="none", placement="none"),

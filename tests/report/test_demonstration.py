@@ -16,9 +16,14 @@ def percent(shares):
 
 
 def test_each_arm_has_its_seeds_in_order(tmp_path):
-    both_ways = [row(task="count_parity_24", seed=10, steps=3000, attention="prefix_and_pauses", value=99.0)]
+    prefix_lm_length = [row(task="count_parity_24", seed=10, steps=3000, attention="prefix_and_pauses", value=99.0)]
     at_other_m = [row(task="count_parity_24", seed=10, steps=3000, m_ft="24", m_inf=0, finetune="pause", value=1.0)]
-    rows = [*both_ways, *at_other_m, *reversed(list(toy_rows())), row(split="validation", task="count_parity_24")]
+    rows = [
+        *prefix_lm_length,
+        *at_other_m,
+        *reversed(list(toy_rows())),
+        row(split="validation", task="count_parity_24"),
+    ]
     demonstration.write(tmp_path / "docs" / "d.json", rows, wall_seconds=812.4, command="python -m launch.sweep")
     told = json.loads((tmp_path / "docs" / "d.json").read_text())
     assert told == {

@@ -44,7 +44,7 @@ ROW = Result(
     n_examples=1319,
     inference_flops=2.5e9,
     policy="uniform_trim",
-    n_pauses=1,
+    num_pause_tokens=1,
     attention="causal",
     steps=10,
     pretrain_steps="190735",
@@ -55,7 +55,7 @@ def test_the_columns_are_those_of_the_design():
     """Others read the file by these names, in this order."""
     wanted = (
         "model,pretrain,pretrain_rate,finetune,m_ft,m_inf,placement,task,metric,value,seed,text_tokens,model_flops,"
-        "checkpoint,split,n_examples,inference_flops,policy,n_pauses,attention,steps,"
+        "checkpoint,split,n_examples,inference_flops,policy,num_pause_tokens,attention,steps,"
         "pretrain_steps,hints,pretrain_run,pretrain_seed"
     )
     assert ",".join(COLUMNS) == wanted

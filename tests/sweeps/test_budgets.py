@@ -19,9 +19,9 @@ CONFIG = Config(
     model=ModelConfig(vocab_size=259),
     data=DataConfig(length=100),
     train=TrainConfig(steps=7, batch_size=8),
-    pauses=PauseConfig(n_pauses=1, rate=0.1),
+    pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
 )
-FINETUNE = dataclasses.replace(CONFIG, finetune=FinetuneConfig(task="recall_2", m_ft=(10,), prefix_length=8))
+FINETUNE = dataclasses.replace(CONFIG, finetune=FinetuneConfig(task="recall_2", m_ft=(10,), max_prompt_length=8))
 
 
 def with_pauses(**changes):

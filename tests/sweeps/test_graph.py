@@ -15,9 +15,11 @@ from pause_jax.model import counts
 from pause_jax.sweeps import graph
 
 RUNS = Path("/sweep/runs")
-PRETRAIN = configs.to_dict(Config(pauses=PauseConfig(n_pauses=1)))
+PRETRAIN = configs.to_dict(Config(pauses=PauseConfig(num_pause_tokens=1)))
 FINETUNE = configs.to_dict(
-    Config(seed=99, pauses=PauseConfig(n_pauses=1), finetune=FinetuneConfig(task="recall_2", prefix_length=8))
+    Config(
+        seed=99, pauses=PauseConfig(num_pause_tokens=1), finetune=FinetuneConfig(task="recall_2", max_prompt_length=8)
+    )
 )
 TWO_BY_TWO = {
     "pretrain": {"config": PRETRAIN, "axes": (("seed", (0, 1)), ("pauses.rate", (0.0, 0.1)))},
@@ -91,7 +93,7 @@ def test_equal_points_are_one_job():
 
 
 def test_a_model_without_pauses_is_asked_without_them():
-    config = configs.to_dict(Config(finetune=FinetuneConfig(task="recall_2", prefix_length=8)))
+    config = configs.to_dict(Config(finetune=FinetuneConfig(task="recall_2", max_prompt_length=8)))
     jobs = jobs_of({"finetune": {"config": config}, "evaluate": {"m_inf": (0, 10)}})
     assert jobs[1].evaluation.m_inf == (0,)
 
@@ -99,10 +101,12 @@ def test_a_model_without_pauses_is_asked_without_them():
 def test_cost():
     train_job, asked = jobs_of({"finetune": {"config": FINETUNE}, "evaluate": {"m_inf": (0, 10), "limit": 50}})
     steps, batch = Config().train.steps, Config().train.batch_size
-    row = counts.train_flops(train_job.config.model, 8 + 32 - 1, 32, two_way=8)
+    row = counts.train_flops(train_job.config.model, 8 + 32 - 1, 32, prefix_lm_length=8)
     assert graph.flops(train_job) == steps * batch * row
     model = asked.config.model
-    wanted = 50 * (counts.forward_flops(model, 40, two_way=8) + counts.forward_flops(model, 50, two_way=18))
+    wanted = 50 * (
+        counts.forward_flops(model, 40, prefix_lm_length=8) + counts.forward_flops(model, 50, prefix_lm_length=18)
+    )
     assert graph.flops(asked) == pytest.approx(wanted)
 
 

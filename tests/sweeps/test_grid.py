@@ -93,7 +93,7 @@ def test_filters_are_their_definition(seeds, steps, only, skip):
         (((("data.files", "a/b c.txt"),),), "filesa_b_c.txt"),
         (((("data.files", "x" * 99),),), "files" + "x" * 40),
         (((("data.task", "c4"),), (("finetune.task", "gsm8k"),)), "data.taskc4-finetune.taskgsm8k"),
-        (((("pretrain.size", "small"), ("finetune.task", "gsm8k"), ("finetune.prefix_length", 160)),), "taskgsm8k"),
+        (((("pretrain.size", "small"), ("finetune.task", "gsm8k"), ("finetune.max_prompt_length", 160)),), "taskgsm8k"),
         (((("finetune.m_ft", (24,)), ("train.steps", 3000)),), "m_ft24-steps3000"),
         (((("budget", ("model_flops", 1.23456e21)),),), "flops1.235e21"),
         (((("budget", ("steps", 190735)),), (("seed", 1),)), "steps190735-seed1"),

@@ -56,7 +56,7 @@ def test_its_examples_become_rows(tenth, tmp_path):
             filler_id=task.filler_id,
             seed=0,
             vocab_size=259,
-            n_pauses=1,
+            num_pause_tokens=1,
             batch_size=4,
             rows=range(4),
         )

@@ -57,18 +57,18 @@ def params_of(family):
     return trees.map_with_path(draw, decoder.abstract_params(MODELS[family], 2))
 
 
-@functools.partial(jax.jit, static_argnames=("family", "both_ways"))
-def logits(params, ids_1xT, *, family, both_ways):
+@functools.partial(jax.jit, static_argnames=("family", "prefix_lm_length"))
+def logits(params, ids_1xT, *, family, prefix_lm_length):
     model = decoder.bind(params, MODELS[family], Execution(), 2)
     positions = jnp.arange(ids_1xT.shape[1])[None]
-    return model.logits(model(ids_1xT, positions, jnp.ones_like(ids_1xT), bidirectional=both_ways)[0])[0]
+    return model.logits(model(ids_1xT, positions, jnp.ones_like(ids_1xT), prefix_lm_length=prefix_lm_length)[0])[0]
 
 
 @functools.cache
 def step_of(family, first_loss):
     config = OptimizerConfig(schedule="constant", warmup_steps=0)
     optimizer = make_optimizer(config)
-    network = functools.partial(decoder.bind, config=MODELS[family], execution=Execution(), n_pauses=2)
+    network = functools.partial(decoder.bind, config=MODELS[family], execution=Execution(), num_pause_tokens=2)
     step = make_train_step(
         network, optimizer, make_schedule(config, 5), accumulation=2, loss_chunk=0, first_loss=first_loss
     )
@@ -87,7 +87,9 @@ def by_hand(family, config):
         seen = {"prefix_and_pauses": len(context), "prefix_only": len(prompt), "causal": 0}[config.attention]
         if config.placement == "prepend" and config.attention == "prefix_only":
             seen = len(context)  # the pauses come before the prompt and count as part of it
-        all_logits = logits(params_of(family), np.array([context + target], np.int32), family=family, both_ways=seen)
+        all_logits = logits(
+            params_of(family), np.array([context + target], np.int32), family=family, prefix_lm_length=seen
+        )
         for k, token in enumerate(target):
             total -= float(jax.nn.log_softmax(all_logits[len(context) - 1 + k])[token])
             count += 1
@@ -101,7 +103,7 @@ def by_hand(family, config):
 )
 def test_loss_equals_the_one_by_hand(family, attention, placement, m_ft):
     config = FinetuneConfig(
-        task="t", m_ft=m_ft, placement=placement, attention=attention, prefix_length=P, target_length=T
+        task="t", m_ft=m_ft, placement=placement, attention=attention, max_prompt_length=P, target_length=T
     )
     batch = features(
         Examples(ragged(PROMPTS), ragged(TARGETS)),
@@ -111,7 +113,7 @@ def test_loss_equals_the_one_by_hand(family, attention, placement, m_ft):
         filler_id=FILLER,
         seed=0,
         vocab_size=V,
-        n_pauses=2,
+        num_pause_tokens=2,
     )
     step, optimizer = step_of(family, config.context_length - 1)
     _, metrics = step(new_state(params_of(family), optimizer), batch)
@@ -128,7 +130,7 @@ def test_loss_equals_the_one_by_hand(family, attention, placement, m_ft):
 def test_the_number_of_bidirectional_positions_is_known_beforehand_where_rows_do_not_differ(attention, placement, m_ft):
     """For kernels that compile their mask: the config's number is that of the data, or there is none."""
     finetune = FinetuneConfig(
-        task="t", m_ft=m_ft, placement=placement, attention=attention, prefix_length=P, target_length=T
+        task="t", m_ft=m_ft, placement=placement, attention=attention, max_prompt_length=P, target_length=T
     )
     batch = features(
         Examples(ragged(PROMPTS), ragged(TARGETS)),
@@ -138,18 +140,18 @@ def test_the_number_of_bidirectional_positions_is_known_beforehand_where_rows_do
         filler_id=FILLER,
         seed=0,
         vocab_size=V,
-        n_pauses=2,
+        num_pause_tokens=2,
     )
     splash = RunConfig(execution=Execution(attention="splash"))
-    config = Config(pauses=PauseConfig(n_pauses=2), finetune=finetune, run=splash)
+    config = Config(pauses=PauseConfig(num_pause_tokens=2), finetune=finetune, run=splash)
     if attention == "prefix_only" and placement != "prepend" and len(m_ft) > 1:
-        assert config.bidirectional is None and len(set(batch["prefix_length"].tolist())) > 1
+        assert config.prefix_lm_length is None and len(set(batch["prefix_lm_length"].tolist())) > 1
         with pytest.raises(UserError, match=r"m_ft = \(0, 1, 3\) .* a mask of its own, but .*'splash' compiles one"):
             config.validate()
     else:
         config.validate()
-        assert {config.bidirectional} == set(batch["prefix_length"].tolist())
-        assert Config().bidirectional == 0
+        assert {config.prefix_lm_length} == set(batch["prefix_lm_length"].tolist())
+        assert Config().prefix_lm_length == 0
 
 
 def test_cudnn_wants_bfloat16():
@@ -162,7 +164,9 @@ def test_cudnn_wants_bfloat16():
 def test_the_kinds_differ():
     """Or the test above would pass with any of them."""
     kinds = [
-        FinetuneConfig(task="t", m_ft=(m,), placement=placement, attention=attention, prefix_length=P, target_length=T)
+        FinetuneConfig(
+            task="t", m_ft=(m,), placement=placement, attention=attention, max_prompt_length=P, target_length=T
+        )
         for placement in ("append", "prepend", "filler")
         for attention in ("prefix_and_pauses", "prefix_only", "causal")
         for m in (2, 3)
@@ -170,4 +174,4 @@ def test_the_kinds_differ():
     ]
     losses = [by_hand("gpt", kind) for kind in kinds]
     assert min(abs(a - b) for i, a in enumerate(losses) for b in losses[:i]) > 1e-3
-    assert downstream.bidirectional_length("prefix_only", 4, 3) == 4
+    assert downstream.prefix_lm_length("prefix_only", 4, 3) == 4

@@ -32,7 +32,10 @@ CASES = {
     "a list": {"m_ft": (0, 1, 3)},
     "a list, prefix_only": {"m_ft": (0, 1, 3), "attention": "prefix_only"},
     "a list, prepend": {"m_ft": (0, 1, 3), "placement": "prepend"},
-    "no pauses, long prompts": {"m_ft": (0,), "prefix_length": P + 3},  # rows as long as the others: one compilation
+    "no pauses, long prompts": {
+        "m_ft": (0,),
+        "max_prompt_length": P + 3,
+    },  # rows as long as the others: one compilation
 }
 
 
@@ -41,7 +44,7 @@ def ragged(sequences):
 
 
 EXAMPLES = Examples(ragged(PROMPTS), ragged(TARGETS))
-DATA = {"filler_id": FILLER, "seed": SEED, "vocab_size": V, "n_pauses": N_PAUSES}
+DATA = {"filler_id": FILLER, "seed": SEED, "vocab_size": V, "num_pause_tokens": N_PAUSES}
 
 
 @functools.cache
@@ -63,7 +66,7 @@ class Masked(Reference):
 def losses_by_hand(model, config, example):
     """−log p of each token of the example's target."""
     m = draw_m_ft(config.m_ft, seed=SEED, epoch=0, example=example)
-    prompt = [(token, "prompt") for token in PROMPTS[example][-config.prefix_length :]]
+    prompt = [(token, "prompt") for token in PROMPTS[example][-config.max_prompt_length :]]
     target = [(token, "target") for token in TARGETS[example][: config.target_length]]
     pauses = [(FILLER if config.placement == "filler" else V + j % N_PAUSES, "pause") for j in range(m)]
     row = [*pauses, *prompt, *target] if config.placement == "prepend" else [*prompt, *pauses, *target]
@@ -87,7 +90,7 @@ def steps_of(model, first_loss):
     """The jitted training and validation steps, and a state."""
     config = OptimizerConfig(schedule="constant", warmup_steps=0)
     optimizer = make_optimizer(config)
-    network = functools.partial(decoder.bind, config=MODELS[model], execution=SCANNED, n_pauses=N_PAUSES)
+    network = functools.partial(decoder.bind, config=MODELS[model], execution=SCANNED, num_pause_tokens=N_PAUSES)
     step = make_train_step(
         network, optimizer, make_schedule(config, 5), accumulation=1, loss_chunk=0, first_loss=first_loss
     )
@@ -99,7 +102,7 @@ def steps_of(model, first_loss):
 @pytest.mark.parametrize("case", CASES)
 def test_the_trainers_loss_is_the_one_by_hand(model, case):
     """An epoch as one batch of training; and of validation four rows at a time, of which the last three are padding."""
-    config = FinetuneConfig(**{"task": "t", "m_ft": (3,), "prefix_length": P, "target_length": A, **CASES[case]})
+    config = FinetuneConfig(**{"task": "t", "m_ft": (3,), "max_prompt_length": P, "target_length": A, **CASES[case]})
     by_hand = [losses_by_hand(model, config, example) for example in range(len(PROMPTS))]
     assert [len(losses) for losses in by_hand] == [2, 3, 1, 3, 3]
     wanted = sum(map(sum, by_hand))
@@ -118,7 +121,7 @@ def test_the_cases_differ():
     """Or the test above would pass whichever of them the trainer took; and a list draws more than one number."""
     losses = {}
     for case, fields in CASES.items():
-        config = FinetuneConfig(**{"task": "t", "m_ft": (3,), "prefix_length": P, "target_length": A, **fields})
+        config = FinetuneConfig(**{"task": "t", "m_ft": (3,), "max_prompt_length": P, "target_length": A, **fields})
         losses[case] = sum(map(sum, (losses_by_hand("rope", config, example) for example in range(len(PROMPTS)))))
     del losses["prepend, prefix_only"]  # the pauses before a prompt are part of its block: the same as "prepend"
     assert min(abs(a - b) for a, b in itertools.combinations(losses.values(), 2)) > 1e-2
@@ -127,7 +130,7 @@ def test_the_cases_differ():
 
 def test_what_is_cut_off_does_not_count():
     """The same examples, already cut, have the same loss; cut at their other ends they have another."""
-    config = FinetuneConfig(task="t", m_ft=(3,), prefix_length=P, target_length=A)
+    config = FinetuneConfig(task="t", m_ft=(3,), max_prompt_length=P, target_length=A)
     step, _, state = steps_of("learned", config.context_length - 1)
 
     def loss(prompts, targets):

@@ -18,7 +18,7 @@ MANIFEST = {"vocabulary": "x", "train": {"documents": 3, "text_tokens": 12345}, 
 def test_pretraining_with_pauses_on_a_mesh():
     config = Config(
         model=GPT,
-        pauses=PauseConfig(n_pauses=2, rate=0.1),
+        pauses=PauseConfig(num_pause_tokens=2, rate=0.1),
         data=DataConfig(length=L, files="a/*.txt"),
         train=TrainConfig(steps=100, batch_size=8),
     )
@@ -46,10 +46,10 @@ def test_pretraining_with_pauses_on_a_mesh():
 def test_finetuning_from_another_run():
     config = Config(
         model=GPT,
-        pauses=PauseConfig(n_pauses=1),
+        pauses=PauseConfig(num_pause_tokens=1),
         init_from="runs/pre",
         train=TrainConfig(steps=10),
-        finetune=FinetuneConfig(task="addition_2", m_ft=(0, 5), prefix_length=20),
+        finetune=FinetuneConfig(task="addition_2", m_ft=(0, 5), max_prompt_length=20),
     )
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     manifest = {"train": {"examples": 1000, "text_tokens": 9000}}

@@ -35,11 +35,11 @@ from tests.small_runs import GPT, B, L, V, make_batch
 ONE_DEVICE = MeshConfig(data=1)
 
 
-def make_config(steps=6, model=GPT, n_pauses=1, mesh=ONE_DEVICE, **run):
+def make_config(steps=6, model=GPT, num_pause_tokens=1, mesh=ONE_DEVICE, **run):
     execution = Execution(scan_layers=True)  # compiles faster
     return Config(
         model=model,
-        pauses=PauseConfig(n_pauses=n_pauses, rate=0.1 if n_pauses else 0.0),
+        pauses=PauseConfig(num_pause_tokens=num_pause_tokens, rate=0.1 if num_pause_tokens else 0.0),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),
@@ -66,7 +66,7 @@ def run(path, config, poison=()):
     def open_batches(start):
         t = start
         while True:
-            batch = make_batch(t, config.pauses.n_pauses)
+            batch = make_batch(t, config.pauses.num_pause_tokens)
             if t in poison:
                 batch["loss_weights"][0, 0] = np.inf
             yield batch
@@ -142,7 +142,7 @@ def test_a_checkpoint_goes_on_on_another_mesh(tmp_path):
 
 
 def test_standard_checkpoint_into_pause_model_gets_a_fresh_pause_leaf(tmp_path):
-    _, standard = run(tmp_path / "standard", make_config(3, n_pauses=0))
+    _, standard = run(tmp_path / "standard", make_config(3, num_pause_tokens=0))
     config = dataclasses.replace(make_config(1), init_from=str(standard.path), seed=5)
     mesh = make_mesh(ONE_DEVICE, jax.devices()[:1])
     start = trees.flatten(jax.device_get(initialize.params_from(config, mesh)))
@@ -156,20 +156,20 @@ def test_standard_checkpoint_into_pause_model_gets_a_fresh_pause_leaf(tmp_path):
     outcome, folder = run(tmp_path / "finetuned", config)
     assert outcome == "finished" and records(folder)[0]["loss"] < np.log(V)  # it starts from what was learned
     # and the other way round: a pause checkpoint into a standard model leaves the pauses behind
-    back = dataclasses.replace(make_config(1, n_pauses=0), init_from=f"{folder.path}/checkpoints/1")
+    back = dataclasses.replace(make_config(1, num_pause_tokens=0), init_from=f"{folder.path}/checkpoints/1")
     assert "pause/embedding" not in trees.flatten(initialize.params_from(back, mesh))
 
 
 def test_fresh_pauses_start_where_they_are_told_to(tmp_path):
     """Around the mean of the embeddings, or a token's: twice the noise of a fresh pause away at most, in the mean."""
-    _, standard = run(tmp_path / "standard", make_config(1, n_pauses=0))
+    _, standard = run(tmp_path / "standard", make_config(1, num_pause_tokens=0))
     mesh, table_VxD = make_mesh(ONE_DEVICE, jax.devices()[:1]), params(standard)["token/embedding"]
     config = dataclasses.replace(make_config(1), init_from=str(standard.path))
     for settings, centre_D in (
         ({"init": "mean"}, table_VxD.mean(axis=0)),
         ({"init": "token", "init_token": "ab\x05"}, table_VxD[8]),
     ):
-        asked = dataclasses.replace(config, pauses=dataclasses.replace(config.pauses, n_pauses=2, **settings))
+        asked = dataclasses.replace(config, pauses=dataclasses.replace(config.pauses, num_pause_tokens=2, **settings))
         asked.validate()
         pauses_PxD = np.asarray(initialize.params_from(asked, mesh)["pause"]["embedding"])
         noise_PxD = pauses_PxD - centre_D
@@ -177,15 +177,15 @@ def test_fresh_pauses_start_where_they_are_told_to(tmp_path):
     for changes, sentence in (
         ({"init_from": ""}, r"init = 'mean' makes pauses from a trained model's embeddings: give one as"),
         (
-            {"pauses": PauseConfig(n_pauses=1, init="token")},
+            {"pauses": PauseConfig(num_pause_tokens=1, init="token")},
             r"init = 'token' and config.pauses.init_token = '' do not go",
         ),
         (
-            {"pauses": PauseConfig(), "optimizer": OptimizerConfig(pauses_first=3)},
-            r"pauses_first = 3 trains pauses alone",
+            {"pauses": PauseConfig(), "optimizer": OptimizerConfig(pause_only_steps=3)},
+            r"pause_only_steps = 3 trains pauses alone",
         ),
     ):
-        wrong = dataclasses.replace(config, pauses=PauseConfig(n_pauses=1, init="mean"))
+        wrong = dataclasses.replace(config, pauses=PauseConfig(num_pause_tokens=1, init="mean"))
         with pytest.raises(UserError, match=sentence):
             dataclasses.replace(wrong, **changes).validate()
 
@@ -205,7 +205,11 @@ def test_starting_from_what_is_not_there_or_does_not_fit(tmp_path):
         init_from=str(folder.path),
         model=dataclasses.replace(GPT, d_model=64),
     )
-    check(r"n_pauses = 2, but the checkpoint .* has 1", init_from=str(folder.path), pauses=PauseConfig(n_pauses=2))
+    check(
+        r"num_pause_tokens = 2, but the checkpoint .* has 1",
+        init_from=str(folder.path),
+        pauses=PauseConfig(num_pause_tokens=2),
+    )
     (folder.path / "data.json").write_text(json.dumps({"vocabulary": "f" * 64}))
     check(
         r"made with another tokenizer than .* 'byte' \(fingerprints ffffffffffff and byte-259\)",
@@ -228,10 +232,10 @@ def test_a_signal_saves_and_the_same_command_goes_on(tmp_path, monkeypatch):
     _, straight = run(tmp_path / "straight", make_config(6))
     make = make_batch
 
-    def make_and_signal(t, n_pauses):
+    def make_and_signal(t, num_pause_tokens):
         if t == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        return make(t, n_pauses)
+        return make(t, num_pause_tokens)
 
     monkeypatch.setitem(globals(), "make_batch", make_and_signal)
     before = signal.getsignal(signal.SIGTERM)

@@ -15,7 +15,7 @@ from pause_jax.training.step import batch_loss_sum, make_train_step, new_state
 
 V, B, L = 23, 8, 12
 MODEL = ModelConfig(vocab_size=V, num_layers=2, d_model=16, num_heads=2, d_ff=32, max_positions=L, init_std=0.5)
-NETWORK = functools.partial(decoder.bind, config=MODEL, execution=Execution(), n_pauses=1)
+NETWORK = functools.partial(decoder.bind, config=MODEL, execution=Execution(), num_pause_tokens=1)
 
 
 def make_batch(seed=0):
@@ -76,7 +76,7 @@ def test_pauses_move_alone_at_first():
     """For two steps; then all does, by no more than it would have anyway."""
     optimizer = make_optimizer(OptimizerConfig(warmup_steps=0, schedule="constant"))
     step = jax.jit(
-        make_train_step(NETWORK, optimizer, lambda count: 1e-2, accumulation=1, loss_chunk=0, pauses_first=2)
+        make_train_step(NETWORK, optimizer, lambda count: 1e-2, accumulation=1, loss_chunk=0, pause_only_steps=2)
     )
     state = new_state(initial_params(), optimizer)
     moved = []

@@ -36,7 +36,7 @@ def train_one_step(path, model, paused, loss_chunk=0):
     """(parameters after a step of training, its record), validated on clean text and on the batches `paused`."""
     config = Config(
         model=model,
-        pauses=PauseConfig(n_pauses=1, rate=0.1),
+        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=0, schedule="constant"),
         train=TrainConfig(steps=1, batch_size=B),
