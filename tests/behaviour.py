@@ -2,8 +2,8 @@
 
     python -m tests.behaviour --write
 
-remakes the file, for a change that is meant to change numbers. A run is the program launch.train in a process of its own,
-on one CPU device of one thread, compiled as users have it (not as conftest.py has tests compile), and it is looked at
+remakes the file, for a change that is meant to change numbers. A run is the program launch.train in a process of its
+own, on one CPU device of one thread, compiled as users have it (not as conftest.py has tests compile). It is looked at
 from outside, so that code can be moved and renamed: batches where they enter the jitted step, losses in metrics.jsonl,
 parameters in the last checkpoint.
 """

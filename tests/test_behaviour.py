@@ -25,7 +25,7 @@ def is_same_kind_of_machine():
 def bound(run, step):
     """What rounding may change in the loss of step `step`, from 1 on, as a share of it: two passes a step, and its own.
 
-    The error of each gradient goes on in the parameters of all later steps; they are added up as if they never cancelled.
+    The error of each gradient stays in the parameters of all later steps; they are added up as if none cancelled.
     """
     return rounding.of_decoder(types.SimpleNamespace(**run["model"]), run["length"], passes=2 * (step - 1) + 1)
 
