@@ -66,7 +66,7 @@ def insert_pauses(
         text_1xT[0, : len(kept)] = kept
         segments_1xT = (np.arange(length + 1)[None] < len(kept)).astype(np.int32)
         slots = insertion.draw_slots(
-            seed=seed, epoch_B=np.zeros(1, int), block_B=np.array([number]), num_slots=length + count, num_pauses=count
+            insertion.Blocks([0], [int(number)]), seed=seed, num_slots=length + count, num_pauses=count
         )
         rows = insertion.insert(
             text_1xT, segments_1xT, slots, length=length, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens

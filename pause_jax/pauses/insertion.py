@@ -16,7 +16,6 @@ import numpy as np
 
 from pause_jax.errors import UserError
 from pause_jax.pauses import policies
-from pause_jax.pauses.policies import Policy
 
 
 class Rows(NamedTuple):
@@ -72,68 +71,55 @@ def random_words(seed: int, epoch: int, block: int, num_words: int, component: i
     return np.random.Philox(key=[seed, epoch], counter=[0, block, component, 0]).random_raw(num_words)
 
 
+class Blocks(NamedTuple):
+    """Blocks by their numbers: what their random words belong to."""
+
+    epoch_B: Sequence[int] | np.ndarray
+    block_B: Sequence[int] | np.ndarray
+    component_B: Sequence[int] | np.ndarray | None = None  # which corpus of a mixture each is of; 0, if None
+
+
 def draw_slots(
+    blocks: Blocks,
     *,
     seed: int,
-    epoch_B: Sequence[int] | np.ndarray,
-    block_B: Sequence[int] | np.ndarray,
     num_slots: int,
     num_pauses: int,
-    component_B: Sequence[int] | np.ndarray | None = None,
     fewest_pauses: int | None = None,
-    policy: Policy = "uniform",
+    policy: str = "uniform",
     burst: int = 0,
     starts_BxN1: np.ndarray | None = None,
 ) -> np.ndarray:
     """Which of the S slots of each block hold its M pauses: is_pause_BxS, bool.
 
-    A block's slots depend on (seed, epoch, block, component) alone, and by policy `boundary` on its text, but never on
-    the rows beside it.
+    A block's slots depend on (seed, epoch, block, component) alone, and by policies that look at text on its text, but
+    never on the rows beside it.
 
     Args:
       num_pauses: M, fewer than `num_slots`.
-      component_B: which corpus of a mixture each block is of; 0, if None.
       fewest_pauses: if given, each block draws its own number of pauses, `fewest_pauses` to M, all equally likely; the
         slots that it has no use for are its last ones, and `insert` cuts them off in mode `trim`.
-      policy: see `policies`.
-      burst: the length of runs, for `burst` alone.
-      starts_BxN1: where pauses may go, for `boundary` alone (`policies.starts`).
+      policy: its name in `policies.POLICIES`.
+      burst, starts_BxN1: of `policies.Draw`.
     """
-    is_pause_BxS = np.zeros((len(block_B), num_slots), bool)
+    place = policies.POLICIES[policy].place
+    is_pause_BxS = np.zeros((len(blocks.block_B), num_slots), bool)
     if num_pauses == 0:
         return is_pause_BxS
-    words_BxW = np.empty((len(block_B), num_slots + 1), np.uint64)  # for the slots, and one to draw the number
-    component_B = np.zeros(len(block_B), int) if component_B is None else component_B
-    for row, (epoch, block, component) in enumerate(zip(epoch_B, block_B, component_B, strict=True)):
+    words_BxW = np.empty((len(blocks.block_B), num_slots + 1), np.uint64)  # for the slots, and one to draw the number
+    component_B = np.zeros(len(blocks.block_B), int) if blocks.component_B is None else blocks.component_B
+    for row, (epoch, block, component) in enumerate(zip(blocks.epoch_B, blocks.block_B, component_B, strict=True)):
         words_BxW[row] = random_words(seed, int(epoch), int(block), num_slots + 1, int(component))
     if fewest_pauses is None:
-        return _slots(policy, words_BxW[:, :-1], num_pauses, burst, starts_BxN1)
+        return place(policies.Draw(words_BxW[:, :-1], num_pauses, burst, starts_BxN1))
     pauses_B = fewest_pauses + words_BxW[:, -1] % np.uint64(num_pauses - fewest_pauses + 1)
     for row, pauses in enumerate(pauses_B.tolist()):
         if not pauses:
             continue
         slots = num_slots - num_pauses + pauses
         starts_1xN1 = None if starts_BxN1 is None else starts_BxN1[row : row + 1]
-        is_pause_BxS[row, :slots] = _slots(policy, words_BxW[row : row + 1, :slots], pauses, burst, starts_1xN1)
+        is_pause_BxS[row, :slots] = place(policies.Draw(words_BxW[row : row + 1, :slots], pauses, burst, starts_1xN1))
     return is_pause_BxS
-
-
-def _slots(
-    policy: Policy, words_BxS: np.ndarray, num_pauses: int, burst: int, starts_BxN1: np.ndarray | None
-) -> np.ndarray:
-    """Slots of blocks that have the same number of pauses."""
-    num_slots = words_BxS.shape[1]
-    words_BxN1 = words_BxS[:, : num_slots - num_pauses + 1]
-    match policy:
-        case "uniform":
-            return policies.uniform_slots(words_BxS, num_pauses)
-        case "fixed":
-            return np.broadcast_to(policies.fixed_slots(num_slots, num_pauses), words_BxS.shape)
-        case "burst":
-            return policies.burst_slots(words_BxN1, num_pauses, burst)
-        case "boundary":
-            assert starts_BxN1 is not None, "boundary wants to know where words start"
-            return policies.boundary_slots(words_BxN1, starts_BxN1, num_pauses)
 
 
 def insert(

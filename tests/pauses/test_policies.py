@@ -19,9 +19,8 @@ POLICIES = ["uniform", "boundary", "burst", "fixed"]
 def draw(policy, *, blocks, num_text, num_pauses, seed=0, burst=3, starts=None, fewest=None):
     """is_pause_BxS of blocks of epoch 0; starts: of each block."""
     return insertion.draw_slots(
+        insertion.Blocks([0] * len(blocks), blocks),
         seed=seed,
-        epoch_B=[0] * len(blocks),
-        block_B=blocks,
         num_slots=num_text + num_pauses,
         num_pauses=num_pauses,
         fewest_pauses=fewest,
