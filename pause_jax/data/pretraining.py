@@ -213,7 +213,7 @@ def _batches(source: BlockSource, config: Config, *, shuffle: bool) -> Iterator[
 
 
 def _row_maker(config: Config) -> Callable[..., insertion.Rows]:
-    """(text, segments [B, N + 1]; component, epoch, block [B]) → rows z[0..L] with their pauses. NumPy only.
+    """(text, segments [B, N + 1]; component, epoch, block [B]) → rows z[0..T] with their pauses. NumPy only.
 
     Seeded by the example's epoch and block, not by its place in the data set, as SeqIO's `map_over_dataset` would be.
     """
@@ -267,7 +267,7 @@ _Spec = seqio.FeatureConverter.FeatureSpec
 class PauseFeatureConverter(seqio.FeatureConverter):
     """Rows with their pauses, batched, into the model's features.
 
-    A data set of {targets, segment_ids}, each [R, L + 1] int32, becomes one of `model_features`, each [R, L].
+    A data set of {targets, segment_ids}, each [R, T + 1] int32, becomes one of `model_features`, each [R, T].
     """
 
     TASK_FEATURES = {name: _Spec(tf.int32, rank=2, sequence_dim=1) for name in ("targets", "segment_ids")}

@@ -32,7 +32,7 @@ def insert(text, segments, slots, *, length, num_pause_tokens=1):
         vocab_size=VOCAB_SIZE,
         num_pause_tokens=num_pause_tokens,
     )
-    return rows.ids_BxT[0].tolist(), rows.segments_BxT[0].tolist()
+    return rows.ids_BxZ[0].tolist(), rows.segments_BxZ[0].tolist()
 
 
 def test_worked_examples_in_docstrings():
@@ -333,6 +333,6 @@ def test_rows_of_finetuning_are_prompts_with_pauses_beside_their_targets(data, p
             prompt, m, placement=placement, vocab_size=VOCAB_SIZE, num_pause_tokens=num_pause_tokens, filler=2
         ).tolist()
         before, after = [0] * (context_length - len(prefix)), [0] * (4 - len(target))
-        assert made.ids_BxT[row].tolist() == before + prefix + target + after
-        assert made.segments_BxT[row].tolist() == before + [1] * len(prefix + target) + after
-        assert made.loss_weights_BxL[row].tolist() == [0] * (context_length - 1) + [1] * len(target) + after
+        assert made.ids_BxZ[row].tolist() == before + prefix + target + after
+        assert made.segments_BxZ[row].tolist() == before + [1] * len(prefix + target) + after
+        assert made.loss_weights_BxT[row].tolist() == [0] * (context_length - 1) + [1] * len(target) + after
