@@ -74,7 +74,7 @@ def test_text_keeps_its_order(case, exact):
     num_text, length = case["num_text"], case["num_text"] + (case["num_pauses"] if exact else 0)
     text = np.arange(1, num_text + 2)[None]
     slots = draw(blocks=[3], **{**case, "starts": case["starts"][:1]})
-    ids = insertion.insert(text, np.ones_like(text), slots, length=length, vocab_size=100, num_pause_tokens=2).ids_BxT[
+    ids = insertion.insert(text, np.ones_like(text), slots, length=length, vocab_size=100, num_pause_tokens=2).ids_BxZ[
         0
     ]
     kept = ids[ids < 100].tolist()
