@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pause_jax.reporting.results import read_results
 
+from pause_jax.report.results import read_results
 from tests.programs import program
 
 OLD = Path(__file__).with_name("old_run")
@@ -22,7 +22,7 @@ MODEL = (
     "--config.model.num_heads=2",
     "--config.model.d_ff=32",
     "--config.model.max_positions=32",
-    "--config.pauses.n_pauses=2",
+    "--config.pauses.num_pause_tokens=2",
     "--config.train.batch_size=2",
     "--config.train.steps=6",
     "--config.optimizer.warmup_steps=1",
@@ -35,7 +35,7 @@ FINETUNED = (
     "--config.pauses.rate=0",
     "--config.finetune.task=recall_2",
     "--config.finetune.m_ft=2",
-    "--config.finetune.prefix_length=10",
+    "--config.finetune.max_prompt_length=10",
     "--config.finetune.target_length=2",
 )
 
