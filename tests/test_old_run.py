@@ -87,6 +87,6 @@ def test_rows_are_read():
         (2, "accuracy", 0.0),
         (2, "option_accuracy", 12.5),
     ]
-    assert {(row.task, row.finetune, row.m_ft, row.pretrain_rate, row.n_pauses) for row in rows} == {
+    assert {(row.task, row.finetune, row.m_ft, row.pretrain_rate, row.num_pause_tokens) for row in rows} == {
         ("recall_2", "pause", "2", 0.1, 2)
     }
