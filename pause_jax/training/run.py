@@ -16,7 +16,8 @@ from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
-from pause_jax.system import code_version, native_stderr
+from pause_jax.system import code_version
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 Outcome = Literal["finished", "stopped", "replayed"]
 
@@ -159,7 +160,7 @@ class TrainingData:
 
 
 def _open_pretraining(config: Config) -> TrainingData:
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.data import pretraining
 
     corpus = pretraining.open_corpus(config.data)
@@ -181,7 +182,7 @@ def _open_pretraining(config: Config) -> TrainingData:
 
 
 def _open_finetuning(config: Config) -> TrainingData:
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.data import finetuning
 
     task = finetuning.open_task(config.data, config.finetune)
