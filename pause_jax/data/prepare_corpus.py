@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pause_jax.config import Config, DataConfig
-from pause_jax.data import prepare, ranges
+from pause_jax.data import prepare, splits
 from pause_jax.data.documents import Piece
 from pause_jax.data.prepare_pool import Pool, Speedometer, Stopped, make
-from pause_jax.data.ranges import Scan
+from pause_jax.data.splits import Scan
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import Heartbeat, Progress
 from pause_jax.system.cores import available_cores
@@ -74,7 +74,7 @@ def make_shards(out: Path, data: DataConfig, pool: Pool, options: Options) -> Ma
 
 def scan(pool: Pool, data: DataConfig, skip_bad: bool, files: Sequence[Piece]) -> dict[Piece, Scan]:
     """Look through the user's files, so that they can be cut."""
-    look = functools.partial(ranges.scan_file, text_field=data.text_field, skip_bad=skip_bad)
+    look = functools.partial(splits.scan_file, text_field=data.text_field, skip_bad=skip_bad)
     with Progress("look through the files", len(files), unit="files") as progress:
         scans = pool.map(look, files, lambda done: progress.update(done, {}))
     return dict(zip(files, scans, strict=True))

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from pause_jax.config import Config, FinetuneConfig, PauseConfig
-from pause_jax.data import finetuning as finetuning_lib
+from pause_jax.data import pretraining
 from pause_jax.data.blocks import Mixture
-from pause_jax.data.finetuning import Examples
-from pause_jax.data.pretraining import Batch, train_batches
+from pause_jax.data.finetuning import Examples, train_batches
+from pause_jax.data.training_data import Batch
 from pause_jax.pauses import insertion
 from pause_jax.tokenizers import vocabularies
 
@@ -28,7 +28,7 @@ _SHADES = ("on grey15", "on grey30")  # of text tokens, in turn: their borders s
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What a row of L positions holds. The look-ahead, which is only a target, is not counted."""
+    """What a row of T positions holds. The look-ahead, which is only a target, is not counted."""
 
     text: int
     pauses: int
@@ -39,16 +39,16 @@ class Counts:
 
     @classmethod
     def of(cls, row: Batch, vocab_size: int) -> Counts:
-        """Of one row of a batch: its features, [L] each."""
-        is_pause_L, is_padding_L = row["inputs"] >= vocab_size, row["segment_ids"] == 0
-        has_loss_L = row["loss_weights"] > 0
+        """Of one row of a batch: its features, [T] each."""
+        is_pause_T, is_padding_T = row["inputs"] >= vocab_size, row["segment_ids"] == 0
+        has_loss_T = row["loss_weights"] > 0
         return cls(
-            text=int((~is_pause_L & ~is_padding_L).sum()),
-            pauses=int(is_pause_L.sum()),
-            padding=int(is_padding_L.sum()),
-            loss=int(has_loss_L.sum()),
-            loss_at_pauses=int((has_loss_L & is_pause_L).sum()),
-            segments=len(np.unique(row["segment_ids"][~is_padding_L])),
+            text=int((~is_pause_T & ~is_padding_T).sum()),
+            pauses=int(is_pause_T.sum()),
+            padding=int(is_padding_T.sum()),
+            loss=int(has_loss_T.sum()),
+            loss_at_pauses=int((has_loss_T & is_pause_T).sum()),
+            segments=len(np.unique(row["segment_ids"][~is_padding_T])),
         )
 
     def __str__(self) -> str:
@@ -96,27 +96,17 @@ def show_examples(
 
     Args:
       config: resolved, with a finetuning task.
-      examples, filler_id: of `downstream.open_task`.
+      examples, filler_id: of `finetuning.open_task`.
       console: where to; standard output, if None.
 
     Raises:
-      UserError: see `downstream.train_batches`.
+      UserError: see `finetuning.train_batches`.
     """
     console = console or Console()
     finetune, vocab_size, num_pause_tokens = config.finetune, config.model.vocab_size, config.pauses.num_pause_tokens
     shown = shown_tokens(config.data.vocabulary, vocab_size, num_pause_tokens)
-    batch = next(
-        finetuning_lib.train_batches(
-            examples,
-            finetune=finetune,
-            filler_id=filler_id,
-            seed=config.seed,
-            vocab_size=vocab_size,
-            num_pause_tokens=num_pause_tokens,
-            batch_size=count,
-            rows=range(count),
-        )
-    )
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=count))
+    batch = next(train_batches(examples, config, filler_id, range(count)))
     _print(console, legend(num_pause_tokens, finetuning=True), Text(cuts(examples, finetune)))
     for number in range(count):
         row = {name: feature[number] for name, feature in batch.items()}
@@ -142,17 +132,17 @@ def cut_shares(examples: Examples, finetune: FinetuneConfig) -> tuple[float, flo
 
 def _parts(row: Batch, finetune: FinetuneConfig, vocab_size: int) -> str:
     """What a row of finetuning holds, and who sees whom."""
-    is_real_L = row["segment_ids"] > 0
-    is_pause_L = is_real_L & (row["inputs"] >= vocab_size)
-    context = int(is_real_L[: finetune.context_length].sum())
+    is_real_T = row["segment_ids"] > 0
+    is_pause_T = is_real_T & (row["inputs"] >= vocab_size)
+    context = int(is_real_T[: finetune.context_length].sum())
     padding = finetune.context_length - context
     prompt = "prompt and fillers" if finetune.placement == "filler" else "prompt"
     in_prefix = max(int(row["prefix_lm_length"]) - padding, 0)
-    has_loss_L = row["loss_weights"] > 0
-    num_hints = int(has_loss_L[: finetune.context_length - 1].sum())
+    has_loss_T = row["loss_weights"] > 0
+    num_hints = int(has_loss_T[: finetune.context_length - 1].sum())
     hints = f", and {num_hints} hints on the {finetune.hints}" if num_hints else ""
     return (
-        f"{prompt} {context - is_pause_L.sum()}, pauses {is_pause_L.sum()}, target {has_loss_L.sum() - num_hints} "
+        f"{prompt} {context - is_pause_T.sum()}, pauses {is_pause_T.sum()}, target {has_loss_T.sum() - num_hints} "
         f"(as many positions with loss{hints}); {in_prefix} positions see each other both ways"
     )
 
@@ -182,7 +172,7 @@ def legend(num_pause_tokens: int, *, finetuning: bool = False) -> Text:
 
 
 def row_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
-    """One row of a batch (its features, [L] each) for people to read.
+    """One row of a batch (its features, [T] each) for people to read.
 
     >>> row = {"inputs": [5, 6, 9, 1, 7, 0], "targets": [6, 9, 1, 7, 0, 0], "loss_weights": [1, 0, 1, 0, 0, 0],
     ...        "segment_ids": [1, 1, 1, 1, 2, 0]}
@@ -217,7 +207,7 @@ def row_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
 
 
 def example_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
-    """One row of finetuning (its features, [L] each) for people to read.
+    """One row of finetuning (its features, [T] each) for people to read.
 
     >>> row = {"inputs": [0, 5, 6, 9, 9, 7, 1], "targets": [5, 6, 9, 9, 7, 1, 0],
     ...        "loss_weights": [0, 0, 0, 0, 1, 1, 0], "segment_ids": [0, 1, 1, 1, 1, 1, 1]}
@@ -274,15 +264,13 @@ def _visible(token: bytes) -> str:
 
 def _first_rows(config: Config, mixture: Mixture, count: int, pause: PauseConfig, *, length: int) -> Iterator[Batch]:
     """The rows of training's first examples, one by one."""
-    batches = train_batches(
-        mixture,
+    config = dataclasses.replace(
+        config,
         data=dataclasses.replace(config.data, length=length),
-        pause=pause,
-        seed=config.seed,
-        vocab_size=config.model.vocab_size,
-        batch_size=count,  # example n is the same in batches of any size
-        rows=range(count),
+        pauses=pause,
+        train=dataclasses.replace(config.train, batch_size=count),  # example n is the same in batches of any size
     )
+    batches = pretraining.train_batches(mixture, config, range(count))
     batch = next(batches)
     for row in range(count):
         yield {name: feature[row] for name, feature in batch.items()}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from absl import logging
 
@@ -17,7 +16,6 @@ from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
 from pause_jax.system import code_version
-from pause_jax.system.native_stderr import suppress_native_stderr
 
 Outcome = Literal["finished", "stopped", "replayed"]
 
@@ -70,7 +68,7 @@ def notes(config: Config) -> list[str]:
 
 def check_data(config: Config) -> None:
     """Raises UserError where the text that a config names is not there. Reads names only: TensorFlow takes seconds."""
-    from pause_jax.data import ranges, shards
+    from pause_jax.data import shards, splits
 
     if config.finetune.task:
         return
@@ -78,7 +76,7 @@ def check_data(config: Config) -> None:
         for folder, _ in config.data.prepared_folders:
             shards.read_manifest(Path(folder))
     elif config.data.files:
-        ranges.files_of(config.data)
+        splits.files_of(config.data)
 
 
 def resolve(config: Config) -> Config:
@@ -116,6 +114,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
         return "finished"
     check_data(config)
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
+    from pause_jax.data.training_data import open_training_data
     from pause_jax.distributed import global_batch, memory, mesh
     from pause_jax.training import initialize, loop, optimizer, replay
 
@@ -123,14 +122,17 @@ def run_training(config: Config, workdir: Path) -> Outcome:
     rows = global_batch.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check(config, devices)
     memory.check_training(config, devices)
-    data = _open_finetuning(config) if config.finetune.task else _open_pretraining(config)
+    data = open_training_data(config)
+    if processes.index() == 0:
+        for sentence in data.warnings:
+            logging.warning("%s", sentence)
     processes.agree(flatten({"data": data.manifest}))
     job = loop.Job(
         config=config,
         mesh=devices,
         rows=rows,
-        open_batches=lambda start: data.train(rows=rows, start_step=start),
-        validation={name: functools.partial(open_, rows=rows) for name, open_ in data.validation.items()},
+        open_batches=functools.partial(data.train, rows),
+        validation={name: functools.partial(open_, rows) for name, open_ in data.validation.items()},
         folder=folder,
         label=workdir.name,
         made_with={"code": code_version.code_version(), "vocabulary": data.manifest["vocabulary"]},
@@ -148,57 +150,3 @@ def run_training(config: Config, workdir: Path) -> Outcome:
         if processes.index() == 0:
             print(text)
         return "replayed"
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingData:
-    """What a run is trained and validated on."""
-
-    manifest: Mapping[str, Any]
-    train: Callable[..., Any]  # (rows, start_step) → batches
-    validation: Mapping[str, Callable[..., Any]]  # metric's name → (rows) → batches
-
-
-def _open_pretraining(config: Config) -> TrainingData:
-    with suppress_native_stderr():
-        from pause_jax.data import pretraining
-
-    corpus = pretraining.open_corpus(config.data)
-    common: dict[str, Any] = {
-        "data": config.data,
-        "pause": config.pauses,
-        "seed": config.seed,
-        "vocab_size": config.model.vocab_size,
-        "batch_size": config.train.batch_size,
-    }
-    validate = functools.partial(
-        pretraining.validation_batches, corpus.validation, **common, num_batches=config.run.validation_batches
-    )
-    validation = {"loss": functools.partial(validate, rate=0.0)}
-    if config.pauses.mean_rate:
-        validation["paused_loss"] = functools.partial(validate, rate=config.pauses.mean_rate)
-    train = functools.partial(pretraining.train_batches, corpus.train, **common)
-    return TrainingData(corpus.manifest, train, validation)
-
-
-def _open_finetuning(config: Config) -> TrainingData:
-    with suppress_native_stderr():
-        from pause_jax.data import finetuning
-
-    task = finetuning.open_task(config.data, config.finetune)
-    if processes.index() == 0:
-        for sentence in finetuning.cut_sentences(task.train, config.finetune):
-            logging.warning(sentence)
-    common: dict[str, Any] = {
-        "finetune": config.finetune,
-        "filler_id": task.filler_id,
-        "seed": config.seed,
-        "vocab_size": config.model.vocab_size,
-        "num_pause_tokens": config.pauses.num_pause_tokens,
-        "batch_size": config.train.batch_size,
-    }
-    validate = functools.partial(
-        finetuning.validation_batches, task.validation, **common, num_batches=config.run.validation_batches
-    )
-    train = functools.partial(finetuning.train_batches, task.train, **common)
-    return TrainingData(task.manifest, train, {"loss": validate})
