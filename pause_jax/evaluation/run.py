@@ -16,7 +16,8 @@ from pause_jax.evaluation.spec import EvaluationSpec
 from pause_jax.logging.progress import Progress
 from pause_jax.report import tables
 from pause_jax.report.results import Result, add_results, check_writable, read_results
-from pause_jax.system import code_version, native_stderr
+from pause_jax.system import code_version
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 if TYPE_CHECKING:  # JAX is imported once the command is known to be right
     from pause_jax.evaluation.predictions import PredictionFile
@@ -90,7 +91,7 @@ def evaluate_run(
     """
     how = how or Options()
     m_inf = spec.m_inf
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.data import finetuning
         from pause_jax.tokenizers import vocabularies
     from pause_jax.evaluation import evaluator
@@ -135,7 +136,7 @@ def evaluate_run(
 
 def _read_examples(spec: EvaluationSpec, how: Options, config: Config) -> list[TaskExamples]:
     """Those of each split and task, in this order."""
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.tasks import seqio_examples
 
     data_dir = config.data.data_dir if how.data_dir is None else how.data_dir
