@@ -13,7 +13,7 @@ from pause_jax.errors import UserError
 class OptimizerConfig:
     """The optimizer and its schedule. Weight decay is on matrices only: never on biases, norms or pauses."""
 
-    name: Literal["adamw", "lion", "muon", "adafactor"] = "adamw"  # training/optimizer.py says what each is
+    name: str = "adamw"  # of ALGORITHMS in pause_jax/training/optimizer.py, which says what each is
     learning_rate: float = 1e-3  # the peak
     schedule: Literal["cosine", "linear", "rsqrt", "constant", "wsd"] = "cosine"  # after warm-up
     warmup_steps: int = 100
@@ -29,6 +29,7 @@ class OptimizerConfig:
     pause_only_steps: int = 0  # steps at the start in which the pauses' vectors alone move
 
     def validate(self) -> None:
+        self._validate_name()
         if self.name == "adafactor" and self.moments_dtype != "float32":
             raise UserError(
                 f"config.optimizer.moments_dtype = {self.moments_dtype!r} is the dtype of a first moment, but "
@@ -55,3 +56,13 @@ class OptimizerConfig:
         bounds.check(self, "config.optimizer", "be in [0, 1)", "b1", "b2")
         bounds.check(self, "config.optimizer", "be in [0, 1]", "decay_from")
         bounds.check(self, "config.optimizer", "be more than 0", "eps")
+
+    def _validate_name(self) -> None:
+        if self.name == "adamw":
+            return
+        from pause_jax.training.optimizer import ALGORITHMS  # imports JAX, which not every reader of a config wants
+
+        if self.name not in ALGORITHMS:
+            raise UserError(
+                f"config.optimizer.name is {self.name!r}, but must be one of {', '.join(map(repr, ALGORITHMS))}"
+            )

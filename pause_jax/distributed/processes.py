@@ -29,10 +29,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from pause_jax.distributed import jax_private
 from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
+from pause_jax.system.exit_codes import EXIT_PEER_LOST, EXIT_USER_ERROR
 
-EXIT_START_FAILED = 2  # a mistake in the command: the address, or how many processes there are
-EXIT_PEER_LOST = 4
+EXIT_START_FAILED = EXIT_USER_ERROR  # the address, or how many processes there are
+START_TIMEOUT = 300  # seconds for all processes to meet
 
 HEARTBEAT_SECONDS = 30  # without a sign of a process, after which it counts as lost
 AGREEMENT_SECONDS = 600  # for the slowest process to come to a point of agreement
@@ -233,21 +235,17 @@ def _detected(timeout: int) -> Address | None:
         return _on_slurm(timeout)
     if os.environ.get("JAX_PLATFORMS") == "cpu" or not importlib.util.find_spec("libtpu"):
         return None
-    from jax._src.clusters import cloud_tpu_cluster
-
-    for cluster in (cloud_tpu_cluster.GkeTpuCluster, cloud_tpu_cluster.GceTpuCluster):
+    for cluster in jax_private.tpu_clusters():
         if cluster.is_env_present() and (size := cluster.get_process_count()) > 1:
             return Address(_coordinator(cluster, timeout), size, cluster.get_process_id())
     return None
 
 
 def _on_slurm(timeout: int) -> Address:
-    from jax._src.clusters import slurm_cluster
-
     # As JAX has it: where a machine runs several tasks, each takes one of its GPUs.
     alone = re.fullmatch(r"1(\(x\d+\))?", os.environ["SLURM_STEP_TASKS_PER_NODE"])
     return Address(
-        coordinator=_coordinator(slurm_cluster.SlurmCluster, timeout),
+        coordinator=_coordinator(jax_private.slurm_cluster(), timeout),
         num_processes=int(os.environ["SLURM_STEP_NUM_TASKS"]),
         process_id=int(os.environ["SLURM_PROCID"]),
         local_device_ids=() if alone else (int(os.environ["SLURM_LOCALID"]),),
@@ -272,7 +270,6 @@ def _start(address: Address | None, timeout: int) -> None:
     alarm.daemon = True
     alarm.start()
     import jax
-    from jax._src import distributed
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     _on_abort(_end_aborted)
@@ -290,7 +287,7 @@ def _start(address: Address | None, timeout: int) -> None:
         raise UserError(f"process {address.process_id} could not join at {address.coordinator}: {reason}") from error
     finally:
         alarm.cancel()
-    _group = _Group(distributed.global_state.client, address.num_processes, address.process_id)
+    _group = _Group(jax_private.coordination_client(), address.num_processes, address.process_id)
 
 
 def _part() -> None:
