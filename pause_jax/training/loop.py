@@ -23,6 +23,7 @@ from pause_jax.model import decoder
 from pause_jax.training import header, initialize
 from pause_jax.training.flops import flops_per_step
 from pause_jax.training.log import Counters, StepLog
+from pause_jax.training.objective import make_objective, make_validation_objective
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.profile import StepProfile
 from pause_jax.training.signals import StopSignals
@@ -135,27 +136,23 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
         num_pause_tokens=config.pauses.num_pause_tokens,
     )
     optimizer = make_optimizer(config.optimizer)
-    how: dict[str, Any] = {
-        "accumulation": config.run.accumulation,
-        "loss_chunk": config.run.loss_chunk,
-        "first_loss": config.first_loss,
-        "prefix_lm_length": config.prefix_lm_length,
-    }
+    objective, vocab_size = make_objective(config, network), config.model.vocab_size
     step = make_train_step(
-        network,
+        objective,
         optimizer,
         make_schedule(config.optimizer, config.train.steps),
-        **how,
+        vocab_size=vocab_size,
+        accumulation=config.run.accumulation,
     )
-    examination = make_examination(network, **how)
-    validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.prefix_lm_length)
+    examination = make_examination(objective, accumulation=config.run.accumulation)
+    validation = make_validation_step(make_validation_objective(config, network), vocab_size=vocab_size)
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
     everywhere = sharding.replicated(mesh)
     return (
         jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
         jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
-        jax.jit(_on(mesh, examination), in_shardings=(state["params"], batch), out_shardings=everywhere),
+        jax.jit(_on(mesh, examination), in_shardings=(state, batch), out_shardings=everywhere),
     )
 
 

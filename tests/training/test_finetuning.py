@@ -17,6 +17,7 @@ from pause_jax.data.finetuning import Examples, Ragged, draw_m_ft, features
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.pauses import downstream
+from pause_jax.training.objective import CrossEntropy
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, new_state
 
@@ -69,9 +70,8 @@ def step_of(family, first_loss):
     config = OptimizerConfig(schedule="constant", warmup_steps=0)
     optimizer = make_optimizer(config)
     network = functools.partial(decoder.bind, config=MODELS[family], execution=Execution(), num_pause_tokens=2)
-    step = make_train_step(
-        network, optimizer, make_schedule(config, 5), accumulation=2, loss_chunk=0, first_loss=first_loss
-    )
+    objective = CrossEntropy(network, first_loss=first_loss)
+    step = make_train_step(objective, optimizer, make_schedule(config, 5), vocab_size=V, accumulation=2)
     return jax.jit(step), optimizer
 
 

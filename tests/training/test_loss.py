@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pause_jax.training.loss import cross_entropy_sum
+from pause_jax.training.loss import cross_entropy_sum, loss_sums
+from pause_jax.training.objective import TERMS
 
 B, T, D, V = 3, 10, 8, 17
 
@@ -68,3 +69,32 @@ def test_chunking_keeps_the_whole_logits_out_of_memory():
 
     assert temporary_bytes(0) > 4 * 256 * 4096 * 4
     assert temporary_bytes(16) < temporary_bytes(0) / 4
+
+
+def _margin(log_z_N, target_logit_N):
+    """A term of both: what a future one may depend on."""
+    return jnp.sin(log_z_N) * target_logit_N
+
+
+@pytest.mark.parametrize("chunk", [0, 3])
+def test_terms_and_their_gradients_are_those_of_autodiff(arrays, chunk):
+    """Values, and gradients by hidden vectors, head and weights, against the loss written plainly."""
+    hidden, head, targets, weights = arrays
+    terms = ((0.5, TERMS["z_loss"]), (0.25, _margin))
+
+    def plain(hidden, head, weights):
+        logits = jnp.einsum("btd,vd->btv", hidden, head)
+        log_z, target = jax.nn.logsumexp(logits, axis=-1), jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
+        return jnp.sum(weights * (log_z - target + 0.5 * log_z**2 + 0.25 * jnp.sin(log_z) * target))
+
+    def ours(hidden, head, weights):
+        return loss_sums(hidden, head, targets, weights, chunk, False, terms)
+
+    wanted, wanted_grads = jax.value_and_grad(plain, argnums=(0, 1, 2))(hidden, head, weights)
+    (loss, added), grads = jax.value_and_grad(ours, argnums=(0, 1, 2), has_aux=True)(hidden, head, weights)
+    np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+    np.testing.assert_allclose(loss - sum(added), reference(*arrays), rtol=1e-5)
+    for ours_, theirs, name in zip(grads, wanted_grads, ("hidden", "head", "weights"), strict=True):
+        # a position without weight has any target, and with it any loss
+        counted = np.asarray(weights) > 0 if name == "weights" else np.ones(ours_.shape, bool)
+        np.testing.assert_allclose(ours_[counted], theirs[counted], rtol=1e-4, atol=1e-5, err_msg=name)
