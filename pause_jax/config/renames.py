@@ -11,7 +11,10 @@ RENAMED = {
     "data.separate_documents": "data.document_mask",
     "finetune.prefix_length": "finetune.max_prompt_length",
     "optimizer.pauses_first": "optimizer.pause_only_steps",
+    "run.tensorboard": "run.loggers",
 }
+# name now → value before → value now
+VALUES: dict[str, dict[Any, Any]] = {"run.loggers": {True: ("jsonl", "tensorboard"), False: ("jsonl",)}}
 
 
 def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,4 +25,8 @@ def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
         if name in current.get(section, {}):
             new_section, _, new_name = now.rpartition(".")
             current.setdefault(new_section, {})[new_name] = current[section].pop(name)
+    for now, translated in VALUES.items():
+        section, _, name = now.rpartition(".")
+        if isinstance(current.get(section, {}).get(name), tuple(map(type, translated))):
+            current[section][name] = translated[current[section][name]]
     return current

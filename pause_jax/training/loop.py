@@ -17,8 +17,9 @@ from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import global_batch as global_batches
 from pause_jax.distributed import processes, sharding
+from pause_jax.logging.loggers import open_loggers
 from pause_jax.logging.progress import Progress
-from pause_jax.logging.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
+from pause_jax.logging.writers import LoggedRun, MetricWriter, NullWriter
 from pause_jax.model import decoder
 from pause_jax.training import header, initialize
 from pause_jax.training.flops import flops_per_step
@@ -182,14 +183,11 @@ def _show_header(job: Job, start: int) -> None:
 
 
 def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
-    """(for every step, for the steps at which the progress line moves): process 0 writes, the others do not."""
+    """As `open_loggers`: process 0 writes, the others do not."""
     if jax.process_index() != 0:
         return NullWriter(), NullWriter()
-    tensorboard: MetricWriter = NullWriter()
-    if job.config.run.tensorboard:
-        hyperparameters = {k: v for k, v in flatten(to_dict(job.config)).items() if not k.startswith("run.")}
-        tensorboard = TensorBoardWriter(job.folder.tensorboard, start, hyperparameters)
-    return JsonLinesWriter(job.folder.metrics, start), tensorboard
+    settings = {k: v for k, v in flatten(to_dict(job.config)).items() if not k.startswith("run.")}
+    return open_loggers(job.config.run.loggers, LoggedRun(job.folder.path, job.label, start, settings))
 
 
 def _validate(job: Job, compiled: Compiled, state: State) -> dict[str, float]:

@@ -33,7 +33,7 @@ def make_config(steps: int, **run) -> Config:
         "log_every": 2,
         "validate_every": 0,
         "checkpoint_every": 4,
-        "tensorboard": False,
+        "loggers": ("jsonl",),
     }
     return Config(
         model=MODEL,
