@@ -14,6 +14,7 @@ from pause_jax.config.convert import (
     from_config_dict,
     from_recorded,
     identity,
+    settings,
     to_config_dict,
     to_dict,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "from_config_dict",
     "from_recorded",
     "identity",
+    "settings",
     "to_config_dict",
     "to_dict",
 ]

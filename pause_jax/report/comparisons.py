@@ -248,7 +248,8 @@ def find_pairs(panels: Sequence[Panel]) -> list[Pair]:
     """Every arm with pauses and its bases.
 
     An arm is compared with the base of as many steps, of pretraining too where there is one, and with the one that is
-    nearest in training FLOPs where that is another. A base was trained in the same stages, with the same attention, on
+    nearest in training FLOPs where that is another. A base was trained with the same settings where there is such a
+    one, in the same stages, with the same attention, on
     seeds of which one at least is the arm's.
     """
     return [
@@ -280,6 +281,7 @@ def _bases(panel: Panel, cell: Cell) -> list[Cell]:
 
     bases = [panel.home(base) for base in panel.arms if fits(base)]
     bases = [base for base in bases if paired_differences(cell, base).values and not base.is_untrained]
+    bases = [base for base in bases if base.arm.settings == arm.settings] or bases
     bases.sort(key=lambda base: abs(base.training_flops - cell.training_flops))
     alike = [base for base in bases if base.arm.pretrain_steps == arm.pretrain_steps] or bases
     nearest = bases[:1] if bases and are_equal_flops(cell, bases[0]) else alike[:1]
