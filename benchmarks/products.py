@@ -15,7 +15,7 @@ import torch
 from benchmarks.measure import Call, Pair
 from benchmarks.peers import prepare_torch, torch_device, torch_wait
 from benchmarks.shapes import Shape
-from pause_jax.model.config import Execution
+from pause_jax.config.model import Execution
 from pause_jax.model.products import times
 
 

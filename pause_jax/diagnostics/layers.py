@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import decoder, rope
 from pause_jax.model.attention import Mask
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Attention, Context
 
 PLAIN = Execution(attention_blocks=1)  # whatever the run was trained with: this runs everywhere

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
-from pause_jax.model.config import ModelConfig
 from pause_jax.pauses import downstream, insertion
 
 BUCKET = 32  # lengths are rounded up to a multiple of it: each new length is a new compilation

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import rope
 from pause_jax.model.attention import Mask
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import DENSE, Cache, Context, Dense, Layer, Norm, normal
 from pause_jax.model.partitioning import Axes, constrain
 from pause_jax.model.products import times_few_rows

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import rope
 from pause_jax.model.attention import Mask, attend
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.partitioning import Axes, constrain
 from pause_jax.model.products import times, times_few_rows
 

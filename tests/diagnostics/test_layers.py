@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from pause_jax.config.model import Execution
 from pause_jax.diagnostics import lens
 from pause_jax.diagnostics.context import read_context
 from pause_jax.diagnostics.layers import PLAIN, embed, run_layers
 from pause_jax.model import decoder, rope
 from pause_jax.model.attention import Mask
-from pause_jax.model.config import Execution
 from pause_jax.model.layers import Context
 from tests.diagnostics.tiny_networks import CASES, MODELS, N_PAUSES, PROMPTS, V, config_of, params_of
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from pause_jax import trees
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.inference.decode import FEW_TOKENS, generate
 from pause_jax.inference.prefill import read
 from pause_jax.inference.sampling import Sampling
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.pauses import downstream
 
 V, N_PAUSES, NEW = 29, 2, 5

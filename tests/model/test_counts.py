@@ -12,8 +12,8 @@ import pytest
 
 from pause_jax import trees
 from pause_jax.config import Config, FinetuneConfig, PauseConfig, TrainConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import counts, decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.training import loop, step
 
 PAPER_130M = ModelConfig(vocab_size=64_512, num_layers=12, d_model=768, num_heads=12, d_ff=3072, max_positions=2130)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.products import sum_over_rows, times
 from pause_jax.training.loss import cross_entropy_sum
 

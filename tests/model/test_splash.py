@@ -12,12 +12,12 @@ import pytest
 
 from pause_jax import trees
 from pause_jax.config import MeshConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed import sharding
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.model import decoder, splash
 from pause_jax.model.attention import Mask, attend
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.pauses import downstream
 
 B, E, BLOCK = 2, 32, 128
