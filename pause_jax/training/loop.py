@@ -65,7 +65,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
         state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
-        processes.agree({"the step to go on from": start})
+        processes.assert_equal_across_processes({"the step to go on from": start})
         _show_header(job, start)
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))

@@ -85,7 +85,7 @@ def train(task: dict) -> str:
 def main(argv: list[str]) -> int:
     coordinator, size, me, task = ARGUMENTS
     address = processes.Address(coordinator, int(size), int(me)) if int(size) > 1 else None
-    with processes.joined(address, start_timeout=60):
+    with processes.initialize(address, start_timeout=60):
         return cli.EXIT_DONE if train(json.loads(task)) == "finished" else cli.EXIT_STOPPED
 
 
