@@ -127,7 +127,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
         for sentence in data.warnings:
             logging.warning("%s", sentence)
     processes.assert_equal_across_processes(flatten({"data": data.manifest}))
-    job = loop.Job(
+    job = loop.TrainingJob(
         config=config,
         mesh=devices,
         rows=rows,
@@ -135,7 +135,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
         validation={name: functools.partial(open_, rows) for name, open_ in data.validation.items()},
         folder=folder,
         label=workdir.name,
-        made_with={"code": code_version.code_version(), "vocabulary": data.manifest["vocabulary"]},
+        provenance={"code": code_version.code_version(), "vocabulary": data.manifest["vocabulary"]},
     )
     with folder.held():
         before = folder.config() if folder.exists() else config

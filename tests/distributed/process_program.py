@@ -71,7 +71,7 @@ def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:
             t += 1
 
     return loop.train(
-        loop.Job(
+        loop.TrainingJob(
             config=config,
             mesh=mesh,
             rows=rows,
@@ -79,7 +79,7 @@ def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:
             validation={"loss": lambda: ({k: v[rows] for k, v in make_batch(10**6 + i).items()} for i in range(2))},
             folder=run_folder,
             label=folder.name,
-            made_with={"code": "test", "vocabulary": "byte-259"},
+            provenance={"code": "test", "vocabulary": "byte-259"},
         )
     )
 
