@@ -100,7 +100,11 @@ def test_the_last_arm_of_late_has_no_fewer_flops_than_pauses(task):
 
 def test_an_arm_of_the_curriculum_is_the_same_in_all_stages():
     jobs = {job.name: job for job in jobs_of("science/curriculum")}
-    chains = [(jobs[jobs[job.needs].needs], jobs[job.needs], job) for job in jobs.values() if job.kind == "finetune"]
+    chains = [
+        (jobs[jobs[job.depends_on].depends_on], jobs[job.depends_on], job)
+        for job in jobs.values()
+        if job.kind == "finetune"
+    ]
     arms, flops = Counter(), Counter()
     for chain in chains:
         assert [job.config.finetune.task for job in chain] == [f"count_parity_{bits}" for bits in (8, 16, 24)]
