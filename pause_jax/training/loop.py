@@ -146,7 +146,6 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
         optimizer,
         make_schedule(config.optimizer, config.train.steps),
         **how,
-        pause_only_steps=config.optimizer.pause_only_steps,
     )
     examination = make_examination(network, **how)
     validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.prefix_lm_length)
