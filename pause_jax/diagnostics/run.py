@@ -77,7 +77,7 @@ def diagnose(
             f"task {task!r} is answered by the likelihood of given options, none is written: give a task "
             "whose answers are written"
         )
-    evaluator.check(run, whole, [m_inf])
+    evaluator.check_examples(run, whole, [m_inf])
     count = min(examples, len(whole.ids))
     first = seqio_examples.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=count)
     filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(vocabulary))

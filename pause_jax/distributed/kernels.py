@@ -11,7 +11,7 @@ from pause_jax.errors import UserError
 _PLATFORM = {"splash": "tpu", "cudnn": "gpu"}  # of those that are written for one
 
 
-def check(config: Config, mesh: Mesh) -> None:
+def check_kernels(config: Config, mesh: Mesh) -> None:
     """What `config.run.execution.attention` asks of the mesh; what it asks of the config is checked there.
 
     Raises:

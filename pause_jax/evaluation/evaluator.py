@@ -97,7 +97,7 @@ def evaluate(
     return [_outcome(run, examples, [kept[m_inf].records[i] for i in examples.ids]) for m_inf in m_infs]
 
 
-def check(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[int]) -> None:
+def check_examples(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[int]) -> None:
     """Raises UserError where a prompt, its pauses and the answer are more positions than the model has learned."""
     at_most = run.config.finetune.max_prompt_length if run.config.finetune.task else None
     for number, ids in enumerate(examples.prompts):

@@ -60,7 +60,7 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratc
     reader = Reader(text_only, model)
     sharding.param_shardings(model, len(pauses), mesh)  # or it cannot be cut over the mesh
     named = vocabulary or tokenizers.find(source)
-    vocabulary = vocabulary or tokenizers.read(source, pauses, scratch)
+    vocabulary = vocabulary or tokenizers.read_tokenizer(source, pauses, scratch)
     _check_tokenizer(vocabulary, named, model, source)
     config = Config(
         model=model,

@@ -120,7 +120,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
 
     devices = mesh.make_mesh(config.run.mesh)
     rows = global_batch.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
-    initialize.check(config, devices)
+    initialize.check_config(config, devices)
     memory.check_training(config, devices)
     data = open_training_data(config)
     if processes.index() == 0:

@@ -163,7 +163,7 @@ def step_shapes(config: Config, devices: int) -> None:
     """Trace a training step as launch.train and the loop make it; nothing is computed or written."""
     grid = mesh.make_mesh(config.run.mesh, jax.devices()[:devices])
     rows = global_batch.process_rows(config.train.batch_size, config.length, grid, config.run.accumulation)
-    initialize.check(config, grid)
+    initialize.check_config(config, grid)
     job = loop.TrainingJob(
         config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="", provenance={}
     )
