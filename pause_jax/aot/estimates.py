@@ -11,7 +11,7 @@ import dataclasses
 from pause_jax.aot.hlo import Collective
 from pause_jax.config import Config
 from pause_jax.model import counts
-from pause_jax.model.attention import spans
+from pause_jax.model.mask import query_blocks
 
 _WIDTH = {"float32": 4, "bfloat16": 2}  # bytes
 
@@ -162,9 +162,11 @@ def _score_elements(config: Config, share: Share) -> float:
     if config.run.execution.attention != "xla":
         return 0.0
     length, blocks = config.length, _score_blocks(config)
-    seen = sum(
-        (end - start) * keys for start, end, keys in spans(length, length, blocks, 0, config.prefix_lm_length or 0)
-    )
+    seen = length * length
+    if blocks > 1:
+        size, prefix = max(64, -(-length // blocks)), config.prefix_lm_length or 0
+        spans = query_blocks(length, length, size, prefix_lm_length=prefix, rule=config.model.mask)
+        seen = sum((end - start) * keys for start, end, keys in spans)
     return share.rows * share.positions / length * seen * config.model.num_heads / share.tensor
 
 

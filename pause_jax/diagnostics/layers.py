@@ -19,9 +19,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pause_jax.model import decoder, rope
-from pause_jax.model.attention import Mask
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Attention, Context
+from pause_jax.model.mask import Mask
 
 PLAIN = Execution(attention_blocks=1)  # whatever the run was trained with: this runs everywhere
 
@@ -91,7 +91,7 @@ def _run_layer(
     graph, stacked = nnx.split(decoder.bind(params, config, PLAIN, num_pause_tokens).layers)
     layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[number], stacked))
     context = Context(
-        mask=Mask(segments_BxT, segments_BxT, 0, prefix_lm_length),
+        mask=Mask(segments_BxT, segments_BxT, 0, prefix_lm_length, config.mask),
         cos_sin=rope.angles(positions_BxT, config) if config.positions == "rope" else None,
     )
     read = x_BxTxD if layer.post_norm else layer.attention_norm(x_BxTxD)

@@ -19,7 +19,7 @@ from pause_jax.diagnostics.attention import answer_to_each, even_attention, shar
 from pause_jax.diagnostics.context import Context
 from pause_jax.diagnostics.layers import embed, run_layers
 from pause_jax.inference.rows import filled
-from pause_jax.model.attention import Mask
+from pause_jax.model.mask import Mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def _measure_batch(params: Any, config: Config, context: Context, token_B: np.nd
     positions, segments, prefix_lm_length = context.positions_BxC, context.segments_BxC, context.prefix_lm_length
     whose = context.is_pause_BxC, context.is_prompt_BxC
     looked_at = context.looked_at_BxL
-    mask = Mask(jnp.asarray(segments), jnp.asarray(segments), 0, prefix_lm_length)
+    mask = Mask(jnp.asarray(segments), jnp.asarray(segments), 0, prefix_lm_length, config.model.mask)
     residual = embed(params, ids_BxT=context.ids_BxC, positions_BxT=positions, **how)
     attention, to_each, lenses = [], [], [lens.look(params, residual, looked_at, token_B, **how)]
     for view in run_layers(

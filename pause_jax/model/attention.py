@@ -1,11 +1,10 @@
-"""Who may attend to whom, and attention itself.
+"""Attention. Who may attend to whom is said in mask.py.
 
 Letters: B rows, T query positions, S key positions, H query heads, K key/value heads, G = H / K, E head size.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -14,33 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from pause_jax.errors import UserError
+from pause_jax.model.mask import Mask, query_blocks
 from pause_jax.model.partitioning import constrain
 from pause_jax.model.products import as_operand, takes_copies, turned
 
 _SMALLEST_BLOCK = 64  # queries: products of less than that are no faster
-
-
-@dataclasses.dataclass(frozen=True)
-class Mask:
-    """The one description of a mask: each back end makes of it what its kernel wants, or raises.
-
-    Key s may be attended to from query t when both are in one segment, segment 0 (padding) excepted, and
-    either s is not after t, or both are among the first `prefix_lm_length` positions.
-    """
-
-    q_segments_BxT: jax.Array
-    k_segments_BxS: jax.Array
-    first_query: jax.Array | int = 0  # index among the keys of query 0: 0 without a cache
-    prefix_lm_length: jax.Array | int = 0  # the same for all rows, or int32 [B]
-
-    def may_attend_BxTxS(self) -> jax.Array:
-        """The mask as booleans."""
-        t_1xTx1 = self.first_query + jnp.arange(self.q_segments_BxT.shape[1])[None, :, None]
-        s_1x1xS = jnp.arange(self.k_segments_BxS.shape[1])[None, None, :]
-        in_prefix = jnp.reshape(self.prefix_lm_length, (-1, 1, 1))
-        in_order = (s_1x1xS <= t_1xTx1) | ((t_1xTx1 < in_prefix) & (s_1x1xS < in_prefix))
-        q_BxTx1, k_Bx1xS = self.q_segments_BxT[:, :, None], self.k_segments_BxS[:, None, :]
-        return in_order & (q_BxTx1 == k_Bx1xS) & (k_Bx1xS > 0)
 
 
 def attend(
@@ -179,23 +156,17 @@ def _add_first(total_BxKxSxE: jax.Array, x_BxKxSxE: jax.Array) -> jax.Array:
 
 
 def _blocks(queries: int, keys: int, mask: Mask, count: int) -> Iterator[tuple[int, int, int]]:
-    if not isinstance(mask.first_query, int) or not isinstance(mask.prefix_lm_length, int):
-        return spans(queries, keys, 1)  # what can be left out is not known when this is compiled
-    return spans(queries, keys, count, mask.first_query, mask.prefix_lm_length)
-
-
-def spans(
-    queries: int, keys: int, count: int, first_query: int = 0, prefix_lm_length: int = 0
-) -> Iterator[tuple[int, int, int]]:
-    """(first query, end of the queries, how many of the keys they may see) of each block, in at most `count`."""
-    if count == 1:
-        yield 0, queries, keys
-        return
+    if count == 1 or not mask.is_static:  # what can be left out is not known when this is compiled
+        return iter([(0, queries, keys)])
     size = max(_SMALLEST_BLOCK, -(-queries // count))
-    for start in range(0, queries, size):
-        end = min(start + size, queries)
-        in_prefix = prefix_lm_length if first_query + start < prefix_lm_length else 0
-        yield start, end, min(max(first_query + end, in_prefix), keys)
+    return query_blocks(
+        queries,
+        keys,
+        size,
+        first_query=mask.first_query,  # type: ignore[arg-type] # it is static
+        prefix_lm_length=mask.prefix_lm_length,  # type: ignore[arg-type]
+        rule=mask.rule,
+    )
 
 
 def _attend_cudnn(q_BxTxHxE: jax.Array, k_BxSxKxE: jax.Array, v_BxSxKxE: jax.Array, mask: Mask) -> jax.Array:

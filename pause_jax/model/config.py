@@ -7,6 +7,7 @@ from typing import Literal
 
 from pause_jax.config import bounds
 from pause_jax.errors import UserError
+from pause_jax.model.mask import MASKS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ModelConfig:
     norm_placement: Literal["pre", "post"] = "pre"  # "post": the layer as printed in the paper, eq. 1-2
     norm_eps: float = 1e-5
     positions: Literal["learned", "rope", "none"] = "learned"  # "none": order is seen by the causal mask alone
+    mask: str = "prefix_lm"  # a rule of pause_jax/model/mask.py: which keys a query may attend to, by their places
     max_positions: int = 512  # rows of the learned table; with rope only the length trained for
     rope_theta: float = 10_000.0
     rope_scaling: Literal["none", "linear", "llama3"] = "none"
@@ -68,6 +70,8 @@ class ModelConfig:
         bounds.check(
             self, "config.model", "be more than 0", "norm_eps", "rope_low_freq_factor", "rope_high_freq_factor"
         )
+        if self.mask not in MASKS:
+            raise UserError(f"config.model.mask is {self.mask!r}, but must be one of {', '.join(map(repr, MASKS))}")
         if not self.head_dim and self.d_model % self.num_heads:
             raise UserError(
                 f"config.model.d_model = {self.d_model} is not divisible by config.model.num_heads = "

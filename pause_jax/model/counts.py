@@ -6,7 +6,7 @@ import functools
 import math
 
 from pause_jax import trees
-from pause_jax.model import decoder
+from pause_jax.model import decoder, mask
 from pause_jax.model.config import ModelConfig
 
 
@@ -34,9 +34,8 @@ def forward_flops(
     """FLOPs of reading one row of `length` positions, pauses counted as the work they are.
 
     A multiply-add is two FLOPs. Matmuls: 2 · parameters · positions. Attention: scores and weighted values cost
-    2 · 2 · H · E for each pair of positions of which the first attends to the second: length · (length + 1) / 2
-    pairs of a later and an earlier one, or one and itself, and where positions see each other both ways the others of
-    theirs, prefix_lm_length · (prefix_lm_length - 1) / 2. Norms, softmax, activations and look-ups are left out (under
+    2 · 2 · H · E for each pair of positions of which the first attends to the second (`mask.count_pairs`: causal,
+    length · (length + 1) / 2). Norms, softmax, activations and look-ups are left out (under
     1 % at real widths).
 
     Args:
@@ -46,7 +45,7 @@ def forward_flops(
     """
     head = config.vocab_size * config.d_model
     body = 2.0 * (matmul_parameters(config) - head) * length
-    pairs = (length * (length + 1) + prefix_lm_length * (prefix_lm_length - 1)) / 2
+    pairs = mask.count_pairs(length, prefix_lm_length, config.mask)
     attention = 4.0 * config.num_layers * config.num_heads * config.head_size * pairs
     return body + attention + 2.0 * head * (length if head_positions is None else head_positions)
 

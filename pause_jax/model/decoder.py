@@ -20,9 +20,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from pause_jax.model import rope
-from pause_jax.model.attention import Mask
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import DENSE, Cache, Context, Dense, Layer, Norm, normal
+from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain
 from pause_jax.model.products import times_few_rows
 
@@ -94,7 +94,7 @@ class Decoder(nnx.Module):
             if not starts_cache:
                 first_query, k_segments = cache.index, filled
         context = Context(
-            mask=Mask(segments_BxT, k_segments, first_query, prefix_lm_length),
+            mask=Mask(segments_BxT, k_segments, first_query, prefix_lm_length, self.config.mask),
             cos_sin=rope.angles(positions_BxT, self.config) if self.config.positions == "rope" else None,
             starts_cache=starts_cache,
         )

@@ -15,8 +15,9 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from pause_jax.model import rope
-from pause_jax.model.attention import Mask, attend
+from pause_jax.model.attention import attend
 from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain
 from pause_jax.model.products import times, times_few_rows
 

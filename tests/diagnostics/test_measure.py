@@ -6,7 +6,7 @@ import pytest
 from pause_jax.diagnostics.attention import MEASURES, answer_to_each, even_attention, shares
 from pause_jax.diagnostics.context import read_context
 from pause_jax.diagnostics.measure import measure
-from pause_jax.model.attention import Mask
+from pause_jax.model.mask import Mask
 from tests.diagnostics.tiny_networks import PROMPTS, config_of, params_of
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pause_jax.errors import UserError
-from pause_jax.model.attention import Mask, attend
+from pause_jax.model.attention import attend
+from pause_jax.model.mask import Mask
 
 
 def drawn(mask):

@@ -16,8 +16,9 @@ from pause_jax.distributed import sharding
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.model import decoder, splash
-from pause_jax.model.attention import Mask, attend
+from pause_jax.model.attention import attend
 from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.mask import Mask
 from pause_jax.pauses import downstream
 
 B, E, BLOCK = 2, 32, 128
@@ -99,7 +100,8 @@ def test_the_masks_are_those_of_plain_attention_and_differ():
     for prefix_lm_length in (0, 150, 160):
         ones = jnp.ones((1, 200), jnp.int32)
         wanted = np.asarray(Mask(ones, ones, prefix_lm_length=prefix_lm_length).may_attend_BxTxS())[0]
-        np.testing.assert_array_equal(splash._PrefixMask(200, prefix_lm_length)[slice(0, 200), slice(0, 200)], wanted)
+        compiled = splash._RuleMask("prefix_lm", 200, prefix_lm_length)
+        np.testing.assert_array_equal(compiled[slice(0, 200), slice(0, 200)], wanted)
         drawn.append(wanted)
     assert [int((a != b).sum()) for a, b in itertools.pairwise(drawn)] == [150 * 149 // 2, 10 * 150 + 45]
 
