@@ -11,15 +11,19 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.measure import Pair
-from pause_jax.config import DataConfig, PauseConfig
+from pause_jax.config import Config, DataConfig, ModelConfig, PauseConfig, TrainConfig
 from pause_jax.data.blocks import Mixture
 from pause_jax.data.pretraining import train_batches
 from pause_jax.data.streams import TokenStream
 
-DATA = DataConfig(length=256)
-PAUSES = PauseConfig(num_pause_tokens=1, rate=0.1)
 BATCH_SIZE = 32
 VOCAB_SIZE = 259
+CONFIG = Config(
+    model=ModelConfig(vocab_size=VOCAB_SIZE),
+    data=DataConfig(length=256),
+    pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+    train=TrainConfig(batch_size=BATCH_SIZE),
+)
 
 
 def make_pair(step: int, num_tokens: int = 10_000_000, document_tokens: int = 1000) -> Pair:
@@ -38,16 +42,7 @@ def make_pair(step: int, num_tokens: int = 10_000_000, document_tokens: int = 10
 
 def _first_batch(stream: TokenStream, step: int) -> Callable[[], np.ndarray]:
     def first_batch() -> np.ndarray:
-        batches = train_batches(
-            Mixture([stream], [1.0]),
-            data=DATA,
-            pause=PAUSES,
-            seed=0,
-            vocab_size=VOCAB_SIZE,
-            batch_size=BATCH_SIZE,
-            rows=range(BATCH_SIZE),
-            start_step=step,
-        )
+        batches = train_batches(Mixture([stream], [1.0]), CONFIG, range(BATCH_SIZE), step)
         return next(batches)["inputs"]
 
     return first_batch

@@ -10,11 +10,11 @@ import atexit
 import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import Pair
-from pause_jax.config import DataConfig, PauseConfig
+from pause_jax.config import Config, DataConfig, ModelConfig, PauseConfig, TrainConfig
 from pause_jax.data import prepare, pretraining
 from pause_jax.data.blocks import Mixture
 
@@ -22,7 +22,12 @@ LENGTH = 2048
 BATCH_SIZE = 32
 BATCHES = 20  # a call
 POSITIONS_PER_SECOND = 2_000_000  # the goal
-PAUSES = PauseConfig(num_pause_tokens=1, rate=0.1)
+CONFIG = Config(
+    model=ModelConfig(vocab_size=259),
+    data=DataConfig(length=LENGTH),
+    pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+    train=TrainConfig(batch_size=BATCH_SIZE),
+)
 
 
 def make_goal() -> Pair:
@@ -37,16 +42,7 @@ def make_step_pair(step: int) -> Pair:
 
 
 def _reader(start_step: int) -> Callable[[], None]:
-    batches: Iterator[pretraining.Batch] = pretraining.train_batches(
-        _prepared(),
-        data=DataConfig(length=LENGTH),
-        pause=PAUSES,
-        seed=0,
-        vocab_size=259,
-        batch_size=BATCH_SIZE,
-        rows=range(BATCH_SIZE),
-        start_step=start_step,
-    )
+    batches = pretraining.train_batches(_prepared(), CONFIG, range(BATCH_SIZE), start_step)
 
     def read() -> None:
         for _ in range(BATCHES):

@@ -35,11 +35,11 @@ from absl import flags
 from launch import train
 from pause_jax.command_line import cli
 from pause_jax.config import DataConfig
-from pause_jax.data import prepare, ranges
+from pause_jax.data import prepare, splits
 from pause_jax.data.documents import Piece
 from pause_jax.data.prepare import Unit
-from pause_jax.data.ranges import Scan
 from pause_jax.data.shards import Shard
+from pause_jax.data.splits import Scan
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import Heartbeat, Progress
 from pause_jax.system import forking, native_stderr
@@ -163,7 +163,7 @@ def train_tokenizer(out: Path, data: DataConfig, size: int) -> None:
 
 def scan(pool: Pool, data: DataConfig, skip_bad: bool, files: Sequence[Piece]) -> dict[Piece, Scan]:
     """Look through the user's files, so that they can be cut."""
-    look = functools.partial(ranges.scan_file, text_field=data.text_field, skip_bad=skip_bad)
+    look = functools.partial(splits.scan_file, text_field=data.text_field, skip_bad=skip_bad)
     with Progress("look through the files", len(files), unit="files") as progress:
         scans = pool.map(look, files, lambda done: progress.update(done, {}))
     return dict(zip(files, scans, strict=True))

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -33,7 +32,6 @@ from pause_jax.command_line import cli
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
-from pause_jax.system import native_stderr
 
 
 def main(argv: list[str]) -> int:
@@ -81,7 +79,7 @@ def notes(config: Config) -> list[str]:
 
 def check_data(config: Config) -> None:
     """Raises UserError where the text that a config names is not there. Reads names only: TensorFlow takes seconds."""
-    from pause_jax.data import ranges, shards
+    from pause_jax.data import shards, splits
 
     if config.finetune.task:
         return
@@ -89,7 +87,7 @@ def check_data(config: Config) -> None:
         for folder, _ in config.data.prepared_folders:
             shards.read_manifest(Path(folder))
     elif config.data.files:
-        ranges.files_of(config.data)
+        splits.files_of(config.data)
 
 
 def _shared_fields(config: Config) -> dict[str, Any]:
@@ -134,6 +132,7 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
         return "finished"
     check_data(config)
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
+    from pause_jax.data.training_data import open_training_data
     from pause_jax.distributed import global_batch, memory, mesh
     from pause_jax.training import initialize, loop, optimizer, replay
 
@@ -141,14 +140,17 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
     rows = global_batch.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check(config, devices)
     memory.check_training(config, devices)
-    data = _open_finetuning(config) if config.finetune.task else _open_pretraining(config)
+    data = open_training_data(config)
+    if processes.index() == 0:
+        for sentence in data.warnings:
+            logging.warning("%s", sentence)
     processes.agree(flatten({"data": data.manifest}))
     job = loop.Job(
         config=config,
         mesh=devices,
         rows=rows,
-        open_batches=lambda start: data.train(rows=rows, start_step=start),
-        validation={name: functools.partial(open_, rows=rows) for name, open_ in data.validation.items()},
+        open_batches=functools.partial(data.train, rows),
+        validation={name: functools.partial(open_, rows) for name, open_ in data.validation.items()},
         folder=folder,
         label=workdir.name,
         made_with={"code": cli.code_version(), "vocabulary": data.manifest["vocabulary"]},
@@ -166,56 +168,6 @@ def run(config: Config, workdir: Path) -> Literal["finished", "stopped", "replay
         if processes.index() == 0:
             print(text)
         return "replayed"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Data:
-    manifest: Mapping[str, Any]
-    train: Callable[..., Any]  # (rows, start_step) → batches
-    validation: Mapping[str, Callable[..., Any]]  # metric's name → (rows) → batches
-
-
-def _open_pretraining(config: Config) -> _Data:
-    with native_stderr.hidden():
-        from pause_jax.data import pretraining
-
-    corpus = pretraining.open_corpus(config.data)
-    common: dict[str, Any] = {
-        "data": config.data,
-        "pause": config.pauses,
-        "seed": config.seed,
-        "vocab_size": config.model.vocab_size,
-        "batch_size": config.train.batch_size,
-    }
-    validate = functools.partial(
-        pretraining.validation_batches, corpus.validation, **common, num_batches=config.run.validation_batches
-    )
-    validation = {"loss": functools.partial(validate, rate=0.0)}
-    if config.pauses.mean_rate:
-        validation["paused_loss"] = functools.partial(validate, rate=config.pauses.mean_rate)
-    return _Data(corpus.manifest, functools.partial(pretraining.train_batches, corpus.train, **common), validation)
-
-
-def _open_finetuning(config: Config) -> _Data:
-    with native_stderr.hidden():
-        from pause_jax.data import finetuning
-
-    task = finetuning.open_task(config.data, config.finetune)
-    if processes.index() == 0:
-        for sentence in finetuning.cut_sentences(task.train, config.finetune):
-            logging.warning(sentence)
-    common: dict[str, Any] = {
-        "finetune": config.finetune,
-        "filler_id": task.filler_id,
-        "seed": config.seed,
-        "vocab_size": config.model.vocab_size,
-        "num_pause_tokens": config.pauses.num_pause_tokens,
-        "batch_size": config.train.batch_size,
-    }
-    validate = functools.partial(
-        finetuning.validation_batches, task.validation, **common, num_batches=config.run.validation_batches
-    )
-    return _Data(task.manifest, functools.partial(finetuning.train_batches, task.train, **common), {"loss": validate})
 
 
 if __name__ == "__main__":

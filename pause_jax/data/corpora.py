@@ -14,9 +14,9 @@ import seqio
 import tensorflow as tf
 
 from pause_jax.config import DataConfig
-from pause_jax.data import documents, included, ranges, splits
+from pause_jax.data import documents, included, splits
 from pause_jax.data.documents import BadText, Document, Piece
-from pause_jax.data.ranges import FilePlan
+from pause_jax.data.splits import FilePlan
 from pause_jax.errors import UserError
 from pause_jax.tasks import synthetic
 
@@ -41,7 +41,7 @@ def text_task(
     """
     if data.files:
         source = FileSource(
-            lambda: plan or ranges.plan_files(data, skip_bad=skip_bad), data.text_field, skip_bad=skip_bad
+            lambda: plan or splits.plan_files(data, skip_bad=skip_bad), data.text_field, skip_bad=skip_bad
         )
         return seqio.Task("files", source, features(vocabulary), PREPROCESSORS, shuffle_buffer_size=None)
     included.load()
@@ -83,7 +83,7 @@ class FileSource(seqio.DataSource):
 
     def __init__(self, plan: Callable[[], FilePlan], text_field: str, *, skip_bad: bool = False):
         """`plan` is called when the plan is first needed."""
-        super().__init__(splits=ranges.SPLITS)
+        super().__init__(splits=splits.SPLITS)
         self._make_plan, self._text_field, self._skip_bad = plan, text_field, skip_bad
         self.left_out = {"blank": 0, "bad": 0}  # documents
         self.long: list[str] = []  # names of documents over LONG_BYTES, with their sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import seqio
 import tensorflow as tf
 
 from pause_jax import tasks
-from pause_jax.config import DataConfig, FinetuneConfig
+from pause_jax.config import Config, DataConfig, FinetuneConfig
 from pause_jax.data.blocks import ordered_blocks, shuffled_blocks
 from pause_jax.data.tf_utils import keep_off_accelerators, without_autograph
 from pause_jax.errors import UserError
@@ -114,18 +114,50 @@ def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
     return Downstream(train, validation, filler_id(finetune.filler, vocabularies.load(data.vocabulary)), manifest)
 
 
+@dataclasses.dataclass(frozen=True)
+class FinetuningData:
+    """A `TrainingData` of a task's prompts, pauses and targets."""
+
+    config: Config
+    task: Downstream
+
+    @classmethod
+    def open(cls, config: Config) -> FinetuningData:
+        """Raises UserError as `open_task`."""
+        return cls(config, open_task(config.data, config.finetune))
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        return self.task.manifest
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is cut off, in sentences."""
+        return cut_sentences(self.task.train, self.config.finetune)
+
+    def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[Batch]:
+        return train_batches(self.task.train, self.config, self.task.filler_id, rows, start_step)
+
+    @property
+    def validation(self) -> Mapping[str, Callable[[Sequence[int]], Iterator[Batch]]]:
+        validate = functools.partial(validation_batches, self.task.validation, self.config, self.task.filler_id)
+        return {"loss": validate}
+
+
 def cut_sentences(examples: Examples, finetune: FinetuneConfig) -> list[str]:
-    """A sentence each for prompts and targets, where more than 1 % of a part's are longer than their room."""
+    """A sentence each for prompts and targets, where more than 1 % of a part's are longer than the config allows."""
     sentences = []
-    for what, part, loses in (("prefix", examples.prompts, "beginning"), ("target", examples.targets, "end")):
-        lengths, room = np.diff(part.starts), getattr(finetune, f"{what}_length")
-        longer = lengths > room
+    for what, part, field, loses in (
+        ("prompts", examples.prompts, "max_prompt_length", "beginning"),
+        ("targets", examples.targets, "target_length", "end"),
+    ):
+        lengths, at_most = np.diff(part.starts), getattr(finetune, field)
+        longer = lengths > at_most
         if longer.mean() > SHARE_CUT:
-            name = "prompts" if what == "prefix" else what + "s"
             sentences.append(
-                f"{longer.sum():,} of the {len(part):,} {name} of {finetune.task} have more than config.finetune."
-                f"{what}_length = {room} tokens and lose their {loses}, {np.median(lengths[longer] - room):.0f} tokens "
-                f"in the median: --config.finetune.{what}_length={_enough(lengths)} keeps 99 % of them whole, "
+                f"{longer.sum():,} of the {len(part):,} {what} of {finetune.task} have more than config.finetune."
+                f"{field} = {at_most} tokens and lose their {loses}, {np.median(lengths[longer] - at_most):.0f} tokens "
+                f"in the median: --config.finetune.{field}={_enough(lengths)} keeps 99 % of them whole, "
                 f"{lengths.max()} all"
             )
     return sentences
@@ -176,16 +208,7 @@ def _dataset(task: seqio.Task, split: str, names: Sequence[str]) -> tf.data.Data
 
 
 def train_batches(
-    examples: Examples,
-    *,
-    finetune: FinetuneConfig,
-    filler_id: int,
-    seed: int,
-    vocab_size: int,
-    num_pause_tokens: int,
-    batch_size: int,
-    rows: Sequence[int],
-    start_step: int = 0,
+    examples: Examples, config: Config, filler_id: int, rows: Sequence[int], start_step: int = 0
 ) -> Iterator[Batch]:
     """Batches for training from step `start_step` on, without end.
 
@@ -195,71 +218,33 @@ def train_batches(
     Raises:
       UserError: pauses where the model has none.
     """
-    order = functools.partial(shuffled_blocks, num_blocks=len(examples), seed=seed)
-    make = functools.partial(
-        features,
-        examples,
-        finetune=finetune,
-        filler_id=filler_id,
-        seed=seed,
-        vocab_size=vocab_size,
-        num_pause_tokens=num_pause_tokens,
-    )
-    return _batches(order, make, batch_size, rows, range(start_step, np.iinfo(np.int64).max))
+    order = functools.partial(shuffled_blocks, num_blocks=len(examples), seed=config.seed)
+    make = functools.partial(features, examples, config=config, filler_id=filler_id)
+    return _batches(order, make, config.train.batch_size, rows, range(start_step, np.iinfo(np.int64).max))
 
 
-def validation_batches(
-    examples: Examples,
-    *,
-    finetune: FinetuneConfig,
-    filler_id: int,
-    seed: int,
-    vocab_size: int,
-    num_pause_tokens: int,
-    batch_size: int,
-    rows: Sequence[int],
-    num_batches: int,
-) -> Iterator[Batch]:
-    """The first `num_batches` batches of the examples in order, or all if there are fewer; the last one is padded.
+def validation_batches(examples: Examples, config: Config, filler_id: int, rows: Sequence[int]) -> Iterator[Batch]:
+    """The first `config.run.validation_batches` batches of the examples in order, or all if there are fewer.
 
-    Of several M_ft each example draws the same one in each call. Arrays, arguments and errors as in `train_batches`.
+    The last one is padded. Of several M_ft each example draws the same one in each call. Arrays, arguments and errors
+    as in `train_batches`.
     """
-    make = functools.partial(
-        features,
-        examples,
-        finetune=finetune,
-        filler_id=filler_id,
-        seed=seed,
-        vocab_size=vocab_size,
-        num_pause_tokens=num_pause_tokens,
-    )
-    steps = range(min(num_batches, -(-len(examples) // batch_size)))
+    make = functools.partial(features, examples, config=config, filler_id=filler_id)
+    batch_size = config.train.batch_size
+    steps = range(min(config.run.validation_batches, -(-len(examples) // batch_size)))
     return _batches(ordered_blocks, make, batch_size, rows, steps)
 
 
-def features(
-    examples: Examples,
-    epoch_B: np.ndarray,
-    index_B: np.ndarray,
-    *,
-    finetune: FinetuneConfig,
-    filler_id: int,
-    seed: int,
-    vocab_size: int,
-    num_pause_tokens: int,
-) -> Batch:
+def features(examples: Examples, epoch_B: np.ndarray, index_B: np.ndarray, *, config: Config, filler_id: int) -> Batch:
     """The features of some examples; of indices after the last, padding. Seeded by (seed, epoch, index)."""
+    finetune = config.finetune
     exists_B = index_B < len(examples)
     index_B = np.where(exists_B, index_B, 0)
-    num_pauses_B = (
-        np.array(
-            [
-                draw_m_ft(finetune.m_ft, seed=seed, epoch=epoch, example=index)
-                for epoch, index in zip(epoch_B.tolist(), index_B.tolist(), strict=True)
-            ]
-        )
-        * exists_B
-    )
+    drawn = [
+        draw_m_ft(finetune.m_ft, seed=config.seed, epoch=epoch, example=index)
+        for epoch, index in zip(epoch_B.tolist(), index_B.tolist(), strict=True)
+    ]
+    num_pauses_B = np.array(drawn) * exists_B
     prompts_BxP, prompt_lengths_B = examples.prompts.last(index_B, finetune.max_prompt_length)
     targets_BxA, target_lengths_B = examples.targets.first(index_B, finetune.target_length)
     made = downstream.finetune_rows(
@@ -270,23 +255,14 @@ def features(
         target_lengths_B * exists_B,
         context_length=finetune.context_length,
         placement=finetune.placement,
-        vocab_size=vocab_size,
-        num_pause_tokens=num_pause_tokens,
+        vocab_size=config.model.vocab_size,
+        num_pause_tokens=config.pauses.num_pause_tokens,
         filler=filler_id,
     )
     targets_BxL, loss_weights_BxL = made.ids_BxT[:, 1:], made.loss_weights_BxL
     if examples.hints is not None:
-        after_prompt_B = num_pauses_B * (finetune.placement != "prepend")
-        targets_BxL, loss_weights_BxL = _put_hints(
-            examples.hints,
-            index_B,
-            finetune,
-            targets_BxL,
-            loss_weights_BxL,
-            prompt_lengths_B=prompt_lengths_B * exists_B,
-            prompt_ends_B=finetune.context_length - after_prompt_B,
-            num_pauses_B=num_pauses_B,
-        )
+        hints = _place_hints(examples.hints, index_B, finetune, prompt_lengths_B * exists_B, num_pauses_B)
+        targets_BxL, loss_weights_BxL = downstream.put_hints(targets_BxL, loss_weights_BxL, *hints)
     return {
         "inputs": made.ids_BxT[:, :-1],
         "targets": targets_BxL,
@@ -297,28 +273,20 @@ def features(
     }
 
 
-def _put_hints(
-    hints: Ragged,
-    index_B: np.ndarray,
-    finetune: FinetuneConfig,
-    targets_BxL: np.ndarray,
-    loss_weights_BxL: np.ndarray,
-    *,
-    prompt_lengths_B: np.ndarray,
-    prompt_ends_B: np.ndarray,  # position after the prompt's last token
-    num_pauses_B: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and loss weights with the hints where `finetune.hints` puts them."""
+def _place_hints(
+    hints: Ragged, index_B: np.ndarray, finetune: FinetuneConfig, prompt_lengths_B: np.ndarray, num_pauses_B: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The hints of each row, which of them are used, and the position of the first, as `finetune.hints` has it."""
+    prompt_ends_B = finetune.context_length - num_pauses_B * (finetune.placement != "prepend")  # after its last token
     if finetune.hints == "pauses":  # the first hint at the first pause
         hints_BxH, count_B = hints.first(index_B, max(finetune.m_ft) - 1)
         is_hint_BxH = np.arange(hints_BxH.shape[1]) < np.minimum(count_B, num_pauses_B - 1)[:, None]
-        first_B = prompt_ends_B
-    else:  # the last hint at the prompt's last token but one
-        hints_BxH, count_B = hints.last(index_B, finetune.max_prompt_length - 1)
-        from_end_H = np.arange(hints_BxH.shape[1])[::-1]
-        is_hint_BxH = from_end_H < np.minimum(count_B, prompt_lengths_B - 1)[:, None]
-        first_B = prompt_ends_B - 1 - hints_BxH.shape[1]
-    return downstream.put_hints(targets_BxL, loss_weights_BxL, hints_BxH, is_hint_BxH, first_B)
+        return hints_BxH, is_hint_BxH, prompt_ends_B
+    # the last hint at the prompt's last token but one
+    hints_BxH, count_B = hints.last(index_B, finetune.max_prompt_length - 1)
+    from_end_H = np.arange(hints_BxH.shape[1])[::-1]
+    is_hint_BxH = from_end_H < np.minimum(count_B, prompt_lengths_B - 1)[:, None]
+    return hints_BxH, is_hint_BxH, prompt_ends_B - 1 - hints_BxH.shape[1]
 
 
 def draw_m_ft(m_ft: Sequence[int], *, seed: int, epoch: int, example: int) -> int:

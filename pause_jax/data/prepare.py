@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from pause_jax.config import DataConfig
-from pause_jax.data import ranges, shards
+from pause_jax.data import shards, splits
 from pause_jax.data.documents import Piece
-from pause_jax.data.ranges import SPLITS, FilePlan, Scan
 from pause_jax.data.shards import Shard
+from pause_jax.data.splits import SPLITS, FilePlan, Scan
 from pause_jax.errors import UserError
 from pause_jax.tokenizers import tokenizer
 
@@ -88,7 +88,7 @@ def begin(
     Raises:
       UserError: the folder holds another preparation or other things, or see `ranges.plan_files`.
     """
-    files = ranges.files_of(data) if data.files else {}
+    files = splits.files_of(data) if data.files else {}
     request = {
         "format": shards.FORMAT,
         "task": source.task,
@@ -151,7 +151,7 @@ def finish(folder: Path, units: Sequence[Unit]) -> dict[str, Any]:
       UserError: a shard is not there, or a split holds no text.
     """
     plan = _load_plan(str(folder))
-    splits = {}
+    by_split = {}
     for split in SPLITS:
         made = [(unit, shards.find_shard(unit.file)) for unit in units if unit.split == split]
         found = [shard for _, shard in made if shard is not None]
@@ -159,7 +159,7 @@ def finish(folder: Path, units: Sequence[Unit]) -> dict[str, Any]:
             raise shards.damaged(missing[0].file, "it is missing")
         if sum(shard.text_tokens for shard in found) < 2:
             raise UserError(f"the {split} text of {plan['request']['task']} is empty, in {folder}: add text")
-        splits[split] = {
+        by_split[split] = {
             **shards.summary(found),
             "blank": sum(shard.blank for shard in found),
             "bad": sum(shard.bad for shard in found),
@@ -173,7 +173,7 @@ def finish(folder: Path, units: Sequence[Unit]) -> dict[str, Any]:
         "vocabulary": plan["request"]["vocabulary"],
         "token_type": plan["token_type"],
         "record_tokens": shards.RECORD_TOKENS,
-        "splits": splits,
+        "splits": by_split,
     }
     shards.write_record(folder / "manifest.json", manifest, indent=1)
     return manifest
@@ -225,7 +225,7 @@ def _cut(
     if source.num_shards is not None:
         return {"num_shards": source.num_shards, "files": None}
     scans = scan_files([file for of_field in files.values() for file in of_field])
-    plan = ranges.plan_files(data, scans, skip_bad=skip_bad)
+    plan = splits.plan_files(data, scans, skip_bad=skip_bad)
     return {"num_shards": {split: len(plan.ranges[split]) for split in SPLITS}, "files": plan.to_json()}
 
 

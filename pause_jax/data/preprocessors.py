@@ -20,7 +20,6 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax.data.feature_converter import model_features, to_seqio
 from pause_jax.pauses import insertion
 
 _TYPES = {
@@ -72,7 +71,7 @@ def insert_pauses(
         rows = insertion.insert(
             text_1xT, segments_1xT, slots, length=length, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens
         )
-        features = to_seqio(model_features(rows.ids_BxT, rows.segments_BxT, vocab_size=vocab_size))
+        features = to_seqio(insertion.model_features(rows.ids_BxT, rows.segments_BxT, vocab_size=vocab_size))
         return [features[name][0].astype(kind.as_numpy_dtype) for name, kind in _TYPES.items()]
 
     def convert(number: tf.Tensor, example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -85,3 +84,53 @@ def insert_pauses(
 def pause_features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
     """`output_features` of a task that ends in `insert_pauses`."""
     return {name: seqio.Feature(vocabulary, add_eos=False, dtype=kind) for name, kind in _TYPES.items()}
+
+
+# --- SeqIO's features and ours
+#
+# Ours: `inputs[k] = z[k]`, `targets[k] = z[k+1]`, no shift right, no BOS. SeqIO's: `decoder_target_tokens[k] = z[k]`,
+# `decoder_input_tokens[k] = z[k-1]`, 0 at the start of each segment.
+
+
+def to_seqio(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Our features, [B, L], as SeqIO's `decoder_*`, [B, L + 1]: one longer, so that the look-ahead stays a target.
+
+    Each segment's first token has weight 0: we never predict it, where SeqIO's own converters predict it from BOS. A
+    look-ahead that carries no loss becomes padding.
+    """
+    has_loss_Bx1 = features["loss_weights"][:, -1:] > 0
+    look_ahead_Bx1 = np.where(has_loss_Bx1, features["targets"][:, -1:], 0)
+    ids_BxT = np.concatenate([features["inputs"], look_ahead_Bx1], axis=1)
+    last_segment_Bx1 = np.where(has_loss_Bx1, features["segment_ids"][:, -1:], 0)
+    segments_BxT = np.concatenate([features["segment_ids"], last_segment_Bx1], axis=1)
+    last_position_Bx1 = np.where(has_loss_Bx1, features["positions"][:, -1:] + 1, 0)
+    return {
+        "decoder_target_tokens": ids_BxT,
+        "decoder_input_tokens": _shift_right(ids_BxT, segments_BxT),
+        "decoder_loss_weights": np.pad(features["loss_weights"], ((0, 0), (1, 0))),
+        "decoder_segment_ids": segments_BxT,
+        "decoder_positions": np.concatenate([features["positions"], last_position_Bx1], axis=1),
+    }
+
+
+def from_seqio(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """SeqIO's `decoder_*` features, [B, L + 1], as ours, [B, L]: the inverse of `to_seqio` wherever there is loss.
+
+    The loss that SeqIO puts on each segment's first token, predicted from BOS, has no place here and is dropped.
+    """
+    ids_BxT, segments_BxT = features["decoder_target_tokens"], features["decoder_segment_ids"]
+    same_segment_BxL = segments_BxT[:, 1:] == segments_BxT[:, :-1]
+    return {
+        "inputs": ids_BxT[:, :-1],
+        "targets": ids_BxT[:, 1:],
+        "loss_weights": (features["decoder_loss_weights"][:, 1:] * same_segment_BxL).astype(np.float32),
+        "positions": features["decoder_positions"][:, :-1],
+        "segment_ids": segments_BxT[:, :-1],
+    }
+
+
+def _shift_right(ids_BxT: np.ndarray, segments_BxT: np.ndarray) -> np.ndarray:
+    """z[k-1] at k, 0 where that is in another segment."""
+    previous_BxT = np.pad(ids_BxT, ((0, 0), (1, 0)))[:, :-1]
+    previous_segment_BxT = np.pad(segments_BxT, ((0, 0), (1, 0)))[:, :-1]
+    return np.where(previous_segment_BxT == segments_BxT, previous_BxT, 0)

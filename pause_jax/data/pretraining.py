@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +13,10 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from pause_jax.config import DataConfig, PauseConfig
+from pause_jax.config import Config, DataConfig
 from pause_jax.data import corpora, shards
 from pause_jax.data.blocks import BlockSource, Mixture, num_blocks
-from pause_jax.data.feature_converter import PauseFeatureConverter
-from pause_jax.data.ranges import SPLITS
+from pause_jax.data.splits import SPLITS
 from pause_jax.data.streams import Stream, read_stream
 from pause_jax.data.tf_utils import keep_off_accelerators, numpy_elements, without_autograph
 from pause_jax.pauses import insertion, policies
@@ -91,72 +90,84 @@ def _mix(parts: Sequence[_Part], rates: Sequence[float], fingerprint: str) -> Co
 _registered_corpus = functools.lru_cache(maxsize=2)(_read_corpus)  # a process that trains many runs reads it once
 
 
-def train_batches(
-    mixture: Mixture,
-    *,
-    data: DataConfig,
-    pause: PauseConfig,
-    seed: int,
-    vocab_size: int,
-    batch_size: int,
-    rows: Sequence[int],
-    start_step: int = 0,
-) -> Iterator[Batch]:
+@dataclasses.dataclass(frozen=True)
+class PretrainingData:
+    """A `TrainingData` of blocks of text with pauses in them."""
+
+    config: Config
+    corpus: Corpus
+
+    @classmethod
+    def open(cls, config: Config) -> PretrainingData:
+        """Raises UserError as `open_corpus`."""
+        return cls(config, open_corpus(config.data))
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        return self.corpus.manifest
+
+    @property
+    def warnings(self) -> list[str]:
+        return []
+
+    def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[Batch]:
+        return train_batches(self.corpus.train, self.config, rows, start_step)
+
+    @property
+    def validation(self) -> Mapping[str, Callable[[Sequence[int]], Iterator[Batch]]]:
+        """`loss` is of clean text; where pauses are inserted, `paused_loss` is of text with the mean number of them."""
+        validate = functools.partial(validation_batches, self.corpus.validation, self.config)
+        found = {"loss": functools.partial(validate, rate=0.0)}
+        if self.config.pauses.mean_rate:
+            found["paused_loss"] = functools.partial(validate, rate=self.config.pauses.mean_rate)
+        return found
+
+
+def train_batches(mixture: Mixture, config: Config, rows: Sequence[int], start_step: int = 0) -> Iterator[Batch]:
     """Batches for training from step `start_step` on, without end, prepared in the background.
 
     Each has `inputs`, `targets`, `positions`, `segment_ids` (int32) and `loss_weights` (float32), [len(rows), length].
 
     Args:
-      vocab_size: the model's, where pause ids start; a tokenizer's may be smaller.
+      config: resolved: pause ids start at the model's vocabulary, and a tokenizer's may be smaller.
       rows: this process's rows of the global batch, within 0..batch_size - 1.
 
     Raises:
       UserError: a block shorter than its pauses, or pauses where config.pauses.num_pause_tokens is 0.
     """
-    stride = _check(data, pause)
     source = BlockSource(
         mixture,
-        stride=stride,
-        batch_size=batch_size,
+        stride=_check(config),
+        batch_size=config.train.batch_size,
         rows=rows,
-        document_mask=data.document_mask,
+        document_mask=config.data.document_mask,
         start=start_step,
     )
-    return _batches(source, data, pause, seed=seed, vocab_size=vocab_size, shuffle=True)
+    return _batches(source, config, shuffle=True)
 
 
-def validation_batches(
-    mixture: Mixture,
-    *,
-    data: DataConfig,
-    pause: PauseConfig,
-    rate: float,
-    seed: int,
-    vocab_size: int,
-    batch_size: int,
-    rows: Sequence[int],
-    num_batches: int,
-) -> Iterator[Batch]:
-    """The first `num_batches` batches of the text in order, or all if there are fewer; the last one is padded.
+def validation_batches(mixture: Mixture, config: Config, rows: Sequence[int], *, rate: float) -> Iterator[Batch]:
+    """The first `config.run.validation_batches` batches of the text in order, or all if there are fewer.
 
-    Of a mixture they are mixed as in training, and there is padding for a corpus whose text is used up.
+    The last one is padded. Of a mixture they are mixed as in training, and there is padding for a corpus whose text is
+    used up.
 
-    `rate` replaces that of `pause`: 0 is clean text, with the same blocks as `trim` at any rate. Where `pause` has a
-    range of rates it does so too: every block has the same number of pauses, so that the loss is of one thing. Pauses
-    are placed by the policy of `pause`, those of epoch 0, so each call gives the same batches. Arrays, arguments and
+    `rate` replaces that of `config.pauses`: 0 is clean text, with the same blocks as `trim` at any rate. Where there is
+    a range of rates it does so too: every block has the same number of pauses, so that the loss is of one thing. Pauses
+    are placed by the config's policy, those of epoch 0, so each call gives the same batches. Arrays, arguments and
     errors as in `train_batches`.
     """
-    pause = dataclasses.replace(pause, rate=rate, max_rate=0.0)
-    stride = _check(data, pause)
+    config = dataclasses.replace(config, pauses=dataclasses.replace(config.pauses, rate=rate, max_rate=0.0))
+    stride, batch_size = _check(config), config.train.batch_size
     source = BlockSource(
         mixture,
         stride=stride,
         batch_size=batch_size,
         rows=rows,
-        document_mask=data.document_mask,
-        stop=min(num_batches, _steps_of_all(mixture, stride, batch_size)),
+        document_mask=config.data.document_mask,
+        stop=min(config.run.validation_batches, _steps_of_all(mixture, stride, batch_size)),
     )
-    return _batches(source, data, pause, seed=seed, vocab_size=vocab_size, shuffle=False)
+    return _batches(source, config, shuffle=False)
 
 
 def _steps_of_all(mixture: Mixture, stride: int, batch_size: int) -> int:
@@ -168,65 +179,53 @@ def _steps_of_all(mixture: Mixture, stride: int, batch_size: int) -> int:
     return 1 + max(math.ceil(count / rate / batch_size) for count, rate in zip(blocks, mixture.rates, strict=True))
 
 
-def _check(data: DataConfig, pause: PauseConfig) -> int:
+def _check(config: Config) -> int:
     """Text tokens of a block, once length, rate and pauses are known to fit together."""
+    pause = config.pauses
     pause.validate()
-    return insertion.text_tokens_per_block(data.length, pause.rate, pause.mode, pause.max_rate)
+    return insertion.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
 
 
-def _batches(
-    source: BlockSource, data: DataConfig, pause: PauseConfig, *, seed: int, vocab_size: int, shuffle: bool
-) -> Iterator[Batch]:
+def _batches(source: BlockSource, config: Config, *, shuffle: bool) -> Iterator[Batch]:
     """The pipeline: source, pauses as a preprocessor of a SeqIO task, feature converter."""
     keep_off_accelerators()
-    traits_V = vocabularies.token_traits(data.vocabulary) if pause.policy == "boundary" else None
-    insert = functools.partial(
-        insert_pauses, length=data.length, pause=pause, traits_V=traits_V, seed=seed, vocab_size=vocab_size
-    )
-    feature = seqio.Feature(seqio.PassThroughVocabulary(vocab_size + pause.num_pause_tokens), add_eos=False, rank=2)
+    length, vocab_size = config.data.length, config.model.vocab_size
+    num_ids = vocab_size + config.pauses.num_pause_tokens
+    feature = seqio.Feature(seqio.PassThroughVocabulary(num_ids), add_eos=False, rank=2)
     task = seqio.Task(
         "pretraining",
         source,
         output_features={"targets": feature, "segment_ids": feature},
-        preprocessors=[insert],
+        preprocessors=[functools.partial(insert_pauses, make_rows=_row_maker(config), length=length)],
         shuffle_buffer_size=None,  # the source shuffles, by index
     )
     dataset = without_autograph(seqio.get_dataset)(
         mixture_or_task_name=task,
-        task_feature_lengths={"targets": data.length + 1, "segment_ids": data.length + 1},
+        task_feature_lengths={"targets": length + 1, "segment_ids": length + 1},
         feature_converter=PauseFeatureConverter(vocab_size=vocab_size),
         shuffle=shuffle,
-        seed=seed,
+        seed=config.seed,
         trim_output_features=False,  # it would cut rows off, for an element is a batch
         verbose=False,
     )
     return numpy_elements(dataset.prefetch(tf.data.AUTOTUNE))
 
 
-def insert_pauses(
-    dataset: tf.data.Dataset,
-    *,
-    length: int,
-    pause: PauseConfig,
-    traits_V: np.ndarray | None,
-    seed: int,
-    vocab_size: int,
-) -> tf.data.Dataset:
-    """SeqIO preprocessor: elements of a `BlockSource` into rows z[0..length] with their pauses.
+def _row_maker(config: Config) -> Callable[..., insertion.Rows]:
+    """(text, segments [B, N + 1]; component, epoch, block [B]) → rows z[0..L] with their pauses. NumPy only.
 
     Seeded by the example's epoch and block, not by its place in the data set, as SeqIO's `map_over_dataset` would be.
-
-    Args:
-      traits_V: uint8, the `policies.Trait`s of each id; policy `boundary` needs them.
     """
+    pause, length = config.pauses, config.data.length
+    traits_V = vocabularies.token_traits(config.data.vocabulary) if pause.policy == "boundary" else None
     fewest = insertion.num_pauses(length, pause.rate)
     most = insertion.num_pauses(length, pause.max_rate) if pause.max_rate else fewest
 
-    def insert(
+    def make_rows(
         text: np.ndarray, segments: np.ndarray, component: np.ndarray, epoch: np.ndarray, block: np.ndarray
     ) -> insertion.Rows:
         slots = insertion.draw_slots(
-            seed=seed,
+            seed=config.seed,
             epoch_B=epoch,
             block_B=block,
             component_B=component,
@@ -238,13 +237,67 @@ def insert_pauses(
             starts_BxN1=None if traits_V is None else policies.starts(text, segments, traits_V, pause.boundary),
         )
         return insertion.insert(
-            text, segments, slots, length=length, vocab_size=vocab_size, num_pause_tokens=pause.num_pause_tokens
+            text,
+            segments,
+            slots,
+            length=length,
+            vocab_size=config.model.vocab_size,
+            num_pause_tokens=pause.num_pause_tokens,
         )
+
+    return make_rows
+
+
+def insert_pauses(
+    dataset: tf.data.Dataset, *, make_rows: Callable[..., insertion.Rows], length: int
+) -> tf.data.Dataset:
+    """SeqIO preprocessor: elements of a `BlockSource` into rows z[0..length] with their pauses (`_row_maker`)."""
 
     def insert_into(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         inputs = [example[name] for name in ("targets", "segment_ids", "component", "epoch", "block")]
-        ids, segments = tf.numpy_function(insert, inputs, (tf.int32, tf.int32))
+        ids, segments = tf.numpy_function(make_rows, inputs, (tf.int32, tf.int32))
         shape = (example["targets"].shape[0], length + 1)
         return {"targets": tf.ensure_shape(ids, shape), "segment_ids": tf.ensure_shape(segments, shape)}
 
     return dataset.map(insert_into)
+
+
+_Spec = seqio.FeatureConverter.FeatureSpec
+
+
+class PauseFeatureConverter(seqio.FeatureConverter):
+    """Rows with their pauses, batched, into the model's features.
+
+    A data set of {targets, segment_ids}, each [R, L + 1] int32, becomes one of `model_features`, each [R, L].
+    """
+
+    TASK_FEATURES = {name: _Spec(tf.int32, rank=2, sequence_dim=1) for name in ("targets", "segment_ids")}
+    MODEL_FEATURES = {
+        name: _Spec(tf.float32 if name == "loss_weights" else tf.int32, rank=2, sequence_dim=1)
+        for name in ("inputs", "targets", "loss_weights", "positions", "segment_ids")
+    }
+    PACKING_FEATURE_DTYPES: Mapping[str, tf.DType] = {}
+
+    def __init__(self, *, vocab_size: int):
+        super().__init__(pack=False, apply_length_check=False)  # shapes are static here: ensure_shape is enough
+        self._vocab_size = vocab_size
+
+    def get_model_feature_lengths(self, task_feature_lengths: Mapping[str, int]) -> Mapping[str, int]:
+        return dict.fromkeys(self.MODEL_FEATURES, task_feature_lengths["targets"] - 1)
+
+    def _convert_features(self, ds: tf.data.Dataset, task_feature_lengths: Mapping[str, int]) -> tf.data.Dataset:
+        names = list(self.MODEL_FEATURES)
+
+        def convert(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            ids, segments = example["targets"], example["segment_ids"]
+            features = tf.numpy_function(
+                lambda ids, segments: [
+                    insertion.model_features(ids, segments, vocab_size=self._vocab_size)[n] for n in names
+                ],
+                [ids, segments],
+                [self.MODEL_FEATURES[name].dtype for name in names],
+            )
+            shape = (ids.shape[0], ids.shape[1] - 1)
+            return {name: tf.ensure_shape(feature, shape) for name, feature in zip(names, features, strict=True)}
+
+        return ds.map(convert)

@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.text import Text
 
 from pause_jax.config import Config, FinetuneConfig, PauseConfig
-from pause_jax.data import finetuning as finetuning_lib
+from pause_jax.data import pretraining
 from pause_jax.data.blocks import Mixture
-from pause_jax.data.finetuning import Examples
-from pause_jax.data.pretraining import Batch, train_batches
+from pause_jax.data.finetuning import Examples, train_batches
+from pause_jax.data.training_data import Batch
 from pause_jax.pauses import insertion
 from pause_jax.tokenizers import vocabularies
 
@@ -96,27 +96,17 @@ def show_examples(
 
     Args:
       config: resolved, with a finetuning task.
-      examples, filler_id: of `downstream.open_task`.
+      examples, filler_id: of `finetuning.open_task`.
       console: where to; standard output, if None.
 
     Raises:
-      UserError: see `downstream.train_batches`.
+      UserError: see `finetuning.train_batches`.
     """
     console = console or Console()
     finetune, vocab_size, num_pause_tokens = config.finetune, config.model.vocab_size, config.pauses.num_pause_tokens
     shown = shown_tokens(config.data.vocabulary, vocab_size, num_pause_tokens)
-    batch = next(
-        finetuning_lib.train_batches(
-            examples,
-            finetune=finetune,
-            filler_id=filler_id,
-            seed=config.seed,
-            vocab_size=vocab_size,
-            num_pause_tokens=num_pause_tokens,
-            batch_size=count,
-            rows=range(count),
-        )
-    )
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=count))
+    batch = next(train_batches(examples, config, filler_id, range(count)))
     _print(console, legend(num_pause_tokens, finetuning=True), Text(cuts(examples, finetune)))
     for number in range(count):
         row = {name: feature[number] for name, feature in batch.items()}
@@ -274,15 +264,13 @@ def _visible(token: bytes) -> str:
 
 def _first_rows(config: Config, mixture: Mixture, count: int, pause: PauseConfig, *, length: int) -> Iterator[Batch]:
     """The rows of training's first examples, one by one."""
-    batches = train_batches(
-        mixture,
+    config = dataclasses.replace(
+        config,
         data=dataclasses.replace(config.data, length=length),
-        pause=pause,
-        seed=config.seed,
-        vocab_size=config.model.vocab_size,
-        batch_size=count,  # example n is the same in batches of any size
-        rows=range(count),
+        pauses=pause,
+        train=dataclasses.replace(config.train, batch_size=count),  # example n is the same in batches of any size
     )
+    batches = pretraining.train_batches(mixture, config, range(count))
     batch = next(batches)
     for row in range(count):
         yield {name: feature[row] for name, feature in batch.items()}

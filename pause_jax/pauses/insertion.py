@@ -222,3 +222,18 @@ def loss_weights(ids_BxT: np.ndarray, segments_BxT: np.ndarray, *, vocab_size: i
     target_is_not_padding_BxL = segments_BxT[:, 1:] != 0
     same_segment_BxL = segments_BxT[:, 1:] == segments_BxT[:, :-1]
     return (target_is_text_BxL & target_is_not_padding_BxL & same_segment_BxL).astype(np.float32)
+
+
+def model_features(ids_BxT: np.ndarray, segments_BxT: np.ndarray, *, vocab_size: int) -> dict[str, np.ndarray]:
+    """The five features of rows z[0..L], each [B, L], T = L + 1.
+
+    inputs, targets, positions, segment_ids (those of the inputs): int32; loss_weights: float32.
+    A target of weight 0 may be a pause, so >= vocab_size: a loss must not look it up in the output head unclipped.
+    """
+    return {
+        "inputs": ids_BxT[:, :-1],
+        "targets": ids_BxT[:, 1:],
+        "loss_weights": loss_weights(ids_BxT, segments_BxT, vocab_size=vocab_size),
+        "positions": positions(segments_BxT[:, :-1]),
+        "segment_ids": segments_BxT[:, :-1],
+    }

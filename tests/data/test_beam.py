@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("apache_beam", reason="Apache Beam has an environment of its own: make beam")
 
-from pause_jax.data import beam, prepare, ranges
+from pause_jax.data import beam, prepare, splits
 from pause_jax.errors import UserError
 from tests.data.test_prepare import contents, prepare_here, scan_all, write_lines
 
@@ -14,7 +14,7 @@ RUNNER = "--runner=FnApiRunner"  # DirectRunner would look for a binary to downl
 
 
 def test_beam_makes_the_same_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(ranges, "RANGE_BYTES", 500)
+    monkeypatch.setattr(splits, "RANGE_BYTES", 500)
     data = write_lines(tmp_path / "a.jsonl", [f"text {i}" * 5 for i in range(100)])
     prepare_here(tmp_path / "here", data)
     folder = tmp_path / "beam"

@@ -7,8 +7,10 @@ import pytest
 import seqio
 import tensorflow as tf
 
-from pause_jax.data import feature_converter
-from pause_jax.data.feature_converter import PauseFeatureConverter, from_seqio, model_features, to_seqio
+from pause_jax.data import pretraining
+from pause_jax.data.preprocessors import from_seqio, to_seqio
+from pause_jax.data.pretraining import PauseFeatureConverter
+from pause_jax.pauses.insertion import model_features
 
 PAUSE = 100
 IDS = np.array([[5, PAUSE, 6, 1, 7, 8, 9], [5, 6, 1, 7, 1, 0, 0]], np.int32)
@@ -87,4 +89,4 @@ def test_names_are_seqios():
         *converter.MODEL_FEATURES,
         *converter.PACKING_FEATURE_DTYPES,
     }
-    assert set(feature_converter.PauseFeatureConverter.MODEL_FEATURES) == set(EXPECTED)
+    assert set(pretraining.PauseFeatureConverter.MODEL_FEATURES) == set(EXPECTED)

@@ -8,12 +8,13 @@ import itertools
 import numpy as np
 import pytest
 
-from pause_jax.config import Config, DataConfig, FinetuneConfig, PauseConfig
+from pause_jax.config import DataConfig, FinetuneConfig, PauseConfig
 from pause_jax.data import finetuning
 from pause_jax.data.finetuning import Examples, Ragged
 from pause_jax.errors import UserError
 from pause_jax.pauses import downstream
 from pause_jax.tokenizers import vocabularies
+from tests.data.configs import config_of
 
 V = 50  # pauses are 50 and 51
 FILLER = 9
@@ -24,13 +25,23 @@ def ragged(*sequences):
 
 
 EXAMPLES = Examples(ragged([11], [12, 13, 14], [15, 16]), ragged([21, 1], [22, 23, 24, 1], [1]))
-SETTINGS = {"filler_id": FILLER, "seed": 3, "vocab_size": V, "num_pause_tokens": 2}
+
+
+def config(batch_size=2, seed=3, num_pause_tokens=2, **finetune):
+    return config_of(
+        seed=seed,
+        vocab_size=V,
+        pauses=PauseConfig(num_pause_tokens=num_pause_tokens),
+        batch_size=batch_size,
+        finetune=FinetuneConfig(**{"task": "t", "max_prompt_length": 3, "target_length": 4, **finetune}),
+        validation_batches=9,
+    )
 
 
 def made(indices=(0, 1, 2), epoch=0, **finetune):
-    config = FinetuneConfig(**{"task": "t", "max_prompt_length": 2, "target_length": 3, "m_ft": (3,), **finetune})
+    asked = config(**{"max_prompt_length": 2, "target_length": 3, "m_ft": (3,), **finetune})
     index_B = np.array(indices)
-    return finetuning.features(EXAMPLES, np.full_like(index_B, epoch), index_B, finetune=config, **SETTINGS)
+    return finetuning.features(EXAMPLES, np.full_like(index_B, epoch), index_B, config=asked, filler_id=FILLER)
 
 
 def test_rows_by_hand():
@@ -92,24 +103,15 @@ HINTED = dataclasses.replace(EXAMPLES, hints=ragged([31, 32, 33], [34], []))
 )
 @pytest.mark.parametrize("placement", ["append", "filler"])
 def test_hints_by_hand(hints, m_ft, wanted, placement):
-    config = FinetuneConfig(
-        task="t",
-        max_prompt_length=2,
-        target_length=3,
-        m_ft=(m_ft,),
-        hints=hints,
-        placement=placement,
-        attention="causal",
-    )
-    index_B = np.arange(4)
-    rows = finetuning.features(HINTED, np.zeros(4, int), index_B, finetune=config, **SETTINGS)
-    plain = finetuning.features(
-        EXAMPLES, np.zeros(4, int), index_B, finetune=dataclasses.replace(config, hints="none"), **SETTINGS
-    )
+    fields = {"max_prompt_length": 2, "target_length": 3, "m_ft": (m_ft,), "placement": placement}
+    asked = config(**fields, hints=hints, attention="causal")
+    epochs_B, index_B = np.zeros(4, int), np.arange(4)
+    rows = finetuning.features(HINTED, epochs_B, index_B, config=asked, filler_id=FILLER)
+    without = config(**fields, attention="causal")
+    plain = finetuning.features(EXAMPLES, epochs_B, index_B, config=without, filler_id=FILLER)
     for row, weights, places in zip(rows["targets"], rows["loss_weights"], [*wanted, {}], strict=True):
         assert {int(k): int(row[k]) for k in np.flatnonzero(weights)} == places
-    first_loss = Config(pauses=PauseConfig(num_pause_tokens=1), finetune=config).first_loss
-    assert not rows["loss_weights"][:, :first_loss].any()
+    assert not rows["loss_weights"][:, : asked.first_loss].any()
     for name in set(finetuning.FEATURES) - {"targets", "loss_weights"}:
         np.testing.assert_array_equal(rows[name], plain[name])
 
@@ -142,9 +144,7 @@ def test_of_several_numbers_each_example_draws_its_own():
 
 
 def batches(start=0, rows=(0, 1), m_ft=(0, 2), **settings):
-    config = FinetuneConfig(task="t", max_prompt_length=3, target_length=4, m_ft=m_ft)
-    settings = {**SETTINGS, "batch_size": 2, **settings}
-    return finetuning.train_batches(EXAMPLES, finetune=config, rows=rows, start_step=start, **settings)
+    return finetuning.train_batches(EXAMPLES, config(m_ft=m_ft, **settings), FILLER, rows, start)
 
 
 def take(iterator, count):
@@ -181,16 +181,7 @@ def test_an_epoch_has_each_example_once():
 
 
 def test_validation_has_each_example_once_and_pads_the_last_batch():
-    config = FinetuneConfig(task="t", max_prompt_length=3, target_length=4)
-    read = [
-        take(
-            finetuning.validation_batches(
-                EXAMPLES, finetune=config, rows=(0, 1), batch_size=2, num_batches=9, **SETTINGS
-            ),
-            9,
-        )
-        for _ in range(2)
-    ]
+    read = [take(finetuning.validation_batches(EXAMPLES, config(), FILLER, (0, 1)), 9) for _ in range(2)]
     assert_same(*read)
     assert [int((batch["segment_ids"] > 0).any(1).sum()) for batch in read[0]] == [2, 1]
     assert sum(batch["loss_weights"].sum() for batch in read[0]) == len(EXAMPLES.targets.ids)
@@ -199,9 +190,8 @@ def test_validation_has_each_example_once_and_pads_the_last_batch():
 def test_a_standard_model_takes_fillers_but_no_pauses():
     with pytest.raises(UserError, match=r"config\.pauses\.num_pause_tokens = 0 gives the model none"):
         batches(m_ft=(2,), num_pause_tokens=0)
-    config = FinetuneConfig(task="t", m_ft=(2,), placement="filler")
-    settings = {**SETTINGS, "num_pause_tokens": 0}
-    batch = next(finetuning.train_batches(EXAMPLES, finetune=config, rows=(0,), batch_size=1, **settings))
+    asked = config(m_ft=(2,), placement="filler", num_pause_tokens=0, batch_size=1)
+    batch = next(finetuning.train_batches(EXAMPLES, asked, FILLER, (0,)))
     assert (batch["inputs"] == FILLER).sum() == 2
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pause_jax.config import DataConfig
-from pause_jax.data import corpora, prepare, ranges, shards
+from pause_jax.data import corpora, prepare, shards, splits
 from pause_jax.data.pretraining import open_corpus
 from pause_jax.errors import UserError
 
@@ -24,7 +24,7 @@ SUFFIXES = [".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz"]
 
 
 def scan_all(data, skip_bad=False):
-    return lambda files: {file: ranges.scan_file(file, data.text_field, skip_bad=skip_bad) for file in files}
+    return lambda files: {file: splits.scan_file(file, data.text_field, skip_bad=skip_bad) for file in files}
 
 
 def prepare_here(folder: Path, data: DataConfig, *, skip_bad: bool = False, order: int = 1) -> dict:
@@ -49,7 +49,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @given(st.lists(st.tuples(st.sampled_from(SUFFIXES), TEXTS), min_size=1, max_size=3), st.integers(1, 500))
 def test_prepared_text_is_that_read_in_memory(corpus, range_bytes):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranges, "RANGE_BYTES", range_bytes)
+        patch.setattr(splits, "RANGE_BYTES", range_bytes)
         for number, (suffix, texts) in enumerate(corpus):
             file = Path(folder, f"{number}{suffix}")
             if ".txt" in suffix:
@@ -77,7 +77,7 @@ def test_prepared_text_is_that_read_in_memory(corpus, range_bytes):
 
 
 def test_any_order_gives_the_same_folder_and_a_second_time_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(ranges, "RANGE_BYTES", 500)
+    monkeypatch.setattr(splits, "RANGE_BYTES", 500)
     data = write_lines(tmp_path / "a.jsonl", [f"text {i}" * 5 for i in range(60)])
     prepare_here(tmp_path / "one", data)
     prepare_here(tmp_path / "two", data, order=-1)
@@ -89,7 +89,7 @@ def test_any_order_gives_the_same_folder_and_a_second_time_changes_nothing(tmp_p
 
 
 def test_what_is_missing_or_short_is_made_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(ranges, "RANGE_BYTES", 500)
+    monkeypatch.setattr(splits, "RANGE_BYTES", 500)
     data = write_lines(tmp_path / "a.jsonl", [f"text {i}" * 5 for i in range(100)])
     prepare_here(tmp_path / "out", data)
     before = contents(tmp_path / "out")
@@ -153,8 +153,8 @@ def test_bad_text_stops_or_is_left_out_and_counted(tmp_path):
 
 def test_where_documents_give_their_tails_what_is_left_out_counts_once(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "%s"}\n{"text": " "}\n[broken\n' % ("some text " * 100))
-    splits = prepare_here(tmp_path / "out", DataConfig(files=str(tmp_path / "a.jsonl")), skip_bad=True)["splits"]
-    assert [(splits[split]["blank"], splits[split]["bad"]) for split in splits] == [(1, 1), (0, 0)]
+    by_split = prepare_here(tmp_path / "out", DataConfig(files=str(tmp_path / "a.jsonl")), skip_bad=True)["splits"]
+    assert [(by_split[split]["blank"], by_split[split]["bad"]) for split in by_split] == [(1, 1), (0, 0)]
 
 
 def test_a_long_document_is_kept_whole_and_named(tmp_path, monkeypatch):

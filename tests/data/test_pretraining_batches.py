@@ -18,6 +18,7 @@ from pause_jax.data.pretraining import train_batches, validation_batches
 from pause_jax.distributed.global_batch import rows_of
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
+from tests.data.configs import config_of
 
 VOCAB_SIZE = 1000
 LENGTH = 16
@@ -38,7 +39,7 @@ def settings(rate=RATE, mode="trim", num_pause_tokens=1, placed=None, **data):
     """`placed`: more fields of the pauses, such as their policy."""
     return {
         "data": DataConfig(length=LENGTH, **data),
-        "pause": PauseConfig(num_pause_tokens=num_pause_tokens, rate=rate, mode=mode, **(placed or {})),
+        "pauses": PauseConfig(num_pause_tokens=num_pause_tokens, rate=rate, mode=mode, **(placed or {})),
         "vocab_size": VOCAB_SIZE,
     }
 
@@ -50,20 +51,16 @@ def mixture_of(stream):
 
 def train(stream, *, num_batches, batch_size=4, rows=None, start_step=0, seed=0, **changes):
     rows = range(batch_size) if rows is None else rows
-    batches = train_batches(
-        mixture_of(stream), **settings(**changes), seed=seed, batch_size=batch_size, rows=rows, start_step=start_step
-    )
+    config = config_of(**settings(**changes), seed=seed, batch_size=batch_size)
+    batches = train_batches(mixture_of(stream), config, rows, start_step)
     return list(itertools.islice(batches, num_batches))
 
 
 def validate(stream, *, rate, mode="trim", batch_size=4, rows=None, num_batches=1000, **changes):
     rows = range(batch_size) if rows is None else rows
     kinds = settings(rate=0.0, mode=mode, **changes)
-    return list(
-        validation_batches(
-            mixture_of(stream), **kinds, rate=rate, seed=0, batch_size=batch_size, rows=rows, num_batches=num_batches
-        )
-    )
+    config = config_of(**kinds, batch_size=batch_size, validation_batches=num_batches)
+    return list(validation_batches(mixture_of(stream), config, rows, rate=rate))
 
 
 def joined(batches, name):

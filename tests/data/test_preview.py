@@ -59,17 +59,8 @@ def without_marks(body):
 
 def training_rows(config, stream):
     """Rows of training's first batch, in a batch larger than what is shown."""
-    batch = next(
-        train_batches(
-            Mixture([stream], [1.0]),
-            data=config.data,
-            pause=config.pauses,
-            seed=config.seed,
-            vocab_size=config.model.vocab_size,
-            batch_size=8,
-            rows=range(8),
-        )
-    )
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=8))
+    batch = next(train_batches(Mixture([stream], [1.0]), config, range(8)))
     return [{name: feature[row] for name, feature in batch.items()} for row in range(BLOCKS)]
 
 

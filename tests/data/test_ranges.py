@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pause_jax.config import DataConfig
-from pause_jax.data import documents, ranges, splits
+from pause_jax.data import documents, splits
 from pause_jax.errors import UserError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -39,32 +39,32 @@ def read_range(pieces, split, plan):
 @given(CORPUS, st.integers(1, 400))
 def test_ranges_hold_the_corpus_as_it_is_split_in_memory(corpus, range_bytes):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranges, "RANGE_BYTES", range_bytes)
+        patch.setattr(splits, "RANGE_BYTES", range_bytes)
         data = write_corpus(Path(folder), corpus)
         whole = list(documents.read_files(data.files, "text"))
         if not whole:
             with pytest.raises(UserError, match=r"config\.data\.files = .* holds no text"):
-                ranges.plan_files(data)
+                splits.plan_files(data)
             return
-        plan = ranges.plan_files(data)
-        for split in ranges.SPLITS:
+        plan = splits.plan_files(data)
+        for split in splits.SPLITS:
             rule = splits.choose_rule(len(whole), sum(splits.is_validation(document.name) for document in whole))
             expected = [text for document in whole if (text := splits.part(document, split, rule))]
             assert [text for pieces in plan.ranges[split] for text in read_range(pieces, split, plan)] == expected
-        assert ranges.FilePlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+        assert splits.FilePlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
 def test_ranges_are_of_about_the_same_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(ranges, "RANGE_BYTES", 1000)
+    monkeypatch.setattr(splits, "RANGE_BYTES", 1000)
     data = write_corpus(tmp_path, [(".jsonl", ["x" * 100] * 100), (".jsonl.gz", ["x" * 100] * 100)])
-    sizes = [sum(piece.stop - piece.start for piece in pieces) for pieces in ranges.plan_files(data).ranges["train"]]
+    sizes = [sum(piece.stop - piece.start for piece in pieces) for pieces in splits.plan_files(data).ranges["train"]]
     assert max(sizes) <= 1200 and sum(size < 1000 for size in sizes) <= 2  # the ends of two files
 
 
 def test_small_files_share_a_range_and_a_long_document_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(ranges, "RANGE_BYTES", 1000)
+    monkeypatch.setattr(splits, "RANGE_BYTES", 1000)
     data = write_corpus(tmp_path, [(".txt", ["a" * 300]), (".txt", ["b" * 300]), (".txt", ["c" * 5000])])
-    names = [[piece.name for piece in pieces] for pieces in ranges.plan_files(data).ranges["train"]]
+    names = [[piece.name for piece in pieces] for pieces in splits.plan_files(data).ranges["train"]]
     assert names == [["0.txt", "1.txt"], ["2.txt"]]
 
 
@@ -72,17 +72,17 @@ def test_held_out_files_leave_all_of_the_others_to_training(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": f"train {i}"}) + "\n" for i in range(100)))
     (tmp_path / "b.txt").write_text("held out")
     data = DataConfig(files=str(tmp_path / "*.jsonl"), validation_files=str(tmp_path / "b*"))
-    plan = ranges.plan_files(data)
+    plan = splits.plan_files(data)
     assert len(read_range(plan.ranges["train"][0], "train", plan)) == 100
     assert read_range(plan.ranges["validation"][0], "validation", plan) == [b"held out"]
     with pytest.raises(UserError, match=r"config\.data\.validation_files = 'none\*' matches no file"):
-        ranges.plan_files(DataConfig(files=data.files, validation_files="none*"))
+        splits.plan_files(DataConfig(files=data.files, validation_files="none*"))
 
 
 def test_only_the_first_lines_are_parsed(tmp_path):
     lines = [json.dumps({"text": f"line {i}"}) for i in range(200)]
     (tmp_path / "a.jsonl").write_text("\n".join([*lines, "no JSON"]))
-    assert ranges.plan_files(DataConfig(files=str(tmp_path / "a.jsonl"))).rule == "names"
+    assert splits.plan_files(DataConfig(files=str(tmp_path / "a.jsonl"))).rule == "names"
     (tmp_path / "a.jsonl").write_text("\n".join(["no JSON", *lines]))
     with pytest.raises(UserError, match=r"a\.jsonl, line 1: broken JSON"):
-        ranges.plan_files(DataConfig(files=str(tmp_path / "a.jsonl")))
+        splits.plan_files(DataConfig(files=str(tmp_path / "a.jsonl")))

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pause_jax.config import DataConfig, PauseConfig
+from pause_jax.config import DataConfig
 from pause_jax.data import pretraining, shards
 from pause_jax.data.blocks import Mixture
 from pause_jax.data.shards import Batch, PreparedStream
 from pause_jax.data.streams import TokenStream
 from pause_jax.errors import UserError
+from tests.data.configs import config_of
 
 LENGTHS = st.lists(st.lists(st.integers(1, 40), max_size=6), min_size=1, max_size=5)  # of the documents of each shard
 
@@ -134,15 +135,9 @@ def test_damage_found_while_training_reaches_the_user_as_one_sentence(tmp_path):
     manifest, memory = write_folder(tmp_path, [[9000] * 4])
     file = shards.shard_file(tmp_path, "train", 0)
     file.write_bytes(flip(file.read_bytes(), 40_000))
-    batches = pretraining.train_batches(
-        Mixture([PreparedStream(tmp_path, "train", manifest)], [1.0]),
-        data=DataConfig(length=memory.num_tokens // 2),
-        pause=PauseConfig(),
-        seed=0,
-        vocab_size=300,
-        batch_size=2,
-        rows=[0, 1],
-    )
+    config = config_of(data=DataConfig(length=memory.num_tokens // 2), vocab_size=300, batch_size=2)
+    mixture = Mixture([PreparedStream(tmp_path, "train", manifest)], [1.0])
+    batches = pretraining.train_batches(mixture, config, [0, 1])
     with pytest.raises(UserError, match=r"^\S*00000\.array_record is damaged \(.*which makes only what is missing$"):
         next(batches)
 

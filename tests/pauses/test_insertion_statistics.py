@@ -19,6 +19,7 @@ from pause_jax.config import DataConfig, PauseConfig
 from pause_jax.data.pretraining import open_corpus, validation_batches
 from pause_jax.pauses import policies
 from pause_jax.tokenizers import vocabularies
+from tests.data.configs import config_of
 
 pytestmark = pytest.mark.slow
 
@@ -64,19 +65,11 @@ def rows(sample):
     def rows_of(mode="trim", **pause):
         key = (mode, *sorted(pause.items()))
         if key not in made:
-            batches = list(
-                validation_batches(
-                    corpus.train,
-                    data=data,
-                    pause=PauseConfig(num_pause_tokens=3, mode=mode, **pause),
-                    rate=RATE,
-                    seed=1,
-                    vocab_size=32_000,
-                    batch_size=BATCH,
-                    rows=range(BATCH),
-                    num_batches=10**6,
-                )
+            pauses = PauseConfig(num_pause_tokens=3, mode=mode, **pause)
+            config = config_of(
+                data=data, pauses=pauses, seed=1, vocab_size=32_000, batch_size=BATCH, validation_batches=10**6
             )
+            batches = list(validation_batches(corpus.train, config, range(BATCH), rate=RATE))
             inputs_RxL = np.concatenate([batch["inputs"] for batch in batches])
             segments_RxL = np.concatenate([batch["segment_ids"] for batch in batches])
             made[key] = inputs_RxL[segments_RxL.all(axis=1)]
@@ -311,15 +304,9 @@ def test_rows_of_a_range_have_their_own_numbers(sample):
 
     data, corpus = sample
     vocab_size = 32_000
-    batches = train_batches(
-        corpus.train,
-        data=data,
-        pause=PauseConfig(num_pause_tokens=1, rate=0.05, max_rate=0.15),
-        seed=0,
-        vocab_size=vocab_size,
-        batch_size=600,
-        rows=range(600),
-    )
+    pauses = PauseConfig(num_pause_tokens=1, rate=0.05, max_rate=0.15)
+    config = config_of(data=data, pauses=pauses, vocab_size=vocab_size, batch_size=600)
+    batches = train_batches(corpus.train, config, range(600))
     count_R = (next(batches)["inputs"] >= vocab_size).sum(axis=1)
     # Of M pauses, M = 102..307 equally often, about M * 2048 / (2048 + M) are kept: 97.2 to 267.
     expected = np.mean([m * LENGTH / (LENGTH + m) for m in range(102, 308)])

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pause_jax import config as configs
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig
-from pause_jax.data import documents, prepare, ranges, shards
+from pause_jax.data import documents, prepare, shards, splits
 from pause_jax.data.shards import Batch, PreparedStream
 from pause_jax.errors import UserError
 from pause_jax.logging.writers import JsonLinesWriter, read_jsonl
@@ -152,7 +152,7 @@ def test_any_line_is_read_or_named(lines, skip_bad):
         file.write_bytes(b"\n".join(lines))
         for read in (
             lambda: list(documents.read_files(str(file), "text")),
-            lambda: ranges.plan_files(DataConfig(files=str(file)), skip_bad=skip_bad),
+            lambda: splits.plan_files(DataConfig(files=str(file)), skip_bad=skip_bad),
         ):
             try:
                 read()
@@ -194,21 +194,26 @@ def prepared(tmp_path_factory) -> Path:
     """A folder of two splits of two small shards each."""
     folder = tmp_path_factory.mktemp("prepared")
     rng = np.random.default_rng(0)
-    splits = {}
-    for split in ranges.SPLITS:
+    by_split = {}
+    for split in splits.SPLITS:
         made = []
         for index in range(2):
             batch = Batch(rng.integers(0, 259, 100).astype(np.int32), np.array([40, 60]), 98)
             made.append(shards.write_shard(shards.shard_file(folder, split, index), [batch], np.uint16))
             shards.write_sidecar(shards.shard_file(folder, split, index), made[-1])
-        splits[split] = {**shards.summary(made), "blank": 0, "bad": 0, "shards": [dataclasses.asdict(s) for s in made]}
+        by_split[split] = {
+            **shards.summary(made),
+            "blank": 0,
+            "bad": 0,
+            "shards": [dataclasses.asdict(s) for s in made],
+        }
     manifest = {
         "format": shards.FORMAT,
         "task": "files",
         "vocabulary": "byte-259",
         "token_type": "uint16",
         "record_tokens": shards.RECORD_TOKENS,
-        "splits": splits,
+        "splits": by_split,
     }
     shards.write_record(folder / "manifest.json", manifest)
     return folder
@@ -216,7 +221,7 @@ def prepared(tmp_path_factory) -> Path:
 
 def read_all(folder: Path) -> list[int]:
     manifest = shards.read_manifest(folder)
-    streams = [PreparedStream(folder, split, manifest) for split in ranges.SPLITS]
+    streams = [PreparedStream(folder, split, manifest) for split in splits.SPLITS]
     return [int(token) for stream in streams for token in stream.slice(0, stream.num_tokens)[0]]
 
 
@@ -301,8 +306,8 @@ def test_a_plan_of_other_content_is_named_or_used(tmp_path_factory, data):
     corpus = DataConfig(files=str(folder / "a.jsonl"))
     source = prepare.Source("files", "byte-259", "uint16", None)
 
-    def scan(files: Sequence[documents.Piece]) -> dict[documents.Piece, ranges.Scan]:
-        return {file: ranges.scan_file(file, "text") for file in files}
+    def scan(files: Sequence[documents.Piece]) -> dict[documents.Piece, splits.Scan]:
+        return {file: splits.scan_file(file, "text") for file in files}
 
     def begin() -> list[prepare.Unit]:
         return prepare.begin(folder / "out", corpus, source, scan, skip_bad=False)

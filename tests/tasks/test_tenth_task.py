@@ -14,10 +14,11 @@ import pytest
 import seqio
 
 from pause_jax import tasks
-from pause_jax.config import DataConfig, FinetuneConfig
+from pause_jax.config import DataConfig, FinetuneConfig, PauseConfig
 from pause_jax.data import finetuning
 from pause_jax.report.results import read_results
 from pause_jax.tasks import official, seqio_examples
+from tests.data.configs import config_of
 
 ROOT = Path(__file__).parents[2]
 RECIPE = (ROOT / "WORKSPACE.md").read_text().split("### A downstream task")[1].split("\n## ")[0]
@@ -49,18 +50,8 @@ def test_its_examples_become_rows(tenth, tmp_path):
     assert "tenth" in tasks.known()
     task = finetuning.open_task(data, config)
     assert len(task.train) + len(task.validation) == 40 and len(task.validation) > 0
-    batch = next(
-        finetuning.train_batches(
-            task.train,
-            finetune=config,
-            filler_id=task.filler_id,
-            seed=0,
-            vocab_size=259,
-            num_pause_tokens=1,
-            batch_size=4,
-            rows=range(4),
-        )
-    )
+    run = config_of(data=data, finetune=config, vocab_size=259, pauses=PauseConfig(num_pause_tokens=1), batch_size=4)
+    batch = next(finetuning.train_batches(task.train, run, task.filler_id, range(4)))
     row = bytes(i - 3 for i in batch["inputs"][0].tolist() if 3 <= i < 259).decode()
     assert re.fullmatch(r"Question: train (\d+) \+ 1\?\nAnswer: \d+", row)
     assert (batch["inputs"] == 259).sum() == 8

@@ -10,11 +10,12 @@ import jax
 import numpy as np
 import pytest
 
-from pause_jax.config import FinetuneConfig, OptimizerConfig
+from pause_jax.config import FinetuneConfig, OptimizerConfig, PauseConfig
 from pause_jax.data.finetuning import Examples, Ragged, draw_m_ft, train_batches, validation_batches
 from pause_jax.model import decoder
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, make_validation_step, new_state
+from tests.data.configs import config_of
 from tests.model.test_decoder import GPT, LLAMA, SCANNED, Reference, V, random_params
 
 FILLER, N_PAUSES, SEED, P, A = 9, 2, 5, 4, 3  # prompts are cut to their last P, targets to their first A
@@ -44,7 +45,11 @@ def ragged(sequences):
 
 
 EXAMPLES = Examples(ragged(PROMPTS), ragged(TARGETS))
-DATA = {"filler_id": FILLER, "seed": SEED, "vocab_size": V, "num_pause_tokens": N_PAUSES}
+
+
+def run_of(finetune, batch_size):
+    pauses = PauseConfig(num_pause_tokens=N_PAUSES)
+    return config_of(seed=SEED, vocab_size=V, pauses=pauses, finetune=finetune, batch_size=batch_size)
 
 
 @functools.cache
@@ -108,11 +113,11 @@ def test_the_trainers_loss_is_the_one_by_hand(model, case):
     wanted = sum(map(sum, by_hand))
     step, validate, state = steps_of(model, config.context_length - 1)
 
-    batch = next(train_batches(EXAMPLES, finetune=config, batch_size=5, rows=range(5), **DATA))
+    batch = next(train_batches(EXAMPLES, run_of(config, 5), FILLER, range(5)))
     _, metrics = step(state, batch)
     np.testing.assert_allclose(metrics["loss"], wanted / 12, rtol=1e-5)
 
-    batches = validation_batches(EXAMPLES, finetune=config, batch_size=4, rows=range(4), num_batches=9, **DATA)
+    batches = validation_batches(EXAMPLES, run_of(config, 4), FILLER, range(4))
     sums = [[float(part) for part in validate(state["params"], batch)[:2]] for batch in batches]
     np.testing.assert_allclose(sums, [[sum(map(sum, by_hand[:4])), 9], [sum(by_hand[4]), 3]], rtol=1e-5)
 
@@ -135,7 +140,7 @@ def test_what_is_cut_off_does_not_count():
 
     def loss(prompts, targets):
         examples = Examples(ragged(prompts), ragged(targets))
-        batch = next(train_batches(examples, finetune=config, batch_size=5, rows=range(5), **DATA))
+        batch = next(train_batches(examples, run_of(config, 5), FILLER, range(5)))
         return float(step(state, batch)[1]["loss"])
 
     last, first = [prompt[-P:] for prompt in PROMPTS], [target[:A] for target in TARGETS]
