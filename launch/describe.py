@@ -61,11 +61,14 @@ def describe(config: Config, topology: str | None = None) -> dict[str, Any]:
 def memory_of(config: Config, topology: str | None) -> dict[str, float]:
     """The `memory` of `describe`."""
     from pause_jax.aot import topologies
-    from pause_jax.distributed import memory
+    from pause_jax.distributed import kernels, memory
     from pause_jax.distributed.mesh import AXES, mesh_shape
+    from pause_jax.system import local_chips
 
-    mesh = config.run.mesh
+    chips = local_chips.of_this_machine()
     asked = topologies.parse(topology) if topology else None
+    config = kernels.resolve_config(config, asked.platform if asked else chips.kind if chips else "cpu")
+    mesh = config.run.mesh
     fewest = mesh.dcn_data * (mesh.data == -1) or 1
     devices = asked.devices if asked else fewest * math.prod(n for n in mesh.sizes.values() if n != -1)
     sizes = dict(zip(AXES, mesh_shape(mesh, devices), strict=True))

@@ -179,7 +179,7 @@ def test_chunked_cross_entropy_holds_a_third_of_what_all_logits_take():
     Layers are looped over and recomputed, with one head: or what they keep would be the larger part of both.
     """
     model = ModelConfig(vocab_size=32_000, num_layers=4, d_model=128, num_heads=1, d_ff=256, max_positions=2048)
-    execution = Execution(scan_layers=True, remat="full")
+    execution = Execution(scan_layers="on", remat="full")
     whole, chunked = (
         costs.costs(
             costs.lower_train_step(costs.train_config(model, 8, 2048, loss_chunk=chunk, execution=execution)).compile()

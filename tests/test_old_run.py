@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from pause_jax.reporting.results import read_results
+
 from tests.programs import program
 
 OLD = Path(__file__).with_name("old_run")

@@ -12,7 +12,7 @@ import jax
 from pause_jax.aot import estimates, hlo, roofline, topologies
 from pause_jax.aot.topologies import Topology
 from pause_jax.config import Config
-from pause_jax.distributed import global_batch
+from pause_jax.distributed import global_batch, kernels
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.model import counts
@@ -30,6 +30,7 @@ def judge(config: Config, topology: Topology) -> dict[str, Any]:
     Raises:
       UserError: mesh, batch or a parameter cannot be cut over the topology's devices.
     """
+    config = kernels.resolve_config(config, topology.platform)  # not this machine's
     mesh = _mesh(config, topology)
     if not topology.is_tpu and mesh.shape["sequence"] > 1:
         raise UserError(

@@ -10,8 +10,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pause_jax.bounds import LARGEST
 from pause_jax.config import renames
-from pause_jax.config.bounds import LARGEST
 from pause_jax.config.schema import Config
 from pause_jax.errors import UserError
 
@@ -119,8 +119,8 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
     hints = _hints(cls)
     for name in values:
         if name not in hints:
-            if now := renames.RENAMED.get(f"{path}.{name}".removeprefix("config.")):
-                raise UserError(f"{path}.{name} is called config.{now} now: write it so")
+            if said := renames.sentence(f"{path}.{name}".removeprefix("config.")):
+                raise UserError(said)
             raise UserError(f"{path}.{name} is no field of the config; {path} has {', '.join(sorted(hints))}")
     if missing := sorted(set(hints) - set(values)):
         raise UserError(f"{path}.{missing[0]} is missing")

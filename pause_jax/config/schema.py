@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pause_jax.config.bounds import LARGEST
+from pause_jax.bounds import LARGEST
 from pause_jax.config.data import DataConfig
 from pause_jax.config.finetune import FinetuneConfig
 from pause_jax.config.optimizer import OptimizerConfig

@@ -23,7 +23,7 @@ from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Attention, Context
 from pause_jax.model.mask import Mask
 
-PLAIN = Execution(attention_blocks=1)  # whatever the run was trained with: this runs everywhere
+PLAIN = Execution(kernels="reference", attention="xla", scan_layers="off", remat="none")  # this runs everywhere
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from jax.sharding import AbstractMesh, Mesh
 from pause_jax import trees
 from pause_jax.aot import chips, estimates
 from pause_jax.config import Config
-from pause_jax.distributed import sharding
+from pause_jax.distributed import kernels, sharding
 from pause_jax.distributed.mesh import AXES
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
@@ -28,6 +28,7 @@ def training_bytes(config: Config, sizes: Mapping[str, int], on_host: int = 0) -
     """Bytes of one device in training, by what they are for (estimates.temporaries says what the last are).
 
     Args:
+      config: resolved (kernels.resolve_config).
       sizes: of the mesh's axes (mesh.AXES), none of them -1.
       on_host: how many of the devices are CPUs of one process, if they are: Orbax's copy of the state that is being
         saved lies in the same memory, and so do the programs.
@@ -55,6 +56,7 @@ def check_training(config: Config, mesh: Mesh) -> None:
     Raises:
       UserError: they don't; what is there, what is wanted and for what, and settings that would fit.
     """
+    config = kernels.resolve_config(config, kernels.platform_of(mesh))
     if there := _room(mesh):
         check_chips(config, mesh.shape, *there, on_host=len(mesh.local_devices) * _are_cpus(mesh))
 

@@ -26,7 +26,6 @@ from pause_jax.model.layers import Cache
 from pause_jax.pauses import downstream
 
 GREEDY = Sampling()
-FEW_TOKENS = 8  # an answer of fewer is written sooner than kernels are turned for it
 
 
 def generate(
@@ -172,8 +171,7 @@ def _decode(
     model = decoder.bind(params, config, execution, num_pause_tokens)
     row_keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_numbers_B)
     batch = len(logits_BxV)
-    turns = 1 < batch <= execution.few_rows and max_new_tokens >= FEW_TOKENS
-    layers = model.turned_layers() if turns else None
+    layers = model.layers_for_decoding(batch, max_new_tokens)
 
     def choose(answers: _Answers, logits_BxV: jax.Array, cache: Cache) -> _Answers:
         keys_B = jax.vmap(jax.random.fold_in, (0, None))(row_keys_B, answers.count)

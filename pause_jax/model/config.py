@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from pause_jax.config import bounds
+from pause_jax import bounds
 from pause_jax.errors import UserError
 from pause_jax.model.mask import MASKS
 
@@ -91,21 +91,59 @@ class ModelConfig:
             )
 
 
+# Of each implementation in pause_jax/model/ops: the attention kernels that it has.
+ATTENTION_KERNELS: dict[str, tuple[str, ...]] = {
+    "cpu": ("xla",),
+    "tpu": ("xla", "splash"),
+    "gpu": ("xla", "cudnn"),
+    "reference": ("xla",),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """How a decoder is run: same numbers (to rounding), other speed and memory."""
+    """How a decoder is run: same numbers (to rounding), other speed and memory. "auto": as `BY_PLATFORM` has it."""
 
-    scan_layers: bool = False  # one compiled layer looped over (accelerators); False unrolls (faster on CPU)
-    # What the backward pass recomputes: nothing, all but what dense layers give, all.
-    remat: Literal["none", "dots", "full"] = "none"
+    kernels: Literal["auto", "cpu", "tpu", "gpu", "reference"] = "auto"  # pause_jax/model/ops: whose forms of products
     # The kernel of whole rows: "splash" is for TPUs, "cudnn" for GPUs. Where keys and values come from a cache
     # (inference) it is always "xla": splash compiles its mask, and a cache is filled to another place at each call.
-    attention: Literal["xla", "splash", "cudnn"] = "xla"
-    attention_blocks: int = 4  # of queries, with "xla": later keys are left out; 1 for accelerators, nothing left out
-    # Where so many rows or fewer are multiplied by a matrix, it stands on the left, which a CPU does in a third of the
-    # time; for answers, kernels are first turned for that, in a copy. 0 for accelerators.
-    few_rows: int = 32
-    # In bfloat16: transposed operands of products are first copied so that their rows lie together. XLA's CPU back end
-    # computes products of others in float32, in three times the time where there are instructions for bfloat16.
-    # False for accelerators.
-    row_major: bool = True
+    attention: Literal["auto", "xla", "splash", "cudnn"] = "auto"
+    scan_layers: Literal["auto", "on", "off"] = "auto"  # "on": one compiled layer looped over; "off": unrolled
+    # What the backward pass recomputes: nothing, all but what dense layers give, all.
+    remat: Literal["auto", "none", "dots", "full"] = "auto"
+
+    def validate(self) -> None:
+        """Raises UserError for an attention kernel that the kernels have not got."""
+        if self.kernels != "auto" and self.attention not in ("auto", *ATTENTION_KERNELS[self.kernels]):
+            raise UserError(
+                f"config.run.execution.attention = {self.attention!r} is no kernel of config.run.execution.kernels = "
+                f"{self.kernels!r}, which has {', '.join(map(repr, ATTENTION_KERNELS[self.kernels]))}"
+            )
+
+
+# What "auto" is on each platform (of JAX's names): CPUs compile one layer after the other into quicker programs,
+# accelerators have memory to save. Unrolled layers and kept activations take longer to compile and more of it.
+BY_PLATFORM = {
+    "cpu": Execution("cpu", "xla", "off", "none"),
+    "tpu": Execution("tpu", "splash", "on", "dots"),
+    "gpu": Execution("gpu", "xla", "on", "dots"),
+}
+ELSEWHERE = Execution("reference", "xla", "on", "dots")
+
+
+def resolve(execution: Execution, platform: str) -> Execution:
+    """`execution` with each "auto" replaced by what it is on `platform`, such as "cpu"; the rest stays.
+
+    >>> resolve(Execution(remat="full"), "gpu")
+    Execution(kernels='gpu', attention='xla', scan_layers='on', remat='full')
+    """
+    defaults = BY_PLATFORM.get(platform, ELSEWHERE)
+    found = {
+        field.name: getattr(defaults, field.name)
+        for field in dataclasses.fields(execution)
+        if getattr(execution, field.name) == "auto"
+    }
+    kernels = found.get("kernels", execution.kernels)
+    if found.get("attention", "xla") not in ATTENTION_KERNELS[kernels]:
+        found["attention"] = "xla"
+    return dataclasses.replace(execution, **found)

@@ -19,12 +19,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pause_jax.model import rope
-from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model import ops, rope
+from pause_jax.model.config import Execution, ModelConfig, resolve
 from pause_jax.model.layers import DENSE, Cache, Context, Dense, Layer, Norm, normal
 from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain
-from pause_jax.model.products import times_few_rows
 
 PAUSE_STD = 0.02  # of a new pause vector, also when it is added to a standard checkpoint
 
@@ -83,7 +82,7 @@ class Decoder(nnx.Module):
           prefix_lm_length: how many positions at the row's start see each other (`prefix_lm_length`); [B] where the
             rows differ.
           cache: from `empty_cache`, or an earlier call; None to read the whole row at once.
-          layers: from `turned_layers`, once for many calls; None: those of the stack.
+          layers: from `layers_for_decoding`, once for many calls; None: those of the stack.
         """
         first_query: jax.Array | int = 0
         k_segments = segments_BxT
@@ -111,17 +110,13 @@ class Decoder(nnx.Module):
         return x, cache
 
     def head_VxD(self) -> jax.Array:
-        """The output matrix, float32: logits are hidden · headᵀ (`logits`, or in chunks in training/loss.py)."""
+        """The output matrix, float32: logits are hidden · headᵀ (`logits`, or in chunks in ops/chunked_loss.py)."""
         return constrain((self.head or self.token).embedding[...], "vocab", None)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
         """Logits over text tokens, float32 [B, T, V]."""
         head = self.head_VxD().astype(hidden_BxTxD.dtype)
-        batch, length, width = hidden_BxTxD.shape
-        if batch * length <= self.execution.few_rows:
-            logits = times_few_rows(head, hidden_BxTxD.reshape(-1, width)).reshape(batch, length, -1)
-        else:
-            logits = jnp.einsum("btd,vd->btv", hidden_BxTxD, head, preferred_element_type=jnp.float32)
+        logits = ops.linear(hidden_BxTxD, head, self.execution, transposed=True)
         return constrain(logits, "batch", "length", "vocab")
 
     def embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
@@ -151,10 +146,10 @@ class Decoder(nnx.Module):
 
         if self.execution.remat != "none":
             run_layer = jax.checkpoint(
-                run_layer, policy=_REMAT_POLICIES[self.execution.remat], prevent_cse=not self.execution.scan_layers
+                run_layer, policy=_REMAT_POLICIES[self.execution.remat], prevent_cse=self.execution.scan_layers == "off"
             )
         carry = (x, cache)
-        if self.execution.scan_layers:
+        if self.execution.scan_layers == "on":
             carry, _ = jax.lax.scan(run_layer, carry, (stacked, jnp.arange(self.config.num_layers)))
             return carry
         for index, state in enumerate(self._unstack(stacked)):
@@ -169,13 +164,18 @@ class Decoder(nnx.Module):
         for slices in zip(*splits, strict=True):
             yield jax.tree.unflatten(tree, [s.reshape(s.shape[1:]) for s in slices])
 
-    def turned_layers(self) -> list[Layer]:
-        """The layers, each with parameters of its own, kernels turned: for `Execution.few_rows` at a time."""
+    def layers_for_decoding(self, rows: int, new_tokens: int) -> list[Layer] | None:
+        """The layers as so many tokens are best decoded by them, one by one in so many rows; None: as they are.
+
+        Where kernels are transposed for it, each layer has parameters of its own.
+        """
+        if not ops.transposes_for_decoding(rows, new_tokens, self.execution):
+            return None
         graph, stacked = nnx.split(self.layers)
         layers = [nnx.merge(graph, state) for state in self._unstack(stacked)]
         for _, module in (found for layer in layers for found in nnx.iter_modules(layer)):
             if isinstance(module, Dense):
-                module.turn()
+                module.transpose()
         return layers
 
 
@@ -192,7 +192,11 @@ def new_pauses(config: ModelConfig, num_pause_tokens: int, seed: int) -> dict[st
 
 
 def bind(params: dict[str, Any], config: ModelConfig, execution: Execution, num_pause_tokens: int) -> Decoder:
-    """A callable Decoder over `params` (arrays, tracers or shapes). Cheap: nothing is computed or copied."""
+    """A callable Decoder over `params` (arrays, tracers or shapes). Cheap: nothing is computed or copied.
+
+    What `execution` leaves open is as JAX's default platform has it.
+    """
+    execution = resolve(execution, jax.default_backend())
     graph, abstract = nnx.split(_abstract(config, num_pause_tokens, execution))
     nnx.replace_by_pure_dict(abstract, params)
     return nnx.merge(graph, abstract)

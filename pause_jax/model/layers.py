@@ -14,12 +14,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from pause_jax.model import rope
-from pause_jax.model.attention import attend
+from pause_jax.model import ops, rope
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain
-from pause_jax.model.products import times, times_few_rows
 
 DENSE = "dense"  # what the results of `Dense` are called, for `Execution.remat`
 
@@ -70,24 +68,20 @@ class Dense(nnx.Module):
         self.kernel = normal(rngs, (num_layers, *d_in, *d_out), ("layers", *axes), std)
         self.bias = constant(0.0, (num_layers, *d_out), ("layers", *axes[len(d_in) :])) if bias else None
         self.d_in, self.d_out = d_in, d_out
-        self.is_turned = False
+        self.transposed = False
 
-    def turn(self) -> None:
-        """Replace the kernel of a layer, no longer of the stack, by its transpose as a matrix: see `few_rows`."""
+    def transpose(self) -> None:
+        """Replace the kernel of a layer, no longer of the stack, by its transpose as a matrix."""
         matrix = self.kernel[...].reshape(math.prod(self.d_in), math.prod(self.d_out))
-        self.kernel, self.is_turned = nnx.Param(matrix.T), True
+        self.kernel, self.transposed = nnx.Param(matrix.T), True
 
     def __call__(self, x: jax.Array, execution: Execution) -> jax.Array:
         lead = x.shape[: x.ndim - len(self.d_in)]
         x_RxI = x.reshape(-1, math.prod(self.d_in))
         kernel = self.kernel[...].astype(x.dtype)
-        if self.is_turned:
-            rows = times_few_rows(kernel, x_RxI)
-        else:
-            # One matrix product over all rows: on a CPU twice as fast as a batched one, backward pass included.
+        if not self.transposed:
             kernel = kernel.reshape(x_RxI.shape[1], math.prod(self.d_out))
-            rows = times(x_RxI, kernel, execution.row_major)
-        y = rows.reshape(*lead, *self.d_out)
+        y = ops.linear(x_RxI, kernel, execution, transposed=self.transposed).reshape(*lead, *self.d_out)
         if self.bias is not None:
             y += self.bias[...].reshape((1,) * len(lead) + self.d_out)
         return checkpoint_name(y.astype(x.dtype), DENSE)
@@ -156,13 +150,11 @@ class Attention(nnx.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         if context.cos_sin is not None:
             q, k = rope.rotate(q, context.cos_sin), rope.rotate(k, context.cos_sin)
-        backend = execution.attention
         if cache is not None:
             cache = _write(cache, k, v, layer)
-            backend = "xla"  # the others are for training (Execution.attention)
             if not context.starts_cache:
                 k, v = cache.k_NxBxSxKxE[layer].astype(q.dtype), cache.v_NxBxSxKxE[layer].astype(q.dtype)
-        out = attend(q, k, v, context.mask, backend, execution.attention_blocks, execution.row_major)
+        out = ops.attention(q, k, v, context.mask, execution, from_cache=cache is not None)
         out = constrain(out, "batch", "length", "heads", "head")
         return self.out(out, execution), cache
 

@@ -29,6 +29,7 @@ def lines(
         "data": _data(config, manifest),
         "steps": _steps(config, start, flops_per_step),
         "devices": _devices(mesh),
+        "kernels": _kernels(config),
         "memory": _memory(config, mesh),
         "begins": f"{run}, {_begins(config, start)}",
     }
@@ -74,6 +75,15 @@ def _devices(mesh: jax.sharding.Mesh) -> str:
     kind = mesh.devices.flat[0].device_kind
     processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return f"{mesh.size} × {kind}{f' ({axes})' if axes else ''}{processes}"
+
+
+def _kernels(config: Config) -> str:
+    execution, chunk = config.run.execution, config.run.loss_chunk
+    layers = "scanned" if execution.scan_layers == "on" else "unrolled"
+    return (
+        f"{execution.kernels} (attention {execution.attention}, layers {layers}, remat {execution.remat}, loss "
+        f"{f'in chunks of {chunk} positions' if chunk else 'of all positions at once'})"
+    )
 
 
 def _memory(config: Config, mesh: jax.sharding.Mesh) -> str:

@@ -16,7 +16,7 @@ from pause_jax.checkpointing.checkpoints import Checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import global_batch as global_batches
-from pause_jax.distributed import processes, sharding
+from pause_jax.distributed import kernels, processes, sharding
 from pause_jax.logging.progress import Progress
 from pause_jax.logging.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
 from pause_jax.model import decoder
@@ -44,6 +44,10 @@ class Job:
     folder: RunFolder
     label: str  # of the progress line
     made_with: Mapping[str, str]  # noted in each checkpoint: the code's version, the tokenizer's fingerprint
+
+    def __post_init__(self) -> None:
+        resolved = kernels.resolve_config(self.config, kernels.platform_of(self.mesh))
+        object.__setattr__(self, "config", resolved)
 
 
 def train(job: Job) -> Literal["finished", "stopped"]:
@@ -128,6 +132,7 @@ def compile_steps(job: Job) -> Compiled:
 
 def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     """(training step, validation step, examination), sharded over `mesh`; they can be lowered without its devices."""
+    config = kernels.resolve_config(config, kernels.platform_of(mesh))
     network = functools.partial(
         decoder.bind,
         config=config.model,

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pause_jax.model import ops
 from pause_jax.model.decoder import Decoder
-from pause_jax.training.loss import cross_entropy_sum
 
 Params = dict[str, Any]
 State = dict[str, Any]
@@ -49,8 +49,8 @@ def batch_loss_sum(
     in_prefix = batch.get("prefix_lm_length", 0) if prefix_lm_length is None else prefix_lm_length
     hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"], prefix_lm_length=in_prefix)
     targets_BxT, weights_BxT = batch["targets"][:, first_loss:], batch["loss_weights"][:, first_loss:]
-    return cross_entropy_sum(
-        hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, loss_chunk, model.execution.row_major
+    return ops.head_loss(
+        hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, model.execution, chunk=loss_chunk
     )
 
 

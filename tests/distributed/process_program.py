@@ -38,7 +38,7 @@ def make_config(steps: int) -> Config:
         train=TrainConfig(steps=steps, batch_size=B),
         run=RunConfig(
             mesh=MeshConfig(data=2, tensor=2),
-            execution=Execution(scan_layers=True),
+            execution=Execution(scan_layers="on"),
             accumulation=2,
             log_every=2,
             validate_every=5,

@@ -61,7 +61,7 @@ def compiled_step(family, mesh):
         pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
         data=DataConfig(length=L),
         train=TrainConfig(batch_size=B),
-        run=RunConfig(mesh=MESHES[mesh], execution=Execution(scan_layers=True)),
+        run=RunConfig(mesh=MESHES[mesh], execution=Execution(scan_layers="on")),
     )
     devices = make_mesh(config.run.mesh)
     job = loop.Job(

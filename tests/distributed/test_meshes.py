@@ -39,7 +39,7 @@ def make_job(path, family, mesh):
         train=TrainConfig(steps=STEPS, batch_size=B),
         run=RunConfig(
             mesh=MESHES[mesh],
-            execution=Execution(scan_layers=True),
+            execution=Execution(scan_layers="on"),
             accumulation=2,
             log_every=5,
             validate_every=0,

@@ -151,9 +151,7 @@ def test_uptraining_of_an_imported_model_has_its_network(tmp_path, monkeypatch):
     on_gpus = from_config_dict(imported.get_config(str(tmp_path)))
     assert dataclasses.replace(on_gpus, run=config.run) == config
     assert on_gpus.run.mesh == MeshConfig(data=1, fsdp=-1) and on_gpus.run.loss_chunk == 128
-    assert on_gpus.run.execution == Execution(
-        scan_layers=True, remat="dots", attention_blocks=1, few_rows=0, row_major=False
-    )
+    assert on_gpus.run.execution == Execution()
     for wrong in ("", f"{tmp_path},both"):
         with pytest.raises(UserError, match="give the run to start from and one of pauses, control, control_text"):
             imported.get_config(wrong)

@@ -11,11 +11,13 @@ import pytest
 
 from pause_jax import trees
 from pause_jax.errors import UserError
-from pause_jax.inference.decode import FEW_TOKENS, generate
+from pause_jax.inference.decode import generate
 from pause_jax.inference.prefill import read
 from pause_jax.inference.sampling import Sampling
 from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.model.layers import Dense
+from pause_jax.model.ops import cpu
 from pause_jax.pauses import downstream
 
 V, N_PAUSES, NEW = 29, 2, 5
@@ -113,7 +115,7 @@ def logits_of(family, reading, answers, execution=Execution()):
 def test_cache_equals_recomputing(family, attention, m_inf):
     """Logits of given answers, and the answers that greedy decoding gives, at every step of every row."""
     answers = np.random.default_rng(m_inf).integers(0, V, (len(PROMPTS), NEW)).astype(np.int32)
-    execution = Execution(scan_layers=m_inf == 1)
+    execution = Execution(scan_layers="on" if m_inf == 1 else "off")
     actual = cached(family, m_inf, attention, answers, execution)
     wanted = np.stack([recomputed(family, p, m_inf, attention, list(a)) for p, a in zip(PROMPTS, answers, strict=True)])
     np.testing.assert_allclose(actual, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
@@ -170,21 +172,23 @@ def test_an_answer_stops_at_the_end_and_the_others_go_on():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_kernels_turned_or_not_the_answers_are_the_same(family, monkeypatch):
-    """To rounding: so the answers, and the logits that the turned layers give to a token."""
-    turned, made = [], decoder.Decoder.turned_layers
-    monkeypatch.setattr(decoder.Decoder, "turned_layers", lambda self: turned.append(1) or made(self))
-    long = FEW_TOKENS + 2
-    assert answer(PROMPTS, family, max_new_tokens=long) == answer(
-        PROMPTS, family, max_new_tokens=long, execution=Execution(few_rows=2)
-    )
-    answer(PROMPTS, family, max_new_tokens=FEW_TOKENS - 1)
+def test_kernels_transposed_or_not_the_answers_are_the_same(family, monkeypatch):
+    """To rounding: so the answers, and the logits that layers of transposed kernels give to a token."""
+    transposed, transpose = [], Dense.transpose
+    monkeypatch.setattr(Dense, "transpose", lambda self: transposed.append(1) or transpose(self))
+    long, reference = cpu.FEW_TOKENS + 2, Execution(kernels="reference")
+    answer(PROMPTS, family, max_new_tokens=cpu.FEW_TOKENS - 1)
     answer(PROMPTS[:1], family, max_new_tokens=long)
-    assert len(turned) == 1  # only where it pays
+    wanted = answer(PROMPTS, family, max_new_tokens=long, execution=reference)
+    assert not transposed  # only where it pays
+    assert answer(PROMPTS, family, max_new_tokens=long) == wanted
+    assert transposed
     model = decoder.bind(params_of(family), FAMILIES[family], Execution(), N_PAUSES)
     ids, cache = jnp.array([[3, 4], [V, 5]]), decoder.empty_cache(FAMILIES[family], 2, 4)
     given = (ids, jnp.broadcast_to(jnp.arange(2), (2, 2)), jnp.ones_like(ids))
-    (one, kept), (other, also) = (model(*given, cache=cache, layers=layers) for layers in (None, made(model)))
+    (one, kept), (other, also) = (
+        model(*given, cache=cache, layers=layers) for layers in (None, model.layers_for_decoding(2, long))
+    )
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
     np.testing.assert_allclose(kept.k_NxBxSxKxE, also.k_NxBxSxKxE, rtol=0, atol=1e-5)
 

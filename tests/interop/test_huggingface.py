@@ -111,7 +111,7 @@ def ours(params, config, ids_BxT, segments_BxT=None, positions_BxT=None):
     if segments_BxT is None:
         segments_BxT = jnp.ones_like(ids_BxT)
         positions_BxT = jnp.cumsum(segments_BxT, axis=1) - 1
-    model = decoder.bind(params, config, Execution(scan_layers=True), num_pause_tokens=0)
+    model = decoder.bind(params, config, Execution(scan_layers="on"), num_pause_tokens=0)
     return model.logits(model(ids_BxT, positions_BxT, segments_BxT)[0])
 
 

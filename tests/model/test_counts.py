@@ -16,6 +16,7 @@ from pause_jax.model import counts, decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.training import loop, step
 
+WHOLE = Execution("reference", "xla", "off", "none")  # attention computes all pairs, masked or not
 PAPER_130M = ModelConfig(vocab_size=64_512, num_layers=12, d_model=768, num_heads=12, d_ff=3072, max_positions=2130)
 PAPER_1B = ModelConfig(vocab_size=64_512, num_layers=24, d_model=2048, num_heads=32, d_ff=8192, max_positions=2130)
 SMALL = ModelConfig(vocab_size=11, num_layers=2, d_model=8, num_heads=2, d_ff=32, max_positions=16)
@@ -119,7 +120,7 @@ def test_forward_flops_against_xla(family):
     length = 256
 
     def forward(params, ids):
-        model = decoder.bind(params, config, Execution(attention_blocks=1), 0)
+        model = decoder.bind(params, config, WHOLE, 0)
         return model.logits(model(ids, ids, jnp.ones_like(ids))[0])
 
     shapes = decoder.abstract_params(config, 0), jax.ShapeDtypeStruct((1, length), jnp.int32)
@@ -142,7 +143,12 @@ def test_the_trainers_forward_against_xla():
     config = Config(
         model=model, pauses=PauseConfig(num_pause_tokens=1), finetune=finetune, train=TrainConfig(batch_size=2)
     )
-    network = functools.partial(decoder.bind, config=model, execution=Execution(attention_blocks=1), num_pause_tokens=1)
+    network = functools.partial(
+        decoder.bind,
+        config=model,
+        execution=WHOLE,
+        num_pause_tokens=1,
+    )
     length = config.length
     whole, weights = (jax.ShapeDtypeStruct((2, length), dtype) for dtype in (jnp.int32, jnp.float32))
     batch = {name: whole for name in ("inputs", "targets", "positions", "segment_ids")}

@@ -37,7 +37,7 @@ LLAMA = dataclasses.replace(
     tie_embeddings=False,
     head_dim=6,
 )
-SCANNED = Execution(scan_layers=True)  # compiles faster
+SCANNED = Execution(scan_layers="on")  # compiles faster
 FAMILIES = {"gpt": GPT, "paper": PAPER, "llama": LLAMA}
 # one row with two segments and padding on both sides; one row of a single segment
 SEGMENTS = np.array([[0, 1, 1, 1, 1, 2, 2, 2, 2, 0], [1] * T], np.int32)
@@ -292,9 +292,9 @@ def test_scan_and_remat_change_nothing(name):
         (_, logits), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(random_params(config))
         return logits, trees.flatten(gradients)
 
-    wanted_logits, wanted = run(Execution(scan_layers=False, remat="none"))
+    wanted_logits, wanted = run(Execution(scan_layers="off", remat="none"))
     largest = max(np.abs(gradient).max() for gradient in wanted.values())
-    for scan, remat in ((True, "none"), (True, "dots"), (True, "full"), (False, "dots"), (False, "full")):
+    for scan, remat in (("on", "none"), ("on", "dots"), ("on", "full"), ("off", "dots"), ("off", "full")):
         logits, gradients = run(Execution(scan_layers=scan, remat=remat))
         assert_close(logits, wanted_logits)
         for path, gradient in gradients.items():
@@ -311,7 +311,7 @@ def test_remat_recomputes():
 
     def kept(remat):
         def total(params):
-            model = decoder.bind(params, config, Execution(scan_layers=True, remat=remat), 0)
+            model = decoder.bind(params, config, Execution(scan_layers="on", remat=remat), 0)
             return jnp.sum(model(ids, POSITIONS, SEGMENTS)[0])
 
         residuals = jax.eval_shape(lambda p: jax.vjp(total, p)[1], params)
@@ -411,7 +411,7 @@ def test_no_pause_column_in_the_logits(config):
 # ---------------------------------------------------------------- cache
 
 
-@pytest.mark.parametrize("scan, prefix_lm_length, name", [(False, 5, "gpt"), (True, 5, "llama"), (False, 0, "llama")])
+@pytest.mark.parametrize("scan, prefix_lm_length, name", [("off", 5, "gpt"), ("on", 5, "llama"), ("off", 0, "llama")])
 def test_prefill_and_steps_equal_one_forward_pass(scan, prefix_lm_length, name):
     """Five positions at once (one row left-padded), then one by one, then three; the cache has room to spare."""
     config, execution = FAMILIES[name], Execution(scan_layers=scan)
@@ -437,7 +437,7 @@ def test_prefill_and_steps_equal_one_forward_pass(scan, prefix_lm_length, name):
     assert_close(np.concatenate(pieces, axis=1)[segments > 0], np.asarray(wanted)[segments > 0])
 
 
-@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("scan", ["off", "on"])
 def test_starting_a_cache_equals_writing_to_one(scan):
     """Where it is known to be empty, keys and values are not read from it."""
     execution = Execution(scan_layers=scan)

@@ -8,9 +8,9 @@ import pytest
 
 from pause_jax.errors import UserError
 from pause_jax.model import mask as masks
-from pause_jax.model.attention import attend
 from pause_jax.model.config import ModelConfig
 from pause_jax.model.mask import MASKS, Mask, count_pairs, keys_seen_by, query_blocks
+from pause_jax.model.ops import cpu, reference
 
 LENGTH = 11
 
@@ -57,10 +57,10 @@ def test_attention_by_a_rule_of_ones_own(monkeypatch):
     rng = np.random.default_rng(0)
     q, k, v = (jnp.asarray(rng.normal(size=(1, 130, 2, 4)), jnp.float32) for _ in range(3))
     ones = jnp.ones((1, 130), jnp.int32)
-    for blocks in (1, 2):
-        out = attend(q, k, v, Mask(ones, ones, rule="window"), "xla", blocks)
+    for attend in (cpu.attention, reference.attention):
+        out = attend(q, k, v, Mask(ones, ones, rule="window"))
         near = slice(130 - 4, 130)
-        alone = attend(q[:, -1:], k[:, near], v[:, near], Mask(ones[:, -1:], ones[:, near], first_query=3), "xla")
+        alone = attend(q[:, -1:], k[:, near], v[:, near], Mask(ones[:, -1:], ones[:, near], first_query=3))
         np.testing.assert_allclose(out[:, -1:], alone, rtol=1e-5)
 
 

@@ -15,15 +15,15 @@ from pause_jax.config import MeshConfig
 from pause_jax.distributed import sharding
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
-from pause_jax.model import decoder, splash
-from pause_jax.model.attention import attend
+from pause_jax.model import decoder
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.mask import Mask
+from pause_jax.model.ops import reference, splash, tpu
 from pause_jax.pauses import downstream
 
 B, E, BLOCK = 2, 32, 128
 emulated = functools.partial(splash.attend, block=BLOCK, interpret=True)
-plain = functools.partial(attend, backend="xla")
+plain = reference.attention
 
 
 def segments(length, *parts):
@@ -114,9 +114,9 @@ def test_a_row_is_cut_into_the_blocks_that_pad_it_least(length, block):
 def test_masks_that_are_not_known_when_it_compiles_are_refused():
     x, ones = jnp.zeros((2, 4, 1, 8)), jnp.ones((2, 4), jnp.int32)
     with pytest.raises(UserError, match=r"'splash' compiles its mask, but here each row has its own: set .*=xla"):
-        attend(x, x, x, Mask(ones, ones, prefix_lm_length=jnp.array([1, 2])), "splash")
+        tpu.attention(x, x, x, Mask(ones, ones, prefix_lm_length=jnp.array([1, 2])), "splash")
     with pytest.raises(UserError, match=r"'splash' reads whole rows, not a cache: set .*=xla"):
-        attend(x[:, :1], x, x, Mask(ones[:, :1], ones, first_query=jnp.array(3)), "splash")
+        tpu.attention(x[:, :1], x, x, Mask(ones[:, :1], ones, first_query=jnp.array(3)), "splash")
 
 
 MODEL = ModelConfig(
@@ -137,7 +137,7 @@ def test_a_network_cut_over_a_mesh(mesh, monkeypatch):
     places = np.tile(np.arange(150, dtype=np.int32), (8, 1))
 
     def loss(params, kernel):
-        network = decoder.bind(params, MODEL, Execution(scan_layers=True, attention=kernel), 1)
+        network = decoder.bind(params, MODEL, Execution(kernels="tpu", scan_layers="on", attention=kernel), 1)
         hidden, _ = network(ids, places, rows, prefix_lm_length=110)
         return jnp.sum(jnp.where(rows[:, :, None] > 0, jnp.sin(hidden), 0))
 

@@ -29,7 +29,7 @@ MODEL = ModelConfig(vocab_size=V, num_layers=1, d_model=32, num_heads=2, d_ff=32
 def make_config(steps: int, **run) -> Config:
     fields = {
         "mesh": MeshConfig(data=-1),
-        "execution": Execution(scan_layers=True),
+        "execution": Execution(scan_layers="on"),
         "log_every": 2,
         "validate_every": 0,
         "checkpoint_every": 4,

@@ -36,7 +36,7 @@ ONE_DEVICE = MeshConfig(data=1)
 
 
 def make_config(steps=6, model=GPT, num_pause_tokens=1, mesh=ONE_DEVICE, **run):
-    execution = Execution(scan_layers=True)  # compiles faster
+    execution = Execution(scan_layers="on")  # compiles faster
     return Config(
         model=model,
         pauses=PauseConfig(num_pause_tokens=num_pause_tokens, rate=0.1 if num_pause_tokens else 0.0),

@@ -42,7 +42,7 @@ def train_one_step(path, model, paused, loss_chunk=0):
         train=TrainConfig(steps=1, batch_size=B),
         run=RunConfig(
             mesh=ONE_DEVICE,
-            execution=Execution(scan_layers=True),
+            execution=Execution(scan_layers="on"),
             loss_chunk=loss_chunk,
             validate_every=1,
             tensorboard=False,

@@ -31,7 +31,7 @@ def attend(
     block: int = 0,
     interpret: bool = False,
 ) -> jax.Array:
-    """As `attention.attend`. Rows are padded to whole blocks, the padding a segment of its own, and cut again.
+    """As `ops.attention`. Rows are padded to whole blocks, the padding a segment of its own, and cut again.
 
     Args:
       block: positions of a block, a multiple of 128; 0: whichever pads the row least.
