@@ -30,6 +30,7 @@ from pause_jax.command_line import cli
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import Progress
 from pause_jax.model.config import ModelConfig
+from pause_jax.system.code_version import code_version
 
 FLAGS = flags.FLAGS
 STEPS = 5  # of each point, after two that are not counted
@@ -71,7 +72,7 @@ def main(argv: list[str]) -> int:
     if not os.access(out.parent, os.W_OK):
         raise UserError(f"--out={FLAGS.out} cannot be written: give a name in a folder that exists")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    commit, load_before = cli.code_version(), load()
+    commit, load_before = code_version(), load()
     curves = measure_curves(CURVES)
     record = stamp(commit, load_before=load_before) | {"curves": curves}
     write_atomically(out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")

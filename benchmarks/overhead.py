@@ -27,9 +27,9 @@ from benchmarks import costs
 from benchmarks.measure import Call, Pair, Seconds, seconds
 from benchmarks.steps import stepper
 from experiments import quickstart
-from launch import train
 from pause_jax.config import Config, from_config_dict
 from pause_jax.training import loop
+from pause_jax.training import run as train
 
 STEPS = 100  # of a start
 STRETCH = 10  # steps of the run, then as many alone
@@ -110,5 +110,5 @@ def _go_on(config: Config, folder: Path, up_to: int, turns: Turns) -> dict[str, 
         contextlib.redirect_stdout(nowhere),
         mock.patch.object(loop, "compile_steps", compile_and_watch),
     ):
-        train.run(config, folder / "run")
+        train.run_training(config, folder / "run")
     return turns.seconds_a_step()

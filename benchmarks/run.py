@@ -33,6 +33,7 @@ from pause_jax.command_line import cli
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import Progress
 from pause_jax.report import tables
+from pause_jax.system.code_version import code_version
 
 EXIT_GOAL_MISSED = 1
 BUSY = 0.5  # load average from which on others take part in the measurement
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     entries = registry.select(registry.ENTRIES, FLAGS.only)
     out = _checked(FLAGS.out) if FLAGS.out else None
     os.environ |= PLATFORMS[FLAGS.device]  # before JAX is imported
-    commit = cli.code_version()  # of what is measured, whatever changes meanwhile
+    commit = code_version()  # of what is measured, whatever changes meanwhile
     load_before = load()
     results = run(entries)
     show(results)

@@ -3,9 +3,9 @@
     python -m benchmarks.show
     python -m benchmarks.show --plot=history.png
 
-The first prints README's table of speed: of each benchmark with a goal its latest result on the machine that was
-measured last, with its date, as runs with `--only` leave some out. The picture has a line a benchmark: its ratio, our
-time over the peer's, at each run.
+The first prints the table of speed that docs/performance.md has: of each benchmark with a goal its latest result on the
+machine that was measured last, with its date, as runs with `--only` leave some out. The picture has a line a benchmark:
+its ratio, our time over the peer's, at each run.
 """
 
 from __future__ import annotations

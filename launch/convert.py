@@ -16,7 +16,9 @@ from pathlib import Path
 from absl import flags
 
 from pause_jax.command_line import cli
+from pause_jax.distributed import processes
 from pause_jax.errors import UserError
+from pause_jax.interop import convert
 
 FLAGS = flags.FLAGS
 
@@ -26,42 +28,15 @@ def main(argv: list[str]) -> int:
         raise UserError(
             "give either --from_hf=DIR --workdir=RUN to read a model, or --run=RUN --to_hf=DIR to write one"
         )
-    with cli.processes.joined(cli.address(), cli.FLAGS.start_timeout):
+    with processes.joined(cli.address(), FLAGS.start_timeout):
         if FLAGS.from_hf:
-            print(_import(Path(FLAGS.from_hf), cli.workdir()))
+            mesh = cli.parse_mesh(FLAGS.mesh)
+            print(convert.import_model(Path(FLAGS.from_hf), cli.workdir(), mesh, FLAGS.vocabulary))
         else:
-            print(_export(Path(FLAGS.to_hf)))
+            cli.check_given("run")
+            results = Path(FLAGS.results) if FLAGS.results else None
+            print(convert.export_model(FLAGS.run, Path(FLAGS.to_hf), dtype=FLAGS.dtype, results=results))
     return cli.EXIT_DONE
-
-
-def _import(source: Path, workdir: Path) -> str:
-    from pause_jax.distributed.mesh import make_mesh
-    from pause_jax.interop.importing import import_folder
-
-    mesh = make_mesh(cli.parse_mesh(FLAGS.mesh))
-    folder = import_folder(source, workdir, mesh, FLAGS.vocabulary)
-    config = folder.config()
-    return (
-        f"{workdir}: {source} as a run at step 0, {config.model.num_layers} layers of {config.model.d_model}, "
-        f"vocabulary {config.data.vocabulary}; train from it with --config.init_from={workdir}"
-    )
-
-
-def _export(out: Path) -> str:
-    if not FLAGS.run:
-        raise UserError("--run is missing: give a run's folder, or one of its checkpoints (RUN/checkpoints/STEP)")
-    if cli.processes.several():
-        raise UserError("--to_hf writes from one process: start one only")
-    from pause_jax.checkpointing import checkpoints
-    from pause_jax.config import MeshConfig
-    from pause_jax.distributed.mesh import make_mesh
-    from pause_jax.interop.exporting import export_run
-    from pause_jax.report.results import read_results
-
-    folder, step = checkpoints.locate(FLAGS.run)
-    results = read_results(Path(FLAGS.results)) if FLAGS.results else []
-    export_run(folder, step, out, make_mesh(MeshConfig()), dtype=FLAGS.dtype, results=results)
-    return f"{out}: step {step} of {folder.path}; {out / 'README.md'} says how to give it time to think"
 
 
 if __name__ == "__main__":

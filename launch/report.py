@@ -22,40 +22,21 @@ from absl import flags
 
 from pause_jax.command_line import cli
 from pause_jax.errors import UserError
-from pause_jax.report import run_comparison, run_curves
-from pause_jax.report.comparisons import Report
-from pause_jax.report.report import print_report, read_failures, write_report
-from pause_jax.report.results import merge_results
+from pause_jax.report import report
 
 FLAGS = flags.FLAGS
 
 
 def main(argv: list[str]) -> int:
-    paths, asked = given(FLAGS.results), given(FLAGS.runs)
-    if not paths and not asked:
+    results, runs = paths(FLAGS.results), paths(FLAGS.runs)
+    if not results and not runs:
         raise UserError(f"--results is missing: {FLAGS['results'].help}; or give --runs: {FLAGS['runs'].help}")
-    if not FLAGS.out:
-        raise UserError(f"--out is missing: {FLAGS['out'].help}")
-    folders = list(dict.fromkeys(path.parent for path in paths))
-    rows = merge_results(paths)
-    failures = [failure for folder in folders for failure in read_failures(folder / "failures.json")]
-    if paths and not rows and not failures:
-        one = len(paths) == 1
-        raise UserError(
-            f"{' and '.join(map(str, paths))} {'has' if one else 'have'} no rows: there is nothing to report; "
-            "launch.evaluate adds some"
-        )
-    compared = run_comparison.collect(asked)
-    runs = [folder / "runs" for folder in folders if (folder / "runs").is_dir()]
-    rows = run_curves.name_pretraining(rows, runs)
-    report = Report.of(rows, title=FLAGS.title or ("Results" if paths else "Runs"), failures=failures)
-    file = write_report(report, Path(FLAGS.out), runs, compared)
-    print_report(report, compared)
-    print(f"\nreport: {file}")
+    cli.check_given("out")
+    print(f"\nreport: {report.report_files(results, runs, Path(FLAGS.out), FLAGS.title)}")
     return cli.EXIT_DONE
 
 
-def given(texts: Sequence[str] | None) -> list[Path]:
+def paths(texts: Sequence[str] | None) -> list[Path]:
     """The paths of a list flag, each once."""
     return list(dict.fromkeys(Path(text.strip()) for text in texts or () if text.strip()))
 

@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 import jax  # so that the forks have it
 import ml_collections
 
-from launch import train
 from pause_jax.aot import topologies
 from pause_jax.command_line import cli, flag_errors
 from pause_jax.config import Config
@@ -25,6 +24,7 @@ from pause_jax.distributed import kernels, memory
 from pause_jax.distributed.mesh import AXES, mesh_shape
 from pause_jax.errors import UserError
 from pause_jax.sweeps import execution, graph
+from pause_jax.training import run as train
 
 FLAGS = cli.FLAGS
 del jax, ml_collections

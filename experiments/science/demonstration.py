@@ -1,8 +1,9 @@
 """The demonstration: the parity of 24 bits after 24 pauses, after none, and after none with 2.5 times the steps.
 
-    python -m launch.sweep --config=experiments/science/demonstration.py --workdir=runs/demonstration
+    python -m launch.sweep --config=experiments/science/demonstration.py --workdir=runs/demonstration \\
+        --demonstration=docs/demonstration.json
 
-It writes docs/demonstration.json (pause_jax/report/demonstration.py). The last arm is a control: without a causal
+The file is one of pause_jax/report/demonstration.py. The last arm is a control: without a causal
 mask the prompt's own positions see all of it, and can do what pauses do. The argument is the number of seeds.
 """
 
@@ -18,5 +19,4 @@ def get_config(seeds: str = "6") -> Any:
     seed_axis, _ = sweep.finetune.axes
     fields = ("finetune.m_ft", "train.steps", "finetune.attention")
     sweep.finetune.axes = (seed_axis, (fields, tuple(((pauses,), *more) for pauses, *more in ARMS)))
-    sweep.demonstration = "docs/demonstration.json"
     return sweep

@@ -26,13 +26,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import io
 import logging
 import os
 import re
-import subprocess
 import sys
-import tempfile
 import textwrap
 import traceback
 from collections.abc import Callable, Iterator
@@ -42,44 +39,28 @@ from typing import Any
 from absl import flags
 from absl import logging as absl_logging
 
-from pause_jax import __version__
 from pause_jax.checkpointing import starting
 from pause_jax.command_line import flag_errors
-from pause_jax.config import Config, MeshConfig, from_config_dict
+from pause_jax.config import Config, MeshConfig, from_config_dict, user_paths
 from pause_jax.data import included
 from pause_jax.distributed import processes
 from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
-from pause_jax.system import malloc, paths, skip_keras
-
-EXIT_DONE = 0
-EXIT_DEFECT = 1
-EXIT_USER_ERROR = 2
-EXIT_STOPPED_ITSELF = 3
-EXIT_PEER_LOST = processes.EXIT_PEER_LOST
-EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h
-EXIT_INTERRUPTED = 130
-
-START_TIMEOUT = 300  # seconds
+from pause_jax.system import paths
+from pause_jax.system.exit_codes import (
+    EXIT_DEFECT,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_PEER_LOST,
+    EXIT_STOPPED_ITSELF,
+    EXIT_USER_ERROR,
+)
+from pause_jax.system.exit_codes import EXIT_STOPPED as EXIT_STOPPED  # for programs
+from pause_jax.system.process import prepare_process
 
 MESH_AXES = ("data", "fsdp", "tensor")  # rows are not cut along their positions: an answer is one at a time
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # what is defined here counts as the calling program's, for its --help
-
-
-def prepare_process() -> None:
-    """What every program sets, to be called before TensorFlow or JAX is imported."""
-    for stream in (sys.stdout, sys.stderr):  # of a locale that lacks a character, it is shown by its number
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if cache := paths.cache_folder():
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
-    if os.path.expanduser("~") == "~":  # TensorFlow would make a folder of this name here
-        os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), f"keras-{os.getuid()}"))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # small programs together take seconds
-    malloc.keep_freed()
-    skip_keras.install()
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -176,7 +157,7 @@ def process_flags() -> None:
     )
     flags.DEFINE_integer("num_processes", None, "how many processes the run has; with --coordinator")
     flags.DEFINE_integer("process_id", None, "which of them this is, from 0; with --coordinator")
-    flags.DEFINE_integer("start_timeout", START_TIMEOUT, "seconds for all processes to meet", lower_bound=1)
+    flags.DEFINE_integer("start_timeout", processes.START_TIMEOUT, "seconds for all processes to meet", lower_bound=1)
 
 
 def address() -> processes.Address | None:
@@ -191,6 +172,13 @@ def address() -> processes.Address | None:
             return None
         raise UserError(f"--{missing[0]} is missing: --coordinator, --num_processes and --process_id go together")
     return processes.Address(**values)
+
+
+def check_given(*names: str) -> None:
+    """Raises UserError where one of these flags is missing or empty."""
+    for name in names:
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing: {FLAGS[name].help}")
 
 
 def parse_mesh(text: str) -> MeshConfig:
@@ -218,7 +206,13 @@ def load_config(tell: Callable[[str], None] = lambda sentence: None) -> Config:
     values, said = starting.from_source(flag_errors.as_dict(FLAGS.config, flag.config_filename), flag.override_values)
     for sentence in said:
         tell(sentence)
-    return at_home(from_config_dict(values))
+    return user_paths.expand(from_config_dict(values))
+
+
+def config_arguments() -> str:
+    """What makes this config again: the file with its argument, and the fields that flags change."""
+    flag: Any = FLAGS["config"]
+    return " ".join([flag.config_filename, *(a for a in sys.argv[1:] if re.match(r"--?(no)?config\.", a))])
 
 
 def workdir() -> Path:
@@ -226,40 +220,6 @@ def workdir() -> Path:
     if not FLAGS.workdir:
         raise UserError("--workdir is missing: give the run's folder, such as --workdir=runs/mine")
     return Path(FLAGS.workdir)
-
-
-def at_home(config: Config) -> Config:
-    """`config` with ~ replaced in its paths; `data.files` stays as it is, and is expanded where it is matched.
-
-    Raises:
-      UserError: there is no such home.
-    """
-    data: dict[str, Any] = {
-        name: paths.expand(path, f"config.data.{name}")
-        for name in ("data_dir", "vocabulary")
-        if (path := getattr(config.data, name))
-    }
-    folders = [paths.expand(part, "config.data.prepared") for part in config.data.prepared.split(",")]
-    return dataclasses.replace(
-        config,
-        init_from=paths.expand(config.init_from, "config.init_from"),
-        data=dataclasses.replace(config.data, **data, prepared=",".join(folders)),
-    )
-
-
-def code_version() -> str:
-    """The commit of the checkout that runs, `+changes` where files differ from it; the package's version elsewhere."""
-
-    def git(*arguments: str) -> str:
-        root = Path(__file__).parent
-        command = ["git", *arguments]  # whichever git the user has
-        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return f"pause_jax {__version__}"
 
 
 def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
@@ -271,7 +231,7 @@ def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
     except UserError:
         if "coordinator" not in FLAGS:
             raise
-        with processes.joined(_address_in(sys.argv), START_TIMEOUT):  # so that the others are told
+        with processes.joined(_address_in(sys.argv), processes.START_TIMEOUT):  # so that the others are told
             raise
     _log_to_stderr()
     if "include" in FLAGS and FLAGS.include:

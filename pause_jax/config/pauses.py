@@ -18,7 +18,7 @@ class PauseConfig:
     rate: float = 0.0  # pauses per text token inserted into a pretraining block: 0.1 in the paper
     max_rate: float = 0.0  # if given, each block draws its number of pauses between those of `rate` and this one
     mode: Literal["trim", "exact"] = "trim"  # "trim" (paper): insert, then cut back to length; "exact": lose no text
-    policy: policies.Policy = "uniform"  # where they go (pause_jax/pauses/policies.py); "uniform" in the paper
+    policy: str = "uniform"  # where they go, by its name in pause_jax/pauses/policies.py; "uniform" in the paper
     boundary: policies.Boundary = "word"  # policy "boundary": pauses come before what
     burst: int = 0  # policy "burst": pauses in a run
     # Of new pauses, which an `init_from` lacks: noise, or a little of it around its embeddings' mean or one of them.
@@ -55,6 +55,10 @@ class PauseConfig:
             )
 
     def _validate_policy(self) -> None:
+        if self.policy not in policies.POLICIES:
+            raise UserError(
+                f"config.pauses.policy is {self.policy!r}, but must be one of {', '.join(map(repr, policies.POLICIES))}"
+            )
         if self.policy == "burst" and self.burst < 1:
             raise UserError(
                 f"config.pauses.policy = 'burst' wants the length of its runs, but config.pauses.burst is "

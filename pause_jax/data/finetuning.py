@@ -212,7 +212,7 @@ def train_batches(
 ) -> Iterator[Batch]:
     """Batches for training from step `start_step` on, without end.
 
-    Each has the features of `FEATURES`, [len(rows), L], and prefix_lm_length, [len(rows)]. An epoch visits each example
+    Each has the features of `FEATURES`, [len(rows), T], and prefix_lm_length, [len(rows)]. An epoch visits each example
     once, in an order that is a function of (seed, epoch).
 
     Raises:
@@ -259,16 +259,16 @@ def features(examples: Examples, epoch_B: np.ndarray, index_B: np.ndarray, *, co
         num_pause_tokens=config.pauses.num_pause_tokens,
         filler=filler_id,
     )
-    targets_BxL, loss_weights_BxL = made.ids_BxT[:, 1:], made.loss_weights_BxL
+    targets_BxT, loss_weights_BxT = made.ids_BxZ[:, 1:], made.loss_weights_BxT
     if examples.hints is not None:
         hints = _place_hints(examples.hints, index_B, finetune, prompt_lengths_B * exists_B, num_pauses_B)
-        targets_BxL, loss_weights_BxL = downstream.put_hints(targets_BxL, loss_weights_BxL, *hints)
+        targets_BxT, loss_weights_BxT = downstream.put_hints(targets_BxT, loss_weights_BxT, *hints)
     return {
-        "inputs": made.ids_BxT[:, :-1],
-        "targets": targets_BxL,
-        "loss_weights": loss_weights_BxL,
-        "positions": insertion.positions(made.segments_BxT[:, :-1]),
-        "segment_ids": made.segments_BxT[:, :-1],
+        "inputs": made.ids_BxZ[:, :-1],
+        "targets": targets_BxT,
+        "loss_weights": loss_weights_BxT,
+        "positions": insertion.positions(made.segments_BxZ[:, :-1]),
+        "segment_ids": made.segments_BxZ[:, :-1],
         "prefix_lm_length": (finetune.prefix_lm_length(num_pauses_B) * exists_B).astype(np.int32),
     }
 

@@ -61,17 +61,17 @@ def insert_pauses(
     count = insertion.num_pauses(length, rate)
 
     def one(number: np.ndarray, ids_N: np.ndarray) -> list[np.ndarray]:
-        text_1xT = np.zeros((1, length + 1), np.int32)
+        text_1xZ = np.zeros((1, length + 1), np.int32)
         kept = ids_N[: length + 1]
-        text_1xT[0, : len(kept)] = kept
-        segments_1xT = (np.arange(length + 1)[None] < len(kept)).astype(np.int32)
+        text_1xZ[0, : len(kept)] = kept
+        segments_1xZ = (np.arange(length + 1)[None] < len(kept)).astype(np.int32)
         slots = insertion.draw_slots(
-            seed=seed, epoch_B=np.zeros(1, int), block_B=np.array([number]), num_slots=length + count, num_pauses=count
+            insertion.Blocks([0], [int(number)]), seed=seed, num_slots=length + count, num_pauses=count
         )
         rows = insertion.insert(
-            text_1xT, segments_1xT, slots, length=length, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens
+            text_1xZ, segments_1xZ, slots, length=length, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens
         )
-        features = to_seqio(insertion.model_features(rows.ids_BxT, rows.segments_BxT, vocab_size=vocab_size))
+        features = to_seqio(insertion.model_features(rows.ids_BxZ, rows.segments_BxZ, vocab_size=vocab_size))
         return [features[name][0].astype(kind.as_numpy_dtype) for name, kind in _TYPES.items()]
 
     def convert(number: tf.Tensor, example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -93,44 +93,44 @@ def pause_features(vocabulary: seqio.Vocabulary) -> dict[str, seqio.Feature]:
 
 
 def to_seqio(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Our features, [B, L], as SeqIO's `decoder_*`, [B, L + 1]: one longer, so that the look-ahead stays a target.
+    """Our features, [B, T], as SeqIO's `decoder_*`, [B, T + 1]: one longer, so that the look-ahead stays a target.
 
     Each segment's first token has weight 0: we never predict it, where SeqIO's own converters predict it from BOS. A
     look-ahead that carries no loss becomes padding.
     """
     has_loss_Bx1 = features["loss_weights"][:, -1:] > 0
     look_ahead_Bx1 = np.where(has_loss_Bx1, features["targets"][:, -1:], 0)
-    ids_BxT = np.concatenate([features["inputs"], look_ahead_Bx1], axis=1)
+    ids_BxZ = np.concatenate([features["inputs"], look_ahead_Bx1], axis=1)
     last_segment_Bx1 = np.where(has_loss_Bx1, features["segment_ids"][:, -1:], 0)
-    segments_BxT = np.concatenate([features["segment_ids"], last_segment_Bx1], axis=1)
+    segments_BxZ = np.concatenate([features["segment_ids"], last_segment_Bx1], axis=1)
     last_position_Bx1 = np.where(has_loss_Bx1, features["positions"][:, -1:] + 1, 0)
     return {
-        "decoder_target_tokens": ids_BxT,
-        "decoder_input_tokens": _shift_right(ids_BxT, segments_BxT),
+        "decoder_target_tokens": ids_BxZ,
+        "decoder_input_tokens": _shift_right(ids_BxZ, segments_BxZ),
         "decoder_loss_weights": np.pad(features["loss_weights"], ((0, 0), (1, 0))),
-        "decoder_segment_ids": segments_BxT,
+        "decoder_segment_ids": segments_BxZ,
         "decoder_positions": np.concatenate([features["positions"], last_position_Bx1], axis=1),
     }
 
 
 def from_seqio(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """SeqIO's `decoder_*` features, [B, L + 1], as ours, [B, L]: the inverse of `to_seqio` wherever there is loss.
+    """SeqIO's `decoder_*` features, [B, T + 1], as ours, [B, T]: the inverse of `to_seqio` wherever there is loss.
 
     The loss that SeqIO puts on each segment's first token, predicted from BOS, has no place here and is dropped.
     """
-    ids_BxT, segments_BxT = features["decoder_target_tokens"], features["decoder_segment_ids"]
-    same_segment_BxL = segments_BxT[:, 1:] == segments_BxT[:, :-1]
+    ids_BxZ, segments_BxZ = features["decoder_target_tokens"], features["decoder_segment_ids"]
+    same_segment_BxT = segments_BxZ[:, 1:] == segments_BxZ[:, :-1]
     return {
-        "inputs": ids_BxT[:, :-1],
-        "targets": ids_BxT[:, 1:],
-        "loss_weights": (features["decoder_loss_weights"][:, 1:] * same_segment_BxL).astype(np.float32),
+        "inputs": ids_BxZ[:, :-1],
+        "targets": ids_BxZ[:, 1:],
+        "loss_weights": (features["decoder_loss_weights"][:, 1:] * same_segment_BxT).astype(np.float32),
         "positions": features["decoder_positions"][:, :-1],
-        "segment_ids": segments_BxT[:, :-1],
+        "segment_ids": segments_BxZ[:, :-1],
     }
 
 
-def _shift_right(ids_BxT: np.ndarray, segments_BxT: np.ndarray) -> np.ndarray:
+def _shift_right(ids_BxZ: np.ndarray, segments_BxZ: np.ndarray) -> np.ndarray:
     """z[k-1] at k, 0 where that is in another segment."""
-    previous_BxT = np.pad(ids_BxT, ((0, 0), (1, 0)))[:, :-1]
-    previous_segment_BxT = np.pad(segments_BxT, ((0, 0), (1, 0)))[:, :-1]
-    return np.where(previous_segment_BxT == segments_BxT, previous_BxT, 0)
+    previous_BxZ = np.pad(ids_BxZ, ((0, 0), (1, 0)))[:, :-1]
+    previous_segment_BxZ = np.pad(segments_BxZ, ((0, 0), (1, 0)))[:, :-1]
+    return np.where(previous_segment_BxZ == segments_BxZ, previous_BxZ, 0)

@@ -20,6 +20,7 @@ from pause_jax.data.splits import SPLITS
 from pause_jax.data.streams import Stream, read_stream
 from pause_jax.data.tf_utils import keep_off_accelerators, numpy_elements, without_autograph
 from pause_jax.pauses import insertion, policies
+from pause_jax.pauses.policies import POLICIES
 from pause_jax.tokenizers import tokenizer, vocabularies
 
 Batch = dict[str, np.ndarray]
@@ -212,12 +213,12 @@ def _batches(source: BlockSource, config: Config, *, shuffle: bool) -> Iterator[
 
 
 def _row_maker(config: Config) -> Callable[..., insertion.Rows]:
-    """(text, segments [B, N + 1]; component, epoch, block [B]) → rows z[0..L] with their pauses. NumPy only.
+    """(text, segments [B, N + 1]; component, epoch, block [B]) → rows z[0..T] with their pauses. NumPy only.
 
     Seeded by the example's epoch and block, not by its place in the data set, as SeqIO's `map_over_dataset` would be.
     """
     pause, length = config.pauses, config.data.length
-    traits_V = vocabularies.token_traits(config.data.vocabulary) if pause.policy == "boundary" else None
+    traits_V = vocabularies.token_traits(config.data.vocabulary) if POLICIES[pause.policy].needs_starts else None
     fewest = insertion.num_pauses(length, pause.rate)
     most = insertion.num_pauses(length, pause.max_rate) if pause.max_rate else fewest
 
@@ -225,10 +226,8 @@ def _row_maker(config: Config) -> Callable[..., insertion.Rows]:
         text: np.ndarray, segments: np.ndarray, component: np.ndarray, epoch: np.ndarray, block: np.ndarray
     ) -> insertion.Rows:
         slots = insertion.draw_slots(
+            insertion.Blocks(epoch, block, component),
             seed=config.seed,
-            epoch_B=epoch,
-            block_B=block,
-            component_B=component,
             num_slots=text.shape[1] - 1 + most,
             num_pauses=most,
             fewest_pauses=fewest if pause.max_rate else None,
@@ -268,7 +267,7 @@ _Spec = seqio.FeatureConverter.FeatureSpec
 class PauseFeatureConverter(seqio.FeatureConverter):
     """Rows with their pauses, batched, into the model's features.
 
-    A data set of {targets, segment_ids}, each [R, L + 1] int32, becomes one of `model_features`, each [R, L].
+    A data set of {targets, segment_ids}, each [R, T + 1] int32, becomes one of `model_features`, each [R, T].
     """
 
     TASK_FEATURES = {name: _Spec(tf.int32, rank=2, sequence_dim=1) for name in ("targets", "segment_ids")}

@@ -28,7 +28,7 @@ _SHADES = ("on grey15", "on grey30")  # of text tokens, in turn: their borders s
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What a row of L positions holds. The look-ahead, which is only a target, is not counted."""
+    """What a row of T positions holds. The look-ahead, which is only a target, is not counted."""
 
     text: int
     pauses: int
@@ -39,16 +39,16 @@ class Counts:
 
     @classmethod
     def of(cls, row: Batch, vocab_size: int) -> Counts:
-        """Of one row of a batch: its features, [L] each."""
-        is_pause_L, is_padding_L = row["inputs"] >= vocab_size, row["segment_ids"] == 0
-        has_loss_L = row["loss_weights"] > 0
+        """Of one row of a batch: its features, [T] each."""
+        is_pause_T, is_padding_T = row["inputs"] >= vocab_size, row["segment_ids"] == 0
+        has_loss_T = row["loss_weights"] > 0
         return cls(
-            text=int((~is_pause_L & ~is_padding_L).sum()),
-            pauses=int(is_pause_L.sum()),
-            padding=int(is_padding_L.sum()),
-            loss=int(has_loss_L.sum()),
-            loss_at_pauses=int((has_loss_L & is_pause_L).sum()),
-            segments=len(np.unique(row["segment_ids"][~is_padding_L])),
+            text=int((~is_pause_T & ~is_padding_T).sum()),
+            pauses=int(is_pause_T.sum()),
+            padding=int(is_padding_T.sum()),
+            loss=int(has_loss_T.sum()),
+            loss_at_pauses=int((has_loss_T & is_pause_T).sum()),
+            segments=len(np.unique(row["segment_ids"][~is_padding_T])),
         )
 
     def __str__(self) -> str:
@@ -132,17 +132,17 @@ def cut_shares(examples: Examples, finetune: FinetuneConfig) -> tuple[float, flo
 
 def _parts(row: Batch, finetune: FinetuneConfig, vocab_size: int) -> str:
     """What a row of finetuning holds, and who sees whom."""
-    is_real_L = row["segment_ids"] > 0
-    is_pause_L = is_real_L & (row["inputs"] >= vocab_size)
-    context = int(is_real_L[: finetune.context_length].sum())
+    is_real_T = row["segment_ids"] > 0
+    is_pause_T = is_real_T & (row["inputs"] >= vocab_size)
+    context = int(is_real_T[: finetune.context_length].sum())
     padding = finetune.context_length - context
     prompt = "prompt and fillers" if finetune.placement == "filler" else "prompt"
     in_prefix = max(int(row["prefix_lm_length"]) - padding, 0)
-    has_loss_L = row["loss_weights"] > 0
-    num_hints = int(has_loss_L[: finetune.context_length - 1].sum())
+    has_loss_T = row["loss_weights"] > 0
+    num_hints = int(has_loss_T[: finetune.context_length - 1].sum())
     hints = f", and {num_hints} hints on the {finetune.hints}" if num_hints else ""
     return (
-        f"{prompt} {context - is_pause_L.sum()}, pauses {is_pause_L.sum()}, target {has_loss_L.sum() - num_hints} "
+        f"{prompt} {context - is_pause_T.sum()}, pauses {is_pause_T.sum()}, target {has_loss_T.sum() - num_hints} "
         f"(as many positions with loss{hints}); {in_prefix} positions see each other both ways"
     )
 
@@ -172,7 +172,7 @@ def legend(num_pause_tokens: int, *, finetuning: bool = False) -> Text:
 
 
 def row_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
-    """One row of a batch (its features, [L] each) for people to read.
+    """One row of a batch (its features, [T] each) for people to read.
 
     >>> row = {"inputs": [5, 6, 9, 1, 7, 0], "targets": [6, 9, 1, 7, 0, 0], "loss_weights": [1, 0, 1, 0, 0, 0],
     ...        "segment_ids": [1, 1, 1, 1, 2, 0]}
@@ -207,7 +207,7 @@ def row_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
 
 
 def example_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
-    """One row of finetuning (its features, [L] each) for people to read.
+    """One row of finetuning (its features, [T] each) for people to read.
 
     >>> row = {"inputs": [0, 5, 6, 9, 9, 7, 1], "targets": [5, 6, 9, 9, 7, 1, 0],
     ...        "loss_weights": [0, 0, 0, 0, 1, 1, 0], "segment_ids": [0, 1, 1, 1, 1, 1, 1]}

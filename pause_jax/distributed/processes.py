@@ -30,9 +30,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
+from pause_jax.system.exit_codes import EXIT_PEER_LOST, EXIT_USER_ERROR
 
-EXIT_START_FAILED = 2  # a mistake in the command: the address, or how many processes there are
-EXIT_PEER_LOST = 4
+EXIT_START_FAILED = EXIT_USER_ERROR  # the address, or how many processes there are
+START_TIMEOUT = 300  # seconds for all processes to meet
 
 HEARTBEAT_SECONDS = 30  # without a sign of a process, after which it counts as lost
 AGREEMENT_SECONDS = 600  # for the slowest process to come to a point of agreement

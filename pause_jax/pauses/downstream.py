@@ -1,9 +1,9 @@
 """Pauses in finetuning and at inference: prompt, pauses, target, and the loss on the target (paper section 3.1).
 
-Pure NumPy functions on integer arrays; rows z[0..L] out, of which position k reads z[k] and predicts z[k+1].
+Pure NumPy functions on integer arrays; rows z[0..T] out, of which position k reads z[k] and predicts z[k+1].
 
 Shapes: B rows, P prompt positions, M pauses, C positions of context (prompt and pauses), A positions of the target,
-L positions of a row, T = L + 1 elements of z: the last one is only ever a target. Segment 0 is padding.
+T positions of a row, Z = T + 1 elements of z: the last one is only ever a target. Segment 0 is padding.
 """
 
 from __future__ import annotations
@@ -101,11 +101,11 @@ def prefix_lm_length_of_prompt(
 
 
 class FinetuneRows(NamedTuple):
-    """Rows z[0..L] of finetuning, and which positions carry loss."""
+    """Rows z[0..T] of finetuning, and which positions carry loss."""
 
-    ids_BxT: np.ndarray  # int32
-    segments_BxT: np.ndarray  # int32, 1, or 0 in padding
-    loss_weights_BxL: np.ndarray  # float32
+    ids_BxZ: np.ndarray  # int32
+    segments_BxZ: np.ndarray  # int32, 1, or 0 in padding
+    loss_weights_BxT: np.ndarray  # float32
 
 
 def finetune_rows(
@@ -121,7 +121,7 @@ def finetune_rows(
     num_pause_tokens: int,
     filler: int = 0,
 ) -> FinetuneRows:
-    """Prompts with their pauses, right-aligned, then the targets: T = `context_length` + A (eq. 4).
+    """Prompts with their pauses, right-aligned, then the targets: Z = `context_length` + A (eq. 4).
 
     The last element of each context is next to its target. The loss is on the target's tokens alone, EOS included,
     the first of them predicted from the context's end: from the last pause, if pauses are appended. What `add_pauses`
@@ -132,10 +132,10 @@ def finetune_rows(
     >>> rows = finetune_rows(np.array([[1, 2], [0, 3]]), np.array([2, 1]), np.array([2, 0]),
     ...                      np.array([[7, 8], [9, 0]]), np.array([2, 1]),
     ...                      context_length=4, placement="append", vocab_size=100, num_pause_tokens=1)
-    >>> rows.ids_BxT
+    >>> rows.ids_BxZ
     array([[  1,   2, 100, 100,   7,   8],
            [  0,   0,   0,   3,   9,   0]], dtype=int32)
-    >>> rows.loss_weights_BxL.astype(int)
+    >>> rows.loss_weights_BxT.astype(int)
     array([[0, 0, 0, 1, 1],
            [0, 0, 0, 1, 0]])
 
@@ -166,15 +166,15 @@ def finetune_rows(
     if most:
         np.copyto(ids_BxC, run_M[np.clip(c_C - first_pause_Bx1, 0, most - 1)], where=is_pause_BxC)
     is_target_BxA = np.arange(targets_BxA.shape[1]) < target_lengths_B[:, None]
-    ids_BxT = np.concatenate([ids_BxC, np.where(is_target_BxA, targets_BxA, 0)], axis=1).astype(np.int32)
-    segments_BxT = np.concatenate([is_prompt_BxC | is_pause_BxC, is_target_BxA], axis=1).astype(np.int32)
-    loss_weights_BxL = np.concatenate([np.zeros_like(is_pause_BxC[:, 1:]), is_target_BxA], axis=1).astype(np.float32)
-    return FinetuneRows(ids_BxT, segments_BxT, loss_weights_BxL)
+    ids_BxZ = np.concatenate([ids_BxC, np.where(is_target_BxA, targets_BxA, 0)], axis=1).astype(np.int32)
+    segments_BxZ = np.concatenate([is_prompt_BxC | is_pause_BxC, is_target_BxA], axis=1).astype(np.int32)
+    loss_weights_BxT = np.concatenate([np.zeros_like(is_pause_BxC[:, 1:]), is_target_BxA], axis=1).astype(np.float32)
+    return FinetuneRows(ids_BxZ, segments_BxZ, loss_weights_BxT)
 
 
 def put_hints(
-    targets_BxL: np.ndarray,
-    loss_weights_BxL: np.ndarray,
+    targets_BxT: np.ndarray,
+    loss_weights_BxT: np.ndarray,
     hints_BxH: np.ndarray,
     is_hint_BxH: np.ndarray,
     first_B: np.ndarray,
@@ -190,12 +190,12 @@ def put_hints(
     (array([[2, 5, 6, 7]]), array([[0, 1, 1, 1]]))
     """
     if not hints_BxH.shape[1]:
-        return targets_BxL, loss_weights_BxL
-    hint_BxL = np.arange(targets_BxL.shape[1]) - first_B[:, None]  # which of them
-    at_BxL = np.clip(hint_BxL, 0, hints_BxH.shape[1] - 1)
-    is_hint_BxL = (hint_BxL == at_BxL) & np.take_along_axis(is_hint_BxH, at_BxL, axis=1)
-    targets_BxL = np.where(is_hint_BxL, np.take_along_axis(hints_BxH, at_BxL, axis=1), targets_BxL)
-    return targets_BxL, np.where(is_hint_BxL, 1, loss_weights_BxL).astype(loss_weights_BxL.dtype)
+        return targets_BxT, loss_weights_BxT
+    hint_BxT = np.arange(targets_BxT.shape[1]) - first_B[:, None]  # which of them
+    at_BxT = np.clip(hint_BxT, 0, hints_BxH.shape[1] - 1)
+    is_hint_BxT = (hint_BxT == at_BxT) & np.take_along_axis(is_hint_BxH, at_BxT, axis=1)
+    targets_BxT = np.where(is_hint_BxT, np.take_along_axis(hints_BxH, at_BxT, axis=1), targets_BxT)
+    return targets_BxT, np.where(is_hint_BxT, 1, loss_weights_BxT).astype(loss_weights_BxT.dtype)
 
 
 def first_answer_position(prompt_length: int, num_pauses: int) -> int:

@@ -1,9 +1,9 @@
 """Pauses in pretraining: where they go, and which positions of a row carry loss (paper section 3.1).
 
-Pure NumPy functions on integer arrays; text in, rows z[0..L] out, of which position k reads z[k] and predicts z[k+1].
+Pure NumPy functions on integer arrays; text in, rows z[0..T] out, of which position k reads z[k] and predicts z[k+1].
 
 Shapes: B rows, N text tokens of a block, M pauses put into it, S = N + M slots that they are put into,
-L positions of a row, T = L + 1 elements of z: the last one, the look-ahead, is only ever a target.
+T positions of a row, Z = T + 1 elements of z: the last one, the look-ahead, is only ever a target.
 Segment ids number the documents of a row from 1; 0 is padding, whose id and position are 0 too.
 """
 
@@ -16,14 +16,13 @@ import numpy as np
 
 from pause_jax.errors import UserError
 from pause_jax.pauses import policies
-from pause_jax.pauses.policies import Policy
 
 
 class Rows(NamedTuple):
-    """Rows z[0..L] and the segment that each element belongs to, both int32."""
+    """Rows z[0..T] and the segment that each element belongs to, both int32."""
 
-    ids_BxT: np.ndarray
-    segments_BxT: np.ndarray
+    ids_BxZ: np.ndarray
+    segments_BxZ: np.ndarray
 
 
 def num_pauses(length: int, rate: float) -> int:
@@ -38,8 +37,8 @@ def num_pauses(length: int, rate: float) -> int:
 def text_tokens_per_block(length: int, rate: float, mode: Literal["trim", "exact"], max_rate: float = 0.0) -> int:
     """N, the text tokens that a block takes from the corpus, its look-ahead not counted.
 
-    `trim` (the paper) takes L, inserts M pauses and cuts the tail that no longer fits: that text is lost.
-    `exact` takes L - M, which then fill the row to its end: no text is lost.
+    `trim` (the paper) takes T, inserts M pauses and cuts the tail that no longer fits: that text is lost.
+    `exact` takes T - M, which then fill the row to its end: no text is lost.
 
     >>> text_tokens_per_block(2048, 0.1, "trim"), text_tokens_per_block(2048, 0.1, "exact")
     (2048, 1843)
@@ -72,68 +71,55 @@ def random_words(seed: int, epoch: int, block: int, num_words: int, component: i
     return np.random.Philox(key=[seed, epoch], counter=[0, block, component, 0]).random_raw(num_words)
 
 
+class Blocks(NamedTuple):
+    """Blocks by their numbers: what their random words belong to."""
+
+    epoch_B: Sequence[int] | np.ndarray
+    block_B: Sequence[int] | np.ndarray
+    component_B: Sequence[int] | np.ndarray | None = None  # which corpus of a mixture each is of; 0, if None
+
+
 def draw_slots(
+    blocks: Blocks,
     *,
     seed: int,
-    epoch_B: Sequence[int] | np.ndarray,
-    block_B: Sequence[int] | np.ndarray,
     num_slots: int,
     num_pauses: int,
-    component_B: Sequence[int] | np.ndarray | None = None,
     fewest_pauses: int | None = None,
-    policy: Policy = "uniform",
+    policy: str = "uniform",
     burst: int = 0,
     starts_BxN1: np.ndarray | None = None,
 ) -> np.ndarray:
     """Which of the S slots of each block hold its M pauses: is_pause_BxS, bool.
 
-    A block's slots depend on (seed, epoch, block, component) alone, and by policy `boundary` on its text, but never on
-    the rows beside it.
+    A block's slots depend on (seed, epoch, block, component) alone, and by policies that look at text on its text, but
+    never on the rows beside it.
 
     Args:
       num_pauses: M, fewer than `num_slots`.
-      component_B: which corpus of a mixture each block is of; 0, if None.
       fewest_pauses: if given, each block draws its own number of pauses, `fewest_pauses` to M, all equally likely; the
         slots that it has no use for are its last ones, and `insert` cuts them off in mode `trim`.
-      policy: see `policies`.
-      burst: the length of runs, for `burst` alone.
-      starts_BxN1: where pauses may go, for `boundary` alone (`policies.starts`).
+      policy: its name in `policies.POLICIES`.
+      burst, starts_BxN1: of `policies.Draw`.
     """
-    is_pause_BxS = np.zeros((len(block_B), num_slots), bool)
+    place = policies.POLICIES[policy].place
+    is_pause_BxS = np.zeros((len(blocks.block_B), num_slots), bool)
     if num_pauses == 0:
         return is_pause_BxS
-    words_BxW = np.empty((len(block_B), num_slots + 1), np.uint64)  # for the slots, and one to draw the number
-    component_B = np.zeros(len(block_B), int) if component_B is None else component_B
-    for row, (epoch, block, component) in enumerate(zip(epoch_B, block_B, component_B, strict=True)):
+    words_BxW = np.empty((len(blocks.block_B), num_slots + 1), np.uint64)  # for the slots, and one to draw the number
+    component_B = np.zeros(len(blocks.block_B), int) if blocks.component_B is None else blocks.component_B
+    for row, (epoch, block, component) in enumerate(zip(blocks.epoch_B, blocks.block_B, component_B, strict=True)):
         words_BxW[row] = random_words(seed, int(epoch), int(block), num_slots + 1, int(component))
     if fewest_pauses is None:
-        return _slots(policy, words_BxW[:, :-1], num_pauses, burst, starts_BxN1)
+        return place(policies.Draw(words_BxW[:, :-1], num_pauses, burst, starts_BxN1))
     pauses_B = fewest_pauses + words_BxW[:, -1] % np.uint64(num_pauses - fewest_pauses + 1)
     for row, pauses in enumerate(pauses_B.tolist()):
         if not pauses:
             continue
         slots = num_slots - num_pauses + pauses
         starts_1xN1 = None if starts_BxN1 is None else starts_BxN1[row : row + 1]
-        is_pause_BxS[row, :slots] = _slots(policy, words_BxW[row : row + 1, :slots], pauses, burst, starts_1xN1)
+        is_pause_BxS[row, :slots] = place(policies.Draw(words_BxW[row : row + 1, :slots], pauses, burst, starts_1xN1))
     return is_pause_BxS
-
-
-def _slots(
-    policy: Policy, words_BxS: np.ndarray, num_pauses: int, burst: int, starts_BxN1: np.ndarray | None
-) -> np.ndarray:
-    """Slots of blocks that have the same number of pauses."""
-    num_slots = words_BxS.shape[1]
-    words_BxN1 = words_BxS[:, : num_slots - num_pauses + 1]
-    match policy:
-        case "uniform":
-            return policies.uniform_slots(words_BxS, num_pauses)
-        case "fixed":
-            return np.broadcast_to(policies.fixed_slots(num_slots, num_pauses), words_BxS.shape)
-        case "burst":
-            return policies.burst_slots(words_BxN1, num_pauses, burst)
-        case "boundary":
-            assert starts_BxN1 is not None, "boundary wants to know where words start"
-            return policies.boundary_slots(words_BxN1, starts_BxN1, num_pauses)
 
 
 def insert(
@@ -145,17 +131,17 @@ def insert(
     vocab_size: int,
     num_pause_tokens: int,
 ) -> Rows:
-    """Text of blocks with pauses in the given slots, as rows of T = `length` + 1 (paper section 3.1, eq. 3).
+    """Text of blocks with pauses in the given slots, as rows of Z = `length` + 1 (paper section 3.1, eq. 3).
 
-    The N text tokens fill the slots that hold no pause; the look-ahead text token follows the last slot; the first T
-    elements are kept. With S = L + M slots (`trim`) that cuts the tail, with S = L (`exact`) nothing is cut, without
+    The N text tokens fill the slots that hold no pause; the look-ahead text token follows the last slot; the first Z
+    elements are kept. With S = T + M slots (`trim`) that cuts the tail, with S = T (`exact`) nothing is cut, without
     pauses both are the standard row. A pause belongs to the segment of the token before it, at the start of the row to
     that of the token after it; where this is padding, so is the pause.
 
     The paper's example, N = 8 and M = 3 (A..H are 1..8, I is the look-ahead, the pause is 100):
 
     >>> text, slots = np.arange(1, 10)[None], np.array([[0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0]], bool)
-    >>> insert(text, np.ones_like(text), slots, length=8, vocab_size=100, num_pause_tokens=1).ids_BxT
+    >>> insert(text, np.ones_like(text), slots, length=8, vocab_size=100, num_pause_tokens=1).ids_BxZ
     array([[  1,   2, 100,   3,   4, 100, 100,   5,   6]], dtype=int32)
 
     Args:
@@ -174,40 +160,40 @@ def insert(
             "set --config.pauses.num_pause_tokens=1"
         )
     look_ahead_Bx1 = np.zeros_like(is_pause_BxS[:, :1])
-    is_pause_BxT = np.concatenate([is_pause_BxS, look_ahead_Bx1], axis=1)[:, : length + 1]
+    is_pause_BxZ = np.concatenate([is_pause_BxS, look_ahead_Bx1], axis=1)[:, : length + 1]
     # The text token at or before each element; for pauses that start the row, the one after them: number 0.
-    source_BxT = np.maximum(np.cumsum(~is_pause_BxT, axis=1) - 1, 0)
-    ids_BxT = np.take_along_axis(text_BxN1, source_BxT, axis=1)
-    segments_BxT = np.take_along_axis(segments_BxN1, source_BxT, axis=1)
+    source_BxZ = np.maximum(np.cumsum(~is_pause_BxZ, axis=1) - 1, 0)
+    ids_BxZ = np.take_along_axis(text_BxN1, source_BxZ, axis=1)
+    segments_BxZ = np.take_along_axis(segments_BxN1, source_BxZ, axis=1)
     if num_pause_tokens:
-        pause_ids_BxT = vocab_size + _index_in_run(is_pause_BxT) % num_pause_tokens
-        ids_BxT = np.where(is_pause_BxT, pause_ids_BxT, ids_BxT)
-    ids_BxT = np.where(segments_BxT == 0, 0, ids_BxT)
-    return Rows(ids_BxT.astype(np.int32), segments_BxT.astype(np.int32))
+        pause_ids_BxZ = vocab_size + _index_in_run(is_pause_BxZ) % num_pause_tokens
+        ids_BxZ = np.where(is_pause_BxZ, pause_ids_BxZ, ids_BxZ)
+    ids_BxZ = np.where(segments_BxZ == 0, 0, ids_BxZ)
+    return Rows(ids_BxZ.astype(np.int32), segments_BxZ.astype(np.int32))
 
 
-def _index_in_run(is_pause_BxT: np.ndarray) -> np.ndarray:
+def _index_in_run(is_pause_BxZ: np.ndarray) -> np.ndarray:
     """For each pause, how many pauses precede it without a gap; -1 where there is no pause."""
-    k_T = np.arange(is_pause_BxT.shape[1])
-    last_text_BxT = np.maximum.accumulate(np.where(is_pause_BxT, -1, k_T), axis=1)
-    return k_T - last_text_BxT - 1
+    k_Z = np.arange(is_pause_BxZ.shape[1])
+    last_text_BxZ = np.maximum.accumulate(np.where(is_pause_BxZ, -1, k_Z), axis=1)
+    return k_Z - last_text_BxZ - 1
 
 
-def positions(segments_BxL: np.ndarray) -> np.ndarray:
+def positions(segments_BxT: np.ndarray) -> np.ndarray:
     """Position of each element within its segment, pauses counted; 0 in padding. int32, the shape of the argument.
 
     >>> positions(np.array([[1, 1, 1, 2, 2, 0, 0]]))
     array([[0, 1, 2, 0, 1, 0, 0]], dtype=int32)
     """
-    k_L = np.arange(segments_BxL.shape[1])
-    starts_BxL = np.ones(segments_BxL.shape, bool)
-    starts_BxL[:, 1:] = segments_BxL[:, 1:] != segments_BxL[:, :-1]
-    start_BxL = np.maximum.accumulate(np.where(starts_BxL, k_L, 0), axis=1)
-    return np.where(segments_BxL == 0, 0, k_L - start_BxL).astype(np.int32)
+    k_T = np.arange(segments_BxT.shape[1])
+    starts_BxT = np.ones(segments_BxT.shape, bool)
+    starts_BxT[:, 1:] = segments_BxT[:, 1:] != segments_BxT[:, :-1]
+    start_BxT = np.maximum.accumulate(np.where(starts_BxT, k_T, 0), axis=1)
+    return np.where(segments_BxT == 0, 0, k_T - start_BxT).astype(np.int32)
 
 
-def loss_weights(ids_BxT: np.ndarray, segments_BxT: np.ndarray, *, vocab_size: int) -> np.ndarray:
-    """Weight of the loss of each position, weights_BxL in float32: 0 or 1 (paper section 3.1, S_ignore).
+def loss_weights(ids_BxZ: np.ndarray, segments_BxZ: np.ndarray, *, vocab_size: int) -> np.ndarray:
+    """Weight of the loss of each position, weights_BxT in float32: 0 or 1 (paper section 3.1, S_ignore).
 
     Position k predicts z[k+1]. Its weight is 0 where z[k+1] is a pause, padding, or in another segment than z[k],
     else 1: only the target decides, so a pause that is followed by text carries loss.
@@ -218,22 +204,22 @@ def loss_weights(ids_BxT: np.ndarray, segments_BxT: np.ndarray, *, vocab_size: i
     >>> loss_weights(ids, np.ones_like(ids), vocab_size=100).astype(int)
     array([[1, 0, 1, 1, 0, 0, 1, 1]])
     """
-    target_is_text_BxL = ids_BxT[:, 1:] < vocab_size
-    target_is_not_padding_BxL = segments_BxT[:, 1:] != 0
-    same_segment_BxL = segments_BxT[:, 1:] == segments_BxT[:, :-1]
-    return (target_is_text_BxL & target_is_not_padding_BxL & same_segment_BxL).astype(np.float32)
+    target_is_text_BxT = ids_BxZ[:, 1:] < vocab_size
+    target_is_not_padding_BxT = segments_BxZ[:, 1:] != 0
+    same_segment_BxT = segments_BxZ[:, 1:] == segments_BxZ[:, :-1]
+    return (target_is_text_BxT & target_is_not_padding_BxT & same_segment_BxT).astype(np.float32)
 
 
-def model_features(ids_BxT: np.ndarray, segments_BxT: np.ndarray, *, vocab_size: int) -> dict[str, np.ndarray]:
-    """The five features of rows z[0..L], each [B, L], T = L + 1.
+def model_features(ids_BxZ: np.ndarray, segments_BxZ: np.ndarray, *, vocab_size: int) -> dict[str, np.ndarray]:
+    """The five features of rows z[0..T], each [B, T], Z = T + 1.
 
     inputs, targets, positions, segment_ids (those of the inputs): int32; loss_weights: float32.
     A target of weight 0 may be a pause, so >= vocab_size: a loss must not look it up in the output head unclipped.
     """
     return {
-        "inputs": ids_BxT[:, :-1],
-        "targets": ids_BxT[:, 1:],
-        "loss_weights": loss_weights(ids_BxT, segments_BxT, vocab_size=vocab_size),
-        "positions": positions(segments_BxT[:, :-1]),
-        "segment_ids": segments_BxT[:, :-1],
+        "inputs": ids_BxZ[:, :-1],
+        "targets": ids_BxZ[:, 1:],
+        "loss_weights": loss_weights(ids_BxZ, segments_BxZ, vocab_size=vocab_size),
+        "positions": positions(segments_BxZ[:, :-1]),
+        "segment_ids": segments_BxZ[:, :-1],
     }

@@ -1,7 +1,8 @@
 """Where pauses go in pretraining: each policy turns a block's random words into the slots that hold its pauses.
 
-Pure NumPy functions, called by `pauses.draw_slots`. Every policy puts exactly M pauses into the S slots of a block, so
-that policies are compared at equal numbers of pauses; `trim` then cuts them off with the rest of the tail.
+Pure NumPy functions, called by `insertion.draw_slots`. Every policy puts exactly M pauses into the S slots of a block,
+so that policies are compared at equal numbers of pauses; `trim` then cuts them off with the rest of the tail.
+`POLICIES` names them: a new one is a function of a `Draw` and a line there.
 
   uniform   any M of the slots (paper section 3.1).
   boundary  only before tokens that start a word, or a sentence.
@@ -15,11 +16,11 @@ Gap j of a block is the place before its text token j; the last one, N, is befor
 from __future__ import annotations
 
 import enum
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-Policy = Literal["uniform", "boundary", "burst", "fixed"]
 Boundary = Literal["word", "sentence"]
 
 
@@ -35,6 +36,27 @@ class Trait(enum.IntFlag):
 
 
 # --- Policies
+
+
+class Draw(NamedTuple):
+    """What a policy places pauses by: blocks that have the same number of pauses."""
+
+    words_BxS: np.ndarray  # uint64, a random word of each slot
+    num_pauses: int  # M
+    burst: int = 0  # config.pauses.burst
+    starts_BxN1: np.ndarray | None = None  # bool, which tokens start a word or sentence, for policies that need it
+
+    @property
+    def words_BxN1(self) -> np.ndarray:
+        """A random word of each gap."""
+        return self.words_BxS[:, : self.words_BxS.shape[1] - self.num_pauses + 1]
+
+
+class Policy(NamedTuple):
+    """One way of placing pauses."""
+
+    place: Callable[[Draw], np.ndarray]  # → is_pause_BxS, bool, M in each row
+    needs_starts: bool = False  # of words or sentences: the tokens' text is looked at
 
 
 def uniform_slots(words_BxS: np.ndarray, num_pauses: int) -> np.ndarray:
@@ -173,3 +195,23 @@ def starts(text_BxN1: np.ndarray, segments_BxN1: np.ndarray, traits_V: np.ndarra
 def _has(traits: np.ndarray, wanted: Trait) -> np.ndarray:
     """Which elements have any of the wanted traits."""
     return (traits & np.uint8(wanted)) != 0
+
+
+# --- Their names in config.pauses.policy
+
+
+def _place_fixed(draw: Draw) -> np.ndarray:
+    return np.broadcast_to(fixed_slots(draw.words_BxS.shape[1], draw.num_pauses), draw.words_BxS.shape)
+
+
+def _place_at_boundaries(draw: Draw) -> np.ndarray:
+    assert draw.starts_BxN1 is not None, "boundary wants to know where words start"
+    return boundary_slots(draw.words_BxN1, draw.starts_BxN1, draw.num_pauses)
+
+
+POLICIES: dict[str, Policy] = {
+    "uniform": Policy(lambda draw: uniform_slots(draw.words_BxS, draw.num_pauses)),
+    "boundary": Policy(_place_at_boundaries, needs_starts=True),
+    "burst": Policy(lambda draw: burst_slots(draw.words_BxN1, draw.num_pauses, draw.burst)),
+    "fixed": Policy(_place_fixed),
+}

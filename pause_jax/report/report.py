@@ -10,12 +10,41 @@ from pathlib import Path
 
 from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
-from pause_jax.report import html, panel_tables, run_curves, sections
+from pause_jax.report import html, panel_tables, run_comparison, run_curves, sections
 from pause_jax.report.comparisons import Failure, Report
+from pause_jax.report.results import merge_results
 from pause_jax.report.run_comparison import Compared
 from pause_jax.report.run_curves import Curves
 from pause_jax.report.sections import Section
 from pause_jax.report.tables import Table, print_table
+
+
+def report_files(results: Sequence[Path], runs: Sequence[Path], out: Path, title: str | None = None) -> Path:
+    """Print and write the report of results files and of training runs put beside each other; return its page.
+
+    Args:
+      results: CSV files; `runs/` and failures.json beside them are looked at too.
+      runs: folders of training runs to compare.
+      title: of the page; None: "Results" or "Runs".
+
+    Raises:
+      UserError: a file cannot be read, or there is nothing in any.
+    """
+    folders = list(dict.fromkeys(path.parent for path in results))
+    rows = merge_results(results)
+    failures = [failure for folder in folders for failure in read_failures(folder / "failures.json")]
+    if results and not rows and not failures:
+        raise UserError(
+            f"{' and '.join(map(str, results))} {'has' if len(results) == 1 else 'have'} no rows: there is nothing to "
+            "report; launch.evaluate adds some"
+        )
+    compared = run_comparison.collect(runs)
+    beside = [folder / "runs" for folder in folders if (folder / "runs").is_dir()]
+    rows = run_curves.name_pretraining(rows, beside)
+    report = Report.of(rows, title=title or ("Results" if results else "Runs"), failures=failures)
+    file = write_report(report, out, beside, compared)
+    print_report(report, compared)
+    return file
 
 
 def read_failures(path: Path) -> list[Failure]:

@@ -7,8 +7,8 @@ A sweep's config has up to four stages:
     finetune   config: a training config; axes; filters             one run a point for each run before
     evaluate   tasks, m_inf, splits, limit, batch_size              of each run of the last stage that trains
 
-and beside them `sizes`: names → dicts of fields of config.model; `demonstration`: the name of a file that
-pause_jax/report/demonstration.py writes at the end. pause_jax/sweeps/grid.py says what axes and filters are.
+and beside them `sizes`: names → dicts of fields of config.model. What axes and filters are,
+pause_jax/sweeps/grid.py says.
 
 An uptraining or finetuning run has the model, the seed and the vocabulary of the run that it starts from. Uptraining
 pretrains on: its config has its own data, pauses, optimizer and steps. Finetuning starts from the uptrained runs and,
@@ -28,6 +28,7 @@ from pause_jax import config as configs
 from pause_jax.checkpointing import starting
 from pause_jax.config import Config
 from pause_jax.errors import UserError
+from pause_jax.evaluation.spec import EvaluationSpec
 from pause_jax.pauses import downstream
 from pause_jax.sweeps import budgets, grid
 from pause_jax.sweeps.grid import Point, Points, Sizes
@@ -42,17 +43,6 @@ SETTINGS["uptrain"] += ("keep_pretrained",)
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What each trained run is asked."""
-
-    tasks: tuple[str, ...] = ()  # empty: the run's own
-    m_inf: tuple[int, ...] = (0,)
-    splits: tuple[str, ...] = ("test",)
-    limit: int = 0  # examples of each task and split; 0: all
-    batch_size: int = 256
-
-
-@dataclasses.dataclass(frozen=True)
 class Job:
     """A run to train, or an evaluation of one."""
 
@@ -60,7 +50,7 @@ class Job:
     kind: Kind
     needs: str  # the job before it; "" for none
     config: Config  # of the run that is trained or evaluated, resolved
-    evaluation: Evaluation | None = None  # of kind evaluate
+    evaluation: EvaluationSpec | None = None  # of kind evaluate
     size: str = ""  # the name of the model's size; "" where the sweep has no sizes
 
 
@@ -78,12 +68,11 @@ class Sweep:
 
     pretrain: Stage | None
     finetune: Stage | None
-    evaluate: Evaluation | None
+    evaluate: EvaluationSpec | None
     uptrain: Stage | None = None
     keep_pretrained: bool = True  # finetuning starts from runs that were not uptrained, too
     sizes: Sizes = dataclasses.field(default_factory=dict)
     execution: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of `EXECUTION`, as it was given
-    demonstration: str = ""  # the JSON file to write at the end, of a sweep of its arms; "": none
 
     def base(self) -> dict[str, Any]:
         """What makes it this sweep: the stages' configs, but not the points, of which there may be more later."""
@@ -97,7 +86,7 @@ def parse(values: Mapping[str, Any]) -> Sweep:
     Raises:
       UserError: an unknown stage or setting, a stage without its config, sizes, axes or filters that cannot be.
     """
-    if unknown := sorted(set(values) - {*STAGES, "sizes", "demonstration", *EXECUTION}):
+    if unknown := sorted(set(values) - {*STAGES, "sizes", *EXECUTION}):
         raise UserError(f"config.{unknown[0]} is no stage of a sweep: there are {', '.join(STAGES)}")
     sizes = grid.parse_sizes(values.get("sizes") or {})
     stages: dict[str, Stage] = {}
@@ -119,7 +108,6 @@ def parse(values: Mapping[str, Any]) -> Sweep:
         keep_pretrained=keep,
         sizes=sizes,
         execution={name: values[name] for name in EXECUTION if name in values},
-        demonstration=str(values.get("demonstration") or ""),
     )
 
 
@@ -212,14 +200,14 @@ def _stage(
     return Stage(stage["config"], grid.parse(stage, f"config.{name}", sizes, before, follows=follows))
 
 
-def _evaluation(values: Mapping[str, Any] | None) -> Evaluation | None:
+def _evaluation(values: Mapping[str, Any] | None) -> EvaluationSpec | None:
     if not values:
         return None
-    known = {field.name: field for field in dataclasses.fields(Evaluation)}
+    known = {field.name: field for field in dataclasses.fields(EvaluationSpec)}
     if unknown := sorted(set(values) - set(known)):
         raise UserError(f"config.evaluate.{unknown[0]} is no setting: it has {', '.join(known)}")
     settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    made = Evaluation(**settings)
+    made = EvaluationSpec(**settings)
     for name in ("tasks", "splits"):
         given = getattr(made, name)
         if not isinstance(given, tuple) or not all(isinstance(item, str) and item for item in given):
@@ -268,7 +256,7 @@ def _training(
     return _Run(job, {**before.values, **{f"{kind}.{field}": value for field, value in own.items()}})
 
 
-def _evaluating(job: Job, evaluation: Evaluation) -> Job:
+def _evaluating(job: Job, evaluation: EvaluationSpec) -> Job:
     tasks = evaluation.tasks or (job.config.finetune.task,)
     has_pauses = job.config.pauses.num_pause_tokens or job.config.finetune.placement == "filler"
     asked = dataclasses.replace(evaluation, tasks=tasks, m_inf=evaluation.m_inf if has_pauses else (0,))

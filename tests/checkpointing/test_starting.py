@@ -7,7 +7,6 @@ import shutil
 import pytest
 
 from experiments.finetune import config_of
-from launch import train
 from pause_jax import config as configs
 from pause_jax.checkpointing import starting
 from pause_jax.checkpointing.run_folder import RunFolder
@@ -15,6 +14,7 @@ from pause_jax.config import Config, DataConfig, FinetuneConfig, ModelConfig, Pa
 from pause_jax.errors import UserError
 from pause_jax.interop import tokenizers
 from pause_jax.tokenizers import tokenizer
+from pause_jax.training import run as train
 
 MODEL = ModelConfig(
     vocab_size=300,

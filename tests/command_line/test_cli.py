@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pause_jax.command_line import cli
 from pause_jax.config import Config, flatten, to_dict
+from pause_jax.system import code_version
 from tests.programs import program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,8 +25,6 @@ PROGRAM = '''
 import os, signal, sys
 from absl import flags, logging
 from pause_jax.command_line import cli
-from pause_jax.config import Config, flatten, to_dict
-from tests.programs import program
 from pause_jax.errors import RunStopped, UserError
 
 def main(argv):
@@ -294,6 +292,6 @@ def test_programs_import_nothing_heavy_before_their_flags(name):
 def test_code_version_is_the_commit_or_the_packages_version(monkeypatch, tmp_path):
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     if commit.returncode == 0:
-        assert cli.code_version().removesuffix("+changes") == commit.stdout[:12]
+        assert code_version.code_version().removesuffix("+changes") == commit.stdout[:12]
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
-    assert cli.code_version() == "pause_jax 0.1.0"
+    assert code_version.code_version() == "pause_jax 0.1.0"

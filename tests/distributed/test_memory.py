@@ -14,7 +14,6 @@ import jax
 import pytest
 
 from experiments import accelerators, llama, paper, quickstart
-from launch import train
 from pause_jax.aot import topologies, training_step
 from pause_jax.aot.chips import CHIPS
 from pause_jax.config import from_config_dict
@@ -23,6 +22,7 @@ from pause_jax.distributed.mesh import AXES, make_mesh, mesh_shape
 from pause_jax.errors import UserError
 from pause_jax.system import host_memory
 from pause_jax.training import initialize
+from pause_jax.training import run as train
 from pause_jax.training.optimizer import make_optimizer
 
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,8 @@
 
 import runpy
 
-from pause_jax.command_line import cli
+from pause_jax.system import code_version
 
 if __name__ == "__main__":
-    cli.code_version = lambda: "another"
+    code_version.code_version = lambda: "another"
     runpy.run_module("launch.train", run_name="__main__", alter_sys=True)

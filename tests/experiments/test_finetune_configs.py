@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from experiments import finetune, paper, quickstart
-from launch import evaluate, train
 from pause_jax.config import from_config_dict
 from pause_jax.errors import UserError
 from pause_jax.report.results import add_results, read_results
+from pause_jax.training import run as train
+from tests.evaluations import evaluate
 
 FOLDER = Path(finetune.__file__).parent
 # Tables 3 and 4: learning rate, warm-up, steps, batch size of 1B, then of 130M.
@@ -107,8 +108,8 @@ def test_finetune_without_and_with_pauses_then_evaluate(data_dir, tmp_path, task
             train=dataclasses.replace(config.train, steps=2),
         )
         run = tmp_path / f"m{m_ft}"
-        assert train.run(train.resolve(config), run) == "finished"
-        evaluation = evaluate.evaluate(str(run), [task], [0, 2, 5, 10, 25, 50], batch_size=4, limit=4)
+        assert train.run_training(train.resolve(config), run) == "finished"
+        evaluation = evaluate(run, [task], [0, 2, 5, 10, 25, 50], batch_size=4, limit=4)
         add_results(tmp_path / "results.csv", evaluation.results)
     rows = {(row.m_ft, row.m_inf, row.metric) for row in read_results(tmp_path / "results.csv")}
     assert rows == {(ft, m, name) for ft in ("0", "10") for m in (0, 2, 5, 10, 25, 50) for name in metrics}

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from experiments.uptrain import imported
-from launch.train import resolve
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, MeshConfig, from_config_dict
 from pause_jax.errors import UserError
 from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.sweeps import budgets, graph
 from pause_jax.system import local_chips
+from pause_jax.training.run import resolve
 
 ROOT = Path(__file__).parents[2] / "experiments"
 LAPTOP_FLOPS = 6e13  # 150 CPU minutes: two cores did the 1.25e13 of experiments/sweeps/laptop.py in 15 minutes

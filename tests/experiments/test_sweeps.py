@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from experiments import sweeps
-from launch import train
 from pause_jax.errors import UserError
 from pause_jax.model import counts
 from pause_jax.sweeps import budgets, graph, verdicts
+from pause_jax.training import run as train
 
 FOLDER = Path(sweeps.__file__).parent
 RUNS = Path("/sweep/runs")

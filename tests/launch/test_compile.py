@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from experiments import accelerators, llama, paper
-from launch import compile as launch_compile
-from launch import train
-from launch.describe import describe
+from pause_jax.aot import compile as launch_compile
 from pause_jax.aot import estimates, hlo, topologies
+from pause_jax.aot.describe import describe
 from pause_jax.config import from_config_dict
 from pause_jax.distributed import mesh
 from pause_jax.errors import UserError
+from pause_jax.training import run as train
 
 ROOT = Path(__file__).parents[2]
 COMPILED = ROOT / "experiments" / "compiled"

@@ -9,12 +9,14 @@ import re
 
 import pytest
 
-from launch import diagnose, evaluate, train
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig, FinetuneConfig, PauseConfig
 from pause_jax.diagnostics import page
+from pause_jax.diagnostics.run import diagnose
 from pause_jax.errors import UserError
 from pause_jax.tasks import synthetic
+from pause_jax.training import run as train
+from tests.evaluations import evaluate
 from tests.launch.test_train import TINY
 from tests.programs import assert_one_sentence, program
 from tests.small_runs import save_untrained
@@ -49,7 +51,7 @@ def rows_of(file):
 
 
 def test_page_and_tables(make_run, tmp_path):
-    findings = diagnose.diagnose(str(make_run()), TASK, 3, examples=5)
+    findings = diagnose(str(make_run()), TASK, 3, examples=5)
     file = page.write_page(findings, tmp_path / "out")
     html = file.read_text()
     assert html.count("data:image/png;base64,") == 2 and not re.search(r"(src|href)=\"(?!data:)", html)
@@ -88,7 +90,7 @@ def test_page_and_tables(make_run, tmp_path):
 def test_the_lens_ends_in_what_the_run_answers(make_run):
     """Where an answer's first token is the right one it is the likeliest; prompts do not see pauses."""
     run = make_run()
-    findings = diagnose.diagnose(str(run), TASK, 3, examples=5)
+    findings = diagnose(str(run), TASK, 3, examples=5)
     for position, m_inf in (("prompt", 0), ("pause 3", 3)):
         lines = (run / "predictions" / "1" / f"{TASK}.test.first5.m{m_inf}.jsonl").read_text().splitlines()
         answers = [json.loads(line) for line in lines]
@@ -109,7 +111,7 @@ def test_the_lens_ends_in_what_the_run_answers(make_run):
 )
 def test_placements(make_run, tmp_path, finetune):
     num_pause_tokens = 0 if finetune.get("placement") == "filler" else 1
-    findings = diagnose.diagnose(str(make_run(num_pause_tokens, **finetune)), TASK, 2, examples=3)
+    findings = diagnose(str(make_run(num_pause_tokens, **finetune)), TASK, 2, examples=3)
     assert "never without" in page.write_page(findings, tmp_path).read_text() or not finetune["task"]
     assert findings.positions == (
         ["pause 1", "pause 2", "prompt"] if finetune.get("placement") == "prepend" else ["prompt", "pause 1", "pause 2"]
@@ -121,7 +123,7 @@ def test_placements(make_run, tmp_path, finetune):
 def test_answers_that_evaluation_kept_are_used_all(make_run):
     """Ten examples answered before: all are compared, though layers are measured on four; none is answered again."""
     run = make_run()
-    evaluate.evaluate(str(run), [TASK], [0, 2])
+    evaluate(run, [TASK], [0, 2])
     kept = run / "predictions" / "1" / f"{TASK}.test.m2.jsonl"
     answers = [json.loads(line) for line in kept.read_text().splitlines()]
     for answer in answers:
@@ -129,7 +131,7 @@ def test_answers_that_evaluation_kept_are_used_all(make_run):
     kept.write_text("".join(json.dumps(answer) + "\n" for answer in answers))
     without = [json.loads(line) for line in (kept.parent / f"{TASK}.test.m0.jsonl").read_text().splitlines()]
     wrong = [answer["id"] for answer in without if answer["score"] < 100]
-    findings = diagnose.diagnose(str(run), TASK, 2, examples=4)
+    findings = diagnose(str(run), TASK, 2, examples=4)
     assert wrong and [flip.id for flip in findings.flips.flips] == wrong
     assert findings.flips.to_right == len(wrong) and findings.flips.examples == 10
     assert len(findings.first_tokens) == 4
@@ -149,13 +151,13 @@ def test_answers_that_evaluation_kept_are_used_all(make_run):
 def test_mistakes_before_any_work(make_run, finetune, arguments, sentence):
     run = make_run(**finetune)
     with pytest.raises(UserError, match=sentence):
-        diagnose.diagnose(arguments[0].format(run=run), *arguments[1:])
+        diagnose(arguments[0].format(run=run), *arguments[1:])
     assert not (run / "predictions").exists()
 
 
 def test_a_task_that_is_scored_only(make_run, data_dir):
     with pytest.raises(UserError, match="'piqa' is answered by the likelihood of given options"):
-        diagnose.diagnose(str(make_run()), "piqa", 1, split="validation", data_dir=str(data_dir))
+        diagnose(str(make_run()), "piqa", 1, split="validation", data_dir=str(data_dir))
 
 
 @pytest.mark.slow

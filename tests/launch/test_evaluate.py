@@ -13,15 +13,19 @@ import sys
 
 import pytest
 
-from launch import evaluate, train
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.command_line import cli
 from pause_jax.config import Config, DataConfig, FinetuneConfig, MeshConfig, PauseConfig
 from pause_jax.errors import UserError
+from pause_jax.evaluation import rows
+from pause_jax.evaluation import run as evaluation
 from pause_jax.evaluation.predictions import PredictionFile
+from pause_jax.evaluation.spec import parse_m_inf
 from pause_jax.report.results import read_results
 from pause_jax.tasks import official
+from pause_jax.training import run as train
 from tests.distributed.process_groups import free_port, run_all
+from tests.evaluations import evaluate
 from tests.launch.test_train import OVERRIDES, TINY
 from tests.programs import ROOT, assert_one_sentence, program
 from tests.small_runs import save_untrained
@@ -49,10 +53,10 @@ def test_mistakes(tmp_path, arguments, sentence):
 
 
 def test_numbers_of_pauses():
-    assert evaluate.parse_m_inf("0, 2,2,10") == [0, 2, 10]
+    assert parse_m_inf("0, 2,2,10") == (0, 2, 10)
     for text in ("", "1.5", "2,,3", "ten"):
         with pytest.raises(UserError, match="no list of whole numbers"):
-            evaluate.parse_m_inf(text)
+            parse_m_inf(text)
 
 
 def test_meshes():
@@ -84,14 +88,14 @@ def test_rows_of_a_run_whose_beginning_is_not_known(run, tmp_path):
     older.claim(config, run.manifest())
     (older.path / "history.json").unlink()
     shutil.copy(run.metrics, older.metrics)
-    row = evaluate.of_run(older, older.config(), 1, "m")
+    row = rows.training_columns(older, older.config(), 1, "m")
     assert (row["pretrain"], row["pretrain_steps"], row["text_tokens"]) == ("unknown", "unknown", None)
     assert math.isnan(row["model_flops"]) and row["finetune"] == "pause"
-    known = evaluate.of_run(run, run.config(), 1, "m")
+    known = rows.training_columns(run, run.config(), 1, "m")
     assert (known["pretrain"], known["text_tokens"], known["model_flops"]) == ("none", 0, 0.0)
     run.metrics.unlink()  # nor is a lost record a reason to lose rows
-    assert evaluate.of_run(run, run.config(), 1, "m")["text_tokens"] is None
-    assert evaluate.loss_rows(run, run.config(), "m") == []
+    assert rows.training_columns(run, run.config(), 1, "m")["text_tokens"] is None
+    assert rows.loss_rows(run, run.config(), "m") == []
 
 
 M_INF = [0, 2, 5]
@@ -105,7 +109,7 @@ def files_of(run):
 def test_two_processes_give_what_one_gives(run, tmp_path):
     """Each example once: 13 of them in batches of 4 rows, two a process."""
     settings = {"batch_size": 4, "limit": 13}
-    alone = evaluate.evaluate(str(run.path), ["recall_3"], M_INF, **settings)
+    alone = evaluate(run.path, ["recall_3"], M_INF, **settings)
     wanted = files_of(run)
     shutil.rmtree(run.path / "predictions")
     command = ["launch.evaluate", f"--run={run.path}", "--tasks=recall_3", "--m_inf=0,2,5", "--limit=13"]
@@ -125,8 +129,8 @@ def test_two_processes_give_what_one_gives(run, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from launch import evaluate
 from pause_jax.evaluation.predictions import PredictionFile
+from tests.evaluations import evaluate
 
 add, added = PredictionFile.add, []
 
@@ -140,14 +144,12 @@ def add_and_die(self, records):
 
 PredictionFile.add = add_and_die
 run, data_dir = sys.argv[1:]
-evaluate.evaluate(run, ["gsm8k"], [0, 2, 5], batch_size=16, limit=40, data_dir=data_dir)
+evaluate(run, ["gsm8k"], [0, 2, 5], batch_size=16, limit=40, data_dir=data_dir)
 """
 
 
 INTERRUPTED = """
 import sys
-from launch import evaluate
-from pause_jax.command_line import cli
 from pause_jax.evaluation.predictions import PredictionFile
 
 def interrupted(self, records):
@@ -175,7 +177,7 @@ def test_an_interrupted_evaluation_says_how_it_goes_on(run, tmp_path):
 def test_a_killed_evaluation_goes_on_and_gives_the_same(run, data_dir, monkeypatch, capsys):
     """Killed between the second batch of M_inf 2 and that of 5: nothing is answered twice, the files are the same."""
     settings = {"batch_size": 16, "limit": 40, "data_dir": str(data_dir)}
-    whole = evaluate.evaluate(str(run.path), ["gsm8k"], M_INF, **settings)
+    whole = evaluate(run.path, ["gsm8k"], M_INF, **settings)
     wanted = files_of(run)
     assert set(wanted) == {f"gsm8k.test.first40.m{m}.{end}" for m in M_INF for end in ("jsonl", "about.json")}
     assert whole.truncated == {("gsm8k", "test", m): 40 for m in M_INF}
@@ -193,20 +195,20 @@ def test_a_killed_evaluation_goes_on_and_gives_the_same(run, data_dir, monkeypat
     answered = []
     kept = PredictionFile.add
     monkeypatch.setattr(PredictionFile, "add", lambda self, r: answered.append(len(r)) or kept(self, r))
-    again = evaluate.evaluate(str(run.path), ["gsm8k"], M_INF, **settings)
+    again = evaluate(run.path, ["gsm8k"], M_INF, **settings)
     assert again == whole and files_of(run) == wanted
     assert sum(answered) == 3 * 40 - (32 + 32 + 16)
     capsys.readouterr()
     answered.clear()
-    assert evaluate.evaluate(str(run.path), ["gsm8k"], M_INF, **settings) == whole and not answered
+    assert evaluate(run.path, ["gsm8k"], M_INF, **settings) == whole and not answered
     assert "120/120  100 %" in capsys.readouterr().out
-    evaluate.show(whole)
+    evaluation.show(whole)
     assert re.search(r"cut prompts.*\n(.*\n)*.*gsm8k .* 40 .* 40 ", capsys.readouterr().out)
 
     about = run.path / "predictions" / "1" / "gsm8k.test.first40.m2.about.json"
     about.write_text(about.read_text().replace(json.loads(about.read_text())["data"], "other"))
     with pytest.raises(UserError, match=r"m2\.jsonl holds the answers of another evaluation.*differs in data"):
-        evaluate.evaluate(str(run.path), ["gsm8k"], M_INF, **settings)
+        evaluate(run.path, ["gsm8k"], M_INF, **settings)
 
 
 @pytest.mark.slow
@@ -215,11 +217,11 @@ def test_all_tasks_are_those_whose_files_are_there(run, data_dir, tmp_path, caps
     source = next(path for path in (data_dir / "gsm8k").iterdir() if path.name.startswith("test"))
     (tmp_path / "data" / "gsm8k" / source.name).symlink_to(source)
     monkeypatch.setitem(official._SOURCES, "absent", official.Source("absent", {}, lambda text: iter(())))
-    got = evaluate.evaluate(str(run.path), ["all"], [2], limit=8, batch_size=8, data_dir=str(tmp_path / "data"))
+    got = evaluate(run.path, ["all"], [2], limit=8, batch_size=8, data_dir=str(tmp_path / "data"))
     assert {row.task for row in got.results} == {"gsm8k"}
     assert re.search(r"not evaluated, as their files for split 'test' are not in .*absent", capsys.readouterr().out)
     with pytest.raises(UserError, match=r"--tasks=all finds no official file for split 'test' in .*empty"):
-        evaluate.evaluate(str(run.path), ["all"], [2], data_dir=str(tmp_path / "empty"))
+        evaluate(run.path, ["all"], [2], data_dir=str(tmp_path / "empty"))
 
 
 @pytest.mark.slow

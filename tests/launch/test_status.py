@@ -7,9 +7,8 @@ import time
 
 import pytest
 
-from launch import status
 from pause_jax.errors import UserError
-from pause_jax.sweeps import record
+from pause_jax.sweeps import record, status
 from pause_jax.sweeps.record import Line, Record
 from tests.programs import assert_one_sentence, program
 

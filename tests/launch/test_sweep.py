@@ -16,13 +16,11 @@ import psutil
 import pytest
 import yaml
 
-from launch import run_job
-from launch import sweep as sweep_program
 from pause_jax import config as configs
 from pause_jax.checkpointing import locks
 from pause_jax.errors import UserError
 from pause_jax.report.results import read_results
-from pause_jax.sweeps import graph, record
+from pause_jax.sweeps import driver, execution, graph, job_files, record, results
 from tests.programs import assert_one_sentence, program
 
 SWEEP = """
@@ -212,7 +210,7 @@ def test_jobsets_are_written_and_name_the_jobs_files(tmp_path, sweep):
             "args"
         ]
         file = tmp_path / argument.removeprefix("--job=/runs/")
-        job = run_job.read(file)
+        job = job_files.read(file)
         assert job.kind == "finetune" and job.config.run.mesh == configs.MeshConfig(data=32, dcn_data=2)
         assert job.config.init_from == f"/runs/sweep/runs/{job.needs}"
     assert len(manifests) == 2
@@ -242,7 +240,8 @@ def test_jobs_that_do_not_go_on_their_chips_are_refused_before_anything_is_writt
 
 def schedule(tmp_path, argument):
     values = runpy.run_path(str(tmp_path / "tiny.py"))["get_config"](argument).to_dict()
-    return sweep_program.make_schedule(graph.parse(values), tmp_path / "sweep", retries=0)
+    parsed = graph.parse(values)
+    return driver.make_schedule(parsed, tmp_path / "sweep", execution.parse(parsed.execution), retries=0)
 
 
 @pytest.mark.slow
@@ -280,7 +279,7 @@ def test_values_added_to_an_axis_add_only_their_jobs(tmp_path, sweep):
             run / "checkpoints/30/commit_success.txt": "",
         }
         if entry.job.evaluation is not None:
-            files = {sweep_program.results_of(folder, entry.job.name): ""}
+            files = {results.results_of(folder, entry.job.name): ""}
         for file, text in files.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
@@ -303,10 +302,10 @@ def test_a_job_is_run_from_its_file(tmp_path, sweep):
     assert_one_sentence(program("run_job", f"--job={tmp_path}/none.json"), "cannot be read")
     made = schedule(tmp_path, "1")
     job = made.entries[0].job
-    file = run_job.write(job, tmp_path / "sweep")
-    assert run_job.read(file) == job
+    file = job_files.write(job, tmp_path / "sweep")
+    assert job_files.read(file) == job
     evaluation = made.entries[-1].job
-    assert run_job.read(run_job.write(evaluation, tmp_path / "sweep")) == evaluation
+    assert job_files.read(job_files.write(evaluation, tmp_path / "sweep")) == evaluation
     done = program("run_job", f"--job={file}")
     assert done.returncode == 0, done.stderr
-    assert sweep_program.is_finished(job, tmp_path / "sweep")
+    assert results.is_finished(job, tmp_path / "sweep")

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from launch import train
 from pause_jax.config import Config, DataConfig, ModelConfig, PauseConfig, RunConfig, TrainConfig
 from pause_jax.errors import UserError
 from pause_jax.logging.writers import read_jsonl
+from pause_jax.training import run as train
 from tests.programs import assert_one_sentence, program
 
 TINY = ModelConfig(num_layers=1, d_model=16, num_heads=2, d_ff=16, max_positions=32)
@@ -149,16 +149,16 @@ def test_mistakes_in_the_data(tmp_path, texts):
         (r"holds no run", config_for(texts, init_from=str(tmp_path / "nowhere"))),
     ]:
         with pytest.raises(UserError, match=sentence):
-            train.run(config, tmp_path / "run")
+            train.run_training(config, tmp_path / "run")
         assert not (tmp_path / "run").exists(), sentence
 
 
 def test_data_that_changed_under_a_run_is_refused(tmp_path, texts):
-    train.run(config_for(texts), tmp_path / "run")
+    train.run_training(config_for(texts), tmp_path / "run")
     before = read_jsonl(tmp_path / "run" / "metrics.jsonl")
     texts.write_text(texts.read_text() + '{"text": "one more"}\n')
     with pytest.raises(UserError, match=r"the data under the run .* has changed"):
-        train.run(config_for(texts, train=TrainConfig(steps=5, batch_size=8)), tmp_path / "run")
+        train.run_training(config_for(texts, train=TrainConfig(steps=5, batch_size=8)), tmp_path / "run")
     assert read_jsonl(tmp_path / "run" / "metrics.jsonl") == before
 
 
@@ -168,9 +168,9 @@ def test_resuming_reads_the_batches_an_undisturbed_run_reads(tmp_path, texts):
     four, two = (config_for(texts, pauses=pauses, train=TrainConfig(steps=n, batch_size=8)) for n in (4, 2))
     constant = dataclasses.replace(four.optimizer, schedule="constant", warmup_steps=1)
     four, two = (dataclasses.replace(c, optimizer=constant) for c in (four, two))
-    train.run(four, tmp_path / "straight")
-    train.run(two, tmp_path / "resumed")
-    train.run(four, tmp_path / "resumed")
+    train.run_training(four, tmp_path / "straight")
+    train.run_training(two, tmp_path / "resumed")
+    train.run_training(four, tmp_path / "resumed")
     straight, resumed = (read_jsonl(tmp_path / name / "metrics.jsonl") for name in ("straight", "resumed"))
     for name in ("step", "loss", "grad_norm", "text_tokens", "pause_tokens", "loss_tokens"):
         np.testing.assert_array_equal([r[name] for r in straight], [r[name] for r in resumed], err_msg=name)

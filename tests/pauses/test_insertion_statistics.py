@@ -58,7 +58,7 @@ def vocabulary(sample):
 
 @pytest.fixture(scope="module")
 def rows(sample):
-    """A function: the rows of all the text in order, inputs_RxL, under a policy; without the last, which is padded."""
+    """A function: the rows of all the text in order, inputs_RxT, under a policy; without the last, which is padded."""
     data, corpus = sample
     made = {}
 
@@ -70,10 +70,10 @@ def rows(sample):
                 data=data, pauses=pauses, seed=1, vocab_size=32_000, batch_size=BATCH, validation_batches=10**6
             )
             batches = list(validation_batches(corpus.train, config, range(BATCH), rate=RATE))
-            inputs_RxL = np.concatenate([batch["inputs"] for batch in batches])
-            segments_RxL = np.concatenate([batch["segment_ids"] for batch in batches])
-            made[key] = inputs_RxL[segments_RxL.all(axis=1)]
-            assert (~segments_RxL.all(axis=1)).sum() <= BATCH  # of the last block and the padding of the last batch
+            inputs_RxT = np.concatenate([batch["inputs"] for batch in batches])
+            segments_RxT = np.concatenate([batch["segment_ids"] for batch in batches])
+            made[key] = inputs_RxT[segments_RxT.all(axis=1)]
+            assert (~segments_RxT.all(axis=1)).sum() <= BATCH  # of the last block and the padding of the last batch
         return made[key]
 
     return rows_of
@@ -81,7 +81,7 @@ def rows(sample):
 
 @pytest.fixture(scope="module")
 def pauses_in(rows, vocabulary):
-    """A function: as `rows`, but where the pauses are, is_pause_RxL."""
+    """A function: as `rows`, but where the pauses are, is_pause_RxT."""
     return lambda **pause: rows(**pause) >= vocabulary.vocab_size
 
 
@@ -137,50 +137,50 @@ def test_exact_has_all_of_them_in_each_row(pauses_in, policy):
 # --- Where
 
 
-def p_of_places(is_pause_RxL, slots):
+def p_of_places(is_pause_RxT, slots):
     """Of uniform places: chi-square of the counts of positions, with the covariance of draws without replacement."""
-    shown = min(is_pause_RxL.shape[1], slots - 1)  # of S counts the last one follows from the others
+    shown = min(is_pause_RxT.shape[1], slots - 1)  # of S counts the last one follows from the others
     share, c = PAUSES / slots, 1 / (slots - 1)
-    excess_L = is_pause_RxL[:, :shown].sum(axis=0) - len(is_pause_RxL) * share
-    variance = len(is_pause_RxL) * share * (1 - share)
+    excess_T = is_pause_RxT[:, :shown].sum(axis=0) - len(is_pause_RxT) * share
+    variance = len(is_pause_RxT) * share * (1 - share)
     # Inverse of the covariance v ((1 + c) I - c J), by Sherman and Morrison.
-    chi2 = (excess_L @ excess_L + c * excess_L.sum() ** 2 / (1 + c - c * shown)) / (variance * (1 + c))
+    chi2 = (excess_T @ excess_T + c * excess_T.sum() ** 2 / (1 + c - c * shown)) / (variance * (1 + c))
     return stats.chi2.sf(chi2, shown)
 
 
-def p_of_bins(is_pause_RxL, slots, bins=16):
+def p_of_bins(is_pause_RxT, slots, bins=16):
     """The same in coarse bins, which a slow drift cannot hide in: no correction, so p is too large if anything."""
-    counts = is_pause_RxL[:, : LENGTH // bins * bins].sum(axis=0).reshape(bins, -1).sum(axis=1)
+    counts = is_pause_RxT[:, : LENGTH // bins * bins].sum(axis=0).reshape(bins, -1).sum(axis=1)
     return stats.chisquare(counts).pvalue
 
 
 @pytest.mark.parametrize(("mode", "slots"), [("trim", SLOTS), ("exact", LENGTH)])
 def test_places_are_uniform(pauses_in, mode, slots):
-    is_pause_RxL = pauses_in(mode=mode)
-    assert p_of_places(is_pause_RxL, slots) > UNLIKELY
-    assert p_of_places(more_at_even_places(is_pause_RxL.shape), slots) < UNLIKELY
-    assert p_of_bins(is_pause_RxL, slots) > UNLIKELY
-    assert p_of_bins(more_at_the_end(is_pause_RxL.shape), slots) < UNLIKELY
+    is_pause_RxT = pauses_in(mode=mode)
+    assert p_of_places(is_pause_RxT, slots) > UNLIKELY
+    assert p_of_places(more_at_even_places(is_pause_RxT.shape), slots) < UNLIKELY
+    assert p_of_bins(is_pause_RxT, slots) > UNLIKELY
+    assert p_of_bins(more_at_the_end(is_pause_RxT.shape), slots) < UNLIKELY
 
 
 def test_places_of_neighbours_are_unrelated(pauses_in):
     # Without replacement, two slots are both pauses a little less often than independent ones: p (M - 1) / (S - 1).
-    is_pause_RxL = pauses_in()
+    is_pause_RxT = pauses_in()
     expected = PAUSES / SLOTS * (PAUSES - 1) / (SLOTS - 1)
     for distance in (1, 2, 3, 64):
-        both = is_pause_RxL[:, distance:] & is_pause_RxL[:, :-distance]
+        both = is_pause_RxT[:, distance:] & is_pause_RxT[:, :-distance]
         z = (both.mean() - expected) / np.sqrt(expected / both.size)
         assert abs(z) < 4, distance
-    burst_RxL = pauses_in(**ALL["burst"])
-    assert (burst_RxL[:, 1:] & burst_RxL[:, :-1]).mean() > 2 * expected
+    burst_RxT = pauses_in(**ALL["burst"])
+    assert (burst_RxT[:, 1:] & burst_RxT[:, :-1]).mean() > 2 * expected
 
 
 # --- Independence of the text
 
 
-def p_of_tokens(rows_RxL, vocab_size, step):
+def p_of_tokens(rows_RxT, vocab_size, step):
     """That a text token has a pause next to it (step -1: before, 1: after) whatever its id: chi-square, 300 ids."""
-    here, there = (rows_RxL[:, 1:], rows_RxL[:, :-1]) if step < 0 else (rows_RxL[:, :-1], rows_RxL[:, 1:])
+    here, there = (rows_RxT[:, 1:], rows_RxT[:, :-1]) if step < 0 else (rows_RxT[:, :-1], rows_RxT[:, 1:])
     is_text = here < vocab_size
     ids, has_pause = here[is_text], there[is_text] >= vocab_size
     often = np.argsort(np.bincount(ids, minlength=vocab_size))[::-1][:300]
@@ -205,8 +205,8 @@ def test_pauses_do_not_depend_on_the_token(rows, vocabulary, mode, step):
 
 @pytest.mark.parametrize("policy", ALL)
 def test_exact_loses_no_text(sample, rows, vocabulary, policy):
-    inputs_RxL = rows(mode="exact", **ALL[policy])
-    text = inputs_RxL[inputs_RxL < vocabulary.vocab_size]
+    inputs_RxT = rows(mode="exact", **ALL[policy])
+    text = inputs_RxT[inputs_RxT < vocabulary.vocab_size]
     np.testing.assert_array_equal(text, sample[1].train.streams[0].tokens[: len(text)])
     assert sample[1].train.streams[0].num_tokens - len(text) <= LENGTH - PAUSES + 1  # the last block, which is padded
 
@@ -214,16 +214,16 @@ def test_exact_loses_no_text(sample, rows, vocabulary, policy):
 @pytest.mark.parametrize("policy", ALL)
 def test_trim_keeps_the_head_of_each_block(sample, rows, vocabulary, policy):
     tokens = sample[1].train.streams[0].tokens
-    for row, inputs_L in enumerate(rows(**ALL[policy])):
-        text = inputs_L[inputs_L < vocabulary.vocab_size]
+    for row, inputs_T in enumerate(rows(**ALL[policy])):
+        text = inputs_T[inputs_T < vocabulary.vocab_size]
         np.testing.assert_array_equal(text, tokens[row * LENGTH : row * LENGTH + len(text)])
 
 
 def test_distinct_pauses_take_turns_in_each_run(rows, vocabulary):
     size = vocabulary.vocab_size
-    for inputs_L in rows(mode="exact", **ALL["burst"])[:50]:
+    for inputs_T in rows(mode="exact", **ALL["burst"])[:50]:
         previous = -1
-        for token in inputs_L.tolist():
+        for token in inputs_T.tolist():
             if token >= size:
                 assert token - size == (previous + 1) % 3
             previous = token - size if token >= size else -1
@@ -233,9 +233,9 @@ def test_distinct_pauses_take_turns_in_each_run(rows, vocabulary):
 # --- The other policies
 
 
-def gap_counts(is_pause_L):
+def gap_counts(is_pause_T):
     """Pauses in each gap of a whole row: before each of its text tokens, and at its end."""
-    return np.bincount(np.cumsum(~is_pause_L)[is_pause_L], minlength=LENGTH - PAUSES + 1)
+    return np.bincount(np.cumsum(~is_pause_T)[is_pause_T], minlength=LENGTH - PAUSES + 1)
 
 
 def may_hold(tokens, vocabulary, boundary):
@@ -252,11 +252,11 @@ def may_hold(tokens, vocabulary, boundary):
 
 @pytest.mark.parametrize("boundary", ["word", "sentence"])
 def test_boundary_goes_where_words_or_sentences_start(sample, rows, vocabulary, boundary):
-    inputs_RxL = rows(mode="exact", **ALL[f"{boundary}s"])
+    inputs_RxT = rows(mode="exact", **ALL[f"{boundary}s"])
     tokens, num_text = sample[1].train.streams[0].tokens, LENGTH - PAUSES
     chosen_16, expected_16, variance_16 = np.zeros((3, 16))
-    for row, inputs_L in enumerate(inputs_RxL):
-        counts = gap_counts(inputs_L >= vocabulary.vocab_size)[1:]  # gap 0 is the last one of the block before
+    for row, inputs_T in enumerate(inputs_RxT):
+        counts = gap_counts(inputs_T >= vocabulary.vocab_size)[1:]  # gap 0 is the last one of the block before
         allowed_N = may_hold(tokens[row * num_text : (row + 1) * num_text + 1], vocabulary, boundary)[1:]
         each, rest = divmod(PAUSES, allowed_N.sum())
         assert not counts[~allowed_N].any() and set((counts[allowed_N] - each).tolist()) <= {0, 1}
@@ -278,10 +278,10 @@ def test_trim_keeps_as_many_pauses_of_every_policy(pauses_in, policy, tolerance)
 
 
 def test_bursts(pauses_in):
-    is_pause_RxL = pauses_in(mode="exact", **ALL["burst"])
+    is_pause_RxT = pauses_in(mode="exact", **ALL["burst"])
     starts_N1 = np.zeros(LENGTH - PAUSES + 1)
-    for is_pause_L in is_pause_RxL:
-        counts = gap_counts(is_pause_L)
+    for is_pause_T in is_pause_RxT:
+        counts = gap_counts(is_pause_T)
         assert sorted(counts[counts > 0].tolist()) == [1] + [4] * 51
         starts_N1 += counts > 0
     assert stats.chisquare(starts_N1.reshape(-1, 4).sum(axis=1)).pvalue > UNLIKELY  # 1844 gaps
@@ -289,9 +289,9 @@ def test_bursts(pauses_in):
 
 def test_fixed(pauses_in):
     for mode in ("trim", "exact"):
-        is_pause_RxL = pauses_in(mode=mode, **ALL["fixed"])
-        assert (is_pause_RxL == is_pause_RxL[0]).all()
-        assert set(np.diff([-1, *np.flatnonzero(is_pause_RxL[0])]).tolist()) == (
+        is_pause_RxT = pauses_in(mode=mode, **ALL["fixed"])
+        assert (is_pause_RxT == is_pause_RxT[0]).all()
+        assert set(np.diff([-1, *np.flatnonzero(is_pause_RxT[0])]).tolist()) == (
             {10, 11} if mode == "trim" else {9, 10}
         )
 

@@ -32,7 +32,7 @@ def insert(text, segments, slots, *, length, num_pause_tokens=1):
         vocab_size=VOCAB_SIZE,
         num_pause_tokens=num_pause_tokens,
     )
-    return rows.ids_BxT[0].tolist(), rows.segments_BxT[0].tolist()
+    return rows.ids_BxZ[0].tolist(), rows.segments_BxZ[0].tolist()
 
 
 def test_worked_examples_in_docstrings():
@@ -108,22 +108,25 @@ def test_slots_are_those_of_the_smallest_words():
 
 
 def test_all_slot_sets_are_equally_likely():
-    slots = insertion.draw_slots(seed=0, epoch_B=[0] * 6000, block_B=range(6000), num_slots=4, num_pauses=2)
+    slots = insertion.draw_slots(insertion.Blocks([0] * 6000, range(6000)), seed=0, num_slots=4, num_pauses=2)
     counts = collections.Counter(map(tuple, slots.tolist()))
     assert len(counts) == 6 and set(slots.sum(1)) == {2}
     assert all(abs(count - 1000) < 5 * np.sqrt(1000 * 5 / 6) for count in counts.values())  # 5 standard deviations
 
 
 def test_a_blocks_slots_do_not_depend_on_its_batch():
-    batch = insertion.draw_slots(seed=1, epoch_B=[0, 0, 3], block_B=[4, 9, 4], num_slots=30, num_pauses=7)
-    alone = insertion.draw_slots(seed=1, epoch_B=[3], block_B=[4], num_slots=30, num_pauses=7)
+    batch = insertion.draw_slots(insertion.Blocks([0, 0, 3], [4, 9, 4]), seed=1, num_slots=30, num_pauses=7)
+    alone = insertion.draw_slots(insertion.Blocks([3], [4]), seed=1, num_slots=30, num_pauses=7)
     np.testing.assert_array_equal(batch[2], alone[0])
     assert (batch[0] != batch[2]).any() and (batch[0] != batch[1]).any()
 
 
 def test_a_mixtures_components_have_slots_of_their_own():
-    where = {"seed": 1, "epoch_B": [0, 0, 3], "block_B": [4, 4, 4], "num_slots": 30, "num_pauses": 7}
-    mixed, alone = insertion.draw_slots(**where, component_B=[0, 2, 0]), insertion.draw_slots(**where)
+    numbers = ([0, 0, 3], [4, 4, 4])
+    mixed, alone = (
+        insertion.draw_slots(blocks, seed=1, num_slots=30, num_pauses=7)
+        for blocks in (insertion.Blocks(*numbers, [0, 2, 0]), insertion.Blocks(*numbers))
+    )
     assert (mixed == alone).all(axis=1).tolist() == [True, False, True]
 
 
@@ -330,6 +333,6 @@ def test_rows_of_finetuning_are_prompts_with_pauses_beside_their_targets(data, p
             prompt, m, placement=placement, vocab_size=VOCAB_SIZE, num_pause_tokens=num_pause_tokens, filler=2
         ).tolist()
         before, after = [0] * (context_length - len(prefix)), [0] * (4 - len(target))
-        assert made.ids_BxT[row].tolist() == before + prefix + target + after
-        assert made.segments_BxT[row].tolist() == before + [1] * len(prefix + target) + after
-        assert made.loss_weights_BxL[row].tolist() == [0] * (context_length - 1) + [1] * len(target) + after
+        assert made.ids_BxZ[row].tolist() == before + prefix + target + after
+        assert made.segments_BxZ[row].tolist() == before + [1] * len(prefix + target) + after
+        assert made.loss_weights_BxT[row].tolist() == [0] * (context_length - 1) + [1] * len(target) + after

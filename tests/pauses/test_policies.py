@@ -19,9 +19,8 @@ POLICIES = ["uniform", "boundary", "burst", "fixed"]
 def draw(policy, *, blocks, num_text, num_pauses, seed=0, burst=3, starts=None, fewest=None):
     """is_pause_BxS of blocks of epoch 0; starts: of each block."""
     return insertion.draw_slots(
+        insertion.Blocks([0] * len(blocks), blocks),
         seed=seed,
-        epoch_B=[0] * len(blocks),
-        block_B=blocks,
         num_slots=num_text + num_pauses,
         num_pauses=num_pauses,
         fewest_pauses=fewest,
@@ -75,7 +74,7 @@ def test_text_keeps_its_order(case, exact):
     num_text, length = case["num_text"], case["num_text"] + (case["num_pauses"] if exact else 0)
     text = np.arange(1, num_text + 2)[None]
     slots = draw(blocks=[3], **{**case, "starts": case["starts"][:1]})
-    ids = insertion.insert(text, np.ones_like(text), slots, length=length, vocab_size=100, num_pause_tokens=2).ids_BxT[
+    ids = insertion.insert(text, np.ones_like(text), slots, length=length, vocab_size=100, num_pause_tokens=2).ids_BxZ[
         0
     ]
     kept = ids[ids < 100].tolist()

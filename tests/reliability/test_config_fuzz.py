@@ -19,12 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launch import train
 from pause_jax import config as configs
 from pause_jax.config import Config, DataConfig, FinetuneConfig, ModelConfig, OptimizerConfig, RunConfig, TrainConfig
 from pause_jax.distributed import global_batch, mesh
 from pause_jax.errors import UserError
 from pause_jax.training import initialize, loop
+from pause_jax.training import run as train
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from tests.programs import program
 from tests.reliability.programs import FULL

@@ -64,9 +64,8 @@ def test_text_tokens_are_those_of_rows(changes):
     pause = with_pauses(**changes).pauses
     most = insertion.num_pauses(100, max(pause.rate, pause.max_rate))
     is_pause_BxS = insertion.draw_slots(
+        insertion.Blocks(np.zeros(400), np.arange(400)),
         seed=0,
-        epoch_B=np.zeros(400),
-        block_B=np.arange(400),
         num_slots=100 + most * (pause.mode == "trim"),
         num_pauses=most,
         fewest_pauses=insertion.num_pauses(100, pause.rate) if pause.max_rate else None,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from launch import train
 from pause_jax import config as configs
 from pause_jax.config import Config, FinetuneConfig, PauseConfig
 from pause_jax.errors import UserError
 from pause_jax.model import counts
 from pause_jax.sweeps import graph
+from pause_jax.training import run as train
 
 RUNS = Path("/sweep/runs")
 PRETRAIN = configs.to_dict(Config(pauses=PauseConfig(num_pause_tokens=1)))

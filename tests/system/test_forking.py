@@ -11,7 +11,7 @@ import psutil
 
 PARENT = """
 import os, sys, time
-from pause_jax import forking
+from pause_jax.system import forking
 
 def show(preload, more):
     print(*(name in sys.modules for name in preload), os.environ.get("SPEED"), "PAUSE_JAX_PRELOAD" in os.environ)

@@ -7,10 +7,9 @@ import importlib.util
 import os
 
 import pytest
-from absl import flags
 
-from launch import sweep
 from pause_jax.errors import UserError
+from pause_jax.sweeps import run_job
 from pause_jax.sweeps.executors import local
 from pause_jax.system import local_chips
 from pause_jax.system.local_chips import Chips
@@ -64,31 +63,27 @@ def test_none_where_jax_sees_none(machine):
     ],
 )
 def test_a_worker_a_chip(asked, chips, jobs, count):
-    assert sweep.worker_count(asked, Chips("gpu", tuple(map(str, range(chips)))), jobs) == count
+    assert local.worker_count(asked, Chips("gpu", tuple(map(str, range(chips)))), jobs) == count
 
 
 def test_two_workers_never_have_one_chip(monkeypatch):
     with pytest.raises(UserError, match=r"--workers=3 is more than the 2 accelerators of this machine"):
-        sweep.worker_count(3, Chips("gpu", ("0", "1")), 10)
-    monkeypatch.setattr(sweep, "available_cores", lambda: list(range(6)))
-    assert sweep.worker_count(0, None, 10) == 6 and sweep.worker_count(9, None, 10) == 9
+        local.worker_count(3, Chips("gpu", ("0", "1")), 10)
+    monkeypatch.setattr(local, "available_cores", lambda: list(range(6)))
+    assert local.worker_count(0, None, 10) == 6 and local.worker_count(9, None, 10) == 9
 
 
-def test_each_sees_its_own_but_a_single_one_all(monkeypatch):
-    monkeypatch.setattr(sweep, "FLAGS", flags.FlagValues())
-    flags.DEFINE_integer("workers", 0, "", flag_values=sweep.FLAGS)
-    sweep.FLAGS(["program"])
+def test_each_sees_its_own_but_a_single_one_all():
     gpus, tpus = Chips("gpu", ("4", "6")), Chips("tpu", ("0", "1"))
-    assert [one.own_environment for one in sweep.setups(2, gpus)] == [
+    assert [one.own_environment for one in run_job.setups(2, gpus, asked=0)] == [
         {"CUDA_VISIBLE_DEVICES": "4"},
         {"CUDA_VISIBLE_DEVICES": "6"},
     ]
-    alone = [one.own_environment for one in sweep.setups(2, tpus)]
+    alone = [one.own_environment for one in run_job.setups(2, tpus, asked=0)]
     assert [one.pop("TPU_VISIBLE_CHIPS") for one in alone] == ["0", "1"]
     assert alone[0] == alone[1] and alone[0]["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,1,1"
-    assert sweep.setups(2, None) == [sweep.SETUP] * 2
-    sweep.FLAGS.workers = 1
-    assert sweep.setups(1, gpus) == [sweep.SETUP]
+    assert run_job.setups(2, None, asked=0) == [run_job.SETUP] * 2
+    assert run_job.setups(1, gpus, asked=1) == [run_job.SETUP]
 
 
 def tell(job):

@@ -56,7 +56,7 @@ def test_home_is_expanded_and_what_is_none_is_told(monkeypatch):
 )
 def test_every_path_flag_knows_addresses_and_homes(module, flag):
     """No program makes a folder ~ or gs: where it was started."""
-    definitions = (ROOT / "launch" / f"{module}.py").read_text() + (ROOT / "launch" / "cli.py").read_text()
+    definitions = (ROOT / "launch" / f"{module}.py").read_text() + (ROOT / "pause_jax/command_line/cli.py").read_text()
     calls = [node for node in ast.walk(ast.parse(definitions)) if isinstance(node, ast.Call) and node.args]
     names = {
         ast.unparse(node.func).removeprefix("cli."): node.args[0]
@@ -70,14 +70,13 @@ def test_every_path_flag_knows_addresses_and_homes(module, flag):
 
 
 def test_config_paths_at_home(monkeypatch):
-    from pause_jax.command_line import cli
-    from pause_jax.config import default_config, from_config_dict
+    from pause_jax.config import default_config, from_config_dict, user_paths
 
     monkeypatch.setenv("HOME", "/home/ada")
     config = default_config()
     config.data.vocabulary, config.data.prepared = "~/t.model", "~/a=0.5,/b=0.5"
     config.data.data_dir, config.init_from = "~/data", "~/runs/x"
-    config = cli.at_home(from_config_dict(config))
+    config = user_paths.expand(from_config_dict(config))
     assert (config.data.vocabulary, config.data.data_dir) == ("/home/ada/t.model", "/home/ada/data")
     assert (config.data.prepared, config.init_from) == ("/home/ada/a=0.5,/b=0.5", "/home/ada/runs/x")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import seqio
 
-from launch import prepare
+from pause_jax.data import prepare_corpus
 from pause_jax.errors import UserError
 from pause_jax.tasks import download, official
 from pause_jax.tasks.official import Example, File
@@ -296,13 +296,13 @@ def test_archives_that_will_not_do(server, task, tmp_path, content, sentence):
 def test_the_program(server, task, tmp_path, capsys):
     server.content["/train.jsonl"] = LINES
     task(File("train.jsonl", f"{server.url}/train.jsonl", sha256(LINES)))
-    assert prepare.download(["fetched", "fetched"], str(tmp_path)) == 0
+    prepare_corpus.download(["fetched", "fetched"], str(tmp_path))
     assert f"1 files fetched; the files of fetched are whole and as published: {tmp_path}" in capsys.readouterr().out
     with pytest.raises(
         UserError, match=r"--download=gsm9k: there is no such task with official files; known are gsm8k"
     ):
-        prepare.download(["gsm9k"], str(tmp_path))
+        prepare_corpus.download(["gsm9k"], str(tmp_path))
     with pytest.raises(UserError, match=r"--download=: there is no such task"):
-        prepare.download([], str(tmp_path))
+        prepare_corpus.download([], str(tmp_path))
     with pytest.raises(UserError, match=r"--data_dir is missing"):
-        prepare.download(["gsm8k"], None)
+        prepare_corpus.download(["gsm8k"], None)

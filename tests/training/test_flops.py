@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from experiments.science import demonstration
-from launch import train
 from pause_jax.config import Config, FinetuneConfig
 from pause_jax.model import counts
 from pause_jax.model.config import ModelConfig
 from pause_jax.sweeps import budgets, graph
 from pause_jax.training import flops
+from pause_jax.training import run as train
 
 MODEL = ModelConfig(num_layers=2, d_model=16, num_heads=2, d_ff=8, vocab_size=259)
 
@@ -43,7 +44,7 @@ def test_rows_by_hand():
 def test_the_demonstrations_arm_that_reads_both_ways():
     """It costs 1.2 times what the causal one of as many steps and no pauses does."""
     sweep = graph.parse(demonstration.get_config("1").to_dict())
-    jobs = [job for job in graph.make_jobs(sweep, train.Path("/runs"), train.resolve) if job.kind == "finetune"]
+    jobs = [job for job in graph.make_jobs(sweep, Path("/runs"), train.resolve) if job.kind == "finetune"]
     prefix_lm_length = next(job.config for job in jobs if job.config.finetune.attention == "prefix_and_pauses")
     causal = dataclasses.replace(
         prefix_lm_length, finetune=dataclasses.replace(prefix_lm_length.finetune, attention="causal")

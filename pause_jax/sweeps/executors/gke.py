@@ -80,7 +80,7 @@ def workdir_in_pods(workdir: Path, gke: Gke) -> Path:
 
 
 def manifest(job: Job, sweep: str, gke: Gke, takes: Resources, template: str) -> dict[str, Any]:
-    """The JobSet of a job: the template's, which runs `launch.run_job` on the job's file.
+    """The JobSet of a job: the template's, which runs `pause-jax run_job` on the job's file.
 
     Raises:
       UserError: the sweep's folder has a name of which none for JobSets can be made.
@@ -115,7 +115,7 @@ def manifest(job: Job, sweep: str, gke: Gke, takes: Resources, template: str) ->
         metadata["namespace"] = gke.namespace
     container = _pod(made)["containers"][0]
     folder = workdir_in_pods(Path(sweep), gke)
-    container["command"] = ["python3", "-m", "launch.run_job"]
+    container["command"] = ["python3", "-m", "pause_jax", "run_job"]
     container["args"] = [f"--job={folder}/jobs/{job.name}.json"]
     return made
 

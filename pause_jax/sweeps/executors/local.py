@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pause_jax.errors import UserError
-from pause_jax.system import forking
+from pause_jax.system import forking, local_chips
 from pause_jax.system.cores import available_cores
 
 Outcome = Literal["done", "stopped", "failed", "mistaken"]  # the last: a UserError, which no retry can cure
@@ -94,6 +94,21 @@ def ready(workers: Sequence[Worker], timeout: float) -> list[Worker]:
     """Workers that have something to say, waited for up to `timeout` seconds."""
     said = wait([worker.connection for worker in workers], timeout)
     return [worker for worker in workers if worker.connection in said]
+
+
+def worker_count(asked: int, chips: local_chips.Chips | None, jobs: int) -> int:
+    """How many workers: as asked, or one a chip, or on a machine without any one a core.
+
+    Raises:
+      UserError: more are asked for than there are chips, and two cannot have one.
+    """
+    if chips and asked > len(chips.names):
+        raise UserError(
+            f"--workers={asked} is more than the {len(chips.names)} accelerators of this machine, of which a worker "
+            "takes one: give as many or fewer, or leave it out; JAX_PLATFORMS=cpu uses the cores alone"
+        )
+    most = len(chips.names) if chips else len(available_cores())
+    return max(1, min(asked or most, jobs))
 
 
 def core_groups(workers: int) -> list[list[int]]:

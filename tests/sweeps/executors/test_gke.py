@@ -12,9 +12,10 @@ import yaml
 
 from pause_jax.config import Config
 from pause_jax.errors import UserError
+from pause_jax.evaluation.spec import EvaluationSpec
 from pause_jax.sweeps.execution import Gke, Resources
 from pause_jax.sweeps.executors import gke as gke_lib
-from pause_jax.sweeps.graph import Evaluation, Job
+from pause_jax.sweeps.graph import Job
 
 TEMPLATE = (Path(__file__).resolve().parents[3] / "launch/gke/jobset.yaml").read_text()
 GKE = Gke(image="registry/pause_jax:1", claim="runs", queue="tpus", namespace="lm")
@@ -23,7 +24,7 @@ JOBS = [
     Job("pretrain-rate0.1-aaaaaaaa", "pretrain", "", Config()),
     Job("pretrain-rate0.0-bbbbbbbb", "pretrain", "", Config()),
     Job("finetune-rate0.1-taskGSM_8K-cccccccc", "finetune", "pretrain-rate0.1-aaaaaaaa", Config()),
-    Job("evaluate-x-dddddddd", "evaluate", "finetune-rate0.1-taskGSM_8K-cccccccc", Config(), Evaluation()),
+    Job("evaluate-x-dddddddd", "evaluate", "finetune-rate0.1-taskGSM_8K-cccccccc", Config(), EvaluationSpec()),
 ]
 
 
@@ -56,7 +57,8 @@ def test_each_job_is_a_jobset_of_its_stage(written):
         assert [*container["command"], *container["args"]] == [
             "python3",
             "-m",
-            "launch.run_job",
+            "pause_jax",
+            "run_job",
             f"--job=/runs/My_Sweep.2/jobs/{job.name}.json",
         ]
         assert container["image"] == GKE.image and container["volumeMounts"][0]["mountPath"] == gke_lib.MOUNT

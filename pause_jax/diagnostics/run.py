@@ -1,0 +1,136 @@
+"""What a run does with its pauses on a task: answers that they flip, attention, the logit lens; and their page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pause_jax.errors import UserError
+from pause_jax.evaluation import run as evaluation
+from pause_jax.logging.progress import Progress
+from pause_jax.report.results import check_writable
+from pause_jax.system import native_stderr
+
+if TYPE_CHECKING:  # JAX is imported once the command is known to be right
+    from pause_jax.diagnostics.findings import Findings
+    from pause_jax.diagnostics.flips import Flips
+    from pause_jax.inference.restored import RestoredRun
+    from pause_jax.tasks.examples import TaskExamples
+
+BATCH_SIZE = 64  # examples answered at a time
+
+
+def check_folder(out: Path) -> None:
+    """Raises UserError where the page cannot be written into the folder `out`."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out={out} is a file: give a folder")
+    check_writable(out / "diagnosis.html", f"--out={out}")
+
+
+def write(findings: Findings, out: Path) -> None:
+    """Write the page, its pictures and CSV files into `out`; print the summary."""
+    from pause_jax.diagnostics import page
+
+    file = page.write_page(findings, out)
+    print("\n".join([*page.summary(findings), f"page: {file}"]))
+
+
+def diagnose(
+    run_or_checkpoint: str,
+    task: str,
+    m_inf: int,
+    *,
+    split: str = "test",
+    examples: int = 64,
+    data_dir: str | None = None,
+) -> Findings:
+    """What the run does with `m_inf` pauses on a task. Answers that are not there yet are kept as by evaluation.
+
+    Args:
+      examples: how many the layers are measured on; as many are answered where there are no answers to all.
+      data_dir: where official files lie; None: where the run's config says.
+
+    Raises:
+      UserError: no such run, task or split, a run without pauses, a task without written answers, or more positions
+        than the model has learned; found before anything is computed.
+    """
+    with native_stderr.hidden():
+        from pause_jax.data import finetuning
+        from pause_jax.tasks import seqio_examples
+        from pause_jax.tokenizers import vocabularies
+    from pause_jax.diagnostics.context import position_names, read_context
+    from pause_jax.diagnostics.findings import Findings
+    from pause_jax.diagnostics.measure import measure
+    from pause_jax.evaluation import evaluator
+    from pause_jax.inference.restored import RestoredRun
+    from pause_jax.tokenizers import tokenizer
+
+    run = RestoredRun.restore(run_or_checkpoint)
+    config = run.config
+    _check_has_pauses(run)
+    vocabulary = config.data.vocabulary
+    data_dir = config.data.data_dir if data_dir is None else data_dir
+    whole = seqio_examples.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir)
+    if not whole.predict_metrics:
+        raise UserError(
+            f"task {task!r} is answered by the likelihood of given options, none is written: give a task "
+            "whose answers are written"
+        )
+    evaluator.check(run, whole, [m_inf])
+    count = min(examples, len(whole.ids))
+    first = seqio_examples.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=count)
+    filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
+    words = tokenizer.load(vocabulary)
+    tokens = [[*words.encode(reference), words.eos_id][0] for reference in first.references]
+    with Progress(f"diagnose {run.folder.name}", 3 * count, unit="examples") as progress:
+        flips = find_flips(run, whole, first, m_inf, filler, progress)
+        measured = measure(
+            run.params,
+            config,
+            read_context(config, first.prompts, m_inf, filler=filler),
+            tokens,
+            done=lambda number: progress.update(2 * count + number, {"now": "layer by layer"}),
+        )
+    return Findings(
+        checkpoint=f"{run.folder.name}/checkpoints/{run.step}",
+        task=task,
+        split=split,
+        m_inf=m_inf,
+        m_ft=config.finetune.m_ft if config.finetune.task else (),
+        placement=config.finetune.placement,
+        attention=run.attention,
+        flips=flips,
+        measured=measured,
+        positions=position_names(config.finetune.placement, m_inf),
+        first_tokens=[words.decode([t]) for t in tokens],
+    )
+
+
+def _check_has_pauses(run: RestoredRun) -> None:
+    if not run.config.pauses.num_pause_tokens and run.config.finetune.placement != "filler":
+        raise UserError(
+            f"the model of {run.folder.path} has no pauses: there is nothing to diagnose; give a run with "
+            "config.pauses.num_pause_tokens of 1 or more"
+        )
+
+
+def find_flips(
+    run: RestoredRun, whole: TaskExamples, first: TaskExamples, m_inf: int, filler: int, progress: Progress
+) -> Flips:
+    """Without pauses against `m_inf` of them: over all examples where all have been answered, else over the first."""
+    from pause_jax.diagnostics import flips
+    from pause_jax.evaluation import evaluator
+    from pause_jax.tokenizers import tokenizer
+
+    m_infs: Sequence[int] = (0, m_inf)
+    kept = evaluation.prediction_files(run, whole, m_infs)
+    if any(i not in kept[m].records for m in m_infs for i in whole.ids):
+        kept = evaluation.prediction_files(run, first, m_infs)
+        done = evaluation.counter(progress, sum(len(file.records) for file in kept.values()))
+        words = tokenizer.load(run.config.data.vocabulary)
+        outcomes = evaluator.evaluate(
+            run, first, m_infs, tokenizer=words, filler=filler, batch_size=BATCH_SIZE, kept=kept, done=done(first.name)
+        )
+        return flips.compare(*(outcome.predictions for outcome in outcomes))
+    return flips.compare(*([kept[m].records[i] for i in whole.ids] for m in m_infs))
