@@ -41,7 +41,7 @@ def get_config(arg: str = "8b,v5e-256") -> Any:
         raise UserError(f"experiments/llama.py:{arg} does not exist: choose {names}")
     config = default_config()
     _model(config)
-    config.pauses.num_pause_tokens = 1
+    config.model.num_pause_tokens = 1
     config.pauses.rate = 0.1
     config.pauses.mode = "trim"
     config.data.length = 2048

@@ -75,7 +75,7 @@ def get_config(arg: str = "130m") -> Any:
     config = default_config()
     _model(config, size)
     if not standard:
-        config.pauses.num_pause_tokens = 1
+        config.model.num_pause_tokens = 1
         config.pauses.rate = 0.1
         config.pauses.mode = "trim"
     config.data.length = 2048

@@ -135,7 +135,7 @@ def _layer_weights(config: Config, tensor: int) -> float:
 def _matmul_elements(config: Config, tensor: int) -> float:
     """Elements a position that a layer's matmuls read and write: three of D, q, k, v, attention's, the MLP's."""
     model = config.model
-    heads = (2 * model.num_heads + 2 * model.kv_heads) * model.head_size / tensor
+    heads = (2 * model.num_heads + 2 * model.num_kv_heads) * model.head_dim / tensor
     inner = (3 if model.mlp == "swiglu" else 2) * model.d_ff / tensor
     return 3 * model.d_model + heads + inner
 
@@ -143,7 +143,7 @@ def _matmul_elements(config: Config, tensor: int) -> float:
 def _matmul_results(config: Config, tensor: int) -> float:
     """Elements a position that a layer's products with weights give."""
     model = config.model
-    heads = (model.num_heads + 2 * model.kv_heads) * model.head_size / tensor
+    heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim / tensor
     inner = (2 if model.mlp == "swiglu" else 1) * model.d_ff / tensor
     return 2 * model.d_model + heads + inner
 
@@ -155,7 +155,7 @@ def _kept_by_all(config: Config, tensor: int) -> float:
     """
     model, width = config.model, _WIDTH[config.model.dtype]
     read = 3 * model.d_model + model.d_ff / tensor
-    in_float32 = 2 * model.d_model + model.num_heads * model.head_size / tensor
+    in_float32 = 2 * model.d_model + model.num_heads * model.head_dim / tensor
     return (_matmul_results(config, tensor) + read) * width + in_float32 * 4
 
 

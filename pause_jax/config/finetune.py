@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from pause_jax import bounds
+from pause_jax.config import bounds
 from pause_jax.errors import UserError
 from pause_jax.pauses import downstream
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from pause_jax import bounds
+from pause_jax.config import bounds
 from pause_jax.errors import UserError
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 # name before → name now
 RENAMED = {
-    "pauses.n_pauses": "pauses.num_pause_tokens",
+    "pauses.n_pauses": "model.num_pause_tokens",
+    "pauses.num_pause_tokens": "model.num_pause_tokens",
     "data.separate_documents": "data.document_mask",
     "finetune.prefix_length": "finetune.max_prompt_length",
     "optimizer.pauses_first": "optimizer.pause_only_steps",

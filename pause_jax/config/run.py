@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pause_jax import bounds
+from pause_jax.config import bounds
 from pause_jax.errors import UserError
 from pause_jax.model.config import Execution
 

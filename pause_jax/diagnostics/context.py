@@ -65,7 +65,7 @@ def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *
     Raises:
       UserError: as `inference.rows.context_rows`.
     """
-    finetune, vocab_size, num_pause_tokens = config.finetune, config.model.vocab_size, config.pauses.num_pause_tokens
+    finetune, vocab_size, num_pause_tokens = config.finetune, config.model.vocab_size, config.model.num_pause_tokens
     at_most = finetune.max_prompt_length if finetune.task else None
     own = [list(prompt)[-at_most:] if at_most else list(prompt) for prompt in prompts]
     after = m_inf

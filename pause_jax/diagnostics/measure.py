@@ -76,7 +76,7 @@ def _measure_batch(params: Any, config: Config, context: Context, token_B: np.nd
     """Shares [B, H] of each layer, attention to each pause [B, H, M], shares [B, 1] of even attention, log p and ranks
     [B, L] of each layer.
     """
-    how: dict[str, Any] = {"config": config.model, "num_pause_tokens": config.pauses.num_pause_tokens}
+    how: dict[str, Any] = {"config": config.model, "num_pause_tokens": config.model.num_pause_tokens}
     positions, segments, prefix_lm_length = context.positions_BxC, context.segments_BxC, context.prefix_lm_length
     whose = context.is_pause_BxC, context.is_prompt_BxC
     looked_at = context.looked_at_BxL

@@ -108,10 +108,10 @@ def diagnose(
 
 
 def _check_has_pauses(run: RestoredRun) -> None:
-    if not run.config.pauses.num_pause_tokens and run.config.finetune.placement != "filler":
+    if not run.config.model.num_pause_tokens and run.config.finetune.placement != "filler":
         raise UserError(
             f"the model of {run.folder.path} has no pauses: there is nothing to diagnose; give a run with "
-            "config.pauses.num_pause_tokens of 1 or more"
+            "config.model.num_pause_tokens of 1 or more"
         )
 
 

@@ -51,5 +51,5 @@ def check(config: Config, mesh: Mesh) -> None:
             f"config.run.execution.attention = {kernel!r} is a kernel for devices of kind {_PLATFORM[kernel]!r}, but "
             f"those of this run are {platform!r}: set --config.run.execution.attention=xla"
         )
-    for name, heads in (("num_heads", config.model.num_heads), ("num_kv_heads", config.model.kv_heads)):
+    for name, heads in (("num_heads", config.model.num_heads), ("num_kv_heads", config.model.num_kv_heads)):
         partition_spec(f"config.model.{name} under the kernel {kernel!r}", (heads,), ("row_heads",), mesh)

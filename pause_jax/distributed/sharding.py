@@ -60,12 +60,12 @@ def partition_spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh | A
     return PartitionSpec(*spec)
 
 
-def param_shardings(config: ModelConfig, num_pause_tokens: int, mesh: Mesh | AbstractMesh) -> dict[str, Any]:
+def param_shardings(config: ModelConfig, mesh: Mesh | AbstractMesh) -> dict[str, Any]:
     """A NamedSharding for each parameter, in the tree of `decoder.init`."""
-    axes = decoder.logical_axes(config, num_pause_tokens)
+    axes = decoder.logical_axes(config)
     return trees.map_with_path(
         lambda path, leaf: NamedSharding(mesh, partition_spec(path, leaf.shape, axes[path], mesh)),
-        decoder.abstract_params(config, num_pause_tokens),
+        decoder.abstract_params(config),
     )
 
 

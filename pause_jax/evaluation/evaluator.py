@@ -178,7 +178,7 @@ def _read(
         return
     for m_inf in m_infs:
         before = downstream.pause_ids(
-            m_inf, vocab_size=run.config.model.vocab_size, num_pause_tokens=run.config.pauses.num_pause_tokens
+            m_inf, vocab_size=run.config.model.vocab_size, num_pause_tokens=run.config.model.num_pause_tokens
         ).tolist()
         yield from run.read([[*before, *row] for row in rows], [0], room=room, bucket=length + m_inf)
 

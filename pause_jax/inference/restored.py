@@ -224,6 +224,6 @@ class RestoredRun:
             "params": self.params,
             "config": self.config.model,
             "execution": self.config.run.execution,
-            "num_pause_tokens": self.config.pauses.num_pause_tokens,
+            "num_pause_tokens": self.config.model.num_pause_tokens,
             "mesh": self.mesh,
         }

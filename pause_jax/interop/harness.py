@@ -57,7 +57,7 @@ class PauseModel(LM):
             )
         self._run = RestoredRun.restore(str(run))
         self._m_inf, self._batch_size = _number("m_inf", m_inf), max(1, _number("batch_size", batch_size))
-        if self._m_inf and not self._run.config.pauses.num_pause_tokens:
+        if self._m_inf and not self._run.config.model.num_pause_tokens:
             raise UserError(f"m_inf={m_inf} gives pauses, but the run {run} has none: give m_inf=0")
         self._max_length = self._run.config.model.max_positions
         if max_length is not None:

@@ -58,20 +58,20 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratc
     weights = Folder(source)
     text_only = TextRows(weights, model.vocab_size) if pauses else weights
     reader = Reader(text_only, model)
-    sharding.param_shardings(model, len(pauses), mesh)  # or it cannot be cut over the mesh
+    paused = dataclasses.replace(model, num_pause_tokens=len(pauses))
+    sharding.param_shardings(paused, mesh)  # or it cannot be cut over the mesh
     named = vocabulary or tokenizers.find(source)
     vocabulary = vocabulary or tokenizers.read(source, pauses, scratch)
     _check_tokenizer(vocabulary, named, model, source)
     config = Config(
-        model=model,
-        pauses=PauseConfig(num_pause_tokens=len(pauses)),
+        model=paused,
         train=TrainConfig(steps=1),
         data=DataConfig(vocabulary=vocabulary, length=min(_LENGTH, model.max_positions)),
     )
     config.validate()
     params = place(reader, model, mesh)
     if pauses:
-        to = sharding.param_shardings(model, len(pauses), mesh)["pause"]["embedding"]
+        to = sharding.param_shardings(paused, mesh)["pause"]["embedding"]
         params["pause"] = {"embedding": _put(_table(weights)[pauses].astype(np.float32), to)}
     origin = {"imported_from": str(source.absolute())}
     with folder.held():

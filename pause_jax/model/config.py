@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from pause_jax import bounds
+from pause_jax.config import bounds
 from pause_jax.errors import UserError
 from pause_jax.model.mask import MASKS
+
+
+_MAY_BE_ZERO = ("vocab_size", "num_pause_tokens", "num_kv_heads", "head_dim", "init_std")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +18,7 @@ class ModelConfig:
     """Sizes and parts of one decoder; both families (GPT-like and Llama-like) are values of it."""
 
     vocab_size: int = 0  # rows of the output head, pauses not counted; 0: the tokenizer's size
+    num_pause_tokens: int = 0  # distinct pause tokens, each one vector of d_model; 0: a standard model
     num_layers: int = 4
     d_model: int = 128  # width of the residual stream
     num_heads: int = 4
@@ -43,13 +47,15 @@ class ModelConfig:
     kernel_init: Literal["normal", "fan_in"] = "normal"  # "fan_in": 1 / sqrt(inputs) in place of init_std for kernels
     dtype: Literal["float32", "bfloat16"] = "float32"  # of activations and matmuls; parameters stay float32
 
-    @property
-    def kv_heads(self) -> int:
-        return self.num_kv_heads or self.num_heads
-
-    @property
-    def head_size(self) -> int:
-        return self.head_dim or self.d_model // self.num_heads
+    def __post_init__(self) -> None:
+        # What 0 stands for is filled in once, here. So `dataclasses.replace` of num_heads or d_model takes head_dim=0
+        # and num_kv_heads=0 along; sizes that do not go together stay open, for `validate` to tell.
+        if self.num_kv_heads == 0:
+            object.__setattr__(self, "num_kv_heads", self.num_heads)
+        sizes = (self.head_dim, self.d_model, self.num_heads)
+        if all(isinstance(size, int) for size in sizes) and not self.head_dim and self.num_heads > 0:
+            if self.d_model % self.num_heads == 0:
+                object.__setattr__(self, "head_dim", self.d_model // self.num_heads)
 
     def validate(self) -> None:
         """Raises UserError for sizes that do not fit together."""
@@ -66,7 +72,7 @@ class ModelConfig:
             "rope_factor",
             "rope_original_max_positions",
         )
-        bounds.check(self, "config.model", "not be negative", "vocab_size", "num_kv_heads", "head_dim", "init_std")
+        bounds.check(self, "config.model", "not be negative", *_MAY_BE_ZERO)
         bounds.check(
             self, "config.model", "be more than 0", "norm_eps", "rope_low_freq_factor", "rope_high_freq_factor"
         )
@@ -77,13 +83,13 @@ class ModelConfig:
                 f"config.model.d_model = {self.d_model} is not divisible by config.model.num_heads = "
                 f"{self.num_heads}: change one of them, or set config.model.head_dim"
             )
-        if self.num_heads % self.kv_heads:
+        if self.num_heads % self.num_kv_heads:
             raise UserError(
                 f"config.model.num_heads = {self.num_heads} is not divisible by config.model.num_kv_heads = "
                 f"{self.num_kv_heads}: each key/value head serves a whole number of query heads"
             )
-        if self.positions == "rope" and self.head_size % 2:
-            raise UserError(f"config.model.positions = 'rope' needs an even head size, but it is {self.head_size}")
+        if self.positions == "rope" and self.head_dim % 2:
+            raise UserError(f"config.model.positions = 'rope' needs an even head size, but it is {self.head_dim}")
         if self.rope_scaling == "llama3" and self.rope_low_freq_factor >= self.rope_high_freq_factor:
             raise UserError(
                 f"config.model.rope_low_freq_factor = {self.rope_low_freq_factor} is not less than config.model."

@@ -10,12 +10,9 @@ from pause_jax.model import decoder, mask
 from pause_jax.model.config import ModelConfig
 
 
-def parameter_counts(config: ModelConfig, num_pause_tokens: int) -> tuple[int, int]:
+def parameter_counts(config: ModelConfig) -> tuple[int, int]:
     """(parameters without the pauses', pause parameters = num_pause_tokens · d_model)."""
-    sizes = {
-        path: math.prod(leaf.shape)
-        for path, leaf in trees.flatten(decoder.abstract_params(config, num_pause_tokens)).items()
-    }
+    sizes = {path: math.prod(leaf.shape) for path, leaf in trees.flatten(decoder.abstract_params(config)).items()}
     pauses = sizes.pop("pause/embedding", 0)
     return sum(sizes.values()), pauses
 
@@ -23,7 +20,7 @@ def parameter_counts(config: ModelConfig, num_pause_tokens: int) -> tuple[int, i
 @functools.cache  # a sweep asks for each of its jobs
 def matmul_parameters(config: ModelConfig) -> int:
     """Parameters multiplied with every position: kernels and the head, tied or not; no look-ups, no vectors."""
-    flat = trees.flatten(decoder.abstract_params(config, 0))
+    flat = trees.flatten(decoder.abstract_params(config))
     kernels = sum(math.prod(leaf.shape) for path, leaf in flat.items() if path.endswith("/kernel"))
     return kernels + config.vocab_size * config.d_model
 
@@ -46,7 +43,7 @@ def forward_flops(
     head = config.vocab_size * config.d_model
     body = 2.0 * (matmul_parameters(config) - head) * length
     pairs = mask.count_pairs(length, prefix_lm_length, config.mask)
-    attention = 4.0 * config.num_layers * config.num_heads * config.head_size * pairs
+    attention = 4.0 * config.num_layers * config.num_heads * config.head_dim * pairs
     return body + attention + 2.0 * head * (length if head_positions is None else head_positions)
 
 

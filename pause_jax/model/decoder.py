@@ -2,8 +2,8 @@
 
 Parameters live in a plain nested dict. `init` makes one, `bind` puts one under a module that can be called:
 
-    params = init(config, num_pause_tokens=1, seed=0)
-    hidden_BxTxD, _ = bind(params, config, Execution(), num_pause_tokens=1)(ids, positions, segments)
+    params = init(config, seed=0)
+    hidden_BxTxD, _ = bind(params, config, Execution())(ids, positions, segments)
 
 Letters: B rows, T positions, D width, V vocabulary, P distinct pauses, N layers.
 """
@@ -43,16 +43,17 @@ class Embedding(nnx.Module):
 class Pause(nnx.Module):
     """One vector of d_model for each distinct pause: all that a pause model has beyond a standard one."""
 
-    def __init__(self, rngs: nnx.Rngs, num_pause_tokens: int, d_model: int):
+    def __init__(self, rngs: nnx.Rngs, config: ModelConfig):
         # A stream of its own: all other parameters start as those of a standard model of the same seed.
-        vectors = PAUSE_STD * jax.random.normal(rngs.pause(), (num_pause_tokens, d_model), jnp.float32)
+        shape = (config.num_pause_tokens, config.d_model)
+        vectors = PAUSE_STD * jax.random.normal(rngs.pause(), shape, jnp.float32)
         self.embedding = nnx.Param(vectors, axes=("pauses", "embed"))
 
 
 class Decoder(nnx.Module):
     """Ids in [0, V) are text, V + j is the j-th pause. The head has V rows: a pause cannot be predicted."""
 
-    def __init__(self, config: ModelConfig, num_pause_tokens: int, rngs: nnx.Rngs, execution: Execution):
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs, execution: Execution):
         self.config, self.execution = config, execution
         self.token = Embedding(rngs, config.vocab_size, config, "vocab")
         self.positions = (
@@ -61,7 +62,7 @@ class Decoder(nnx.Module):
         self.layers = Layer(config, rngs)
         self.final_norm = Norm(config.d_model, config) if config.norm_placement == "pre" else None
         self.head = None if config.tie_embeddings else Embedding(rngs, config.vocab_size, config, "vocab")
-        self.pause = Pause(rngs, num_pause_tokens, config.d_model) if num_pause_tokens else None
+        self.pause = Pause(rngs, config) if config.num_pause_tokens else None
 
     def __call__(
         self,
@@ -179,43 +180,41 @@ class Decoder(nnx.Module):
         return layers
 
 
-def init(config: ModelConfig, num_pause_tokens: int, seed: int | jax.Array) -> dict[str, Any]:
+def init(config: ModelConfig, seed: int | jax.Array) -> dict[str, Any]:
     """Fresh parameters, float32, as nested dicts. The same seed gives the same but for the pauses' own leaf."""
-    return nnx.to_pure_dict(
-        nnx.state(Decoder(config, num_pause_tokens, nnx.Rngs(params=seed, pause=seed), Execution()))
-    )
+    return nnx.to_pure_dict(nnx.state(Decoder(config, nnx.Rngs(params=seed, pause=seed), Execution())))
 
 
-def new_pauses(config: ModelConfig, num_pause_tokens: int, seed: int) -> dict[str, Any]:
+def new_pauses(config: ModelConfig, seed: int) -> dict[str, Any]:
     """The `pause` part of `init`: what a standard checkpoint lacks."""
-    return nnx.to_pure_dict(nnx.state(Pause(nnx.Rngs(params=seed, pause=seed), num_pause_tokens, config.d_model)))
+    return nnx.to_pure_dict(nnx.state(Pause(nnx.Rngs(params=seed, pause=seed), config)))
 
 
-def bind(params: dict[str, Any], config: ModelConfig, execution: Execution, num_pause_tokens: int) -> Decoder:
+def bind(params: dict[str, Any], config: ModelConfig, execution: Execution) -> Decoder:
     """A callable Decoder over `params` (arrays, tracers or shapes). Cheap: nothing is computed or copied.
 
     What `execution` leaves open is as JAX's default platform has it.
     """
     execution = resolve(execution, jax.default_backend())
-    graph, abstract = nnx.split(_abstract(config, num_pause_tokens, execution))
+    graph, abstract = nnx.split(_abstract(config, execution))
     nnx.replace_by_pure_dict(abstract, params)
     return nnx.merge(graph, abstract)
 
 
-def logical_axes(config: ModelConfig, num_pause_tokens: int) -> dict[str, Axes]:
+def logical_axes(config: ModelConfig) -> dict[str, Axes]:
     """For each parameter's path ("layers/mlp/up/kernel") its logical axis names, one a dimension."""
-    flat = nnx.to_flat_state(nnx.state(_abstract(config, num_pause_tokens, Execution())))
+    flat = nnx.to_flat_state(nnx.state(_abstract(config, Execution())))
     return {"/".join(map(str, path)): param.get_metadata()["axes"] for path, param in flat}
 
 
-def abstract_params(config: ModelConfig, num_pause_tokens: int) -> dict[str, Any]:
+def abstract_params(config: ModelConfig) -> dict[str, Any]:
     """Shapes and dtypes of `init` without computing it."""
-    return nnx.to_pure_dict(nnx.state(_abstract(config, num_pause_tokens, Execution())))
+    return nnx.to_pure_dict(nnx.state(_abstract(config, Execution())))
 
 
 def empty_cache(config: ModelConfig, batch: int, length: int) -> Cache:
     """A cache for `length` positions of `batch` rows, in the compute dtype."""
-    shape = (config.num_layers, batch, length, config.kv_heads, config.head_size)
+    shape = (config.num_layers, batch, length, config.num_kv_heads, config.head_dim)
     return Cache(
         k_NxBxSxKxE=jnp.zeros(shape, config.dtype),
         v_NxBxSxKxE=jnp.zeros(shape, config.dtype),
@@ -225,5 +224,5 @@ def empty_cache(config: ModelConfig, batch: int, length: int) -> Cache:
 
 
 @functools.cache
-def _abstract(config: ModelConfig, num_pause_tokens: int, execution: Execution) -> Decoder:
-    return nnx.eval_shape(lambda: Decoder(config, num_pause_tokens, nnx.Rngs(params=0, pause=0), execution))
+def _abstract(config: ModelConfig, execution: Execution) -> Decoder:
+    return nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(params=0, pause=0), execution))

@@ -121,9 +121,9 @@ class Attention(nnx.Module):
     """Multi-head attention; with fewer key/value heads than query heads, grouped (GQA)."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
-        n, d, size = config.num_layers, config.d_model, config.head_size
+        n, d, size = config.num_layers, config.d_model, config.head_dim
         qkv_bias, out_bias = config.attention_bias != "none", config.attention_bias == "all"
-        kv = (config.kv_heads, size)
+        kv = (config.num_kv_heads, size)
         self.q = Dense(rngs, n, (d,), (config.num_heads, size), ("embed", "heads", "head"), qkv_bias, config)
         self.k = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, config)
         self.v = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, config)

@@ -38,9 +38,9 @@ def lines(
 
 def _model(config: Config) -> str:
     model = config.model
-    parameters, of_pauses = counts.parameter_counts(model, config.pauses.num_pause_tokens)
+    parameters, of_pauses = counts.parameter_counts(model, config.model.num_pause_tokens)
     of_pauses_text = (
-        f" and {of_pauses:,} of {config.pauses.num_pause_tokens} pause token(s)" if of_pauses else ", no pauses"
+        f" and {of_pauses:,} of {config.model.num_pause_tokens} pause token(s)" if of_pauses else ", no pauses"
     )
     return (
         f"{parameters:,} parameters{of_pauses_text}: {model.num_layers} layers, d_model {model.d_model}, "

@@ -137,7 +137,7 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
         decoder.bind,
         config=config.model,
         execution=config.run.execution,
-        num_pause_tokens=config.pauses.num_pause_tokens,
+        num_pause_tokens=config.model.num_pause_tokens,
     )
     optimizer = make_optimizer(config.optimizer)
     how: dict[str, Any] = {

@@ -109,7 +109,7 @@ def test_counts_and_marks_are_those_of_the_arrays(stream, pause):
         assert len(re.findall(r"⟦‹pause(?: \d)?›⟧", body)) == (~loss & is_pause).sum()
         assert body.count("¶ segment") == num_segments
         assert body.count("‹end›") == (row["inputs"] == 1).sum()
-        for j in range(config.pauses.num_pause_tokens if config.pauses.num_pause_tokens > 1 else 0):
+        for j in range(config.model.num_pause_tokens if config.model.num_pause_tokens > 1 else 0):
             assert body.count(f"‹pause {j}›") == (row["inputs"] == 259 + j).sum() > 0
 
 

@@ -104,13 +104,13 @@ def reference_attention(name, context, residual, layer, b, t, head):
             y = normed(y, own[f"{part}_norm"]["scale"], None, config, rms=True)
         return rotated(y, context.positions_BxC[b, position], config) if config.positions == "rope" else y
 
-    group = head // (config.num_heads // config.kv_heads)
+    group = head // (config.num_heads // config.num_kv_heads)
     q = project("q", t, head)
     scores = np.full(context.ids_BxC.shape[1], -np.inf)
     for s in range(len(scores)):
         both = max(s, t) < context.prefix_lm_length
         if context.segments_BxC[b, s] and (s <= t or both):
-            scores[s] = q @ project("k", s, group) / np.sqrt(config.head_size)
+            scores[s] = q @ project("k", s, group) / np.sqrt(config.head_dim)
     weights = np.exp(scores - scores.max())
     return weights / weights.sum()
 
@@ -146,7 +146,7 @@ def test_attention_is_what_the_layer_averages_values_by(name):
     )
     read = residuals[1] if layer.post_norm else layer.attention_norm(residuals[1])
     wanted, _ = layer.attention(read, around, None, 1, PLAIN)
-    values = np.repeat(np.asarray(layer.attention.v(read, PLAIN)), config.num_heads // config.kv_heads, axis=2)
+    values = np.repeat(np.asarray(layer.attention.v(read, PLAIN)), config.num_heads // config.num_kv_heads, axis=2)
     found = layer.attention.out(np.einsum("bhts,bshe->bthe", attention[1], values), PLAIN)
     real = segments > 0
     np.testing.assert_allclose(np.asarray(found)[real], np.asarray(wanted)[real], atol=1e-5)

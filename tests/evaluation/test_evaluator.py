@@ -276,7 +276,7 @@ def test_flops_count_attention_both_ways():
                 counts.forward_flops(MODEL, prefix + r["answer_tokens"], r["answer_tokens"] + 1) for r in (old, new)
             ]
             pairs = prefix * (prefix - 1) / 2
-            per_pair = 4 * MODEL.num_layers * MODEL.num_heads * MODEL.head_size
+            per_pair = 4 * MODEL.num_layers * MODEL.num_heads * MODEL.head_dim
             extra.append(answers[1] - answers[0] + per_pair * pairs)
         assert both.inference_flops - causal.inference_flops == pytest.approx(np.mean(extra))
 

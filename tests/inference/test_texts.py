@@ -24,7 +24,7 @@ def run(request, tmp_path_factory):
 
 
 def network(run, ids):
-    model = decoder.bind(run.params, run.config.model, Execution(), run.config.pauses.num_pause_tokens)
+    model = decoder.bind(run.params, run.config.model, Execution(), run.config.model.num_pause_tokens)
     row = jnp.array([ids], jnp.int32)
     return model, model(row, jnp.arange(len(ids), dtype=jnp.int32)[None], jnp.ones_like(row))[0]
 

@@ -129,7 +129,7 @@ def params_of(run):
 def ours(run, ids_BxT):
     config, params = run.config(), params_of(run)
     positions_BxT = np.broadcast_to(np.arange(ids_BxT.shape[1], dtype=np.int32), ids_BxT.shape)
-    model = decoder.bind(params, config.model, Execution(), config.pauses.num_pause_tokens)
+    model = decoder.bind(params, config.model, Execution(), config.model.num_pause_tokens)
     return np.asarray(model.logits(model(ids_BxT, positions_BxT, np.ones_like(ids_BxT))[0]))
 
 
@@ -195,7 +195,7 @@ def test_pauses_in_transformers_are_ours(tmp_path, num_pause_tokens, model):
     np.testing.assert_allclose(ours(run, np.array([mine], np.int32))[..., :V], text_logits, rtol=0, atol=1e-4)
 
     again = imported(tmp_path / "out", tmp_path / "again")
-    assert again.config().pauses.num_pause_tokens == num_pause_tokens and again.config().model.vocab_size == rows
+    assert again.config().model.num_pause_tokens == num_pause_tokens and again.config().model.vocab_size == rows
     ours_flat, again_flat = (trees.flatten(params_of(one)) for one in (run, again))
     np.testing.assert_array_equal(again_flat["pause/embedding"], ours_flat["pause/embedding"])
     export_run(again, 0, tmp_path / "out2", one_device())

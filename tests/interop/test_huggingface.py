@@ -252,7 +252,7 @@ def test_rope_settings_of_older_files(old):
 def test_defaults_of_fields_that_old_files_leave_out():
     llama = {name: value for name, value in LLAMA.items() if "key_value" not in name}
     config = model_config({"model_type": "llama"} | llama)
-    assert (config.kv_heads, config.head_size, config.rope_theta, config.tie_embeddings) == (4, 8, 10_000.0, False)
+    assert (config.num_kv_heads, config.head_dim, config.rope_theta, config.tie_embeddings) == (4, 8, 10_000.0, False)
     gpt2 = model_config({"model_type": "gpt2"} | GPT2)
     assert (gpt2.d_ff, gpt2.mlp, gpt2.tie_embeddings, gpt2.norm_eps) == (128, "gelu_tanh", True, 1e-5)
 

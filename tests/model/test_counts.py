@@ -125,7 +125,7 @@ def test_forward_flops_against_xla(family):
 
     shapes = decoder.abstract_params(config, 0), jax.ShapeDtypeStruct((1, length), jnp.int32)
     xla = jax.jit(forward).lower(*shapes).cost_analysis()["flops"]
-    other_half = 4 * config.num_heads * config.head_size * (length**2 - length * (length + 1) / 2)
+    other_half = 4 * config.num_heads * config.head_dim * (length**2 - length * (length + 1) / 2)
     ours = counts.forward_flops(config, length) + other_half
     assert ours <= xla <= 1.03 * ours, xla / ours
 
@@ -156,7 +156,7 @@ def test_the_trainers_forward_against_xla():
     loss = functools.partial(step.batch_loss_sum, network=network, loss_chunk=0, first_loss=config.first_loss)
     xla = jax.jit(loss).lower(decoder.abstract_params(model, 1), batch).compile().cost_analysis()["flops"]
     other_half = (
-        4 * model.num_heads * model.head_size * (length * (length - 1) - 193 * 192) / 2
+        4 * model.num_heads * model.head_dim * (length * (length - 1) - 193 * 192) / 2
     )  # of 193, prompt and pauses
     assert length == 256
     ours = loop.flops_per_step(config) / 3 + 2 * other_half

@@ -110,13 +110,13 @@ class Reference:
         q = [self.head_vectors(name + "q", n, v, p) for v, p in zip(x, positions, strict=True)]
         k = [self.head_vectors(name + "k", n, v, p) for v, p in zip(x, positions, strict=True)]
         v = [self.head_vectors(name + "v", n, vector, None) for vector in x]
-        group = config.num_heads // config.kv_heads
+        group = config.num_heads // config.num_kv_heads
         outputs = []
         for t in range(len(x)):
             seen = [s for s in range(len(x)) if self.may_see(t, s, segments)]
-            heads = np.zeros((config.num_heads, config.head_size))
+            heads = np.zeros((config.num_heads, config.head_dim))
             for h in range(config.num_heads) if seen else ():
-                scores = np.array([q[t][h] @ k[s][h // group] for s in seen]) / math.sqrt(config.head_size)
+                scores = np.array([q[t][h] @ k[s][h // group] for s in seen]) / math.sqrt(config.head_dim)
                 weights = np.exp(scores - scores.max())
                 heads[h] = sum(w * v[s][h // group] for w, s in zip(weights / weights.sum(), seen, strict=True))
             out = sum(heads[h] @ self.flat[name + "out/kernel"][n, h] for h in range(config.num_heads))
@@ -138,7 +138,7 @@ class Reference:
             y = y / rms * self.flat[name + "_norm/scale"][n]
         if self.config.positions != "rope":
             return y
-        half = self.config.head_size // 2
+        half = self.config.head_dim // 2
         angles = position * self.config.rope_theta ** (-np.arange(half) / half)
         turned = (y[:, :half] + 1j * y[:, half:]) * np.exp(1j * angles)  # a pair as a complex number
         return np.concatenate([turned.real, turned.imag], axis=1)

@@ -180,7 +180,7 @@ def without_what_shapes_ignore(config: Config) -> Config:
     model, finetune, run = config.model, config.finetune, config.run
     return Config(
         model=dataclasses.replace(model, norm_eps=1e-5, init_std=0.02, kernel_init="normal"),
-        pauses=configs.PauseConfig(num_pause_tokens=config.pauses.num_pause_tokens),
+        pauses=configs.PauseConfig(num_pause_tokens=config.model.num_pause_tokens),
         data=DataConfig(length=config.data.length),
         finetune=dataclasses.replace(finetune, task="task" * bool(finetune.task), filler=".", placement="append"),
         optimizer=OptimizerConfig(clip_norm=1.0 * bool(config.optimizer.clip_norm)),

@@ -66,7 +66,7 @@ def run(path, config, poison=()):
     def open_batches(start):
         t = start
         while True:
-            batch = make_batch(t, config.pauses.num_pause_tokens)
+            batch = make_batch(t, config.model.num_pause_tokens)
             if t in poison:
                 batch["loss_weights"][0, 0] = np.inf
             yield batch
