@@ -9,10 +9,10 @@ import jax
 
 from pause_jax.aot import training_step
 from pause_jax.config import Config, DataConfig, MeshConfig, PauseConfig, RunConfig, TrainConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.inference.prefill import read
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.training import initialize
 from pause_jax.training.optimizer import make_optimizer
 

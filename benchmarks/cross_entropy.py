@@ -9,7 +9,7 @@ from __future__ import annotations
 from benchmarks import costs
 from benchmarks.measure import Pair
 from benchmarks.steps import stepper
-from pause_jax.model.config import ModelConfig
+from pause_jax.config.model import ModelConfig
 
 MODEL = ModelConfig(vocab_size=32_000, num_layers=2, d_model=128, num_heads=2, d_ff=512, max_positions=2048)
 CHUNK = 64

@@ -17,8 +17,8 @@ import torch
 from benchmarks.measure import Pair
 from benchmarks.peers import better, make_twins, torch_device
 from benchmarks.shapes import Shape
+from pause_jax.config.model import Execution
 from pause_jax.inference.decode import generate
-from pause_jax.model.config import Execution
 
 
 def make_pair(shape: Shape, batch_size: int, prompt_length: int, new_tokens: int) -> Pair:

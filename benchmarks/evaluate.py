@@ -13,11 +13,11 @@ import jax
 import numpy as np
 
 from benchmarks.measure import Pair
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.evaluation.length_groups import batches
 from pause_jax.inference.decode import write
 from pause_jax.inference.prefill import Reading, read
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 
 M_INF = (0, 2, 5, 10, 25, 50)
 MODEL = ModelConfig(vocab_size=8192, num_layers=4, d_model=256, num_heads=8, d_ff=1024, max_positions=512)

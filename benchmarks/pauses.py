@@ -16,9 +16,9 @@ from benchmarks import costs
 from benchmarks.measure import Call, Pair
 from benchmarks.steps import stepper
 from pause_jax.config import PauseConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.inference.prefill import read
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 
 MODEL = ModelConfig(vocab_size=8192, num_layers=4, d_model=256, num_heads=8, d_ff=1024, max_positions=1024)
 ROOM = 16  # positions of the cache for an answer: 512 and 522 are then both rounded up to 544

@@ -19,10 +19,10 @@ import transformers
 from benchmarks.machine import usable_cores
 from benchmarks.measure import Call, Side, seconds
 from benchmarks.shapes import Shape
+from pause_jax.config.model import ModelConfig
 from pause_jax.interop.configs import model_config
 from pause_jax.interop.weights import TextRows
 from pause_jax.interop.weights import params as params_from
-from pause_jax.model.config import ModelConfig
 
 HOPELESS = 5.0  # times our seconds: a peer that takes longer is not timed again, nor compiled
 LONG = 20.0  # seconds: a first call that takes longer is judged by itself, others by the second

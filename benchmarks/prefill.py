@@ -18,9 +18,9 @@ import torch
 from benchmarks.measure import Pair
 from benchmarks.peers import assert_agree, better, make_twins, torch_device, torch_wait
 from benchmarks.shapes import Shape
+from pause_jax.config.model import Execution
 from pause_jax.inference.prefill import read
 from pause_jax.inference.rows import context_rows
-from pause_jax.model.config import Execution
 
 
 def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> Pair:

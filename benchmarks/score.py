@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.measure import Pair
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.evaluation.length_groups import batches, rung
 from pause_jax.inference.score import score
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 
 MODEL = ModelConfig(vocab_size=8192, num_layers=4, d_model=256, num_heads=8, d_ff=1024, max_positions=512)
 OPTIONS = 4

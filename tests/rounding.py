@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pause_jax.model.config import ModelConfig
+from pause_jax.config.model import ModelConfig
 
 UNIT = 2.0**-24  # relative, of one rounding to float32
 

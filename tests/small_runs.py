@@ -10,8 +10,8 @@ import numpy as np
 from pause_jax.checkpointing.checkpoints import Checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, MeshConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.distributed.mesh import make_mesh
-from pause_jax.model.config import ModelConfig
 from pause_jax.tokenizers import tokenizer
 from pause_jax.training import initialize
 from pause_jax.training.optimizer import make_optimizer

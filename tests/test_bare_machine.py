@@ -33,7 +33,7 @@ from pause_jax import checkpoints, config, pauses, runs, tokenizer, trees
 import jax, jax.numpy as jnp, optax
 from pause_jax.inference.decode import generate
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.training.step import make_train_step, new_state
 from pause_jax.training.optimizer import make_optimizer
 

@@ -23,9 +23,9 @@ import pytest
 from benchmarks import costs
 from pause_jax.aot import hlo
 from pause_jax.config import MeshConfig, PauseConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.inference import decode as decode_lib
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 
 GOLDEN = Path(__file__).parent / "golden_costs.json"
 UPDATE = "PAUSE_JAX_UPDATE_GOLDEN=1 .venv/bin/python -m pytest -q tests/test_costs.py"

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pause_jax.reporting.results import read_results
 
+from pause_jax.report.results import read_results
 from tests.programs import program
 
 OLD = Path(__file__).with_name("old_run")
@@ -22,7 +22,7 @@ MODEL = (
     "--config.model.num_heads=2",
     "--config.model.d_ff=32",
     "--config.model.max_positions=32",
-    "--config.pauses.n_pauses=2",
+    "--config.pauses.num_pause_tokens=2",
     "--config.train.batch_size=2",
     "--config.train.steps=6",
     "--config.optimizer.warmup_steps=1",
@@ -35,7 +35,7 @@ FINETUNED = (
     "--config.pauses.rate=0",
     "--config.finetune.task=recall_2",
     "--config.finetune.m_ft=2",
-    "--config.finetune.prefix_length=10",
+    "--config.finetune.max_prompt_length=10",
     "--config.finetune.target_length=2",
 )
 
@@ -87,6 +87,6 @@ def test_rows_are_read():
         (2, "accuracy", 0.0),
         (2, "option_accuracy", 12.5),
     ]
-    assert {(row.task, row.finetune, row.m_ft, row.pretrain_rate, row.n_pauses) for row in rows} == {
+    assert {(row.task, row.finetune, row.m_ft, row.pretrain_rate, row.num_pause_tokens) for row in rows} == {
         ("recall_2", "pause", "2", 0.1, 2)
     }

@@ -17,7 +17,7 @@ from experiments.accelerators import TOPOLOGIES
 from pause_jax.aot import topologies
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config
-from pause_jax.model.config import ModelConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.sweeps.execution import GKE_ACCELERATORS
 from tests import published_commands
 from tests.programs import Forked

@@ -19,12 +19,12 @@ from pause_jax.config.convert import (
 )
 from pause_jax.config.data import DataConfig
 from pause_jax.config.finetune import FinetuneConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.config.optimizer import OptimizerConfig
 from pause_jax.config.pauses import PauseConfig
 from pause_jax.config.run import MeshConfig, RunConfig
 from pause_jax.config.schema import Config
 from pause_jax.config.train import TrainConfig
-from pause_jax.model.config import Execution, ModelConfig
 
 __all__ = [
     "Config",

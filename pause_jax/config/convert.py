@@ -10,8 +10,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pause_jax.config.bounds import LARGEST
 from pause_jax.config import renames
+from pause_jax.config.bounds import LARGEST
 from pause_jax.config.schema import Config
 from pause_jax.errors import UserError
 

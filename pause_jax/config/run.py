@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from pause_jax.config import bounds
+from pause_jax.config.model import Execution
 from pause_jax.errors import UserError
-from pause_jax.model.config import Execution
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,12 @@ import dataclasses
 from pause_jax.config.bounds import LARGEST
 from pause_jax.config.data import DataConfig
 from pause_jax.config.finetune import FinetuneConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.config.optimizer import OptimizerConfig
 from pause_jax.config.pauses import PauseConfig
 from pause_jax.config.run import RunConfig
 from pause_jax.config.train import TrainConfig
 from pause_jax.errors import UserError
-from pause_jax.model.config import ModelConfig
 from pause_jax.pauses import insertion
 
 

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import decoder, rope
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Attention, Context
 from pause_jax.model.mask import Mask
 

@@ -14,9 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pause_jax.config.model import ModelConfig
 from pause_jax.diagnostics.layers import PLAIN
 from pause_jax.model import decoder
-from pause_jax.model.config import ModelConfig
 
 
 @functools.partial(jax.jit, static_argnames=("config", "num_pause_tokens"))

@@ -7,9 +7,9 @@ import dataclasses
 from jax.sharding import Mesh
 
 from pause_jax.config import Config
+from pause_jax.config.model import resolve
 from pause_jax.distributed.sharding import partition_spec
 from pause_jax.errors import UserError
-from pause_jax.model.config import resolve
 
 _PLATFORM = {"splash": "tpu", "cudnn": "gpu"}  # of the attention kernels that are written for one
 _LOSS_CHUNK = 1024  # on accelerators, whose memory all logits of a batch would fill

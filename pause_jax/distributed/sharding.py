@@ -11,9 +11,9 @@ import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from pause_jax import trees
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.model.config import ModelConfig
 from pause_jax.model.partitioning import Axes, Function, laid_out
 
 ROW_AXES = ("data", "fsdp")  # the second too: it is data parallelism whose parameters are cut as well

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
-from pause_jax.model.config import ModelConfig
+
 
 def pad_batch[Row](rows: Sequence[Row], size: int) -> list[Row]:
     """An incomplete batch, its first row repeated to the size of the others, whose compilation then serves it."""

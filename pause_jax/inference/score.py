@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.inference import sharded
 from pause_jax.inference.prefill import Reading, read
 from pause_jax.inference.rows import BUCKET, check_positions, round_up
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.layers import Cache
 from pause_jax.pauses import downstream
 

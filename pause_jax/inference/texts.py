@@ -13,10 +13,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.inference import sharded
 from pause_jax.inference.rows import check_positions, context_rows, filled
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.pauses import downstream
 
 

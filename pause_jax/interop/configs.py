@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from pause_jax.config import checked
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError, beginning
-from pause_jax.model.config import ModelConfig
 
 OURS = "pause_jax"  # the field of a config.json that we have written: how many rows are text, which are pauses
 

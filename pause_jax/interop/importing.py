@@ -17,12 +17,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pause_jax import trees
 from pause_jax.checkpointing import checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
-from pause_jax.config import Config, DataConfig, PauseConfig, TrainConfig
+from pause_jax.config import Config, DataConfig, TrainConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.distributed import processes, sharding
 from pause_jax.errors import UserError
 from pause_jax.interop import configs, files, tokenizers
 from pause_jax.interop.weights import TOKEN_TABLES, Folder, Reader, TextRows
-from pause_jax.model.config import ModelConfig
 from pause_jax.report.results import check_writable
 from pause_jax.tokenizers import tokenizer
 

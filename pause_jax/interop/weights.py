@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from pause_jax import trees
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError, beginning
 from pause_jax.interop import files
 from pause_jax.model import decoder
-from pause_jax.model.config import ModelConfig
 
 INDEX = "model.safetensors.index.json"  # which file of several has which weight
 SINGLE = "model.safetensors"

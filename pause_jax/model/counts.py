@@ -6,8 +6,8 @@ import functools
 import math
 
 from pause_jax import trees
+from pause_jax.config.model import ModelConfig
 from pause_jax.model import decoder, mask
-from pause_jax.model.config import ModelConfig
 
 
 def parameter_counts(config: ModelConfig) -> tuple[int, int]:

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from pause_jax.config.model import Execution, ModelConfig, resolve
 from pause_jax.model import ops, rope
-from pause_jax.model.config import Execution, ModelConfig, resolve
 from pause_jax.model.layers import DENSE, Cache, Context, Dense, Layer, Norm, normal
 from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import ops, rope
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain
 

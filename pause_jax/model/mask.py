@@ -13,11 +13,12 @@ import bisect
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
+
+if TYPE_CHECKING:  # a config asks for the names of rules alone: JAX takes a second to import
+    import jax
 
 # (query's index, key's index, prefix_lm_length) → whether the query may attend to the key: numbers, NumPy or JAX arrays
 # that are broadcast against each other. Every query sees itself, and of the keys after it the next ones without a gap;
@@ -49,6 +50,8 @@ class Mask:
 
     def may_attend_BxTxS(self) -> jax.Array:
         """The mask as booleans."""
+        import jax.numpy as jnp
+
         t_1xTx1 = self.first_query + jnp.arange(self.q_segments_BxT.shape[1])[None, :, None]
         s_1x1xS = jnp.arange(self.k_segments_BxS.shape[1])[None, None, :]
         prefix_lm_length_Bx1x1 = jnp.reshape(self.prefix_lm_length, (-1, 1, 1))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pause_jax.model.config import ModelConfig
+from pause_jax.config.model import ModelConfig
 
 
 def frequencies(config: ModelConfig) -> np.ndarray:

@@ -20,8 +20,8 @@ from typing import Any
 
 from pause_jax import config as configs
 from pause_jax.config import Config
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError, did_you_mean
-from pause_jax.model.config import ModelConfig
 from pause_jax.sweeps import budgets
 
 Point = tuple[tuple[tuple[str, Any], ...], ...]  # for each axis (field, value), one a field

@@ -7,7 +7,7 @@ import dataclasses
 from pause_jax.aot import estimates
 from pause_jax.aot.hlo import Collective
 from pause_jax.config import Config, MeshConfig, PauseConfig, RunConfig, TrainConfig
-from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.config.model import Execution, ModelConfig
 
 MODEL = ModelConfig(vocab_size=64, num_layers=2, d_model=8, num_heads=2, d_ff=16, dtype="bfloat16")
 

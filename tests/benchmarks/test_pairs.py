@@ -28,7 +28,7 @@ from benchmarks import (
     train_step,
 )
 from benchmarks.shapes import Shape
-from pause_jax.model.config import ModelConfig
+from pause_jax.config.model import ModelConfig
 
 GPT2 = Shape("gpt2", 96, num_layers=2, d_model=32, num_heads=4, num_kv_heads=4, d_ff=64, max_positions=64)
 LLAMA = Shape("llama", 96, num_layers=2, d_model=32, num_heads=4, num_kv_heads=2, d_ff=48, max_positions=64)

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from pause_jax.config import Config, DataConfig, FinetuneConfig, PauseConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.data import finetuning, preview
 from pause_jax.data.blocks import Mixture
 from pause_jax.data.pretraining import train_batches
-from pause_jax.model.config import ModelConfig
 from pause_jax.tokenizers import vocabularies
 
 DOCUMENTS = [

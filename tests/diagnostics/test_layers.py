@@ -11,7 +11,7 @@ from pause_jax.diagnostics import lens
 from pause_jax.diagnostics.context import read_context
 from pause_jax.diagnostics.layers import PLAIN, embed, run_layers
 from pause_jax.model import decoder, rope
-from pause_jax.model.config import Execution
+from pause_jax.config.model import Execution
 from pause_jax.model.layers import Context
 from pause_jax.model.mask import Mask
 from tests.diagnostics.tiny_networks import CASES, MODELS, N_PAUSES, PROMPTS, V, config_of, params_of

@@ -9,8 +9,8 @@ import numpy as np
 
 from pause_jax import trees
 from pause_jax.config import Config, FinetuneConfig, PauseConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.model import decoder
-from pause_jax.model.config import ModelConfig
 
 V, N_PAUSES = 13, 2
 _GPT = ModelConfig(vocab_size=V, num_layers=3, d_model=16, num_heads=4, d_ff=24, max_positions=64)

@@ -22,9 +22,9 @@ from pathlib import Path
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.command_line import cli
 from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
+from pause_jax.config.model import Execution
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
-from pause_jax.model.config import Execution
 from tests.small_runs import FAMILIES, B, L, make_batch
 
 

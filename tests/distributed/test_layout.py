@@ -26,10 +26,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 from experiments import paper
 from pause_jax import trees
 from pause_jax.config import Config, DataConfig, MeshConfig, PauseConfig, RunConfig, TrainConfig, from_config_dict
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed import global_batch, sharding
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.training import initialize, loop
 from pause_jax.training.optimizer import make_optimizer
 

@@ -7,11 +7,11 @@ from jax.sharding import PartitionSpec
 
 from pause_jax import trees
 from pause_jax.config import Config, MeshConfig, PauseConfig, RunConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed import global_batch, kernels, sharding
 from pause_jax.distributed.mesh import make_mesh, mesh_shape, over_slices
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.model.partitioning import constrain
 from pause_jax.training import initialize
 from pause_jax.training.optimizer import make_optimizer

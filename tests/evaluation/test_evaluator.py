@@ -13,6 +13,7 @@ import pytest
 from pause_jax import trees
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, FinetuneConfig, MeshConfig, PauseConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.distributed import mesh as meshes
 from pause_jax.distributed import sharding
 from pause_jax.errors import UserError
@@ -20,7 +21,6 @@ from pause_jax.evaluation.evaluator import check, evaluate
 from pause_jax.evaluation.predictions import Predictions
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.model import counts, decoder
-from pause_jax.model.config import ModelConfig
 from pause_jax.pauses import downstream
 from pause_jax.tasks import metrics
 from pause_jax.tasks.examples import TaskExamples

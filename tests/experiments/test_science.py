@@ -11,8 +11,8 @@ import pytest
 from experiments.uptrain import imported
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, MeshConfig, from_config_dict
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.errors import UserError
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.sweeps import budgets, graph
 from pause_jax.system import local_chips
 from pause_jax.training.run import resolve

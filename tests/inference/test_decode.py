@@ -15,7 +15,7 @@ from pause_jax.inference.decode import generate
 from pause_jax.inference.prefill import read
 from pause_jax.inference.sampling import Sampling
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model.layers import Dense
 from pause_jax.model.ops import cpu
 from pause_jax.pauses import downstream

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from pause_jax.config import MeshConfig
+from pause_jax.config.model import Execution
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.inference import prefill
 from pause_jax.inference.decode import write
 from pause_jax.inference.prefill import can_share, read
 from pause_jax.inference.score import score_read
-from pause_jax.model.config import Execution
 from tests.inference.test_decode import FAMILIES, N_PAUSES, NEVER, NEW, PROMPTS, V, logits_of, params_of
 
 M_INFS = [3, 0, 5, 1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.inference.rows import check_positions, context_rows, round_up
-from pause_jax.model.config import ModelConfig
 
 
 def test_prompts_end_where_their_pauses_begin():

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pause_jax.config import MeshConfig
+from pause_jax.config.model import Execution
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.inference.score import _groups, score
-from pause_jax.model.config import Execution
 from pause_jax.pauses import downstream
 from tests.inference.test_decode import FAMILIES, N_PAUSES, PROMPTS, V, params_of, whole_row_logits
 from tests.rounding import of_decoder

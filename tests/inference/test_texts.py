@@ -9,7 +9,7 @@ from pause_jax.config import MeshConfig
 from pause_jax.errors import UserError
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution
+from pause_jax.config.model import Execution
 from pause_jax.model.ops.reference import head_loss
 from pause_jax.tokenizers import tokenizer
 from tests.interop.runs import LLAMA, V, make_run

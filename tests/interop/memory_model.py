@@ -1,6 +1,6 @@
 """A network of 190 MB, layers of 9 MB."""
 
-from pause_jax.model.config import ModelConfig
+from pause_jax.config.model import ModelConfig
 
 MODEL = ModelConfig(
     vocab_size=259,

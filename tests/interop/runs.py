@@ -12,9 +12,9 @@ from pause_jax import trees
 from pause_jax.checkpointing import checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig, MeshConfig, PauseConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.model import decoder
-from pause_jax.model.config import ModelConfig
 from pause_jax.tokenizers import tokenizer
 
 V, D = 259, 32  # V: of the byte tokenizer

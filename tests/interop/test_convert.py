@@ -20,6 +20,7 @@ from pause_jax import trees
 from pause_jax.checkpointing import checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, FinetuneConfig, MeshConfig, PauseConfig, TrainConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.inference.restored import RestoredRun
@@ -28,7 +29,6 @@ from pause_jax.interop.exporting import _write_weights, export_run
 from pause_jax.interop.importing import import_folder
 from pause_jax.interop.weights import tensors
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.tokenizers import tokenizer
 from tests.interop.memory_model import MODEL
 from tests.interop.runs import LLAMA, D, V, make_run, one_device

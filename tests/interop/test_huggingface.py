@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from pause_jax import trees
+from pause_jax.config.model import Execution
 from pause_jax.errors import UserError
 from pause_jax.interop.configs import model_config
 from pause_jax.interop.weights import params as params_from
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution
 from tests.rounding import of_decoder
 
 torch = pytest.importorskip("torch")

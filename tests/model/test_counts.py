@@ -12,8 +12,8 @@ import pytest
 
 from pause_jax import trees
 from pause_jax.config import Config, FinetuneConfig, PauseConfig, TrainConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import counts, decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.training import loop, step
 
 WHOLE = Execution("reference", "xla", "off", "none")  # attention computes all pairs, masked or not

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from pause_jax import trees
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 
 V, N, D, H, T = 23, 2, 16, 4, 10
 GPT = ModelConfig(vocab_size=V, num_layers=N, d_model=D, num_heads=H, d_ff=24, max_positions=16)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pause_jax.model import decoder, ops
-from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model.mask import Mask
 from pause_jax.model.ops import cpu, matmul
 from tests import rounding

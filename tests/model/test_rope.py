@@ -7,8 +7,8 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
+from pause_jax.config.model import ModelConfig
 from pause_jax.model import rope
-from pause_jax.model.config import ModelConfig
 
 HEAD = 8
 CONFIG = {"d_model": HEAD, "num_heads": 1, "positions": "rope", "rope_theta": 10_000.0}

@@ -16,7 +16,7 @@ from pause_jax.distributed import sharding
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model.mask import Mask
 from pause_jax.model.ops import reference, splash, tpu
 from pause_jax.pauses import downstream

@@ -19,8 +19,8 @@ from pathlib import Path
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.command_line import cli
 from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed import processes
-from pause_jax.model.config import Execution, ModelConfig
 from tests.small_runs import B, L, V, make_batch
 
 MODEL = ModelConfig(vocab_size=V, num_layers=1, d_model=32, num_heads=2, d_ff=32, max_positions=L)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from pause_jax.config import Config, DataConfig, FinetuneConfig, PauseConfig, TrainConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.model import counts
-from pause_jax.model.config import ModelConfig
 from pause_jax.pauses import insertion
 from pause_jax.sweeps import budgets
 from pause_jax.training import loop

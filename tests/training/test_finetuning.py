@@ -12,10 +12,10 @@ import pytest
 
 from pause_jax import trees
 from pause_jax.config import Config, FinetuneConfig, OptimizerConfig, PauseConfig, RunConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.data.finetuning import Examples, Ragged, draw_m_ft, features
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.pauses import downstream
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, new_state

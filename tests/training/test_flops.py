@@ -9,8 +9,8 @@ import pytest
 
 from experiments.science import demonstration
 from pause_jax.config import Config, FinetuneConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.model import counts
-from pause_jax.model.config import ModelConfig
 from pause_jax.sweeps import budgets, graph
 from pause_jax.training import flops
 from pause_jax.training import run as train

@@ -23,12 +23,12 @@ from pause_jax.config import (
     RunConfig,
     TrainConfig,
 )
+from pause_jax.config.model import Execution
 from pause_jax.distributed import global_batch
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import RunStopped, UserError
 from pause_jax.logging.writers import read_jsonl
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution
 from pause_jax.training import initialize, loop
 from tests.small_runs import GPT, B, L, V, make_batch
 

@@ -7,9 +7,9 @@ import pytest
 
 from pause_jax import trees
 from pause_jax.config import Config, OptimizerConfig, TrainConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.model.config import ModelConfig
 from pause_jax.training.optimizer import check_prolonged, decay_mask, make_optimizer, make_schedule
 
 

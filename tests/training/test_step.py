@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pause_jax.config import OptimizerConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution, ModelConfig
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import batch_loss_sum, make_train_step, new_state
 

@@ -7,11 +7,11 @@ import pytest
 from pause_jax.checkpointing import checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
+from pause_jax.config.model import Execution
 from pause_jax.distributed import global_batch
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.logging.writers import read_jsonl
 from pause_jax.model import decoder
-from pause_jax.model.config import Execution
 from pause_jax.training import loop
 from tests.small_runs import FAMILIES, B, L, V, make_batch
 

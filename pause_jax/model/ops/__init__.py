@@ -3,7 +3,7 @@
 The network says `linear`, `attention` and `head_loss`; `Execution.kernels` says whose: `reference.py` is how they are
 defined, plain jax.numpy whose gradient is autodiff's, and `cpu.py`, `tpu.py` and `gpu.py` compute the same but for
 rounding. Another implementation is a file here with the functions of `Kernels`, its name in `Execution.kernels`, and
-its row in `pause_jax/model/config.py` (which attention kernels it has, and where it is the default).
+its row in `pause_jax/config/model.py` (which attention kernels it has, and where it is the default).
 
 Letters: B rows, T query positions, S key positions, H query heads, K key/value heads, E head size, I inner size, O
 output size, D width, V vocabulary.
@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 import jax
 
-from pause_jax.model.config import ATTENTION_KERNELS, Execution
+from pause_jax.config.model import ATTENTION_KERNELS, Execution
 from pause_jax.model.mask import Mask
 
 

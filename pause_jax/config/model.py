@@ -9,7 +9,6 @@ from pause_jax.config import bounds
 from pause_jax.errors import UserError
 from pause_jax.model.mask import MASKS
 
-
 _MAY_BE_ZERO = ("vocab_size", "num_pause_tokens", "num_kv_heads", "head_dim", "init_std")
 
 
