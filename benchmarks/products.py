@@ -15,8 +15,8 @@ import torch
 from benchmarks.measure import Call, Pair
 from benchmarks.peers import prepare_torch, torch_device, torch_wait
 from benchmarks.shapes import Shape
-from pause_jax.model import ops
 from pause_jax.config.model import Execution, resolve
+from pause_jax.model import ops
 
 
 def make_pair(shape: Shape, batch_size: int, length: int) -> Pair:

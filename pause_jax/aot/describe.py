@@ -20,7 +20,7 @@ def describe(config: Config, topology: str | None = None) -> dict[str, Any]:
     from pause_jax.model import counts
     from pause_jax.training import flops
 
-    parameters, pause_parameters = counts.parameter_counts(config.model, config.model.num_pause_tokens)
+    parameters, pause_parameters = counts.parameter_counts(config.model)
     return {
         "parameters": parameters,
         "pause_parameters": pause_parameters,
@@ -52,8 +52,8 @@ def parameter_table(config: Config) -> list[dict[str, Any]]:
     from pause_jax import trees
     from pause_jax.model import decoder
 
-    axes = decoder.logical_axes(config.model, config.model.num_pause_tokens)
-    shapes = trees.flatten(decoder.abstract_params(config.model, config.model.num_pause_tokens))
+    axes = decoder.logical_axes(config.model)
+    shapes = trees.flatten(decoder.abstract_params(config.model))
     return [
         {"path": path, "shape": list(leaf.shape), "axes": list(axes[path]), "count": math.prod(leaf.shape)}
         for path, leaf in shapes.items()

@@ -54,7 +54,7 @@ def judge(config: Config, topology: Topology) -> dict[str, Any]:
     return {
         "topology": topology.name,
         "devices": topology.devices,
-        "parameters": counts.parameter_counts(config.model, config.model.num_pause_tokens)[0],
+        "parameters": counts.parameter_counts(config.model)[0],
         "bytes_per_device": held,
         "hbm_bytes": topology.chip.hbm_bytes,
         "fits": held["total"] <= topology.chip.hbm_bytes,

@@ -52,9 +52,9 @@ class ModelConfig:
         if self.num_kv_heads == 0:
             object.__setattr__(self, "num_kv_heads", self.num_heads)
         sizes = (self.head_dim, self.d_model, self.num_heads)
-        if all(isinstance(size, int) for size in sizes) and not self.head_dim and self.num_heads > 0:
-            if self.d_model % self.num_heads == 0:
-                object.__setattr__(self, "head_dim", self.d_model // self.num_heads)
+        is_open = all(isinstance(size, int) for size in sizes) and self.head_dim == 0 < self.num_heads
+        if is_open and self.d_model % self.num_heads == 0:
+            object.__setattr__(self, "head_dim", self.d_model // self.num_heads)
 
     def validate(self) -> None:
         """Raises UserError for sizes that do not fit together."""

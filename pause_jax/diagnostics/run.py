@@ -59,7 +59,7 @@ def diagnose(
         from pause_jax.data import finetuning
         from pause_jax.tasks import seqio_examples
         from pause_jax.tokenizers import vocabularies
-    from pause_jax.diagnostics.context import position_names, read_context
+    from pause_jax.diagnostics.context import marked_rows, position_names
     from pause_jax.diagnostics.findings import Findings
     from pause_jax.diagnostics.measure import measure
     from pause_jax.evaluation import evaluator
@@ -88,7 +88,7 @@ def diagnose(
         measured = measure(
             run.params,
             config,
-            read_context(config, first.prompts, m_inf, filler=filler),
+            marked_rows(config, first.prompts, m_inf, filler=filler),
             tokens,
             done=lambda number: progress.update(2 * count + number, {"now": "layer by layer"}),
         )

@@ -45,8 +45,8 @@ def training_bytes(config: Config, sizes: Mapping[str, int], on_host: int = 0) -
 def parameter_bytes(config: Config, sizes: Mapping[str, int]) -> float:
     """Bytes of one device's part of the parameters. Raises as `training_bytes`."""
     mesh = AbstractMesh(tuple(sizes[axis] for axis in AXES), AXES)
-    shardings = trees.flatten(sharding.param_shardings(config.model, config.model.num_pause_tokens, mesh))
-    arrays = trees.flatten(decoder.abstract_params(config.model, config.model.num_pause_tokens))
+    shardings = trees.flatten(sharding.param_shardings(config.model, mesh))
+    arrays = trees.flatten(decoder.abstract_params(config.model))
     return sum(math.prod(shardings[path].shard_shape(x.shape)) * x.dtype.itemsize for path, x in arrays.items())
 
 

@@ -61,7 +61,7 @@ def size_of(config: Config) -> str:
     """What a model is called that has no name: its number of parameters."""
     from pause_jax.model import counts
 
-    return tables.human_count(counts.parameter_counts(config.model, config.model.num_pause_tokens)[0])
+    return tables.human_count(counts.parameter_counts(config.model)[0])
 
 
 def training_columns(folder: RunFolder, config: Config, step: int, model: str) -> dict[str, Any]:

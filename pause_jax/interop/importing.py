@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shutil
 import tempfile
@@ -84,7 +85,7 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratc
 
 def place(reader: Reader, model: ModelConfig, mesh: Mesh) -> dict[str, Any]:
     """The parameters on their devices: each layer's array goes to its place as soon as it is read."""
-    shardings = trees.flatten(sharding.param_shardings(model, 0, mesh))
+    shardings = trees.flatten(sharding.param_shardings(model, mesh))
     flat: dict[str, Any] = {}
     for path, arrays in reader:
         to = shardings[path]

@@ -21,7 +21,7 @@ from flax import nnx
 
 from pause_jax.config.model import Execution, ModelConfig, resolve
 from pause_jax.model import ops, rope
-from pause_jax.model.layers import DENSE, Cache, Context, Dense, Layer, Norm, normal
+from pause_jax.model.layers import DENSE, Cache, Dense, ForwardContext, Layer, Norm, normal
 from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain
 
@@ -93,7 +93,7 @@ class Decoder(nnx.Module):
             cache = dataclasses.replace(cache, segments_BxS=filled)
             if not starts_cache:
                 first_query, k_segments = cache.index, filled
-        context = Context(
+        context = ForwardContext(
             mask=Mask(segments_BxT, k_segments, first_query, prefix_lm_length, self.config.mask),
             cos_sin=rope.angles(positions_BxT, self.config) if self.config.positions == "rope" else None,
             starts_cache=starts_cache,
@@ -137,7 +137,7 @@ class Decoder(nnx.Module):
             x = x + jnp.take(table, positions_BxT, axis=0, mode="clip")
         return constrain(x.astype(self.config.dtype), "batch", "length", None)
 
-    def _run_layers(self, x: jax.Array, context: Context, cache: Cache | None) -> tuple[jax.Array, Cache | None]:
+    def _run_layers(self, x: jax.Array, context: ForwardContext, cache: Cache | None) -> tuple[jax.Array, Cache | None]:
         graph, stacked = nnx.split(self.layers)
 
         def run_layer(carry: tuple[jax.Array, Cache | None], sliced: tuple[Any, Any]) -> tuple[Any, None]:

@@ -34,7 +34,7 @@ class Cache:
 
 
 @dataclasses.dataclass(frozen=True)
-class Context:
+class ForwardContext:
     """What is the same for all layers of one forward pass."""
 
     mask: Mask
@@ -141,7 +141,12 @@ class Attention(nnx.Module):
         self.k_norm = Norm(size, config, n, "head", rms=True) if config.qk_norm else None
 
     def __call__(
-        self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int, execution: Execution
+        self,
+        x_BxTxD: jax.Array,
+        context: ForwardContext,
+        cache: Cache | None,
+        layer: jax.Array | int,
+        execution: Execution,
     ) -> tuple[jax.Array, Cache | None]:
         q = constrain(self.q(x_BxTxD, execution), "batch", "length", "heads", "head")
         k = constrain(self.k(x_BxTxD, execution), "batch", "length", "kv_heads", "head")
@@ -198,7 +203,12 @@ class Layer(nnx.Module):
         self.post_norm = config.norm_placement == "post"
 
     def __call__(
-        self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int, execution: Execution
+        self,
+        x_BxTxD: jax.Array,
+        context: ForwardContext,
+        cache: Cache | None,
+        layer: jax.Array | int,
+        execution: Execution,
     ) -> tuple[jax.Array, Cache | None]:
         x = x_BxTxD
         if self.post_norm:

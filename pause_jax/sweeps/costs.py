@@ -33,4 +33,4 @@ def checkpoint_bytes(job: Job) -> int:
     saved = {*range(run.checkpoint_every, config.train.steps + 1, run.checkpoint_every), config.train.steps}
     for_good = {step for step in saved if run.keep_every and step % run.keep_every == 0}
     kept = len(for_good | set(sorted(saved)[-run.keep_checkpoints :]))
-    return BYTES_PER_PARAMETER * sum(counts.parameter_counts(config.model, config.model.num_pause_tokens)) * kept
+    return BYTES_PER_PARAMETER * sum(counts.parameter_counts(config.model)) * kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +39,9 @@ def lines(
 
 def _model(config: Config) -> str:
     model = config.model
-    parameters, of_pauses = counts.parameter_counts(model, config.model.num_pause_tokens)
+    parameters, of_pauses = counts.parameter_counts(
+        dataclasses.replace(model, num_pause_tokens=config.model.num_pause_tokens)
+    )
     of_pauses_text = (
         f" and {of_pauses:,} of {config.model.num_pause_tokens} pause token(s)" if of_pauses else ", no pauses"
     )

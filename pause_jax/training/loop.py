@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -19,14 +18,14 @@ from pause_jax.distributed import global_batch as global_batches
 from pause_jax.distributed import kernels, processes, sharding
 from pause_jax.logging.progress import Progress
 from pause_jax.logging.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
-from pause_jax.model import decoder
+from pause_jax.network import Network
 from pause_jax.training import header, initialize
 from pause_jax.training.flops import flops_per_step
 from pause_jax.training.log import Counters, StepLog
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.profile import StepProfile
 from pause_jax.training.signals import StopSignals
-from pause_jax.training.step import State, make_examination, make_train_step, make_validation_step
+from pause_jax.training.step import State, make_debug_step, make_train_step, make_validation_step
 from pause_jax.training.watchdog import StallWatch
 
 LocalBatch = dict[str, np.ndarray]  # the rows of this process
@@ -118,7 +117,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
 class Compiled:
     train_step: Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
     validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
-    examination: Callable[[Any, Any], dict[str, Any]]  # step.make_examination
+    debug_step: Callable[[Any, Any], dict[str, Any]]  # step.make_debug_step
     put: Callable[[LocalBatch], dict[str, jax.Array]]  # host to devices
 
 
@@ -131,14 +130,9 @@ def compile_steps(job: Job) -> Compiled:
 
 
 def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
-    """(training step, validation step, examination), sharded over `mesh`; they can be lowered without its devices."""
+    """(training step, validation step, debug step), sharded over `mesh`; they can be lowered without its devices."""
     config = kernels.resolve_config(config, kernels.platform_of(mesh))
-    network = functools.partial(
-        decoder.bind,
-        config=config.model,
-        execution=config.run.execution,
-        num_pause_tokens=config.model.num_pause_tokens,
-    )
+    network = Network(config.model, config.run.execution, mesh).bind
     optimizer = make_optimizer(config.optimizer)
     how: dict[str, Any] = {
         "accumulation": config.run.accumulation,
@@ -153,7 +147,7 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
         **how,
         pause_only_steps=config.optimizer.pause_only_steps,
     )
-    examination = make_examination(network, **how)
+    debug = make_debug_step(network, **how)
     validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.prefix_lm_length)
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
@@ -161,7 +155,7 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     return (
         jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
         jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
-        jax.jit(_on(mesh, examination), in_shardings=(state["params"], batch), out_shardings=everywhere),
+        jax.jit(_on(mesh, debug), in_shardings=(state["params"], batch), out_shardings=everywhere),
     )
 
 
@@ -169,7 +163,7 @@ def _on(mesh: jax.sharding.Mesh, function: Callable[..., Any]) -> Callable[..., 
     """`function`, its activations laid out on `mesh`."""
 
     def on_mesh(*args: Any) -> Any:
-        with sharding.activation_constraints(mesh):
+        with sharding.with_mesh(mesh):
             return function(*args)
 
     return on_mesh

@@ -23,7 +23,7 @@ State = dict[str, Any]
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 LossSum = Callable[[Params, Batch], jax.Array]
-Network = Callable[[Params], Decoder]  # decoder.bind with everything but the parameters given
+ApplyFn = Callable[[Params], Decoder]  # `Network.bind`
 
 
 def new_state(params: Params, optimizer: optax.GradientTransformation) -> State:
@@ -34,7 +34,7 @@ def new_state(params: Params, optimizer: optax.GradientTransformation) -> State:
 def batch_loss_sum(
     params: Params,
     batch: Batch,
-    network: Network,
+    network: ApplyFn,
     loss_chunk: int,
     first_loss: int = 0,
     prefix_lm_length: int | None = None,
@@ -55,7 +55,7 @@ def batch_loss_sum(
 
 
 def make_train_step(
-    network: Network,
+    network: ApplyFn,
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     *,
@@ -96,7 +96,7 @@ def make_train_step(
 
 
 def make_validation_step(
-    network: Network, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
+    network: ApplyFn, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
 ) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
     """(params, batch) → sum of losses in nats, number of positions with a loss; the same of those after a pause alone.
 
@@ -115,8 +115,8 @@ def make_validation_step(
     return validation_step
 
 
-def make_examination(
-    network: Network, *, accumulation: int, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
+def make_debug_step(
+    network: ApplyFn, *, accumulation: int, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
 ) -> Callable[[Params, Batch], dict[str, Any]]:
     """(params, batch) → what a training step computes on the way, float32.
 
@@ -127,7 +127,7 @@ def make_examination(
         batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, prefix_lm_length=prefix_lm_length
     )
 
-    def examination(params: Params, batch: Batch) -> dict[str, Any]:
+    def debug_step(params: Params, batch: Batch) -> dict[str, Any]:
         loss, grads = _mean_gradient(params, batch, loss_sum, accumulation)
         weights_BxT = batch["loss_weights"]
         _, losses_BxT = _loss_and_losses(params, batch, loss_sum)
@@ -135,7 +135,7 @@ def make_examination(
         grad_norms = jax.tree.map(jnp.linalg.norm, grads)
         return {"loss": loss, "grad_norm": optax.tree.norm(grads), "row_losses": row_losses_B, "grad_norms": grad_norms}
 
-    return examination
+    return debug_step
 
 
 def _loss_and_losses(params: Params, batch: Batch, loss_sum: LossSum) -> tuple[jax.Array, jax.Array]:

@@ -6,14 +6,14 @@ import dataclasses
 
 from pause_jax.aot import estimates
 from pause_jax.aot.hlo import Collective
-from pause_jax.config import Config, MeshConfig, PauseConfig, RunConfig, TrainConfig
+from pause_jax.config import Config, MeshConfig, RunConfig, TrainConfig
 from pause_jax.config.model import Execution, ModelConfig
 
 MODEL = ModelConfig(vocab_size=64, num_layers=2, d_model=8, num_heads=2, d_ff=16, dtype="bfloat16")
 
 
 def config(**run):
-    base = Config(model=MODEL, pauses=PauseConfig(num_pause_tokens=1), train=TrainConfig(batch_size=16))
+    base = Config(model=dataclasses.replace(MODEL, num_pause_tokens=1), train=TrainConfig(batch_size=16))
     data = dataclasses.replace(base.data, length=32)
     return dataclasses.replace(base, data=data, run=RunConfig(mesh=MeshConfig(data=2, fsdp=2), **run))
 

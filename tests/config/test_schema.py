@@ -44,7 +44,7 @@ def test_a_whole_number_is_a_float_but_not_the_other_way_round():
         ({"model__positions": "rope", "model__head_dim": 3}, r"needs an even head size, but it is 3"),
         (
             {"pauses__rate": 0.1},
-            r"config\.pauses\.rate = 0\.1 inserts pauses, but config\.pauses\.num_pause_tokens = 0",
+            r"config\.pauses\.rate = 0\.1 inserts pauses, but config\.model\.num_pause_tokens = 0",
         ),
         ({"pauses__rate": float("nan")}, r"config\.pauses\.rate is nan"),
         (
@@ -58,7 +58,7 @@ def test_a_whole_number_is_a_float_but_not_the_other_way_round():
         ({"pauses__max_rate": -0.1}, r"config\.pauses\.max_rate is -0\.1, but must be in \[0, 1\]"),
         (
             {"pauses__max_rate": 0.1},
-            r"config\.pauses\.max_rate = 0\.1 inserts pauses, but config\.pauses\.num_pause_tokens = 0",
+            r"config\.pauses\.max_rate = 0\.1 inserts pauses, but config\.model\.num_pause_tokens = 0",
         ),
         (
             {"pauses__rate": 0.2, "pauses__max_rate": 0.1, "model__num_pause_tokens": 1},

@@ -1,5 +1,6 @@
 """The pass layer by layer is the decoder's: its attention is that of a reference, the lens ends in the logits."""
 
+import dataclasses
 import functools
 
 import jax
@@ -7,12 +8,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from pause_jax.config.model import Execution
 from pause_jax.diagnostics import lens
-from pause_jax.diagnostics.context import read_context
+from pause_jax.diagnostics.context import marked_rows
 from pause_jax.diagnostics.layers import PLAIN, embed, run_layers
 from pause_jax.model import decoder, rope
-from pause_jax.config.model import Execution
-from pause_jax.model.layers import Context
+from pause_jax.model.layers import ForwardContext
 from pause_jax.model.mask import Mask
 from tests.diagnostics.tiny_networks import CASES, MODELS, N_PAUSES, PROMPTS, V, config_of, params_of
 
@@ -24,7 +25,7 @@ RUNS = [(*place, True) for place in PLACES] + [("llama", BOTH_WAYS, False)]
 @functools.cache
 def passed(name, case):
     """(context, residual streams before and after each layer, attention of each layer)."""
-    context = read_context(config_of(name, case), PROMPTS, 3, filler=11)
+    context = marked_rows(config_of(name, case), PROMPTS, 3, filler=11)
     how = {"config": MODELS[name], "num_pause_tokens": N_PAUSES}
     first = embed(params_of(name), ids_BxT=context.ids_BxC, positions_BxT=context.positions_BxC, **how)
     views = list(
@@ -43,7 +44,9 @@ def passed(name, case):
 @functools.cache
 def log_probabilities(name, case, scan):
     context, _, _ = passed(name, case)
-    model = decoder.bind(params_of(name), MODELS[name], Execution(scan_layers=scan), N_PAUSES)
+    model = decoder.bind(
+        params_of(name), dataclasses.replace(MODELS[name], num_pause_tokens=N_PAUSES), Execution(scan_layers=scan)
+    )
 
     @jax.jit
     def compute():
@@ -137,10 +140,12 @@ def test_attention_is_what_the_layer_averages_values_by(name):
     """Values averaged by these weights, put through the output projection, are what the decoder's attention gives."""
     context, residuals, attention = passed(name, BOTH_WAYS)
     config = MODELS[name]
-    graph, stacked = nnx.split(decoder.bind(params_of(name), config, PLAIN, N_PAUSES).layers)
+    graph, stacked = nnx.split(
+        decoder.bind(params_of(name), dataclasses.replace(config, num_pause_tokens=N_PAUSES), PLAIN).layers
+    )
     layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[1], stacked))
     segments = context.segments_BxC
-    around = Context(
+    around = ForwardContext(
         Mask(segments, segments, 0, context.prefix_lm_length),
         rope.angles(context.positions_BxC, config) if config.positions == "rope" else None,
     )

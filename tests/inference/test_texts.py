@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from pause_jax.config import MeshConfig
+from pause_jax.config.model import Execution
 from pause_jax.errors import UserError
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.model import decoder
-from pause_jax.config.model import Execution
 from pause_jax.model.ops.reference import head_loss
 from pause_jax.tokenizers import tokenizer
 from tests.interop.runs import LLAMA, V, make_run
@@ -24,7 +24,7 @@ def run(request, tmp_path_factory):
 
 
 def network(run, ids):
-    model = decoder.bind(run.params, run.config.model, Execution(), run.config.model.num_pause_tokens)
+    model = decoder.bind(run.params, run.config.model, Execution())
     row = jnp.array([ids], jnp.int32)
     return model, model(row, jnp.arange(len(ids), dtype=jnp.int32)[None], jnp.ones_like(row))[0]
 

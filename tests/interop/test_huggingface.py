@@ -111,7 +111,7 @@ def ours(params, config, ids_BxT, segments_BxT=None, positions_BxT=None):
     if segments_BxT is None:
         segments_BxT = jnp.ones_like(ids_BxT)
         positions_BxT = jnp.cumsum(segments_BxT, axis=1) - 1
-    model = decoder.bind(params, config, Execution(scan_layers="on"), num_pause_tokens=0)
+    model = decoder.bind(params, config, Execution(scan_layers="on"))
     return model.logits(model(ids_BxT, positions_BxT, segments_BxT)[0])
 
 
@@ -193,7 +193,7 @@ def test_tree_is_that_of_init():
     model, hf_config = build("qwen3")
     config = model_config(hf_config)
     converted = trees.flatten(params_from(arrays(model), config))
-    wanted = trees.flatten(decoder.abstract_params(config, 0))
+    wanted = trees.flatten(decoder.abstract_params(config))
     assert {path: (a.shape, a.dtype) for path, a in converted.items()} == {
         path: (a.shape, a.dtype) for path, a in wanted.items()
     }

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pause_jax.config.model import Execution
 from pause_jax.errors import UserError
 from pause_jax.model import ops
-from pause_jax.config.model import Execution
 from pause_jax.model.mask import Mask
 from pause_jax.model.ops import cpu, gpu, reference
 

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.model import mask as masks
-from pause_jax.config.model import ModelConfig
 from pause_jax.model.mask import MASKS, Mask, count_pairs, keys_seen_by, query_blocks
 from pause_jax.model.ops import cpu, reference
 

@@ -1,5 +1,6 @@
 """Each implementation of the operations against `reference.py`, values and gradients; what only CPUs' do besides."""
 
+import dataclasses
 import re
 
 import jax
@@ -7,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pause_jax.model import decoder, ops
 from pause_jax.config.model import Execution, ModelConfig
+from pause_jax.model import decoder, ops
 from pause_jax.model.mask import Mask
 from pause_jax.model.ops import cpu, matmul
 from tests import rounding
@@ -150,12 +151,12 @@ def value_and_gradients(config: ModelConfig, execution: Execution, length: int =
     ones = jnp.ones_like(ids)
 
     def loss(params):
-        model = decoder.bind(params, config, execution, 1)
+        model = decoder.bind(params, dataclasses.replace(config, num_pause_tokens=1), execution)
         hidden, _ = model(ids, jnp.cumsum(ones, axis=1) - 1, ones)
         weights = jnp.ones(ids.shape, jnp.float32)
         return ops.head_loss(hidden, model.head_VxD(), ids, weights, execution)
 
-    return jax.jit(jax.value_and_grad(loss)), decoder.init(config, num_pause_tokens=1, seed=0)
+    return jax.jit(jax.value_and_grad(loss)), decoder.init(dataclasses.replace(config, num_pause_tokens=1), seed=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 
@@ -12,11 +13,11 @@ import pytest
 
 from pause_jax import trees
 from pause_jax.config import MeshConfig
+from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed import sharding
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model.mask import Mask
 from pause_jax.model.ops import reference, splash, tpu
 from pause_jax.pauses import downstream
@@ -130,22 +131,26 @@ def test_a_network_cut_over_a_mesh(mesh, monkeypatch):
     """Rows, heads and, for heads, positions: the kernel runs on each device's part of the first two."""
     monkeypatch.setattr(splash, "attend", emulated)
     devices = make_mesh(mesh)
-    params = decoder.init(MODEL, 1, seed=0)
+    params = decoder.init(dataclasses.replace(MODEL, num_pause_tokens=1), seed=0)
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 41, (8, 150)).astype(np.int32)
     rows = np.tile(segments(150, (0, 20), (1, 100), (2, 0)), (8, 1))
     places = np.tile(np.arange(150, dtype=np.int32), (8, 1))
 
     def loss(params, kernel):
-        network = decoder.bind(params, MODEL, Execution(kernels="tpu", scan_layers="on", attention=kernel), 1)
+        network = decoder.bind(
+            params,
+            dataclasses.replace(MODEL, num_pause_tokens=1),
+            Execution(kernels="tpu", scan_layers="on", attention=kernel),
+        )
         hidden, _ = network(ids, places, rows, prefix_lm_length=110)
         return jnp.sum(jnp.where(rows[:, :, None] > 0, jnp.sin(hidden), 0))
 
     def on_mesh(params):
-        with sharding.activation_constraints(devices):
+        with sharding.with_mesh(devices):
             return jax.value_and_grad(loss)(params, "splash")
 
-    shardings = sharding.param_shardings(MODEL, 1, devices)
+    shardings = sharding.param_shardings(dataclasses.replace(MODEL, num_pause_tokens=1), devices)
     value, gradients = jax.jit(on_mesh, in_shardings=(shardings,))(jax.device_put(params, shardings))
     wanted, wanted_gradients = jax.jit(jax.value_and_grad(functools.partial(loss, kernel="xla")))(params)
     np.testing.assert_allclose(value, wanted, rtol=1e-5)

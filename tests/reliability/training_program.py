@@ -9,6 +9,7 @@ The JSON: {"folder": …, "steps": …, "run": {fields of config.run}, "seconds"
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -36,8 +37,8 @@ def make_config(steps: int, **run) -> Config:
         "tensorboard": False,
     }
     return Config(
-        model=MODEL,
-        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+        model=dataclasses.replace(MODEL, num_pause_tokens=1),
+        pauses=PauseConfig(rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),

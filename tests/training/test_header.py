@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import jax
@@ -18,8 +19,8 @@ MANIFEST = {"vocabulary": "x", "train": {"documents": 3, "text_tokens": 12345}, 
 
 def test_pretraining_with_pauses_on_a_mesh():
     config = Config(
-        model=GPT,
-        pauses=PauseConfig(num_pause_tokens=2, rate=0.1),
+        model=dataclasses.replace(GPT, num_pause_tokens=2),
+        pauses=PauseConfig(rate=0.1),
         data=DataConfig(length=L, files="a/*.txt"),
         train=TrainConfig(steps=100, batch_size=8),
     )
@@ -47,8 +48,7 @@ def test_pretraining_with_pauses_on_a_mesh():
 
 def test_finetuning_from_another_run():
     config = Config(
-        model=GPT,
-        pauses=PauseConfig(num_pause_tokens=1),
+        model=dataclasses.replace(GPT, num_pause_tokens=1),
         init_from="runs/pre",
         train=TrainConfig(steps=10),
         finetune=FinetuneConfig(task="addition_2", m_ft=(0, 5), max_prompt_length=20),

@@ -87,7 +87,7 @@ def test_odd_warmups_stay_finite(warmup):
 
 def test_only_matrices_decay():
     config = ModelConfig(vocab_size=11, num_layers=2, d_model=8, num_heads=2, d_ff=8, max_positions=4, qk_norm=True)
-    mask = trees.flatten(decay_mask(decoder.abstract_params(config, num_pause_tokens=2)))
+    mask = trees.flatten(decay_mask(decoder.abstract_params(dataclasses.replace(config, num_pause_tokens=2))))
     decayed = {path for path, decays in mask.items() if decays}
     assert decayed == {
         "token/embedding",

@@ -16,7 +16,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ma
 
 from pause_jax.errors import UserError
 from pause_jax.model.mask import MASKS, Mask
-from pause_jax.model.partitioning import on_each_part
+from pause_jax.model.partitioning import shard_map_over
 
 _LANES = 128  # the smallest block
 _BLOCKS = (512, 384, 256)  # of positions, those worth having of a long row
@@ -57,7 +57,7 @@ def attend(
         return jnp.swapaxes(cast(jax.Array, out_BxHxTxE), 1, 2)
 
     heads = ("batch", None, "row_heads", "head")
-    on_parts = on_each_part(attend_part, heads, heads, heads, ("batch", None))
+    on_parts = shard_map_over(attend_part, heads, heads, heads, ("batch", None))
     out = on_parts(pad(q_BxTxHxE), pad(k_BxTxKxE), pad(v_BxTxKxE), pad(mask.q_segments_BxT))
     return out[:, :length].astype(q_BxTxHxE.dtype)
 
