@@ -1,7 +1,7 @@
 """The prompt part of an evaluation at six M_inf, over that of one at M_inf 0, the cheapest there is, in float32.
 
 Both sides are ours, inference/prefill.py, with attention `prefix_only`: prompts of 150 to 400 tokens, as SQuAD's are,
-in the batches of evaluation/length_groups.py, read up to the logits of the first answer token and a filled KV cache. Six
+in the batches of evaluation/length_groups.py, read up to the logits of the first answer token and a KV cache. Six
 readings of their own would take six times as long and more.
 """
 

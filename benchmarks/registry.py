@@ -12,7 +12,7 @@ from benchmarks import shapes
 from benchmarks.measure import MIN_SECONDS, REPEATS, Pair
 from benchmarks.shapes import Shape
 from pause_jax.errors import UserError
-from pause_jax.system import native_stderr
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,14 +119,14 @@ def _six_m_inf() -> Pair:
 
 
 def _batch(step: int) -> Pair:
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from benchmarks import batches
 
     return batches.make_pair(step)
 
 
 def _pipeline(step: int | None) -> Pair:
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from benchmarks import pipeline
 
     return pipeline.make_step_pair(step) if step is not None else pipeline.make_goal()

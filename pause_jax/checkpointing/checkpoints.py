@@ -158,7 +158,7 @@ class Checkpoints:
             self._tell_failed(step, error)
 
     def _tell_failed(self, step: int, error: Exception) -> None:
-        if processes.tells_of_loss(error):
+        if processes.is_peer_failure(error):
             raise error
         self._failed += 1
         known = re.search(_DISK_ERRORS, str(error))  # at the end of long lines of TensorStore's
@@ -182,7 +182,7 @@ class Checkpoints:
                 raise UserError(
                     f"checkpoint {folder} cannot be read, nor be set aside ({error.strerror}): move it away"
                 ) from error
-        processes.agree({})  # or the others would still see it
+        processes.assert_equal_across_processes({})  # or the others would still see it
         self._manager.reload()
 
 
@@ -256,7 +256,7 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
             }
         return items, json.loads((folder / "meta" / "metadata").read_text(encoding="utf-8"))
 
-    items, meta = processes.together(arrays_and_meta)
+    items, meta = processes.run_on_all_or_none(arrays_and_meta)
     sums = {item: checksums.of_arrays(arrays) for item, arrays in items.items()}  # which all processes compute
 
     def verify() -> None:
@@ -265,7 +265,7 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
             if differing := checksums.differing(sums[item], recorded[item]):
                 raise ValueError(f"{differing[0]} is not what was saved: its checksum differs")
 
-    processes.together(verify)  # of an array that lies on all of them, one may have a damaged copy
+    processes.run_on_all_or_none(verify)  # of an array that lies on all of them, one may have a damaged copy
     return items, meta
 
 

@@ -19,8 +19,8 @@ from pause_jax.data.prepare_pool import Pool, Speedometer, Stopped, make
 from pause_jax.data.splits import Scan
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import Heartbeat, Progress
-from pause_jax.system import native_stderr
 from pause_jax.system.cores import available_cores
+from pause_jax.system.native_stderr import suppress_native_stderr
 from pause_jax.training.signals import StopSignals
 
 
@@ -95,7 +95,7 @@ def conclude(out: Path, manifest: Mapping[str, Any]) -> None:
 
 def show(config: Config, count: int) -> None:
     """Print `count` training blocks of a resolved config, or of a finetuning config its examples."""
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.data import finetuning, pretraining, preview
 
     if config.finetune.task:
@@ -113,7 +113,7 @@ def download(names: Sequence[str], data_dir: str | None) -> None:
     """
     if not data_dir:
         raise UserError("--data_dir is missing: give the folder for the files of tasks, such as --data_dir=data")
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax import tasks
         from pause_jax.tasks import download as downloads
 
@@ -135,7 +135,7 @@ def train_tokenizer(out: Path, data: DataConfig, size: int) -> None:
     """
     if out.exists():
         raise UserError(f"--out={out} exists: give another name, a tokenizer is not to change under what uses it")
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.tokenizers import train_sentencepiece
 
     print(

@@ -15,7 +15,8 @@ from pause_jax.data.prepare import Unit
 from pause_jax.data.shards import Shard
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import Progress
-from pause_jax.system import forking, native_stderr
+from pause_jax.system import forking
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 
 class Stopped(Exception):
@@ -92,7 +93,7 @@ def _start_worker(text_bytes: Synchronized[int]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     forking.die_with_parent()
     os.environ.update(TF_NUM_INTEROP_THREADS="1", TF_NUM_INTRAOP_THREADS="1")
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.data import tf_utils
 
         tf_utils.keep_off_accelerators()

@@ -277,7 +277,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             + (
                 "its preparation was not finished, run the same launch.prepare again"
                 if begun
-                else "it has no manifest.json, make it with python -m launch.prepare"
+                else "it has no manifest.json, make it with python -m pause_jax prepare"
             )
         ) from error
 

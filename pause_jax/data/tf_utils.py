@@ -10,12 +10,12 @@ from typing import Any
 import tensorflow as tf
 
 from pause_jax.errors import UserError
-from pause_jax.system import native_stderr
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 
 def keep_off_accelerators() -> None:
     """Hides the GPUs from TensorFlow, which would otherwise take nearly all of their memory at its first operation."""
-    with native_stderr.hidden():  # it looks for GPUs, and complains where there is no driver
+    with suppress_native_stderr():  # it looks for GPUs, and complains where there is no driver
         tf.config.set_visible_devices([], "GPU")
 
 

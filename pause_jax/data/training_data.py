@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pause_jax.config import Config
-from pause_jax.system import native_stderr
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 Batch = dict[str, np.ndarray]
 
@@ -38,7 +38,7 @@ def open_training_data(config: Config) -> TrainingData:
     Raises:
       UserError: as `pretraining.open_corpus`, or `finetuning.open_task` where the config has a task.
     """
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.data.finetuning import FinetuningData
         from pause_jax.data.pretraining import PretrainingData
     return FinetuningData.open(config) if config.finetune.task else PretrainingData.open(config)

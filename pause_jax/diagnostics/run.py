@@ -10,7 +10,7 @@ from pause_jax.errors import UserError
 from pause_jax.evaluation import run as evaluation
 from pause_jax.logging.progress import Progress
 from pause_jax.report.results import check_writable
-from pause_jax.system import native_stderr
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 if TYPE_CHECKING:  # JAX is imported once the command is known to be right
     from pause_jax.diagnostics.findings import Findings
@@ -55,7 +55,7 @@ def diagnose(
       UserError: no such run, task or split, a run without pauses, a task without written answers, or more positions
         than the model has learned; found before anything is computed.
     """
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.data import finetuning
         from pause_jax.tasks import seqio_examples
         from pause_jax.tokenizers import vocabularies

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 from jax.sharding import AbstractMesh, Mesh
 
-from pause_jax import trees
 from pause_jax.aot import chips, estimates
-from pause_jax.config import Config
+from pause_jax.config import Config, ModelConfig, OptimizerConfig
 from pause_jax.distributed import kernels, sharding
 from pause_jax.distributed.mesh import AXES
+from pause_jax.distributed.optimizer_sharding import shardings_like_parameters
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.system import host_memory
+from pause_jax.training.optimizer import make_optimizer
 
 # TensorFlow, compiling and the data, on a CPU: a small model's training takes 0.7 GB more in the end than at the check.
 _PROGRAMS = 0.7e9
@@ -36,18 +39,44 @@ def training_bytes(config: Config, sizes: Mapping[str, int], on_host: int = 0) -
     Raises:
       UserError: a parameter cannot be cut over the mesh.
     """
-    params = parameter_bytes(config, sizes)
+    params, optimizer = parameter_bytes(config, sizes), optimizer_bytes(config, sizes)
     share = estimates.Share.of(config, dict(sizes))
-    parts = {"parameters": params, "optimizer": 2 * params, **estimates.temporaries(config, share, params)}
-    return parts | ({"checkpoint": 3 * params, "programs": _PROGRAMS / on_host} if on_host else {})
+    parts = {"parameters": params, "optimizer": optimizer, **estimates.temporaries(config, share, params)}
+    return parts | ({"checkpoint": params + optimizer, "programs": _PROGRAMS / on_host} if on_host else {})
 
 
 def parameter_bytes(config: Config, sizes: Mapping[str, int]) -> float:
     """Bytes of one device's part of the parameters. Raises as `training_bytes`."""
+    shapes, shardings = _parameters(config, sizes)
+    return _bytes(shapes, shardings)
+
+
+def optimizer_bytes(config: Config, sizes: Mapping[str, int]) -> float:
+    """Bytes of one device's part of what the optimizer keeps. Raises as `training_bytes`."""
+    shapes, shardings = _parameters(config, sizes)
+    state = _optimizer_state(config.model, config.optimizer)
+    return _bytes(state, shardings_like_parameters(state, shapes, shardings))
+
+
+def _parameters(config: Config, sizes: Mapping[str, int]) -> tuple[Any, Any]:
+    """Shapes and shardings."""
     mesh = AbstractMesh(tuple(sizes[axis] for axis in AXES), AXES)
-    shardings = trees.flatten(sharding.param_shardings(config.model, mesh))
-    arrays = trees.flatten(decoder.abstract_params(config.model))
-    return sum(math.prod(shardings[path].shard_shape(x.shape)) * x.dtype.itemsize for path, x in arrays.items())
+    return (
+        decoder.abstract_params(config.model),
+        sharding.param_shardings(config.model, mesh),
+    )
+
+
+@functools.cache  # `_remedy` asks again and again
+def _optimizer_state(model: ModelConfig, optimizer: OptimizerConfig) -> Any:
+    """Shapes of what the optimizer keeps."""
+    return jax.eval_shape(make_optimizer(optimizer).init, decoder.abstract_params(model))
+
+
+def _bytes(shapes: Any, shardings: Any) -> float:
+    """Bytes of one device's part."""
+    parts = zip(jax.tree.leaves(shapes), jax.tree.leaves(shardings), strict=True)
+    return sum(math.prod(there.shard_shape(x.shape)) * x.dtype.itemsize for x, there in parts)
 
 
 def check_training(config: Config, mesh: Mesh) -> None:

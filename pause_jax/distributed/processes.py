@@ -1,9 +1,9 @@
 """Many processes as one run: they start together, agree before they train, and end together.
 
-    with processes.joined(address, start_timeout=300):  # nothing happens where this process is alone
-        config = ...                                    # a UserError in one process ends all of them, with its sentence
-        processes.agree({"config": ..., "code": ...})   # or a UserError in all of them that names who differs
-        ...                                             # training
+    with processes.initialize(address, start_timeout=300):  # nothing happens where this process is alone
+        config = ...  # a UserError in one process ends all of them, with its sentence
+        processes.assert_equal_across_processes({"config": ...})  # or a UserError in all that names who differs
+        ...  # training
 
 What is agreed on goes through the coordination service of `jax.distributed`, which process 0 hosts: no device is
 touched. A process that is killed, or that stands still, shows in one of two ways. Under gloo, collectives of the others
@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
+from pause_jax.distributed import jax_private
 from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
 from pause_jax.system.exit_codes import EXIT_PEER_LOST, EXIT_USER_ERROR
 
@@ -65,7 +66,7 @@ class Address:
 
 @dataclasses.dataclass(frozen=True)
 class _Group:
-    """The processes of this run, while they are joined."""
+    """The processes of this run, while they are initialized."""
 
     client: Any  # of JAX's coordination service
     size: int
@@ -99,7 +100,7 @@ def several() -> bool:
 
 
 @contextlib.contextmanager
-def joined(address: Address | None, start_timeout: int) -> Iterator[None]:
+def initialize(address: Address | None, start_timeout: int) -> Iterator[None]:
     """Within, this process is one of a run's: `address` says where, or else the cluster it runs on.
 
     Raises, besides what is raised within:
@@ -115,7 +116,7 @@ def joined(address: Address | None, start_timeout: int) -> Iterator[None]:
     except BaseException as error:
         if _group is None:
             raise
-        if not isinstance(error, UserError) and tells_of_loss(error):
+        if not isinstance(error, UserError) and is_peer_failure(error):
             raise PeerLost(_lost(_heard_failure() or str(error))) from error
         _tell(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
         raise
@@ -123,12 +124,12 @@ def joined(address: Address | None, start_timeout: int) -> Iterator[None]:
         _part()
 
 
-def tells_of_loss(error: BaseException) -> bool:
+def is_peer_failure(error: BaseException) -> bool:
     """Whether it was raised because another process is gone."""
     return _group is not None and _GONE.search(str(error)) is not None
 
 
-def leave(code: int) -> NoReturn:
+def shutdown(code: int) -> NoReturn:
     """End this process with `code`; without waiting for others where the run has failed and they may be gone."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -137,7 +138,7 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def agree(facts: Mapping[str, Any]) -> None:
+def assert_equal_across_processes(facts: Mapping[str, Any]) -> None:
     """Return where every process came with the facts of process 0.
 
     Raises:
@@ -159,7 +160,7 @@ class Failed(RuntimeError):
     """What processes did together failed in one of them; one line says in which and why."""
 
 
-def together[T](do: Callable[[], T]) -> T:
+def run_on_all_or_none[T](do: Callable[[], T]) -> T:
     """Do it in every process, without waiting for each other within; what came of it here, once all are done.
 
     Raises:
@@ -234,21 +235,17 @@ def _detected(timeout: int) -> Address | None:
         return _on_slurm(timeout)
     if os.environ.get("JAX_PLATFORMS") == "cpu" or not importlib.util.find_spec("libtpu"):
         return None
-    from jax._src.clusters import cloud_tpu_cluster
-
-    for cluster in (cloud_tpu_cluster.GkeTpuCluster, cloud_tpu_cluster.GceTpuCluster):
+    for cluster in jax_private.tpu_clusters():
         if cluster.is_env_present() and (size := cluster.get_process_count()) > 1:
             return Address(_coordinator(cluster, timeout), size, cluster.get_process_id())
     return None
 
 
 def _on_slurm(timeout: int) -> Address:
-    from jax._src.clusters import slurm_cluster
-
     # As JAX has it: where a machine runs several tasks, each takes one of its GPUs.
     alone = re.fullmatch(r"1(\(x\d+\))?", os.environ["SLURM_STEP_TASKS_PER_NODE"])
     return Address(
-        coordinator=_coordinator(slurm_cluster.SlurmCluster, timeout),
+        coordinator=_coordinator(jax_private.slurm_cluster(), timeout),
         num_processes=int(os.environ["SLURM_STEP_NUM_TASKS"]),
         process_id=int(os.environ["SLURM_PROCID"]),
         local_device_ids=() if alone else (int(os.environ["SLURM_LOCALID"]),),
@@ -273,7 +270,6 @@ def _start(address: Address | None, timeout: int) -> None:
     alarm.daemon = True
     alarm.start()
     import jax
-    from jax._src import distributed
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     _on_abort(_end_aborted)
@@ -291,7 +287,7 @@ def _start(address: Address | None, timeout: int) -> None:
         raise UserError(f"process {address.process_id} could not join at {address.coordinator}: {reason}") from error
     finally:
         alarm.cancel()
-    _group = _Group(distributed.global_state.client, address.num_processes, address.process_id)
+    _group = _Group(jax_private.coordination_client(), address.num_processes, address.process_id)
 
 
 def _part() -> None:

@@ -16,7 +16,8 @@ from pause_jax.evaluation.spec import EvaluationSpec
 from pause_jax.logging.progress import Progress
 from pause_jax.report import tables
 from pause_jax.report.results import Result, add_results, check_writable, read_results
-from pause_jax.system import code_version, native_stderr
+from pause_jax.system import code_version
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 if TYPE_CHECKING:  # JAX is imported once the command is known to be right
     from pause_jax.evaluation.predictions import PredictionFile
@@ -52,7 +53,7 @@ def check_results_file(out: Path) -> None:
 
 def assert_same_command(flags: Mapping[str, Any]) -> None:
     """Raises UserError, in all processes, where one was started with other flags or another version of the code."""
-    processes.agree({**flags, "the code's version": code_version.code_version()})
+    processes.assert_equal_across_processes({**flags, "the code's version": code_version.code_version()})
 
 
 def evaluate_and_write(run_or_checkpoint: str, spec: EvaluationSpec, how: Options, out: Path) -> None:
@@ -90,7 +91,7 @@ def evaluate_run(
     """
     how = how or Options()
     m_inf = spec.m_inf
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.data import finetuning
         from pause_jax.tokenizers import vocabularies
     from pause_jax.evaluation import evaluator
@@ -104,7 +105,7 @@ def evaluate_run(
     check_m_inf(run, m_inf)
     say(f"restored step {run.step}; read the examples of {', '.join(spec.tasks)}")
     sets = _read_examples(spec, how, config)
-    processes.agree({f"the {e.split} examples of {e.name}": e.fingerprint() for e in sets})
+    processes.assert_equal_across_processes({f"the {e.split} examples of {e.name}": e.fingerprint() for e in sets})
     for examples in sets:
         evaluator.check(run, examples, m_inf)
     vocabulary = config.data.vocabulary
@@ -135,7 +136,7 @@ def evaluate_run(
 
 def _read_examples(spec: EvaluationSpec, how: Options, config: Config) -> list[TaskExamples]:
     """Those of each split and task, in this order."""
-    with native_stderr.hidden():
+    with suppress_native_stderr():
         from pause_jax.tasks import seqio_examples
 
     data_dir = config.data.data_dir if how.data_dir is None else how.data_dir
@@ -205,7 +206,7 @@ def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[i
         )
         for m in m_inf
     }
-    processes.agree({})  # all have read them, and the first may write
+    processes.assert_equal_across_processes({})  # all have read them, and the first may write
     return files
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from pause_jax.config import checked
 from pause_jax.config.model import ModelConfig
@@ -21,55 +21,51 @@ OURS = "pause_jax"  # the field of a config.json that we have written: how many 
 
 _GPT2_MLPS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 _LLAMA_MLPS = {"silu": "swiglu", "swish": "swiglu"}
-_READ = {  # fields that are read or refused below
-    "gpt2": {
-        "vocab_size",
-        "n_layer",
-        "n_head",
-        "n_embd",
-        "n_inner",
-        "n_positions",
-        "activation_function",
-        "layer_norm_epsilon",
-        "scale_attn_weights",
-        "scale_attn_by_inverse_layer_idx",
-        "add_cross_attention",
-        "tie_word_embeddings",
-        "initializer_range",
-    },
-    "llama": {
-        "vocab_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "num_key_value_heads",
-        "hidden_size",
-        "head_dim",
-        "intermediate_size",
-        "hidden_act",
-        "attention_bias",
-        "mlp_bias",
-        "rms_norm_eps",
-        "sliding_window",
-        "use_sliding_window",
-        "max_window_layers",
-        "layer_types",
-        "max_position_embeddings",
-        "original_max_position_embeddings",
-        "rope_theta",
-        "rope_scaling",
-        "rope_parameters",
-        "partial_rotary_factor",
-        "tie_word_embeddings",
-        "initializer_range",
-    },
+_GPT2_FIELDS = {
+    "vocab_size",
+    "n_layer",
+    "n_head",
+    "n_embd",
+    "n_inner",
+    "n_positions",
+    "activation_function",
+    "layer_norm_epsilon",
+    "scale_attn_weights",
+    "scale_attn_by_inverse_layer_idx",
+    "add_cross_attention",
+    "tie_word_embeddings",
+    "initializer_range",
 }
-_ALIASES = {  # what transformers reads as the same field
-    "gpt2": {
-        "hidden_size": "n_embd",
-        "num_hidden_layers": "n_layer",
-        "num_attention_heads": "n_head",
-        "max_position_embeddings": "n_positions",
-    },
+_LLAMA_FIELDS = {
+    "vocab_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "hidden_size",
+    "head_dim",
+    "intermediate_size",
+    "hidden_act",
+    "attention_bias",
+    "mlp_bias",
+    "rms_norm_eps",
+    "sliding_window",
+    "use_sliding_window",
+    "max_window_layers",
+    "layer_types",
+    "max_position_embeddings",
+    "original_max_position_embeddings",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "partial_rotary_factor",
+    "tie_word_embeddings",
+    "initializer_range",
+}
+_GPT2_ALIASES = {  # what transformers reads as the same field
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "max_position_embeddings": "n_positions",
 }
 _NO_MATTER = {  # to the logits, and their names do not tell so
     "model_type",
@@ -153,18 +149,12 @@ def model_config(hf_config: Mapping[str, Any]) -> ModelConfig:
     Raises:
       UserError: a field is missing, says something that the decoder does not have, or is not known; it is named.
     """
-    families: dict[str, Callable[[Mapping[str, Any]], ModelConfig]] = {
-        "gpt2": _gpt2,
-        "llama": _llama_like,
-        "mistral": _llama_like,
-        "qwen2": _llama_like,
-        "qwen3": _llama_like,
-    }
-    model_type = _choice(hf_config, "model_type", {name: name for name in families}, None)
+    model_type = _choice(hf_config, "model_type", {name: name for name in FAMILIES}, None)
+    family = FAMILIES[model_type]
     if hf_config.get("quantization_config"):
         raise UserError("Hugging Face config: quantization_config is set, but only unquantized weights can be read")
-    hf_config = _without_aliases(hf_config, _ALIASES.get(model_type, {}))
-    known = {*_READ["gpt2" if model_type == "gpt2" else "llama"], "is_causal"}
+    hf_config = _without_aliases(hf_config, family.aliases)
+    known = {*family.fields, "is_causal"}
     _refuse(hf_config, is_causal=True)
     if unknown := sorted(name for name, value in hf_config.items() if name not in known and _may_matter(name, value)):
         raise UserError(
@@ -174,7 +164,7 @@ def model_config(hf_config: Mapping[str, Any]) -> ModelConfig:
     if pauses_of(hf_config):
         hf_config = {**hf_config, "vocab_size": hf_config[OURS]["vocab_size"]}
     try:
-        config: ModelConfig = checked(families[model_type](hf_config), "as config.model")
+        config: ModelConfig = checked(family.read(hf_config), "as config.model")
         config.validate()
     except UserError:
         raise
@@ -438,3 +428,24 @@ def _refuse(fields: Mapping[str, Any], **wanted: bool | float) -> None:
     for name, value in wanted.items():
         if fields.get(name) not in (None, value):
             raise UserError(f"Hugging Face config: {name} is {fields[name]!r}, but the decoder has only {value!r}")
+
+
+# --- Families
+
+
+class Family(NamedTuple):
+    """How the config.json of a model_type is read; weights.py has the names of its weights."""
+
+    read: Callable[[Mapping[str, Any]], ModelConfig]
+    fields: Collection[str]  # that are read or refused; what else a config.json has is refused where it may matter
+    aliases: Mapping[str, str] = {}
+
+
+LLAMA = Family(_llama_like, _LLAMA_FIELDS)
+FAMILIES: dict[str, Family] = {
+    "gpt2": Family(_gpt2, _GPT2_FIELDS, _GPT2_ALIASES),
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": LLAMA,
+}

@@ -78,7 +78,7 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratc
     with folder.held():
         if processes.index() == 0:
             shutil.rmtree(folder.checkpoints, ignore_errors=True)  # of an import that was killed: it is no run yet
-        processes.agree({})
+        processes.assert_equal_across_processes({})
         checkpoints.save_params(folder.checkpoints, 0, params, origin)
         folder.claim(config, {"vocabulary": tokenizer.fingerprint(vocabulary), **origin})
 

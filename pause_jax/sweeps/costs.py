@@ -9,7 +9,6 @@ from pause_jax.sweeps.graph import Job
 from pause_jax.sweeps.record import Line
 
 UTILISATION = 0.4  # of a chip's peak, assumed
-BYTES_PER_PARAMETER = 12  # of a checkpoint: the parameter and Adam's two moments, float32 each
 
 
 def device_hours(flops: float, chip: Chip) -> float:
@@ -25,7 +24,8 @@ def measured_rate(lines: Sequence[Line]) -> float | None:
 
 def checkpoint_bytes(job: Job) -> int:
     """What the checkpoints of a training job that are kept take at its end; 0 for an evaluation."""
-    from pause_jax.model import counts
+    from pause_jax.distributed import memory
+    from pause_jax.distributed.mesh import AXES
 
     if job.evaluation is not None:
         return 0
@@ -33,4 +33,5 @@ def checkpoint_bytes(job: Job) -> int:
     saved = {*range(run.checkpoint_every, config.train.steps + 1, run.checkpoint_every), config.train.steps}
     for_good = {step for step in saved if run.keep_every and step % run.keep_every == 0}
     kept = len(for_good | set(sorted(saved)[-run.keep_checkpoints :]))
-    return BYTES_PER_PARAMETER * sum(counts.parameter_counts(config.model)) * kept
+    whole = dict.fromkeys(AXES, 1)  # a mesh of one device
+    return int(memory.parameter_bytes(config, whole) + memory.optimizer_bytes(config, whole)) * kept

@@ -65,12 +65,12 @@ def on_slurm(file: str, log: str, report: str) -> None:
     if done.outcome == "stopped" and first and _state(number) == "RUNNING":  # otherwise requeued already, or cancelled
         subprocess.run(["scontrol", "requeue", number], check=False)  # noqa: S603, S607
     sys.stdout.flush()
-    processes.leave(exit_codes.EXIT_STOPPED if done.outcome == "stopped" else exit_codes.EXIT_DEFECT)
+    processes.shutdown(exit_codes.EXIT_STOPPED if done.outcome == "stopped" else exit_codes.EXIT_DEFECT)
 
 
 def _join_and_run(file: str) -> local.Outcome:
     job = job_files.read(Path(file))
-    with processes.joined(None, processes.START_TIMEOUT):
+    with processes.initialize(None, processes.START_TIMEOUT):
         return run_job((job, str(Path(file).parent.parent)))
 
 

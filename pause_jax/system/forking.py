@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
-from pause_jax.system import malloc, native_stderr
+from pause_jax.system import malloc, skip_keras
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 _PRELOAD = "PAUSE_JAX_PRELOAD"  # tells the process that is forked from what to import
 
@@ -25,7 +26,7 @@ def context(preload: Sequence[str], environment: Mapping[str, str] | None = None
       environment: variables that the modules are imported with.
     """
     made = mp.get_context("forkserver")
-    made.set_forkserver_preload([__name__])
+    made.set_forkserver_preload(["pause_jax.system.forkserver_main"])
     with _variables({**(environment or {}), _PRELOAD: ",".join(preload)}):
         forkserver.ensure_running()
     return made
@@ -61,9 +62,14 @@ def _variables(environment: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-if _PRELOAD in os.environ:
-    malloc.keep_freed()
-    with native_stderr.hidden():
-        for module in os.environ.pop(_PRELOAD).split(","):
+def preload_modules() -> None:
+    """In the process that is forked from: import what `context` was asked for; nothing in any other process."""
+    asked = os.environ.pop(_PRELOAD, "")
+    if not asked:
+        return
+    malloc.tune_malloc()
+    skip_keras.install()
+    with suppress_native_stderr():
+        for module in asked.split(","):
             with contextlib.suppress(Exception):  # the worker that needs it can tell
                 importlib.import_module(module)

@@ -12,7 +12,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 _ACCELERATORS = "/dev/nvidia[0-9]*", "/dev/accel*", "/dev/vfio/[0-9]*", "/dev/kfd"
 
 
-def keep_freed() -> None:
+def tune_malloc() -> None:
     """From now on this process keeps memory that it frees, on Linux machines without an accelerator.
 
     XLA gives a step on a CPU all its memory in one piece and frees it after, which glibc hands back to the kernel: the

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def hidden() -> Iterator[None]:
+def suppress_native_stderr() -> Iterator[None]:
     """What C++ code writes to stderr in here is dropped: TensorFlow, imported, complains of a GPU it is not to use.
 
     Python's own errors are raised as ever.

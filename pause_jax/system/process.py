@@ -21,5 +21,5 @@ def prepare_process() -> None:
     if os.path.expanduser("~") == "~":  # TensorFlow would make a folder of this name here
         os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), f"keras-{os.getuid()}"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # small programs together take seconds
-    malloc.keep_freed()
+    malloc.tune_malloc()
     skip_keras.install()

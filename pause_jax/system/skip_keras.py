@@ -14,7 +14,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from pause_jax.system import native_stderr
+from pause_jax.system.native_stderr import suppress_native_stderr
 
 _LAYERS = "tensorflow_text.python.keras"
 _TALKS = ("tensorflow", "tensorflow_text", "seqio")
@@ -47,7 +47,7 @@ class _Quietly(importlib.abc.Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        with native_stderr.hidden():
+        with suppress_native_stderr():
             self._loader.exec_module(module)
 
 
@@ -75,5 +75,6 @@ def _is_being_imported(name: str) -> bool:
 
 
 def install() -> None:
-    """From now on, in this process."""
-    sys.meta_path.insert(0, _WithoutKeras())
+    """From now on, in this process; a second call changes nothing."""
+    if not any(isinstance(finder, _WithoutKeras) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _WithoutKeras())

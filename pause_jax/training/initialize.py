@@ -15,6 +15,7 @@ from pause_jax.checkpointing import checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config
 from pause_jax.distributed import kernels, sharding
+from pause_jax.distributed.optimizer_sharding import shardings_like_parameters
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.tokenizers import tokenizer
@@ -38,16 +39,11 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
 
 
 def state_shardings(config: Config, optimizer: optax.GradientTransformation, mesh: jax.sharding.Mesh) -> Any:
-    """Where each array of the state lies: optimizer moments as their parameters, the rest everywhere."""
+    """Where each array of the state lies: what the optimizer keeps as its parameters, counters everywhere."""
+    shapes = decoder.abstract_params(config.model)
     params = sharding.param_shardings(config.model, mesh)
     everywhere = sharding.replicated(mesh)
-    opt_state = optax.tree_utils.tree_map_params(
-        optimizer,
-        lambda _, like: like,
-        jax.eval_shape(optimizer.init, decoder.abstract_params(config.model)),
-        params,
-        transform_non_params=lambda _: everywhere,
-    )
+    opt_state = shardings_like_parameters(jax.eval_shape(optimizer.init, shapes), shapes, params)
     return {"params": params, "opt_state": opt_state, "step": everywhere}
 
 

@@ -32,7 +32,7 @@ LocalBatch = dict[str, np.ndarray]  # the rows of this process
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What the loop needs and does not make itself."""
 
     config: Config
@@ -42,14 +42,14 @@ class Job:
     validation: Mapping[str, Callable[[], Iterator[LocalBatch]]]  # metric's name → its batches, from the start
     folder: RunFolder
     label: str  # of the progress line
-    made_with: Mapping[str, str]  # noted in each checkpoint: the code's version, the tokenizer's fingerprint
+    provenance: Mapping[str, str]  # noted in each checkpoint: the code's version, the tokenizer's fingerprint
 
     def __post_init__(self) -> None:
         resolved = kernels.resolve_config(self.config, kernels.platform_of(self.mesh))
         object.__setattr__(self, "config", resolved)
 
 
-def train(job: Job) -> Literal["finished", "stopped"]:
+def train(job: TrainingJob) -> Literal["finished", "stopped"]:
     """Train to `config.train.steps`; "stopped" where a signal or the time given asked for it, everything saved.
 
     Raises:
@@ -68,7 +68,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
         state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
-        processes.agree({"the step to go on from": start})
+        processes.assert_equal_across_processes({"the step to go on from": start})
         _show_header(job, start)
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))
@@ -84,7 +84,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
             _peak_flops(job.mesh),
             run.max_skipped_steps,
         )
-        batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
+        batches = global_batches.prefetch(job.open_batches(start), compiled.put)
         for step in range(start + 1, steps + 1):
             with profile.step(step):
                 with log.timed("data"):
@@ -106,7 +106,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
             if save:
                 with log.timed("checkpoint"):
                     log.keep()  # or a run that goes on from here would lack them
-                    checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})
+                    checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.provenance})
             if stopping:
                 break
         checkpoints.finish()
@@ -121,7 +121,7 @@ class Compiled:
     put: Callable[[LocalBatch], dict[str, jax.Array]]  # host to devices
 
 
-def compile_steps(job: Job) -> Compiled:
+def compile_steps(job: TrainingJob) -> Compiled:
     """The jitted steps on the job's mesh. They compile at their first call."""
     return Compiled(
         *jit_steps(job.config, job.mesh),
@@ -145,7 +145,6 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
         optimizer,
         make_schedule(config.optimizer, config.train.steps),
         **how,
-        pause_only_steps=config.optimizer.pause_only_steps,
     )
     debug = make_debug_step(network, **how)
     validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.prefix_lm_length)
@@ -169,7 +168,7 @@ def _on(mesh: jax.sharding.Mesh, function: Callable[..., Any]) -> Callable[..., 
     return on_mesh
 
 
-def restore_or_start(job: Job, checkpoints: Checkpoints, up_to: int | None = None) -> tuple[State, Counters]:
+def restore_or_start(job: TrainingJob, checkpoints: Checkpoints, up_to: int | None = None) -> tuple[State, Counters]:
     """The newest state that was saved, not beyond step `up_to`; where there is none, the one to start from."""
     optimizer = make_optimizer(job.config.optimizer)
     restored = checkpoints.restore_newest(initialize.abstract_state(job.config, optimizer, job.mesh), up_to)
@@ -178,13 +177,13 @@ def restore_or_start(job: Job, checkpoints: Checkpoints, up_to: int | None = Non
     return initialize.initial_state(job.config, optimizer, job.mesh), Counters()
 
 
-def _show_header(job: Job, start: int) -> None:
+def _show_header(job: TrainingJob, start: int) -> None:
     if jax.process_index() == 0:
         flops = flops_per_step(job.config)
         print(*header.lines(job.label, job.config, job.folder.manifest(), job.mesh, start, flops), sep="\n", flush=True)
 
 
-def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
+def _open_writers(job: TrainingJob, start: int) -> tuple[MetricWriter, MetricWriter]:
     """(for every step, for the steps at which the progress line moves): process 0 writes, the others do not."""
     if jax.process_index() != 0:
         return NullWriter(), NullWriter()
@@ -195,7 +194,7 @@ def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
     return JsonLinesWriter(job.folder.metrics, start), tensorboard
 
 
-def _validate(job: Job, compiled: Compiled, state: State) -> dict[str, float]:
+def _validate(job: TrainingJob, compiled: Compiled, state: State) -> dict[str, float]:
     """Mean loss in nats per text token predicted, of each validation text; of paused text by its two kinds of position.
 
     `after_pause_loss` is of the positions whose input token is a pause, `elsewhere_loss` of all others with a loss:

@@ -1,34 +1,126 @@
-"""AdamW and its schedules. The learning rate is a function of the step alone, skipped steps counted."""
+"""The optimizer, all of it in Optax, and the schedules of its learning rate.
+
+`make_optimizer` chains, in this order: clipping of the gradients, the algorithm that `config.optimizer.name` names in
+`ALGORITHMS`, decoupled weight decay, freezing, and the learning rate. What differs between parameters (decay, Muon,
+freezing) goes by their group, which their path tells.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from pause_jax import trees
 from pause_jax.config import Config, OptimizerConfig
 
 NOTICED = 1.1  # times the learning rate before
 
+Group = Literal["pause", "embedding", "kernel", "vector"]
 
-def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Clipping, Adam, decoupled weight decay; its updates are to be multiplied by minus the learning rate."""
-    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return optax.chain(
-        clip,
-        optax.scale_by_adam(config.b1, config.b2, config.eps),
+
+def group(path: str) -> Group:
+    """The group of the parameter at `path`: pause embeddings, embeddings and the head, matrices, biases and norms."""
+    if path.startswith("pause/"):
+        return "pause"
+    name = path.rpartition("/")[2]
+    return name if name in ("embedding", "kernel") else "vector"  # type: ignore[return-value]
+
+
+def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtraArgs:
+    """The optimizer whose updates are added to the parameters (`optax.apply_updates`).
+
+    Its `update` takes two more arguments: `step`, the number of steps before this one, skipped ones counted, and
+    `learning_rate`, the schedule's value there. So neither is part of the state.
+    """
+    chain = optax.chain(
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity(),
+        ALGORITHMS[config.name](config),
         optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
     )
+
+    def update(grads: Any, state: Any, params: Any, *, step: Any, learning_rate: Any) -> tuple[Any, Any]:
+        updates, state = chain.update(grads, state, params)
+        if config.pause_only_steps:
+            updates = _freeze(updates, step < config.pause_only_steps)
+        return jax.tree.map(lambda u: -learning_rate * u, updates), state
+
+    # No link of the chain: each adds an entry to the state, and checkpoints without that entry could not be restored.
+    return optax.GradientTransformationExtraArgs(chain.init, update)  # type: ignore[arg-type]
+
+
+def _adamw(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba 2015); with the weight decay of `make_optimizer` it is AdamW."""
+    return optax.scale_by_adam(config.b1, config.b2, config.eps, mu_dtype=jnp.dtype(config.moments_dtype))
+
+
+def _lion(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Lion (Chen et al. 2023): the sign of a momentum, which is all that it keeps."""
+    return optax.scale_by_lion(config.b1, config.b2, mu_dtype=jnp.dtype(config.moments_dtype))
+
+
+def _muon(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Muon (Jordan 2024) for matrices, with momentum b1; NAdam for embeddings, head, biases, norms and pauses.
+
+    Each layer's matrix is made orthogonal by itself: from d_model to the heads (or back) and to the MLP's width. Its
+    updates have the root mean square of AdamW's, so that a learning rate of AdamW serves (Liu et al. 2025, 0.2).
+    """
+    return optax.contrib.muon(
+        learning_rate=-1.0,  # the update's direction alone: its sign and size come last in `make_optimizer`
+        beta=config.b1,
+        eps=config.eps,
+        mu_dtype=jnp.dtype(config.moments_dtype),
+        adam_b1=config.b1,
+        adam_b2=config.b2,
+        muon_weight_dimension_numbers=_matrix_dims,
+        consistent_rms=0.2,
+    )
+
+
+def _adafactor(config: OptimizerConfig) -> optax.GradientTransformation:
+    """Adafactor (Shazeer & Stern 2018) as `optax.adafactor` has it, without momentum.
+
+    Of the two largest dimensions of a matrix, where both are at least 128, it keeps a row's and a column's second
+    moment. The learning rate is relative to each parameter's root mean square; b1, b2 and eps are not used.
+    """
+    del config
+    return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms())
+
+
+# config.optimizer.name → the function that makes it: updates in the direction of the gradient, of size 1.
+ALGORITHMS: dict[str, Callable[[OptimizerConfig], optax.GradientTransformation]] = {
+    "adamw": _adamw,
+    "lion": _lion,
+    "muon": _muon,
+    "adafactor": _adafactor,
+}
 
 
 def decay_mask(params: Any) -> Any:
     """True for matrices (kernels and embeddings), False for biases, norms and the pauses' vectors."""
+    return trees.map_with_path(lambda path, _: group(path) in ("kernel", "embedding"), params)
 
-    def decays(path: str, _: Any) -> bool:
-        return path.split("/")[-1] in ("kernel", "embedding") and not path.startswith("pause/")
 
-    return trees.map_with_path(decays, params)
+def _freeze(updates: Any, frozen: jax.Array) -> Any:
+    """`updates`, where `frozen` those of pauses alone."""
+    moves = jnp.where(frozen, 0.0, 1.0)
+    return trees.map_with_path(lambda path, u: u if group(path) == "pause" else u * moves, updates)
+
+
+def _matrix_dims(params: Any) -> Any:
+    """Which dimensions of each matrix are its inputs and outputs, the first being that of layers; None for others."""
+
+    def dims(path: str, param: Any) -> optax.contrib.MuonDimensionNumbers | None:
+        if group(path) != "kernel":
+            return None
+        inputs = (1, 2) if path.endswith("attention/out/kernel") else (1,)  # heads · head size
+        return optax.contrib.MuonDimensionNumbers(inputs, tuple(range(1 + len(inputs), param.ndim)))
+
+    return trees.map_with_path(dims, params)
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:

@@ -30,7 +30,7 @@ def prepare(config: Config, workdir: Path) -> Config:
     config = resolve(starting.with_own_tokenizer(config, RunFolder(workdir)))
     fields = to_dict(config)
     del fields["data"]["data_dir"]  # each process may find the data elsewhere
-    processes.agree(
+    processes.assert_equal_across_processes(
         {
             **flatten({"config": fields}),
             "the code's version": code_version.code_version(),
@@ -109,7 +109,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
     if replaying:
         folder.check_config(config)
     finished = folder.is_finished(config) and not replaying
-    processes.agree({f"the steps saved in --workdir={workdir}": folder.saved_steps()})
+    processes.assert_equal_across_processes({f"the steps saved in --workdir={workdir}": folder.saved_steps()})
     if finished and folder.has_places_of(config):
         return "finished"
     check_data(config)
@@ -127,8 +127,8 @@ def run_training(config: Config, workdir: Path) -> Outcome:
     if processes.index() == 0:
         for sentence in data.warnings:
             logging.warning("%s", sentence)
-    processes.agree(flatten({"data": data.manifest}))
-    job = loop.Job(
+    processes.assert_equal_across_processes(flatten({"data": data.manifest}))
+    job = loop.TrainingJob(
         config=config,
         mesh=devices,
         rows=rows,
@@ -136,7 +136,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
         validation={name: functools.partial(open_, rows) for name, open_ in data.validation.items()},
         folder=folder,
         label=workdir.name,
-        made_with={"code": code_version.code_version(), "vocabulary": data.manifest["vocabulary"]},
+        provenance={"code": code_version.code_version(), "vocabulary": data.manifest["vocabulary"]},
     )
     with folder.held():
         before = folder.config() if folder.exists() else config

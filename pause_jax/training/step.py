@@ -56,20 +56,15 @@ def batch_loss_sum(
 
 def make_train_step(
     network: ApplyFn,
-    optimizer: optax.GradientTransformation,
+    optimizer: optax.GradientTransformationExtraArgs,
     schedule: optax.Schedule,
     *,
     accumulation: int,
     loss_chunk: int,
     first_loss: int = 0,
     prefix_lm_length: int | None = None,
-    pause_only_steps: int = 0,
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
-    """The step. Where loss or gradient is not finite, parameters and optimizer stay as they were; `step` goes on.
-
-    Args:
-      pause_only_steps: steps at the start in which of all parameters the pauses alone move.
-    """
+    """The step. Where loss or gradient is not finite, parameters and optimizer stay as they were; `step` goes on."""
     loss_sum = functools.partial(
         batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, prefix_lm_length=prefix_lm_length
     )
@@ -78,14 +73,11 @@ def make_train_step(
         loss, grads = _mean_gradient(state["params"], batch, loss_sum, accumulation)
         grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         learning_rate = jnp.asarray(schedule(state["step"]), jnp.float32)
-        if pause_only_steps:
-            moves = jnp.where(state["step"] < pause_only_steps, 0.0, 1.0)
-            updates = {
-                name: u if name == "pause" else jax.tree.map(lambda x: x * moves, u) for name, u in updates.items()
-            }
-        params = jax.tree.map(lambda p, u: p - learning_rate * u, state["params"], updates)
+        updates, opt_state = optimizer.update(
+            grads, state["opt_state"], state["params"], step=state["step"], learning_rate=learning_rate
+        )
+        params = optax.apply_updates(state["params"], updates)
         old = (state["params"], state["opt_state"])
         params, opt_state = jax.tree.map(lambda n, o: jnp.where(finite, n, o), (params, opt_state), old)
         new = {"params": params, "opt_state": opt_state, "step": state["step"] + 1}

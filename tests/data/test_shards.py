@@ -143,7 +143,7 @@ def test_damage_found_while_training_reaches_the_user_as_one_sentence(tmp_path):
 
 
 def test_no_manifest(tmp_path):
-    with pytest.raises(UserError, match=r"is not prepared: it has no manifest\.json, make it with python -m launch"):
+    with pytest.raises(UserError, match=r"is not prepared: it has no manifest\.json, make it with python -m pause_jax"):
         shards.read_manifest(tmp_path)
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(UserError, match="its preparation was not finished, run the same"):

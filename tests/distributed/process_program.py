@@ -72,7 +72,7 @@ def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:
             t += 1
 
     return loop.train(
-        loop.Job(
+        loop.TrainingJob(
             config=config,
             mesh=mesh,
             rows=rows,
@@ -80,7 +80,7 @@ def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:
             validation={"loss": lambda: ({k: v[rows] for k, v in make_batch(10**6 + i).items()} for i in range(2))},
             folder=run_folder,
             label=folder.name,
-            made_with={"code": "test", "vocabulary": "byte-259"},
+            provenance={"code": "test", "vocabulary": "byte-259"},
         )
     )
 
@@ -94,9 +94,9 @@ def do(action: dict) -> None:
         if me == 0:
             shutil.copytree(action["move"], action["to"])
             shutil.rmtree(Path(action["to"]) / "checkpoints" / "20")
-        processes.agree({})
+        processes.assert_equal_across_processes({})
     if "agree" in action:
-        processes.agree(action["agree"][me])
+        processes.assert_equal_across_processes(action["agree"][me])
     if "fail" in action and action["fail"][me] is not None:
         raise UserError(action["fail"][me])
     if "time" in action:
@@ -111,7 +111,7 @@ def do(action: dict) -> None:
 def main(argv: list[str]) -> None:
     coordinator, size, me, actions = ARGUMENTS
     address = processes.Address(coordinator, int(size), int(me)) if int(size) > 1 else None
-    with processes.joined(address, start_timeout=int(os.environ.get("START_TIMEOUT", 60))):
+    with processes.initialize(address, start_timeout=int(os.environ.get("START_TIMEOUT", 60))):
         for action in json.loads(actions):
             do(action)
 

@@ -64,8 +64,8 @@ def compiled_step(family, mesh):
         run=RunConfig(mesh=MESHES[mesh], execution=Execution(scan_layers="on")),
     )
     devices = make_mesh(config.run.mesh)
-    job = loop.Job(
-        config=config, mesh=devices, rows=[], open_batches=iter, validation={}, folder=None, label="", made_with={}
+    job = loop.TrainingJob(
+        config=config, mesh=devices, rows=[], open_batches=iter, validation={}, folder=None, label="", provenance={}
     )
     batch = global_batch.abstract_batch(B, L, finetuning=False, mesh=devices)
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), devices)

@@ -52,7 +52,7 @@ def make_job(path, family, mesh):
     folder = RunFolder(path)
     folder.claim(config, {"vocabulary": "byte-259"})
     devices = make_mesh(config.run.mesh, jax.devices()[:1] if mesh == "one device" else None)
-    return loop.Job(
+    return loop.TrainingJob(
         config=config,
         mesh=devices,
         rows=global_batch.process_rows(B, L, devices, config.run.accumulation),
@@ -60,7 +60,7 @@ def make_job(path, family, mesh):
         validation={},
         folder=folder,
         label="test",
-        made_with={"code": "test", "vocabulary": "byte-259"},
+        provenance={"code": "test", "vocabulary": "byte-259"},
     )
 
 

@@ -161,6 +161,6 @@ def test_peaks_are_matched_by_the_longest_name():
 
 def test_the_next_batch_is_put_before_one_is_used():
     put = []
-    ahead = global_batch.one_ahead(iter([{"n": np.array(i)} for i in range(3)]), lambda b: put.append(int(b["n"])) or b)
+    ahead = global_batch.prefetch(iter([{"n": np.array(i)} for i in range(3)]), lambda b: put.append(int(b["n"])) or b)
     used = [(int(batch["n"]), list(put)) for batch in ahead]
     assert used == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2])]

@@ -212,7 +212,7 @@ def test_nothing_that_transformers_own_network_reads_is_left_out(family):
     module = importlib.import_module(f"transformers.models.{family}.modeling_{family}")
     read = set(re.findall(r"config\.(\w+)", inspect.getsource(module)))
     assert "vocab_size" in read
-    known = configs._READ["gpt2" if family == "gpt2" else "llama"] | set(configs._ALIASES.get(family, ()))
+    known = {*configs.FAMILIES[family].fields, *configs.FAMILIES[family].aliases}
     left_out = {name for name in read - known if not configs._may_matter(name, 7)}
     harmless = {
         "attention_dropout",

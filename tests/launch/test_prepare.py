@@ -93,7 +93,7 @@ def test_official_files_that_are_there_and_what_finetuning_makes_of_them(data_di
     assert done.stdout.count("=== example") == 2 and done.stdout.count("Answer:‹pause›‹pause›⟧‹pause› ") == 2
     assert "7,119 examples: " in done.stdout
     done = program("prepare", config, "--show=2", "--config.data.data_dir=none")
-    assert_one_sentence(done, "`python -m launch.prepare --download=gsm8k --data_dir=none` fetches it")
+    assert_one_sentence(done, "`python -m pause_jax prepare --download=gsm8k --data_dir=none` fetches it")
 
 
 @pytest.fixture

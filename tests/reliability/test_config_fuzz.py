@@ -164,8 +164,8 @@ def step_shapes(config: Config, devices: int) -> None:
     grid = mesh.make_mesh(config.run.mesh, jax.devices()[:devices])
     rows = global_batch.process_rows(config.train.batch_size, config.length, grid, config.run.accumulation)
     initialize.check(config, grid)
-    job = loop.Job(
-        config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="", made_with={}
+    job = loop.TrainingJob(
+        config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="", provenance={}
     )
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), grid)
     batch = global_batch.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), grid)

@@ -49,7 +49,7 @@ def make_config(steps: int, **run) -> Config:
 def job_of(task: dict):
     from pause_jax.distributed import global_batch
     from pause_jax.distributed.mesh import make_mesh
-    from pause_jax.training.loop import Job
+    from pause_jax.training.loop import TrainingJob
 
     config = make_config(task["steps"], **task.get("run", {}))
     config.validate()
@@ -71,7 +71,7 @@ def job_of(task: dict):
             yield {name: array[rows] for name, array in batch.items()}
             t += 1
 
-    return Job(config, mesh, rows, open_batches, {}, folder, folder.path.name, {})
+    return TrainingJob(config, mesh, rows, open_batches, {}, folder, folder.path.name, {})
 
 
 def train(task: dict) -> str:
@@ -86,7 +86,7 @@ def train(task: dict) -> str:
 def main(argv: list[str]) -> int:
     coordinator, size, me, task = ARGUMENTS
     address = processes.Address(coordinator, int(size), int(me)) if int(size) > 1 else None
-    with processes.joined(address, start_timeout=60):
+    with processes.initialize(address, start_timeout=60):
         return cli.EXIT_DONE if train(json.loads(task)) == "finished" else cli.EXIT_STOPPED
 
 

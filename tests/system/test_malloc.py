@@ -9,8 +9,8 @@ import pytest
 
 PROGRAM = """
 import resource, threading
-from pause_jax import native_memory
-native_memory.keep_freed()
+from pause_jax.system import malloc
+malloc.tune_malloc()
 import numpy as np
 
 def use():

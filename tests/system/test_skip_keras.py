@@ -8,9 +8,13 @@ import sys
 
 PROGRAM = """
 import sys
+from pause_jax.system import skip_keras
+skip_keras.install()
+skip_keras.install()  # a second time, nothing is added
+assert len([finder for finder in sys.meta_path if "Keras" in type(finder).__name__]) == 1
 import pause_jax.data
 assert "tensorflow" not in sys.modules
-from pause_jax.data import pretraining, downstream
+from pause_jax.data import finetuning, pretraining
 assert "tensorflow" in sys.modules and "seqio" in sys.modules
 loaded = {"keras", "keras.src", "sklearn", "matplotlib.pyplot"} & set(sys.modules)
 assert not loaded, loaded
@@ -22,14 +26,15 @@ assert layers.Dense(1).name and keras.__version__
 """
 
 
-def test_the_library_says_nothing_of_its_own_on_stderr():
-    """Of GPUs that are not there, of how C++ logs. Programs set TF_CPP_MIN_LOG_LEVEL; no library does."""
+def test_tensorflow_says_nothing_on_stderr():
+    """Of GPUs that are not there, of how C++ logs, whatever TF_CPP_MIN_LOG_LEVEL is."""
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    look = "from pause_jax.data import host, pretraining; host.keep_off_accelerators()"
+    look = "from pause_jax.system import skip_keras; skip_keras.install()\n"
+    look += "from pause_jax.data import pretraining, tf_utils; tf_utils.keep_off_accelerators()"
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=120, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     bad = subprocess.run(
-        [sys.executable, "-c", f"{look}; import tensorflow.nothing"],
+        [sys.executable, "-c", f"{look}\nimport tensorflow.nothing"],
         capture_output=True,
         text=True,
         timeout=120,

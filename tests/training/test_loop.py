@@ -72,7 +72,7 @@ def run(path, config, poison=()):
             yield batch
             t += 1
 
-    job = loop.Job(
+    job = loop.TrainingJob(
         config=config,
         mesh=mesh,
         rows=global_batch.process_rows(B, L, mesh, config.run.accumulation),
@@ -80,7 +80,7 @@ def run(path, config, poison=()):
         validation={"loss": lambda: (make_batch(10**6 + i, 0) for i in range(2))},
         folder=folder,
         label="test",
-        made_with={"code": "test", "vocabulary": "byte-259"},
+        provenance={"code": "test", "vocabulary": "byte-259"},
     )
     return loop.train(job), folder
 

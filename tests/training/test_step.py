@@ -84,10 +84,8 @@ def test_accumulation_equals_one_large_batch():
 
 def test_pauses_move_alone_at_first():
     """For two steps; then all does, by no more than it would have anyway."""
-    optimizer = make_optimizer(OptimizerConfig(warmup_steps=0, schedule="constant"))
-    step = jax.jit(
-        make_train_step(NETWORK, optimizer, lambda count: 1e-2, accumulation=1, loss_chunk=0, pause_only_steps=2)
-    )
+    optimizer = make_optimizer(OptimizerConfig(pause_only_steps=2))
+    step = jax.jit(make_train_step(NETWORK, optimizer, lambda count: 1e-2, accumulation=1, loss_chunk=0))
     state = new_state(initial_params(), optimizer)
     moved = []
     for t in range(3):

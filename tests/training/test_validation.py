@@ -52,7 +52,7 @@ def train_one_step(path, model, paused, loss_chunk=0):
     )
     folder, mesh = RunFolder(path), make_mesh(ONE_DEVICE, jax.devices()[:1])
     folder.claim(config, {"vocabulary": "byte-259"})
-    job = loop.Job(
+    job = loop.TrainingJob(
         config=config,
         mesh=mesh,
         rows=global_batch.process_rows(B, L, mesh, 1),
@@ -60,7 +60,7 @@ def train_one_step(path, model, paused, loss_chunk=0):
         validation={"loss": lambda: iter([make_batch(7, 0)]), "paused_loss": lambda: iter(paused)},
         folder=folder,
         label="test",
-        made_with={"code": "test", "vocabulary": "byte-259"},
+        provenance={"code": "test", "vocabulary": "byte-259"},
     )
     loop.train(job)
     (record,) = read_jsonl(folder.metrics)
