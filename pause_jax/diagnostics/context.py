@@ -16,7 +16,7 @@ from pause_jax.pauses import downstream
 
 
 @dataclasses.dataclass(frozen=True)
-class Context:
+class Prompts:
     """Rows that end where the answer begins: the output at the last position is the first answer token."""
 
     ids_BxC: np.ndarray  # int32; padding has id, position and segment 0
@@ -41,10 +41,10 @@ class Context:
         last_prompt_B = np.max(np.where(self.is_prompt_BxC, np.arange(self.ids_BxC.shape[1])[None], 0), axis=1)
         return _indices(self.is_pause_BxC | (np.arange(self.ids_BxC.shape[1])[None] == last_prompt_B[:, None]))
 
-    def rows(self, part: Sequence[int]) -> Context:
+    def rows(self, part: Sequence[int]) -> Prompts:
         """The rows of these numbers."""
         i = list(part)
-        return Context(
+        return Prompts(
             self.ids_BxC[i], self.positions_BxC[i], self.segments_BxC[i], self.is_pause_BxC[i], self.prefix_lm_length
         )
 
@@ -54,7 +54,7 @@ def _indices(chosen_BxC: np.ndarray) -> np.ndarray:
     return np.nonzero(chosen_BxC)[1].reshape(len(chosen_BxC), -1).astype(np.int32)
 
 
-def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *, filler: int = 0) -> Context:
+def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *, filler: int = 0) -> Prompts:
     """The prompts, right-aligned, with `m_inf` pauses each where the run was trained to have them.
 
     Prompts longer than `config.finetune.max_prompt_length` lose their beginning, as in evaluation.
@@ -86,11 +86,11 @@ def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *
         is_pause_BxC = np.broadcast_to(np.arange(rows.ids_BxC.shape[1]) >= rows.prompt_length, rows.ids_BxC.shape)
     attention = finetune.attention if finetune.task else "causal"
     prefix_lm_length = downstream.prefix_lm_length(attention, rows.prompt_length, after)
-    return Context(rows.ids_BxC, rows.positions_BxC, rows.segments_BxC, is_pause_BxC, prefix_lm_length)
+    return Prompts(rows.ids_BxC, rows.positions_BxC, rows.segments_BxC, is_pause_BxC, prefix_lm_length)
 
 
 def position_names(placement: downstream.Placement, m_inf: int) -> list[str]:
-    """Names of `Context.looked_at_BxL`, in order.
+    """Names of `Prompts.looked_at_BxL`, in order.
 
     >>> position_names("append", 2), position_names("prepend", 2)
     (['prompt', 'pause 1', 'pause 2'], ['pause 1', 'pause 2', 'prompt'])

@@ -16,7 +16,7 @@ import numpy as np
 from pause_jax.config import Config
 from pause_jax.diagnostics import lens
 from pause_jax.diagnostics.attention import answer_to_each, even_attention, shares
-from pause_jax.diagnostics.context import Context
+from pause_jax.diagnostics.context import Prompts
 from pause_jax.diagnostics.layers import embed, run_layers
 from pause_jax.inference.rows import filled
 from pause_jax.model.attention import Mask
@@ -37,7 +37,7 @@ class Measured:
 def measure(
     params: Any,
     config: Config,
-    context: Context,
+    context: Prompts,
     tokens: Sequence[int],
     *,
     batch_size: int = 16,
@@ -72,7 +72,7 @@ def _without_padding(measured: Any, count: int) -> Any:
     return jax.tree.map(lambda x: np.asarray(x, np.float64)[:count], measured)
 
 
-def _measure_batch(params: Any, config: Config, context: Context, token_B: np.ndarray) -> Any:
+def _measure_batch(params: Any, config: Config, context: Prompts, token_B: np.ndarray) -> Any:
     """Shares [B, H] of each layer, attention to each pause [B, H, M], shares [B, 1] of even attention, log p and ranks
     [B, L] of each layer.
     """
