@@ -214,8 +214,8 @@ def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.M
     Raises:
       UserError: the checkpoint cannot be read, or its arrays are not what was saved.
     """
-    shardings = sharding.param_shardings(config.model, config.pauses.num_pause_tokens, mesh)
-    abstract = with_shardings(decoder.abstract_params(config.model, config.pauses.num_pause_tokens), shardings)
+    shardings = sharding.param_shardings(config.model, mesh)
+    abstract = with_shardings(decoder.abstract_params(config.model), shardings)
     try:
         items, _ = _read(folder.absolute() / str(step), {"params": abstract})
         return items["params"]

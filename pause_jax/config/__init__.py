@@ -9,12 +9,12 @@ Nothing here imports ml_collections until a ConfigDict is asked for.
 from pause_jax.config.convert import (
     checked,
     default_config,
+    default_values,
     differences,
     flatten,
     from_config_dict,
     from_recorded,
     identity,
-    to_config_dict,
     to_dict,
 )
 from pause_jax.config.data import DataConfig
@@ -39,11 +39,11 @@ __all__ = [
     "TrainConfig",
     "checked",
     "default_config",
+    "default_values",
     "differences",
     "flatten",
     "from_config_dict",
     "from_recorded",
     "identity",
-    "to_config_dict",
     "to_dict",
 ]

@@ -255,9 +255,11 @@ def features(examples: Examples, epoch_B: np.ndarray, index_B: np.ndarray, *, co
         target_lengths_B * exists_B,
         context_length=finetune.context_length,
         placement=finetune.placement,
-        vocab_size=config.model.vocab_size,
-        num_pause_tokens=config.pauses.num_pause_tokens,
-        filler=filler_id,
+        tokens=downstream.PauseTokens(
+            config.model.vocab_size,
+            config.model.num_pause_tokens,
+            filler_id if finetune.placement == "filler" else None,
+        ),
     )
     targets_BxT, loss_weights_BxT = made.ids_BxZ[:, 1:], made.loss_weights_BxT
     if examples.hints is not None:

@@ -134,7 +134,7 @@ def train_batches(mixture: Mixture, config: Config, rows: Sequence[int], start_s
       rows: this process's rows of the global batch, within 0..batch_size - 1.
 
     Raises:
-      UserError: a block shorter than its pauses, or pauses where config.pauses.num_pause_tokens is 0.
+      UserError: a block shorter than its pauses, or pauses where config.model.num_pause_tokens is 0.
     """
     source = BlockSource(
         mixture,
@@ -183,7 +183,7 @@ def _steps_of_all(mixture: Mixture, stride: int, batch_size: int) -> int:
 def _check(config: Config) -> int:
     """Text tokens of a block, once length, rate and pauses are known to fit together."""
     pause = config.pauses
-    pause.validate()
+    config.validate_pauses()
     return insertion.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
 
 
@@ -191,7 +191,7 @@ def _batches(source: BlockSource, config: Config, *, shuffle: bool) -> Iterator[
     """The pipeline: source, pauses as a preprocessor of a SeqIO task, feature converter."""
     keep_off_accelerators()
     length, vocab_size = config.data.length, config.model.vocab_size
-    num_ids = vocab_size + config.pauses.num_pause_tokens
+    num_ids = vocab_size + config.model.num_pause_tokens
     feature = seqio.Feature(seqio.PassThroughVocabulary(num_ids), add_eos=False, rank=2)
     task = seqio.Task(
         "pretraining",
@@ -241,7 +241,7 @@ def _row_maker(config: Config) -> Callable[..., insertion.Rows]:
             slots,
             length=length,
             vocab_size=config.model.vocab_size,
-            num_pause_tokens=pause.num_pause_tokens,
+            num_pause_tokens=config.model.num_pause_tokens,
         )
 
     return make_rows

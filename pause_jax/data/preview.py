@@ -73,12 +73,12 @@ def show_blocks(config: Config, mixture: Mixture, *, count: int, console: Consol
     """
     console = console or Console()
     pause, vocab_size = config.pauses, config.model.vocab_size
-    shown = shown_tokens(config.data.vocabulary, vocab_size, pause.num_pause_tokens)
+    shown = shown_tokens(config.data.vocabulary, vocab_size, config.model.num_pause_tokens)
     num_text = insertion.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
     standard = dataclasses.replace(pause, rate=0.0, max_rate=0.0)
     texts = _first_rows(config, mixture, count, standard, length=num_text)  # of the same blocks: they go by num_text
     rows = _first_rows(config, mixture, count, pause, length=config.data.length)
-    _print(console, legend(pause.num_pause_tokens))
+    _print(console, legend(config.model.num_pause_tokens))
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), start=1):
         before, after = Counts.of(text, vocab_size), Counts.of(row, vocab_size)
         title = f"\n=== block {number} of {count}, the text: {before}\n"
@@ -103,7 +103,7 @@ def show_examples(
       UserError: see `finetuning.train_batches`.
     """
     console = console or Console()
-    finetune, vocab_size, num_pause_tokens = config.finetune, config.model.vocab_size, config.pauses.num_pause_tokens
+    finetune, vocab_size, num_pause_tokens = config.finetune, config.model.vocab_size, config.model.num_pause_tokens
     shown = shown_tokens(config.data.vocabulary, vocab_size, num_pause_tokens)
     config = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=count))
     batch = next(train_batches(examples, config, filler_id, range(count)))

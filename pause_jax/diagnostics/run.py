@@ -59,7 +59,7 @@ def diagnose(
     with suppress_native_stderr():
         from pause_jax.data import finetuning
         from pause_jax.tokenizers import vocabularies
-    from pause_jax.diagnostics.context import position_names, read_context
+    from pause_jax.diagnostics.context import marked_rows, position_names
     from pause_jax.diagnostics.findings import Findings
     from pause_jax.diagnostics.measure import measure
     from pause_jax.evaluation import evaluator
@@ -80,7 +80,7 @@ def diagnose(
         measured = measure(
             run.params,
             config,
-            read_context(config, first.prompts, m_inf, filler=filler),
+            marked_rows(config, first.prompts, m_inf, filler=filler),
             tokens,
             done=lambda number: progress.update(2 * count + number, {"now": "layer by layer"}),
         )
@@ -121,10 +121,10 @@ def _read_examples(
 
 
 def _check_has_pauses(run: RestoredRun) -> None:
-    if not run.config.pauses.num_pause_tokens and run.config.finetune.placement != "filler":
+    if not run.config.model.num_pause_tokens and run.config.finetune.placement != "filler":
         raise UserError(
             f"the model of {run.folder.path} has no pauses: there is nothing to diagnose; give a run with "
-            "config.pauses.num_pause_tokens of 1 or more"
+            "config.model.num_pause_tokens of 1 or more"
         )
 
 

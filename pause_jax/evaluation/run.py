@@ -157,7 +157,7 @@ def _read_examples(spec: EvaluationSpec, how: Options, config: Config) -> list[T
 def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
     """Says where prompts are read for each of several M_inf anew. Raises UserError where the model has no pauses."""
     finetune = run.config.finetune
-    if max(m_inf) and not run.config.pauses.num_pause_tokens and finetune.placement != "filler":
+    if max(m_inf) and not run.config.model.num_pause_tokens and finetune.placement != "filler":
         raise UserError(
             f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pause_jax import config as configs
+from pause_jax.aot import topologies
 from pause_jax.aot.chips import CHIPS
 from pause_jax.checkpointing import locks
 from pause_jax.checkpointing.run_folder import write_atomically
@@ -200,7 +201,7 @@ def _on_slices(job: Job, takes: Resources) -> Job:
     Raises:
       UserError: the mesh does not go with the chips, or they do not hold what training takes.
     """
-    from pause_jax.distributed import memory
+    from pause_jax.distributed import kernels, memory
     from pause_jax.distributed.mesh import AXES, over_slices
 
     if job.evaluation is not None:  # one slice answers, each chip with all parameters
@@ -210,7 +211,8 @@ def _on_slices(job: Job, takes: Resources) -> Job:
         mesh = over_slices(job.config.run.mesh, takes.slices, takes.chips())
         config = dataclasses.replace(job.config, run=dataclasses.replace(job.config.run, mesh=mesh))
         sizes = {axis: mesh.sizes[axis] for axis in AXES}
-        memory.check_chips(config, sizes, CHIPS[takes.chip].hbm_bytes, f"the memory of a {takes.chip}")
+        on_chips = kernels.resolve_config(config, topologies.platform_of_chip(takes.chip))
+        memory.check_chips(on_chips, sizes, CHIPS[takes.chip].hbm_bytes, f"the memory of a {takes.chip}")
     except UserError as error:
         raise UserError(f"{where}, of which {job.name} takes {takes.slices} x {takes.topology}: {error}") from None
     return dataclasses.replace(job, config=config)

@@ -258,7 +258,7 @@ def _training(
 
 def _evaluating(job: Job, evaluation: EvaluationSpec) -> Job:
     tasks = evaluation.tasks or (job.config.finetune.task,)
-    has_pauses = job.config.pauses.num_pause_tokens or job.config.finetune.placement == "filler"
+    has_pauses = job.config.model.num_pause_tokens or job.config.finetune.placement == "filler"
     asked = dataclasses.replace(evaluation, tasks=tasks, m_inf=evaluation.m_inf if has_pauses else (0,))
     if not all(tasks):
         raise UserError("config.evaluate.tasks is empty, and the sweep finetunes on none: name the tasks")

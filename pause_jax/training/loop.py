@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -16,17 +15,17 @@ from pause_jax.checkpointing.checkpoints import Checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import global_batch as global_batches
-from pause_jax.distributed import processes, sharding
+from pause_jax.distributed import kernels, processes, sharding
 from pause_jax.logging.progress import Progress
 from pause_jax.logging.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
-from pause_jax.model import decoder
+from pause_jax.network import Network
 from pause_jax.training import header, initialize
 from pause_jax.training.flops import flops_per_step
 from pause_jax.training.log import Counters, StepLog
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.profile import StepProfile
 from pause_jax.training.signals import StopSignals
-from pause_jax.training.step import State, make_examination, make_train_step, make_validation_step
+from pause_jax.training.step import State, make_debug_step, make_train_step, make_validation_step
 from pause_jax.training.watchdog import StallWatch
 
 LocalBatch = dict[str, np.ndarray]  # the rows of this process
@@ -44,6 +43,10 @@ class TrainingJob:
     folder: RunFolder
     label: str  # of the progress line
     provenance: Mapping[str, str]  # noted in each checkpoint: the code's version, the tokenizer's fingerprint
+
+    def __post_init__(self) -> None:
+        resolved = kernels.resolve_config(self.config, kernels.platform_of(self.mesh))
+        object.__setattr__(self, "config", resolved)
 
 
 def train(job: TrainingJob) -> Literal["finished", "stopped"]:
@@ -114,7 +117,7 @@ def train(job: TrainingJob) -> Literal["finished", "stopped"]:
 class Compiled:
     train_step: Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
     validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
-    examination: Callable[[Any, Any], dict[str, Any]]  # step.make_examination
+    debug_step: Callable[[Any, Any], dict[str, Any]]  # step.make_debug_step
     put: Callable[[LocalBatch], dict[str, jax.Array]]  # host to devices
 
 
@@ -127,13 +130,9 @@ def compile_steps(job: TrainingJob) -> Compiled:
 
 
 def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
-    """(training step, validation step, examination), sharded over `mesh`; they can be lowered without its devices."""
-    network = functools.partial(
-        decoder.bind,
-        config=config.model,
-        execution=config.run.execution,
-        num_pause_tokens=config.pauses.num_pause_tokens,
-    )
+    """(training step, validation step, debug step), sharded over `mesh`; they can be lowered without its devices."""
+    config = kernels.resolve_config(config, kernels.platform_of(mesh))
+    network = Network(config.model, config.run.execution, mesh).bind
     optimizer = make_optimizer(config.optimizer)
     how: dict[str, Any] = {
         "accumulation": config.run.accumulation,
@@ -147,7 +146,7 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
         make_schedule(config.optimizer, config.train.steps),
         **how,
     )
-    examination = make_examination(network, **how)
+    debug = make_debug_step(network, **how)
     validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.prefix_lm_length)
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
@@ -155,7 +154,7 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     return (
         jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
         jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
-        jax.jit(_on(mesh, examination), in_shardings=(state["params"], batch), out_shardings=everywhere),
+        jax.jit(_on(mesh, debug), in_shardings=(state["params"], batch), out_shardings=everywhere),
     )
 
 
@@ -163,7 +162,7 @@ def _on(mesh: jax.sharding.Mesh, function: Callable[..., Any]) -> Callable[..., 
     """`function`, its activations laid out on `mesh`."""
 
     def on_mesh(*args: Any) -> Any:
-        with sharding.activation_constraints(mesh):
+        with sharding.with_mesh(mesh):
             return function(*args)
 
     return on_mesh

@@ -115,10 +115,11 @@ def run_training(config: Config, workdir: Path) -> Outcome:
     check_data(config)
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
     from pause_jax.data.training_data import open_training_data
-    from pause_jax.distributed import global_batch, memory, mesh
+    from pause_jax.distributed import global_batch, kernels, memory, mesh
     from pause_jax.training import initialize, loop, optimizer, replay
 
     devices = mesh.make_mesh(config.run.mesh)
+    config = kernels.resolve_config(config, kernels.platform_of(devices))
     rows = global_batch.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
     initialize.check_config(config, devices)
     memory.check_training(config, devices)

@@ -15,15 +15,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from pause_jax.model import ops
 from pause_jax.model.decoder import Decoder
-from pause_jax.training.loss import cross_entropy_sum
 
 Params = dict[str, Any]
 State = dict[str, Any]
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 LossSum = Callable[[Params, Batch], jax.Array]
-Network = Callable[[Params], Decoder]  # decoder.bind with everything but the parameters given
+ApplyFn = Callable[[Params], Decoder]  # `Network.bind`
 
 
 def new_state(params: Params, optimizer: optax.GradientTransformation) -> State:
@@ -34,7 +34,7 @@ def new_state(params: Params, optimizer: optax.GradientTransformation) -> State:
 def batch_loss_sum(
     params: Params,
     batch: Batch,
-    network: Network,
+    network: ApplyFn,
     loss_chunk: int,
     first_loss: int = 0,
     prefix_lm_length: int | None = None,
@@ -49,13 +49,13 @@ def batch_loss_sum(
     in_prefix = batch.get("prefix_lm_length", 0) if prefix_lm_length is None else prefix_lm_length
     hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"], prefix_lm_length=in_prefix)
     targets_BxT, weights_BxT = batch["targets"][:, first_loss:], batch["loss_weights"][:, first_loss:]
-    return cross_entropy_sum(
-        hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, loss_chunk, model.execution.row_major
+    return ops.head_loss(
+        hidden_BxTxD[:, first_loss:], model.head_VxD(), targets_BxT, weights_BxT, model.execution, chunk=loss_chunk
     )
 
 
 def make_train_step(
-    network: Network,
+    network: ApplyFn,
     optimizer: optax.GradientTransformationExtraArgs,
     schedule: optax.Schedule,
     *,
@@ -88,7 +88,7 @@ def make_train_step(
 
 
 def make_validation_step(
-    network: Network, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
+    network: ApplyFn, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
 ) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
     """(params, batch) → sum of losses in nats, number of positions with a loss; the same of those after a pause alone.
 
@@ -107,8 +107,8 @@ def make_validation_step(
     return validation_step
 
 
-def make_examination(
-    network: Network, *, accumulation: int, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
+def make_debug_step(
+    network: ApplyFn, *, accumulation: int, loss_chunk: int, first_loss: int = 0, prefix_lm_length: int | None = None
 ) -> Callable[[Params, Batch], dict[str, Any]]:
     """(params, batch) → what a training step computes on the way, float32.
 
@@ -119,7 +119,7 @@ def make_examination(
         batch_loss_sum, network=network, loss_chunk=loss_chunk, first_loss=first_loss, prefix_lm_length=prefix_lm_length
     )
 
-    def examination(params: Params, batch: Batch) -> dict[str, Any]:
+    def debug_step(params: Params, batch: Batch) -> dict[str, Any]:
         loss, grads = _mean_gradient(params, batch, loss_sum, accumulation)
         weights_BxT = batch["loss_weights"]
         _, losses_BxT = _loss_and_losses(params, batch, loss_sum)
@@ -127,7 +127,7 @@ def make_examination(
         grad_norms = jax.tree.map(jnp.linalg.norm, grads)
         return {"loss": loss, "grad_norm": optax.tree.norm(grads), "row_losses": row_losses_B, "grad_norms": grad_norms}
 
-    return examination
+    return debug_step
 
 
 def _loss_and_losses(params: Params, batch: Batch, loss_sum: LossSum) -> tuple[jax.Array, jax.Array]:

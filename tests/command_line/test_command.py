@@ -23,7 +23,7 @@ def get_config():
     config = default_config()
     config.model.update(SIZES)
     config.data.files, config.data.length = "texts/*.txt", 32
-    config.pauses.num_pause_tokens, config.pauses.rate = 1, 0.1
+    config.model.num_pause_tokens, config.pauses.rate = 1, 0.1
     config.train.steps, config.train.batch_size, config.optimizer.warmup_steps = 4, 8, 1
     config.run.update({"log_every": 1, "validation_batches": 1, "checkpoint_every": 2})
     return config

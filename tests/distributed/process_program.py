@@ -12,6 +12,7 @@ The JSON is a list of actions, done one after the other in one start of the proc
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -31,14 +32,14 @@ from tests.small_runs import FAMILIES, B, L, make_batch
 def make_config(steps: int) -> Config:
     """Four devices, accumulation, pauses."""
     return Config(
-        model=FAMILIES["gpt"],
-        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+        model=dataclasses.replace(FAMILIES["gpt"], num_pause_tokens=1),
+        pauses=PauseConfig(rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),
         run=RunConfig(
             mesh=MeshConfig(data=2, tensor=2),
-            execution=Execution(scan_layers=True),
+            execution=Execution(scan_layers="on"),
             accumulation=2,
             log_every=2,
             validate_every=5,

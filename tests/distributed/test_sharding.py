@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from pause_jax import trees
-from pause_jax.config import Config, MeshConfig, PauseConfig, RunConfig
+from pause_jax.config import Config, MeshConfig, RunConfig
 from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed import global_batch, kernels, sharding
 from pause_jax.distributed.mesh import make_mesh, mesh_shape, over_slices
@@ -63,7 +63,7 @@ def test_every_parameter_lies_as_the_table_says():
 
 def test_optimizer_state_lies_as_its_parameters():
     mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
-    config = Config(model=MODEL, pauses=PauseConfig(num_pause_tokens=1))
+    config = Config(model=dataclasses.replace(MODEL, num_pause_tokens=1))
     shardings = initialize.state_shardings(config, make_optimizer(config.optimizer), mesh)
     adam = shardings["opt_state"][1]
     assert trees.flatten(adam.mu) == trees.flatten(shardings["params"]) == trees.flatten(adam.nu)
@@ -111,7 +111,7 @@ def test_a_length_that_does_not_divide_stays_whole_and_rows_must_divide():
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, sequence=2))
 
     def spec(*shape):
-        with sharding.activation_constraints(mesh):
+        with sharding.with_mesh(mesh):
             return jax.jit(lambda x: constrain(x, "batch", "length", None))(np.zeros(shape)).sharding.spec
 
     assert spec(4, 6, 2) == PartitionSpec(("data", "fsdp"), "sequence")

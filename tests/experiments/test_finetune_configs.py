@@ -53,7 +53,7 @@ def test_the_papers_numbers(task):
         assert config.length <= config.model.max_positions == 2130
     toy = loaded(task, "toy,m_ft=0")
     assert toy.model == from_config_dict(quickstart.get_config("pause")).model
-    assert toy.finetune.m_ft == (0,) and toy.pauses.num_pause_tokens == 1
+    assert toy.finetune.m_ft == (0,) and toy.model.num_pause_tokens == 1
     assert toy.finetune.max_prompt_length == 4 * config.finetune.max_prompt_length  # bytes
     assert loaded(task, "toy").finetune.m_ft == (10,)
 

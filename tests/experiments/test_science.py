@@ -129,7 +129,7 @@ def test_arms_of_wikipedia_are_matched():
 def test_arms_of_uptraining_are_matched():
     """Equal FLOPs of the first two; equal text tokens, to one step's, of the first and the last."""
     jobs = jobs_of_a_seed("uptrain/small", kind="uptrain", seed=0)
-    jobs.sort(key=lambda job: (-job.config.pauses.num_pause_tokens, -job.config.train.steps))
+    jobs.sort(key=lambda job: (-job.config.model.num_pause_tokens, -job.config.train.steps))
     assert graph.flops(jobs[0]) == graph.flops(jobs[1])
     pauses, control, control_text = (job.config for job in jobs)
     text = [budgets.text_tokens_per_step(config) * config.train.steps for config in (pauses, control_text)]
@@ -148,16 +148,14 @@ def test_uptraining_of_an_imported_model_has_its_network(tmp_path, monkeypatch):
     )
     config = from_config_dict(imported.get_config(str(tmp_path)))
     assert config.model == model and config.init_from == str(tmp_path) and config.data.length == 64
-    assert (config.pauses.num_pause_tokens, config.pauses.init) == (1, "mean")
-    assert from_config_dict(imported.get_config(f"{tmp_path},control")).pauses.num_pause_tokens == 0
+    assert (config.model.num_pause_tokens, config.pauses.init) == (1, "mean")
+    assert from_config_dict(imported.get_config(f"{tmp_path},control")).model.num_pause_tokens == 0
     assert config.run == Config().run  # as on any CPU
     monkeypatch.setattr(local_chips, "of_this_machine", lambda: local_chips.Chips("gpu", ("0", "1")))
     on_gpus = from_config_dict(imported.get_config(str(tmp_path)))
     assert dataclasses.replace(on_gpus, run=config.run) == config
     assert on_gpus.run.mesh == MeshConfig(data=1, fsdp=-1) and on_gpus.run.loss_chunk == 128
-    assert on_gpus.run.execution == Execution(
-        scan_layers=True, remat="dots", attention_blocks=1, few_rows=0, row_major=False
-    )
+    assert on_gpus.run.execution == Execution()
     for wrong in ("", f"{tmp_path},both"):
         with pytest.raises(UserError, match="give the run to start from and one of pauses, control, control_text"):
             imported.get_config(wrong)

@@ -141,7 +141,7 @@ def test_uptraining_is_1_to_10_percent_of_standard_pretraining(arg):
     for job in jobs.values():
         if job.kind == "uptrain":
             before = jobs[job.depends_on]
-            assert before.config.pauses.rate == 0.0 and job.config.pauses.num_pause_tokens == 1
+            assert before.config.pauses.rate == 0.0 and job.config.model.num_pause_tokens == 1
             ratio = job.config.optimizer.learning_rate / before.config.optimizer.learning_rate
             assert ratio == 0.5 and job.config.optimizer.warmup_steps < before.config.train.steps / 100
             shares[round(100 * job.config.train.steps / before.config.train.steps), job.config.pauses.rate] += 1

@@ -179,8 +179,10 @@ def without_what_shapes_ignore(config: Config) -> Config:
     """Equal for configs whose steps are traced alike, but for the schedule."""
     model, finetune, run = config.model, config.finetune, config.run
     return Config(
-        model=dataclasses.replace(model, norm_eps=1e-5, init_std=0.02, kernel_init="normal"),
-        pauses=configs.PauseConfig(num_pause_tokens=config.pauses.num_pause_tokens),
+        model=dataclasses.replace(
+            dataclasses.replace(model, norm_eps=1e-5, init_std=0.02, kernel_init="normal"),
+            num_pause_tokens=config.model.num_pause_tokens,
+        ),
         data=DataConfig(length=config.data.length),
         finetune=dataclasses.replace(finetune, task="task" * bool(finetune.task), filler=".", placement="append"),
         optimizer=OptimizerConfig(clip_norm=1.0 * bool(config.optimizer.clip_norm)),

@@ -9,6 +9,7 @@ The JSON: {"folder": …, "steps": …, "run": {fields of config.run}, "seconds"
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -29,15 +30,15 @@ MODEL = ModelConfig(vocab_size=V, num_layers=1, d_model=32, num_heads=2, d_ff=32
 def make_config(steps: int, **run) -> Config:
     fields = {
         "mesh": MeshConfig(data=-1),
-        "execution": Execution(scan_layers=True),
+        "execution": Execution(scan_layers="on"),
         "log_every": 2,
         "validate_every": 0,
         "checkpoint_every": 4,
         "tensorboard": False,
     }
     return Config(
-        model=MODEL,
-        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+        model=dataclasses.replace(MODEL, num_pause_tokens=1),
+        pauses=PauseConfig(rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),

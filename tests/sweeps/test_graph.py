@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from pause_jax import config as configs
-from pause_jax.config import Config, FinetuneConfig, PauseConfig
+from pause_jax.config import Config, FinetuneConfig, ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.model import counts
 from pause_jax.sweeps import graph
 from pause_jax.training import run as train
 
 RUNS = Path("/sweep/runs")
-PRETRAIN = configs.to_dict(Config(pauses=PauseConfig(num_pause_tokens=1)))
+PRETRAIN = configs.to_dict(Config(model=ModelConfig(num_pause_tokens=1)))
 FINETUNE = configs.to_dict(
     Config(
-        seed=99, pauses=PauseConfig(num_pause_tokens=1), finetune=FinetuneConfig(task="recall_2", max_prompt_length=8)
+        model=ModelConfig(num_pause_tokens=1), seed=99, finetune=FinetuneConfig(task="recall_2", max_prompt_length=8)
     )
 )
 TWO_BY_TWO = {

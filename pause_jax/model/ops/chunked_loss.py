@@ -12,33 +12,30 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pause_jax.model.ops.matmul import OverRows, sum_over_rows
 from pause_jax.model.partitioning import constrain
-from pause_jax.model.products import sum_over_rows
 
 Gradients = tuple[jax.Array, jax.Array, jax.Array]  # by hidden vectors [B, T, D], head [V, D] and weights [B, T]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def cross_entropy_sum(
+def head_loss(
     hidden_BxTxD: jax.Array,
     head_VxD: jax.Array,
     targets_BxT: jax.Array,
     weights_BxT: jax.Array,
     chunk: int = 0,
-    row_major: bool = False,
+    over_rows: OverRows = sum_over_rows,
 ) -> jax.Array:
     """Sum over positions of weight · (−log p(target)), in nats, float32.
 
     Where its gradient is asked for, it is computed with the loss, chunk by chunk: by the logits it is p − 1 at the
     target, p elsewhere, so that nothing of their size is kept or computed a second time.
 
+    Arguments as of `ops.head_loss`.
+
     Args:
-      hidden_BxTxD: the decoder's output; its dtype is that of the matmuls, whose sums are float32.
-      head_VxD: the output matrix.
-      targets_BxT: int32; where the weight is 0 any value, pauses (≥ V) included.
-      weights_BxT: float32.
-      chunk: positions of each row whose logits exist at a time; 0: all.
-      row_major: as of `Execution.row_major`.
+      over_rows: computes the head's gradient, a product of two arrays along their rows.
     """
     head = head_VxD.astype(hidden_BxTxD.dtype)
 
@@ -56,7 +53,7 @@ def _forward(
     targets_BxT: jax.Array,
     weights_BxT: jax.Array,
     chunk: int,
-    row_major: bool,
+    over_rows: OverRows,
 ) -> tuple[jax.Array, Gradients]:
     head = head_VxD.astype(hidden_BxTxD.dtype)
 
@@ -66,7 +63,7 @@ def _forward(
         is_target_NxV = jnp.arange(head.shape[0])[None] == targets.reshape(-1, 1)
         by_logits_NxV = ((jnp.exp(log_p_NxV) - is_target_NxV) * weights_N[:, None]).astype(head.dtype)
         by_hidden_NxD = jnp.dot(by_logits_NxV, head, preferred_element_type=jnp.float32).astype(head.dtype)
-        by_head_VxD = sum_over_rows(by_logits_NxV, hidden_NxD, row_major)
+        by_head_VxD = over_rows(by_logits_NxV, hidden_NxD)
         total = (total[0] + jnp.sum(losses_N * weights_N), total[1] + by_head_VxD)
         return total, (by_hidden_NxD.reshape(hidden.shape), losses_N.reshape(targets.shape))
 
@@ -75,12 +72,12 @@ def _forward(
     return loss, (by_hidden, by_head.astype(head_VxD.dtype), losses)
 
 
-def _backward(chunk: int, row_major: bool, gradients: Gradients, by_loss: jax.Array) -> tuple[Any, ...]:
+def _backward(chunk: int, over_rows: OverRows, gradients: Gradients, by_loss: jax.Array) -> tuple[Any, ...]:
     by_hidden, by_head, by_weights = ((by_loss * gradient).astype(gradient.dtype) for gradient in gradients)
     return by_hidden, by_head, None, by_weights
 
 
-cross_entropy_sum.defvjp(_forward, _backward)
+head_loss.defvjp(_forward, _backward)
 
 
 def _losses(head_VxD: jax.Array, hidden_NxD: jax.Array, targets_BxC: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -95,7 +92,7 @@ def _losses(head_VxD: jax.Array, hidden_NxD: jax.Array, targets_BxC: jax.Array) 
 
 
 def _rows(x_BxCxX: jax.Array) -> jax.Array:
-    """As a matrix: on a CPU products of matrices are much faster than batches of products, transposes included."""
+    """As a matrix."""
     return x_BxCxX.reshape(-1, x_BxCxX.shape[-1])
 
 

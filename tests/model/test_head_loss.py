@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pause_jax.training.loss import cross_entropy_sum
+from pause_jax.model.ops.cpu import head_loss
 
 B, T, D, V = 3, 10, 8, 17
 
@@ -31,20 +31,20 @@ def reference(hidden, head, targets, weights):
 def test_by_hand():
     """One position, logits 0 and ln 3: p(target 1) = 3/4."""
     hidden, head = jnp.ones((1, 1, 1)), jnp.array([[0.0], [np.log(3.0)]], jnp.float32)
-    loss = cross_entropy_sum(hidden, head, jnp.array([[1]]), jnp.array([[1.0]]))
+    loss = head_loss(hidden, head, jnp.array([[1]]), jnp.array([[1.0]]))
     np.testing.assert_allclose(loss, np.log(4 / 3), rtol=1e-6)
 
 
 @pytest.mark.parametrize("chunk", [0, 1, 3, 4, 10, 64])
 def test_equals_reference_whatever_the_chunk(arrays, chunk):
-    np.testing.assert_allclose(cross_entropy_sum(*arrays, chunk), reference(*arrays), rtol=1e-5)
+    np.testing.assert_allclose(head_loss(*arrays, chunk), reference(*arrays), rtol=1e-5)
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 5])
 def test_chunked_gradients_equal_plain_ones(arrays, chunk):
     hidden, head, targets, weights = arrays
-    plain = jax.grad(lambda h, e: cross_entropy_sum(h, e, targets, weights), argnums=(0, 1))(hidden, head)
-    chunked = jax.grad(lambda h, e: cross_entropy_sum(h, e, targets, weights, chunk), argnums=(0, 1))(hidden, head)
+    plain = jax.grad(lambda h, e: head_loss(h, e, targets, weights), argnums=(0, 1))(hidden, head)
+    chunked = jax.grad(lambda h, e: head_loss(h, e, targets, weights, chunk), argnums=(0, 1))(hidden, head)
     for a, b in zip(plain, chunked, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
@@ -52,7 +52,7 @@ def test_chunked_gradients_equal_plain_ones(arrays, chunk):
 def test_a_target_without_weight_may_be_a_pause(arrays):
     hidden, head, targets, weights = arrays
     pauses = jnp.where(weights == 0, V + 1, targets)
-    loss, grad = jax.value_and_grad(cross_entropy_sum)(hidden, head, pauses, weights)
+    loss, grad = jax.value_and_grad(head_loss)(hidden, head, pauses, weights)
     np.testing.assert_allclose(loss, reference(*arrays), rtol=1e-5)
     assert np.isfinite(grad).all() and not np.any(np.asarray(grad)[np.asarray(weights) == 0])
 
@@ -63,7 +63,7 @@ def test_chunking_keeps_the_whole_logits_out_of_memory():
     targets, weights = jnp.zeros((4, 256), jnp.int32), jnp.ones((4, 256))
 
     def temporary_bytes(chunk):
-        gradient = jax.jit(jax.grad(lambda h: cross_entropy_sum(h, head, targets, weights, chunk)))
+        gradient = jax.jit(jax.grad(lambda h: head_loss(h, head, targets, weights, chunk)))
         return gradient.lower(hidden).compile().memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(0) > 4 * 256 * 4096 * 4
