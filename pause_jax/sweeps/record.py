@@ -14,6 +14,7 @@ from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.sweeps.scheduler import Entry, Schedule, Status
 
+RENAMED = {"needs": "depends_on", "found": "cached", "mistaken": "user_error"}  # by what older code wrote
 SECONDS_BETWEEN_SIGNS = 60.0  # a driver that lives writes at least so often
 
 
@@ -133,6 +134,6 @@ def _read_if_whole(workdir: Path) -> Record | None:
 
 
 def _renamed(line: dict[str, Any]) -> dict[str, Any]:
-    """A job as it is written now; older drivers wrote `needs` and the status "found"."""
-    line = {("depends_on" if name == "needs" else name): value for name, value in line.items()}
-    return line | {"status": "cached"} if line["status"] == "found" else line
+    """A job as it is written now."""
+    line = {RENAMED.get(name, name): value for name, value in line.items()}
+    return line | {"status": RENAMED.get(line["status"], line["status"])}

@@ -23,6 +23,7 @@ from absl import logging
 
 from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError, beginning
+from pause_jax.sweeps import record
 from pause_jax.sweeps.execution import Resources
 from pause_jax.sweeps.executors.local import JobResult
 from pause_jax.sweeps.graph import Job
@@ -125,8 +126,7 @@ class Cluster:
         """What SLURM's job of this number has said of its end, if it has."""
         try:
             told = json.loads(self.report_file(job).read_text(encoding="utf-8"))
-            if told["outcome"] == "mistaken":  # of older code
-                told["outcome"] = "user_error"
+            told["outcome"] = record.RENAMED.get(told["outcome"], told["outcome"])
             return JobResult(**told) if told.pop("id") == number else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
