@@ -81,9 +81,6 @@ def measures() -> list[Measure]:
             tests[0] <= MOST_LINES_FUNCTION and tests[1] <= MOST_LINES_FILE,
         ),
         Measure("README words", "3,437", str(words), "≤ 1,200", words <= 1200),
-        Measure(
-            "`dict[str, Any]` given on as `**NAME` in a public signature's call", "-", str(len(bundles)), "few", True
-        ),
     ]
 
 
