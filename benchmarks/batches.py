@@ -6,6 +6,7 @@ sees a pipeline that reads or draws its way to the step, but hardly a batch that
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -19,9 +20,9 @@ from pause_jax.data.streams import TokenStream
 BATCH_SIZE = 32
 VOCAB_SIZE = 259
 CONFIG = Config(
-    model=ModelConfig(vocab_size=VOCAB_SIZE),
+    model=dataclasses.replace(ModelConfig(vocab_size=VOCAB_SIZE), num_pause_tokens=1),
     data=DataConfig(length=256),
-    pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+    pauses=PauseConfig(rate=0.1),
     train=TrainConfig(batch_size=BATCH_SIZE),
 )
 

@@ -9,10 +9,10 @@ import jax
 
 from pause_jax.aot import training_step
 from pause_jax.config import Config, DataConfig, MeshConfig, PauseConfig, RunConfig, TrainConfig
-from pause_jax.config.model import Execution, ModelConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.distributed.mesh import make_mesh
-from pause_jax.inference.prefill import read
-from pause_jax.model import decoder
+from pause_jax.inference.prefill import PromptFormat
+from pause_jax.network import Network
 from pause_jax.training import initialize
 from pause_jax.training.optimizer import make_optimizer
 
@@ -61,12 +61,17 @@ def lower_train_step(config: Config, num_devices: int = 1) -> jax.stages.Lowered
     return training_step.lower(config, mesh, initialize.abstract_state(config, make_optimizer(config.optimizer), mesh))
 
 
-def lower_prefill(model: ModelConfig, batch_size: int, prompt_length: int, m_inf: int, room: int) -> jax.stages.Lowered:
+def lower_prefill(
+    model: ModelConfig, batch_size: int, prompt_length: int, m_inf: int, extra_cache_length: int
+) -> jax.stages.Lowered:
     """Reading `batch_size` prompts and `m_inf` pauses each, by a model with one pause, whatever `m_inf`."""
     prompts = [[0] * prompt_length] * batch_size
+    network = Network(dataclasses.replace(model, num_pause_tokens=1))
 
     def prefill(params: dict[str, Any]) -> tuple[jax.Array, Any]:
-        (reading,) = read(params, model, Execution(), 1, prompts, [m_inf], attention="causal", room=room)
-        return reading.logits_BxV, reading.cache
+        (read,) = network.prefill(
+            params, prompts, [m_inf], PromptFormat("causal"), extra_cache_length=extra_cache_length
+        )
+        return read.logits_BxV, read.cache
 
-    return jax.jit(prefill).lower(decoder.abstract_params(model, 1))
+    return jax.jit(prefill).lower(network.abstract_params())

@@ -1,6 +1,6 @@
 """Greedy answers with a KV cache, prompt included, from ids to ids, in float32.
 
-Ours is inference/generate.py: one compiled loop, layers unrolled. The peer is transformers' generate(), eager with its
+Ours is inference/decode.py: one compiled loop, layers unrolled. The peer is transformers' generate(), eager with its
 default cache, or its network by torch.compile with a cache of fixed size, whichever is quicker. Neither has an end of
 sequence, so both write every token.
 """
@@ -17,8 +17,9 @@ import torch
 from benchmarks.measure import Pair
 from benchmarks.peers import better, make_twins, torch_device
 from benchmarks.shapes import Shape
-from pause_jax.config.model import Execution
-from pause_jax.inference.decode import generate
+from pause_jax.inference.decode import Decoding, generate
+from pause_jax.inference.prefill import PromptFormat
+from pause_jax.network import Network
 
 
 def make_pair(shape: Shape, batch_size: int, prompt_length: int, new_tokens: int) -> Pair:
@@ -35,17 +36,8 @@ def make_pair(shape: Shape, batch_size: int, prompt_length: int, new_tokens: int
     never = shape.vocab_size  # an id that the head cannot give
 
     def ours() -> list[list[int]]:
-        return generate(
-            twins.params,
-            twins.config,
-            Execution(),
-            0,
-            prompts,
-            m_inf=0,
-            attention="causal",
-            max_new_tokens=new_tokens,
-            eos_id=never,
-        )
+        decoding = Decoding(max_new_tokens=new_tokens, eos_id=never)
+        return generate(Network(twins.config), twins.params, prompts, 0, decoding, PromptFormat("causal"))
 
     def peer(model: Any, **cache: str) -> list[list[int]]:
         with torch.inference_mode():

@@ -94,7 +94,7 @@ def _go_on(config: Config, folder: Path, up_to: int, turns: Turns) -> dict[str, 
     """Train up to a step, in turn with the step alone."""
     compile_steps = loop.compile_steps
 
-    def compile_and_watch(job: loop.Job) -> loop.Compiled:
+    def compile_and_watch(job: loop.TrainingJob) -> loop.Compiled:
         compiled = compile_steps(job)
 
         def train_step(state: Any, batch: Any) -> Any:

@@ -16,9 +16,9 @@ from benchmarks import costs
 from benchmarks.measure import Call, Pair
 from benchmarks.steps import stepper
 from pause_jax.config import PauseConfig
-from pause_jax.config.model import Execution, ModelConfig
-from pause_jax.inference.prefill import read
-from pause_jax.model import decoder
+from pause_jax.config.model import ModelConfig
+from pause_jax.inference.prefill import PromptFormat
+from pause_jax.network import Network
 
 MODEL = ModelConfig(vocab_size=8192, num_layers=4, d_model=256, num_heads=8, d_ff=1024, max_positions=1024)
 ROOM = 16  # positions of the cache for an answer: 512 and 522 are then both rounded up to 544
@@ -27,7 +27,9 @@ RATE = 0.1  # pauses a text token
 
 def make_train_pair(model: ModelConfig = MODEL, batch_size: int = 8, length: int = 256) -> Pair:
     """A step with pauses against one without; work is one step."""
-    paused = costs.train_config(model, batch_size, length, pauses=PauseConfig(num_pause_tokens=1, rate=RATE))
+    paused = costs.train_config(
+        dataclasses.replace(model, num_pause_tokens=1), batch_size, length, pauses=PauseConfig(rate=RATE)
+    )
     standard = costs.train_config(model, batch_size, length)
     compiled = [costs.lower_train_step(config).compile() for config in (paused, standard)]
     ours, peer = (stepper(config, step) for config, step in zip((paused, standard), compiled, strict=True))
@@ -38,13 +40,14 @@ def make_prefill_pair(
     model: ModelConfig = MODEL, batch_size: int = 8, prompt_length: int = 512, m_inf: int = 10
 ) -> Pair:
     """Prompts and `m_inf` pauses against the prompts alone, read by one model."""
-    params = jax.jit(lambda: decoder.init(model, 1, 0))()
+    network, prompt_format = Network(dataclasses.replace(model, num_pause_tokens=1)), PromptFormat("causal")
+    params = jax.jit(lambda: network.init(0))()
     prompts = np.random.default_rng(0).integers(0, model.vocab_size, (batch_size, prompt_length)).tolist()
 
     def reader(m_inf: int) -> Call:
         def prefill() -> None:
-            (reading,) = read(params, model, Execution(), 1, prompts, [m_inf], attention="causal", room=ROOM)
-            jax.block_until_ready((reading.logits_BxV, reading.cache))
+            (read,) = network.prefill(params, prompts, [m_inf], prompt_format, extra_cache_length=ROOM)
+            jax.block_until_ready((read.logits_BxV, read.cache))
 
         return prefill
 

@@ -35,7 +35,6 @@ class Twins:
     peer: Any  # a transformers model, float32
     config: ModelConfig
     params: dict[str, Any]
-    num_pause_tokens: int
 
 
 def make_twins(shape: Shape, num_pause_tokens: int = 0) -> Twins:
@@ -52,9 +51,10 @@ def make_twins(shape: Shape, num_pause_tokens: int = 0) -> Twins:
     params = params_from(TextRows(weights, shape.vocab_size), config)
     if num_pause_tokens:
         params["pause"] = {"embedding": peer.get_input_embeddings().weight.detach().numpy()[shape.vocab_size :]}
+    config = dataclasses.replace(config, num_pause_tokens=num_pause_tokens)
     # copies: NumPy shares its arrays with the peer, which trains them
     peer.to(torch_device())
-    return Twins(peer, config, jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params), num_pause_tokens)
+    return Twins(peer, config, jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params))
 
 
 def prepare_torch() -> None:

@@ -7,6 +7,7 @@ system has it in memory: this measures reading, cutting, pauses and features, no
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import functools
 import shutil
 import tempfile
@@ -23,9 +24,9 @@ BATCH_SIZE = 32
 BATCHES = 20  # a call
 POSITIONS_PER_SECOND = 2_000_000  # the goal
 CONFIG = Config(
-    model=ModelConfig(vocab_size=259),
+    model=dataclasses.replace(ModelConfig(vocab_size=259), num_pause_tokens=1),
     data=DataConfig(length=LENGTH),
-    pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+    pauses=PauseConfig(rate=0.1),
     train=TrainConfig(batch_size=BATCH_SIZE),
 )
 

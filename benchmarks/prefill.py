@@ -18,9 +18,9 @@ import torch
 from benchmarks.measure import Pair
 from benchmarks.peers import assert_agree, better, make_twins, torch_device, torch_wait
 from benchmarks.shapes import Shape
-from pause_jax.config.model import Execution
-from pause_jax.inference.prefill import read
-from pause_jax.inference.rows import context_rows
+from pause_jax.inference.prefill import PromptFormat
+from pause_jax.network import Network
+from pause_jax.pauses.downstream import context_rows
 
 
 def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> Pair:
@@ -32,23 +32,14 @@ def make_pair(shape: Shape, batch_size: int, prompt_length: int, m_inf: int) -> 
     twins = make_twins(shape, num_pause_tokens=1)
     model = twins.peer.eval()
     prompts_BxP = np.random.default_rng(0).integers(0, shape.vocab_size, (batch_size, prompt_length))
-    rows = context_rows(
-        prompts_BxP.tolist(), m_inf, vocab_size=shape.vocab_size, num_pause_tokens=twins.num_pause_tokens
-    )
+    network = Network(twins.config)
+    rows = context_rows(prompts_BxP.tolist(), m_inf, tokens=network.pause_tokens())
     ids_BxC = torch.tensor(rows.ids_BxC, dtype=torch.long, device=torch_device())
 
     def ours() -> jax.Array:
-        (reading,) = read(
-            twins.params,
-            twins.config,
-            Execution(),
-            twins.num_pause_tokens,
-            prompts_BxP.tolist(),
-            [m_inf],
-            attention="causal",
-            room=0,
-        )
-        return jax.block_until_ready((reading.logits_BxV, reading.cache))[0]
+        prompts = prompts_BxP.tolist()
+        (prefill,) = network.prefill(twins.params, prompts, [m_inf], PromptFormat("causal"), extra_cache_length=0)
+        return jax.block_until_ready((prefill.logits_BxV, prefill.cache))[0]
 
     def peer(forward: Callable[..., Any]) -> torch.Tensor:
         with torch.inference_mode():

@@ -1,7 +1,7 @@
 """The matrix products of a training step alone, in JAX and in torch: what no other code of the step can win back.
 
 Of each dense layer and of the head three: forward, and the gradients by its input and by its matrix. Attention has more
-that are left out. Ours are those that the trainer computes (`pause_jax/model/products.py`).
+that are left out. Ours are those that the trainer computes (`pause_jax/model/ops`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from benchmarks.measure import Call, Pair
 from benchmarks.peers import prepare_torch, torch_device, torch_wait
 from benchmarks.shapes import Shape
-from pause_jax.config.model import Execution
-from pause_jax.model.products import times
+from pause_jax.config.model import Execution, resolve
+from pause_jax.model import ops
 
 
 def make_pair(shape: Shape, batch_size: int, length: int) -> Pair:
@@ -62,7 +62,8 @@ def _ours(rows: int, inner: int, outer: int, dtype: str) -> Call:
 
 @jax.jit
 def _products(x_RxI: jax.Array, kernel_IxO: jax.Array, gradient_RxO: jax.Array) -> object:
-    result, back = jax.vjp(lambda x, kernel: times(x, kernel, Execution().row_major), x_RxI, kernel_IxO)
+    execution = resolve(Execution(), jax.default_backend())
+    result, back = jax.vjp(lambda x, kernel: ops.linear(x, kernel, execution), x_RxI, kernel_IxO)
     return result, back(gradient_RxO)
 
 

@@ -8,6 +8,7 @@ tokens (first and last tenth; mean 61), options of 11 to 56 (mean 35). So a prom
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -16,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.measure import Pair
-from pause_jax.config.model import Execution, ModelConfig
-from pause_jax.evaluation.length_groups import batches, rung
+from pause_jax.config.model import ModelConfig
+from pause_jax.evaluation.length_groups import group_by_length, rung
+from pause_jax.inference.prefill import PromptFormat
 from pause_jax.inference.score import score
-from pause_jax.model import decoder
+from pause_jax.network import Network, Params
 
 MODEL = ModelConfig(vocab_size=8192, num_layers=4, d_model=256, num_heads=8, d_ff=1024, max_positions=512)
 OPTIONS = 4
@@ -41,43 +43,41 @@ def make_pair(items: int = 128, batch_size: int = 16, model: ModelConfig = MODEL
 
     prompts = [text(PROMPT_LENGTHS) for _ in range(items)]
     options = [[text(OPTION_LENGTHS) for _ in range(OPTIONS)] for _ in range(items)]
-    params = jax.jit(lambda: decoder.init(model, 1, 0))()
-    ours = functools.partial(_shared, params, model, prompts, options, batch_size)
-    peer = functools.partial(_by_option, params, model, prompts, options, batch_size * OPTIONS)
+    network = Network(dataclasses.replace(model, num_pause_tokens=1))
+    params = jax.jit(lambda: network.init(0))()
+    ours = functools.partial(_shared, network, params, prompts, options, batch_size)
+    peer = functools.partial(_by_option, network, params, prompts, options, batch_size * OPTIONS)
     np.testing.assert_allclose(ours(), peer(), rtol=1e-4, err_msg="log-probabilities")
     return Pair(ours, peer, work=items)
 
 
 def _shared(
-    params: dict[str, Any], model: ModelConfig, prompts: list[Ids], options: list[list[Ids]], batch_size: int
+    network: Network, params: Params, prompts: list[Ids], options: list[list[Ids]], batch_size: int
 ) -> np.ndarray:
     """log p of each option, [items, options]."""
     sums = np.empty((len(prompts), OPTIONS))
-    for batch in batches({i: len(prompt) for i, prompt in enumerate(prompts)}, batch_size):
-        mine = [options[i] for i in batch.examples]
-        longest = max(len(option) for one in mine for option in one)
+    for batch in group_by_length({i: len(prompt) for i, prompt in enumerate(prompts)}, batch_size):
+        row_options = [options[i] for i in batch.examples]
+        longest = max(len(option) for one in row_options for option in one)
         sums[list(batch.examples)] = score(
+            network,
             params,
-            model,
-            Execution(),
-            1,
             [prompts[i] for i in batch.examples],
-            mine,
-            m_inf=0,
-            attention="causal",
+            row_options,
+            0,
+            PromptFormat("causal", bucket=batch.length),
             option_length=rung(longest),
-            bucket=batch.length,
         )
     return sums
 
 
 def _by_option(
-    params: dict[str, Any], model: ModelConfig, prompts: list[Ids], options: list[list[Ids]], batch_size: int
+    network: Network, params: Params, prompts: list[Ids], options: list[list[Ids]], batch_size: int
 ) -> np.ndarray:
     """As `_shared`, a row for each option."""
     rows = [(prompt, option) for prompt, mine in zip(prompts, options, strict=True) for option in mine]
     sums = np.empty(len(rows))
-    for batch in batches({i: len(prompt) + len(option) for i, (prompt, option) in enumerate(rows)}, batch_size):
+    for batch in group_by_length({i: len(prompt) + len(option) for i, (prompt, option) in enumerate(rows)}, batch_size):
         ids_BxT = np.zeros((len(batch.examples), batch.length), np.int32)
         is_text_BxT, is_option_BxT = np.zeros(ids_BxT.shape, np.int32), np.zeros(ids_BxT.shape, bool)
         for row, (prompt, option) in enumerate(rows[i] for i in batch.examples):
@@ -85,18 +85,18 @@ def _by_option(
             ids_BxT[row, :length] = prompt + option
             is_text_BxT[row, :length] = 1
             is_option_BxT[row, len(prompt) : length] = True
-        sums[list(batch.examples)] = _log_p(params, ids_BxT, is_text_BxT, is_option_BxT, model=model)
+        sums[list(batch.examples)] = _log_p(params, ids_BxT, is_text_BxT, is_option_BxT, network=network)
     return sums.reshape(-1, OPTIONS)
 
 
-@functools.partial(jax.jit, static_argnames="model")
+@functools.partial(jax.jit, static_argnames="network")
 def _log_p(
-    params: dict[str, Any], ids_BxT: jax.Array, is_text_BxT: jax.Array, is_option_BxT: jax.Array, *, model: ModelConfig
+    params: dict[str, Any], ids_BxT: jax.Array, is_text_BxT: jax.Array, is_option_BxT: jax.Array, *, network: Network
 ) -> jax.Array:
     """Sums [B] of log p over the options' tokens."""
-    network = decoder.bind(params, model, Execution(), 1)
+    model = network.bind(params)
     positions_BxT = jnp.broadcast_to(jnp.arange(ids_BxT.shape[1]), ids_BxT.shape)
-    hidden_BxTxD, _ = network(ids_BxT, positions_BxT, is_text_BxT)
-    log_p_BxTxV = jax.nn.log_softmax(network.logits(hidden_BxTxD))
+    hidden_BxTxD, _ = model(ids_BxT, positions_BxT, is_text_BxT)
+    log_p_BxTxV = jax.nn.log_softmax(model.logits(hidden_BxTxD))
     log_p_BxT = jnp.take_along_axis(log_p_BxTxV[:, :-1], ids_BxT[:, 1:, None], axis=-1)[..., 0]
     return jnp.sum(jnp.where(is_option_BxT[:, 1:], log_p_BxT, 0.0), axis=-1)

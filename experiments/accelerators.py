@@ -17,24 +17,16 @@ TOPOLOGIES = {  # what launch.compile calls them
 }
 
 
-def execute_on_accelerators(config: Any) -> None:
-    """Fields of config.run whose defaults are for CPUs, as accelerators want them."""
-    config.run.execution.scan_layers = True
-    config.run.execution.attention_blocks = 1
-    config.run.execution.few_rows = 0
-    config.run.execution.row_major = False
-
-
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Fields of config.run that depend on the chips' number and memory."""
+    """Fields of config.run that depend on the chips' number and memory; what is left out is as the platform has it."""
 
     data: int
     fsdp: int
     tensor: int = 1
     accumulation: int = 1
-    remat: str = "dots"
-    loss_chunk: int = 1024
+    remat: str = "auto"
+    loss_chunk: int = -1
 
     def apply(self, config: Any) -> None:
         config.run.mesh.update({"data": self.data, "fsdp": self.fsdp, "tensor": self.tensor})

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.accelerators import Layout, execute_on_accelerators
+from experiments.accelerators import Layout
 from pause_jax.config import default_config
 from pause_jax.errors import UserError
 
@@ -41,7 +41,7 @@ def get_config(arg: str = "8b,v5e-256") -> Any:
         raise UserError(f"experiments/llama.py:{arg} does not exist: choose {names}")
     config = default_config()
     _model(config)
-    config.pauses.num_pause_tokens = 1
+    config.model.num_pause_tokens = 1
     config.pauses.rate = 0.1
     config.pauses.mode = "trim"
     config.data.length = 2048
@@ -49,7 +49,6 @@ def get_config(arg: str = "8b,v5e-256") -> Any:
     config.train.steps = 10_000  # 10.5B positions
     config.optimizer.learning_rate = 2e-5
     config.optimizer.warmup_steps = 200
-    execute_on_accelerators(config)
     config.run.log_every = 10
     config.run.validate_every = 500
     config.run.checkpoint_every = 500

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from experiments.accelerators import TOPOLOGIES, Layout, execute_on_accelerators
+from experiments.accelerators import TOPOLOGIES, Layout
 from pause_jax.config import default_config
 from pause_jax.errors import UserError
 
@@ -75,7 +75,7 @@ def get_config(arg: str = "130m") -> Any:
     config = default_config()
     _model(config, size)
     if not standard:
-        config.pauses.num_pause_tokens = 1
+        config.model.num_pause_tokens = 1
         config.pauses.rate = 0.1
         config.pauses.mode = "trim"
     config.data.length = 2048
@@ -105,8 +105,6 @@ def _run(config: Any) -> None:
     """Memory and logs for accelerators; no field of it changes the result."""
     config.run.mesh.data = 1
     config.run.mesh.fsdp = -1
-    execute_on_accelerators(config)
-    config.run.execution.remat = "dots"
     config.run.loss_chunk = 128
     config.run.log_every = 100
     config.run.validate_every = 2000

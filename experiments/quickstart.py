@@ -30,6 +30,6 @@ def get_config(arm: str = "pause") -> Any:
     config.optimizer.learning_rate = 3e-3
     config.optimizer.warmup_steps = 40
     if arm == "pause":
-        config.pauses.num_pause_tokens = 1
+        config.model.num_pause_tokens = 1
         config.pauses.rate = 0.1
     return config

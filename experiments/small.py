@@ -43,6 +43,6 @@ def get_config(arg: str = "10m") -> Any:
     config.run.validate_every = 500
     config.run.checkpoint_every = 500
     if not arm:
-        config.pauses.num_pause_tokens = 1
+        config.model.num_pause_tokens = 1
         config.pauses.rate = 0.1
     return config

@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
         raise UserError(
             "give either --from_hf=DIR --workdir=RUN to read a model, or --run=RUN --to_hf=DIR to write one"
         )
-    with processes.joined(cli.address(), FLAGS.start_timeout):
+    with processes.initialize(cli.address(), FLAGS.start_timeout):
         if FLAGS.from_hf:
             mesh = cli.parse_mesh(FLAGS.mesh)
             print(convert.import_model(Path(FLAGS.from_hf), cli.workdir(), mesh, FLAGS.vocabulary))

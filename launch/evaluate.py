@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     checkpoint = f"{FLAGS.run.rstrip('/')}/checkpoints/{FLAGS.step}" if FLAGS.step is not None else FLAGS.run
     out = Path(FLAGS.out)
     run.check_results_file(out)
-    with processes.joined(cli.address(), FLAGS.start_timeout):
+    with processes.initialize(cli.address(), FLAGS.start_timeout):
         run.assert_same_command({f"--{name}": FLAGS[name].value for name in SHARED})
         run.evaluate_and_write(checkpoint, spec, how, out)
     return cli.EXIT_DONE

@@ -1,4 +1,4 @@
-"""Tokenize a corpus once, onto disk: token streams that training reads at any size, at any place, at no start-up cost.
+"""Tokenize a corpus once, onto disk: token streams of any size that training reads at no start-up cost.
 
     python -m launch.prepare --config=experiments/quickstart.py:pause --out=prepared/mine \\
         --config.data.files='texts/*.jsonl.gz' --config.data.vocabulary=t5.spiece.model

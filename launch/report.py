@@ -1,16 +1,16 @@
-"""Make a report of evaluation results: tables here; in a folder one self-contained report.html, and as files beside it
-every table (CSV) and picture (PNG, SVG).
+"""Make a report of evaluation results: tables here, and one self-contained HTML page.
 
     python -m launch.report --results=results.csv --out=report
     python -m launch.report --results=laptop/results.csv,cluster/results.csv --out=report
     python -m launch.report --runs=runs/standard,runs/pause --out=report
 
-It shows the grid of pretraining and finetuning with and without pauses, differences paired by seed, accuracy against
-pauses at inference and in finetuning, the best number of pauses where there is a validation split to choose it on, what
-each arm cost, and all of that over model sizes; it claims an effect only where the seeds allow it. Beside each results
-file it looks for runs/NAME/metrics.jsonl, whose losses it draws, and for failures.json, a list of
-{"job": …, "error": …}, whose failures stand at the top. With --runs it puts runs of launch.train beside each other,
-with or without results: their losses at equal steps, text tokens and FLOPs, and what their configs differ in.
+The folder gets report.html and, as files beside it, every table (CSV) and picture (PNG, SVG). The report shows the grid
+of pretraining and finetuning with and without pauses, differences paired by seed, accuracy against pauses at inference
+and in finetuning, the best number of pauses where there is a validation split to choose it on, what each arm cost, and
+all of that over model sizes; it claims an effect only where the seeds allow it. Beside each results file it looks for
+runs/NAME/metrics.jsonl, whose losses it draws, and for failures.json, a list of {"job": …, "error": …}, whose failures
+stand at the top. With --runs it puts runs of launch.train beside each other, with or without results: their losses at
+equal steps, text tokens and FLOPs, and what their configs differ in.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         return cli.EXIT_STOPPED
     failures = results.conclude(schedule, workdir)
     if FLAGS.demonstration and not failures:
-        command = f"python -m launch.sweep --config={flag.config_filename} --workdir={workdir}"
+        command = f"python -m pause_jax sweep --config={flag.config_filename} --workdir={workdir}"
         results.write_demonstration(Path(FLAGS.demonstration), workdir, command=command)
     return EXIT_JOBS_FAILED if failures else cli.EXIT_DONE
 

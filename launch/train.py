@@ -24,7 +24,7 @@ from pause_jax.training import run
 
 
 def main(argv: list[str]) -> int:
-    with processes.joined(cli.address(), cli.FLAGS.start_timeout):
+    with processes.initialize(cli.address(), cli.FLAGS.start_timeout):
         workdir = cli.workdir()
         tell = print if processes.index() == 0 else lambda sentence: None
         config = run.prepare(cli.load_config(tell), workdir)

@@ -27,6 +27,7 @@ PLACEHOLDERS = {  # patterns
 }
 _STARTS = (
     r"python3? -m (?P<module>(?:launch|benchmarks|docs)\.[a-z]\w*)"
+    r"|(?:python3? -m pause_jax|(?<![\w./-])pause-jax) (?P<program>[a-z]\w*)(?=[\s`]|$)"
     r"|(?:sbatch .*?)?launch/slurm/train\.sbatch|launch/tpu_vm/train\.sh start \S+ \S+"
 )
 # What comes behind a command on its line; two spaces begin a table's next column.
@@ -78,7 +79,8 @@ def commands_in(page: str, text: str) -> Iterator[Command]:
             rest = _ENDS.split(f" {rest.strip()} ")[0] if not rest.startswith("  ") else ""
             for placeholder, value in PLACEHOLDERS.items():
                 rest = re.sub(placeholder, value, rest)
-            yield Command(page, match["module"] or "launch.train", _without_elisions(rest), line.strip())
+            module = match["module"] or f"launch.{match['program'] or 'train'}"
+            yield Command(page, module, _without_elisions(rest), line.strip())
 
 
 def _without_elisions(text: str) -> tuple[str, ...]:

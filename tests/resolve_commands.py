@@ -20,7 +20,7 @@ import ml_collections
 from pause_jax.aot import topologies
 from pause_jax.command_line import cli, flag_errors
 from pause_jax.config import Config
-from pause_jax.distributed import memory
+from pause_jax.distributed import kernels, memory
 from pause_jax.distributed.mesh import AXES, mesh_shape
 from pause_jax.errors import UserError
 from pause_jax.sweeps import execution, graph
@@ -93,6 +93,7 @@ def fits(config: Config, chip: str, devices: int) -> None:
     parts = sizes["data"] * sizes["fsdp"] * config.run.accumulation
     if config.train.batch_size % parts:
         raise UserError(f"config.train.batch_size = {config.train.batch_size} is not divisible by {parts}")
+    config = kernels.resolve_config(config, topologies.platform_of_chip(chip))
     memory.check_chips(config, sizes, topologies.CHIPS[chip].hbm_bytes, f"the memory of a {chip}")
 
 

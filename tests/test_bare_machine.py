@@ -31,23 +31,23 @@ from pause_jax import checkpoints, config, pauses, runs, tokenizer, trees
 
 # and it runs: a resolved config, a step of training, an answer
 import jax, jax.numpy as jnp, optax
-from pause_jax.inference.decode import generate
-from pause_jax.model import decoder
-from pause_jax.config.model import Execution, ModelConfig
+from pause_jax.inference.decode import Decoding, generate
+from pause_jax.network import Network
+from pause_jax.config.model import ModelConfig
 from pause_jax.training.step import make_train_step, new_state
 from pause_jax.training.objective import CrossEntropy
 from pause_jax.training.optimizer import make_optimizer
 
 resolved = config.from_config_dict(config.to_dict(config.Config()))
-model = ModelConfig(vocab_size=11, num_layers=1, d_model=8, num_heads=2, d_ff=8, max_positions=16)
-params = jax.jit(lambda: decoder.init(model, 1, 0))()
+model = ModelConfig(vocab_size=11, num_pause_tokens=1, num_layers=1, d_model=8, num_heads=2, d_ff=8, max_positions=16)
+network = Network(model)
+params = jax.jit(lambda: network.init(0))()
 optimizer = make_optimizer(resolved.optimizer)
-network = lambda params: decoder.bind(params, model, Execution(), 1)
-step = make_train_step(CrossEntropy(network), optimizer, lambda count: 0.1, vocab_size=11, accumulation=1)
+step = make_train_step(CrossEntropy(network.bind), optimizer, lambda count: 0.1, vocab_size=11, accumulation=1)
 ones = jnp.ones((2, 4), jnp.int32)
 batch = dict(inputs=ones, targets=ones, positions=ones, segment_ids=ones, loss_weights=jnp.ones((2, 4)))
 state, metrics = jax.jit(step)(new_state(params, optimizer), batch)
-words = generate(state["params"], model, Execution(), 1, [[1, 2]], m_inf=2, max_new_tokens=3, eos_id=0)
+words = generate(network, state["params"], [[1, 2]], 2, Decoding(max_new_tokens=3, eos_id=0))
 print("loss", float(metrics["loss"]), words)
 """
 

@@ -26,6 +26,7 @@ from pause_jax.config import MeshConfig, PauseConfig
 from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.inference import decode as decode_lib
 from pause_jax.model import decoder
+from pause_jax.network import Network
 
 GOLDEN = Path(__file__).parent / "golden_costs.json"
 UPDATE = "PAUSE_JAX_UPDATE_GOLDEN=1 .venv/bin/python -m pytest -q tests/test_costs.py"
@@ -42,34 +43,32 @@ LLAMA = dataclasses.replace(
     mlp_bias=False,
     tie_embeddings=False,
 )
-PAUSED = PauseConfig(num_pause_tokens=1, rate=0.1)
+PAUSED = PauseConfig(rate=0.1)
 BATCH, LENGTH = 8, 128
 
 
 def train(model, devices=1, **config):
+    model = dataclasses.replace(model, num_pause_tokens=1 if config.get("pauses") else 0)
     return costs.lower_train_step(costs.train_config(model, BATCH, LENGTH, **config), devices)
 
 
 def decode(model, new_tokens=16):
     """The loop that writes answers, its cache donated."""
-    params = decoder.abstract_params(model, 1)
+    network = Network(dataclasses.replace(model, num_pause_tokens=1))
     cache = jax.eval_shape(lambda: decoder.empty_cache(model, BATCH, LENGTH))
     per_row = jax.ShapeDtypeStruct((BATCH,), jnp.int32)
     logits_BxV = jax.ShapeDtypeStruct((BATCH, model.vocab_size), jnp.float32)
     return decode_lib._decode_in_place.lower(
-        params,
+        network.abstract_params(),
         cache,
         logits_BxV,
         per_row,
         per_row,
         0,
         1,
-        config=model,
-        execution=Execution(),
-        num_pause_tokens=1,
+        network=network,
         max_new_tokens=new_tokens,
         sampling=decode_lib.GREEDY,
-        mesh=None,
     )
 
 
@@ -82,8 +81,8 @@ CASES = {
     "train_step/llama/pauses": lambda: train(LLAMA, pauses=PAUSED),
     "train_step/llama/loss_chunk_32": lambda: train(LLAMA, loss_chunk=32),
     "train_step/llama/fsdp_2_tensor_2": lambda: train(LLAMA, 4, mesh=MeshConfig(data=1, fsdp=2, tensor=2)),
-    "prefill/gpt": lambda: costs.lower_prefill(GPT, BATCH, prompt_length=96, m_inf=10, room=16),
-    "prefill/llama": lambda: costs.lower_prefill(LLAMA, BATCH, prompt_length=96, m_inf=10, room=16),
+    "prefill/gpt": lambda: costs.lower_prefill(GPT, BATCH, prompt_length=96, m_inf=10, extra_cache_length=16),
+    "prefill/llama": lambda: costs.lower_prefill(LLAMA, BATCH, prompt_length=96, m_inf=10, extra_cache_length=16),
     "decode/gpt": lambda: decode(GPT),
     "decode/llama": lambda: decode(LLAMA),
 }
@@ -148,7 +147,7 @@ def test_growth_is_seen():
 @pytest.mark.parametrize("model", [GPT, LLAMA], ids=["gpt", "llama"])
 def test_a_step_with_pauses_costs_what_one_without_does_at_equal_length(model):
     """`trim` keeps the length: all that is new is the look-up of pauses, and their vector with its optimizer state."""
-    wide = dataclasses.replace(model, d_model=256, d_ff=1024, vocab_size=8192)
+    wide = dataclasses.replace(model, d_model=256, head_dim=0, d_ff=1024, vocab_size=8192)
     standard, paused = (costs.costs(train(wide, pauses=pauses).compile()) for pauses in (None, PAUSED))
     assert paused.flops / standard.flops == pytest.approx(1, abs=0.003)
     assert paused.bytes_accessed / standard.bytes_accessed < 1.01
@@ -179,7 +178,7 @@ def test_chunked_cross_entropy_holds_a_third_of_what_all_logits_take():
     Layers are looped over and recomputed, with one head: or what they keep would be the larger part of both.
     """
     model = ModelConfig(vocab_size=32_000, num_layers=4, d_model=128, num_heads=1, d_ff=256, max_positions=2048)
-    execution = Execution(scan_layers=True, remat="full")
+    execution = Execution(scan_layers="on", remat="full")
     whole, chunked = (
         costs.costs(
             costs.lower_train_step(costs.train_config(model, 8, 2048, loss_chunk=chunk, execution=execution)).compile()

@@ -137,6 +137,9 @@ def test_commands_are_found_in_text():
         xpk --command="python3 -m launch.train --config=z.py" --more
         python -m launch.train ... --num_processes=N
     | `python -m launch.prepare --config=… --out=x` | makes |
+        pause-jax describe --config=c.py
+        python -m pause_jax status --workdir=w
+    and `pause-jax NAME` is none, but pause-jaxed or a pause-jax.
     """
     assert [(c.module, *c.arguments) for c in published_commands.commands_in("page", page)] == [
         ("launch.train", "--config=a.py:b", "--workdir=c"),
@@ -146,6 +149,8 @@ def test_commands_are_found_in_text():
         ("launch.train", "--config=z.py"),
         ("launch.train", "--num_processes=2"),
         ("launch.prepare", "--out=x"),
+        ("launch.describe", "--config=c.py"),
+        ("launch.status", "--workdir=w"),
     ]
 
 

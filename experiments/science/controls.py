@@ -13,7 +13,7 @@ from typing import Any
 
 from experiments.sweeps import time_to_think
 
-FIELDS = ("finetune.placement", "finetune.m_ft", "pauses.num_pause_tokens")
+FIELDS = ("finetune.placement", "finetune.m_ft", "model.num_pause_tokens")
 ARMS = (
     ("prepend", (24,), 1),
     ("filler", (24,), 1),

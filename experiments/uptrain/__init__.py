@@ -19,9 +19,9 @@ def set_arm(config: Any, arm: str, steps: int, pause_only_steps: int) -> None:
     rate = config.pauses.rate
     config.train.steps = steps if arm != "control_text" else round(steps / (1 + rate))
     if arm == "pauses":
-        config.pauses.num_pause_tokens = 1
+        config.model.num_pause_tokens = 1
         config.pauses.init = "mean"
         config.optimizer.pause_only_steps = pause_only_steps
     else:
-        config.pauses.num_pause_tokens = 0
+        config.model.num_pause_tokens = 0
         config.pauses.rate = 0.0

@@ -17,7 +17,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from experiments.accelerators import Layout, execute_on_accelerators
+from experiments.accelerators import Layout
 from experiments.uptrain import ARMS, set_arm
 from pause_jax.checkpointing import places
 from pause_jax.checkpointing.run_folder import RunFolder
@@ -47,7 +47,6 @@ def get_config(arg: str = "") -> Any:
     config.optimizer.learning_rate = 1e-5
     config.optimizer.warmup_steps = 100
     if local_chips.of_this_machine():
-        execute_on_accelerators(config)
         Layout(data=1, fsdp=-1, loss_chunk=128).apply(config)
     set_arm(config, arm or "pauses", STEPS, pause_only_steps=100)
     return config

@@ -14,14 +14,14 @@ from experiments.sweeps import LAPTOP, new_sweep
 from experiments.uptrain import ARMS, set_arm
 
 STEPS, MORE, PAUSES_FIRST = 400, 100, 10
-_FIELDS = ("pauses.num_pause_tokens", "pauses.rate", "pauses.init", "optimizer.pause_only_steps", "train.steps")
+_FIELDS = ("model.num_pause_tokens", "pauses.rate", "pauses.init", "optimizer.pause_only_steps", "train.steps")
 
 
 def _row(arm: str) -> tuple[Any, ...]:
     config = quickstart.get_config("pause")
     set_arm(config, arm, MORE, PAUSES_FIRST)
     pauses, optimizer = config.pauses, config.optimizer
-    return pauses.num_pause_tokens, pauses.rate, pauses.init, optimizer.pause_only_steps, config.train.steps
+    return config.model.num_pause_tokens, pauses.rate, pauses.init, optimizer.pause_only_steps, config.train.steps
 
 
 def get_config(seeds: str = "3") -> Any:
@@ -36,7 +36,7 @@ def get_config(seeds: str = "3") -> Any:
     sweep.uptrain = {"config": more, "axes": ((_FIELDS, tuple(map(_row, ARMS))),), "keep_pretrained": True}
     recipe = LAPTOP.recipe("recall_8", "small")
     finetune = LAPTOP.finetuning_config()
-    finetune.pauses.num_pause_tokens = 1
+    finetune.model.num_pause_tokens = 1
     fields = (tuple(recipe), (tuple(recipe.values()),))
     sweep.finetune = {"config": finetune, "axes": (fields, ("finetune.m_ft", ((0,), (10,))))}
     sweep.evaluate = {"m_inf": (0, 10), "splits": ("validation", "test"), "limit": 512}

@@ -8,6 +8,7 @@ from typing import Any
 from pause_jax.aot import topologies
 from pause_jax.config import Config
 from pause_jax.report import tables
+from pause_jax.system import local_chips
 
 
 def describe(config: Config, topology: str | None = None) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def describe(config: Config, topology: str | None = None) -> dict[str, Any]:
     from pause_jax.model import counts
     from pause_jax.training import flops
 
-    parameters, pause_parameters = counts.parameter_counts(config.model, config.pauses.num_pause_tokens)
+    parameters, pause_parameters = counts.parameter_counts(config.model)
     return {
         "parameters": parameters,
         "pause_parameters": pause_parameters,
@@ -31,11 +32,13 @@ def describe(config: Config, topology: str | None = None) -> dict[str, Any]:
 
 def memory_of(config: Config, topology: str | None) -> dict[str, float]:
     """The `memory` of `describe`."""
-    from pause_jax.distributed import memory
+    from pause_jax.distributed import kernels, memory
     from pause_jax.distributed.mesh import AXES, mesh_shape
 
-    mesh = config.run.mesh
+    chips = local_chips.of_this_machine()
     asked = topologies.parse(topology) if topology else None
+    config = kernels.resolve_config(config, asked.platform if asked else chips.kind if chips else "cpu")
+    mesh = config.run.mesh
     fewest = mesh.dcn_data * (mesh.data == -1) or 1
     devices = asked.devices if asked else fewest * math.prod(n for n in mesh.sizes.values() if n != -1)
     sizes = dict(zip(AXES, mesh_shape(mesh, devices), strict=True))
@@ -49,8 +52,8 @@ def parameter_table(config: Config) -> list[dict[str, Any]]:
     from pause_jax import trees
     from pause_jax.model import decoder
 
-    axes = decoder.logical_axes(config.model, config.pauses.num_pause_tokens)
-    shapes = trees.flatten(decoder.abstract_params(config.model, config.pauses.num_pause_tokens))
+    axes = decoder.logical_axes(config.model)
+    shapes = trees.flatten(decoder.abstract_params(config.model))
     return [
         {"path": path, "shape": list(leaf.shape), "axes": list(axes[path]), "count": math.prod(leaf.shape)}
         for path, leaf in shapes.items()

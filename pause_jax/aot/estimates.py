@@ -11,7 +11,7 @@ import dataclasses
 from pause_jax.aot.hlo import Collective
 from pause_jax.config import Config
 from pause_jax.model import counts
-from pause_jax.model.attention import spans
+from pause_jax.model.ops.cpu import query_spans
 
 _WIDTH = {"float32": 4, "bfloat16": 2}  # bytes
 
@@ -66,12 +66,14 @@ def temporaries(config: Config, share: Share, params_bytes: float) -> dict[str, 
     `gradients` (twice with accumulation); `activations`: what layers keep for the backward pass and one layer at work;
     `logits`: those of a chunk, and the head gathered over fsdp with its gradient.
     """
+    if "auto" in dataclasses.astuple(config.run.execution) or config.run.loss_chunk < 0:
+        raise ValueError(f"{config.run.execution} has not been resolved (kernels.resolve_config)")
     model, width = config.model, _WIDTH[config.model.dtype]
     positions = share.rows * share.positions
     keep, scores = _kept_by_all(config, share.tensor), _score_elements(config, share)
     inner = (2 if model.mlp == "swiglu" else 1) * model.d_ff / share.tensor
     # attention's backward pass and the MLP's come one after the other
-    working = max(positions * inner * (4 + width), scores / _score_blocks(config) * (4 + 4 + width))
+    working = max(positions * inner * (4 + width), scores / len(_score_spans(config)) * (4 + 4 + width))
     if config.run.execution.remat == "none":
         kept = model.num_layers * (positions * keep + scores * width)
     else:
@@ -133,7 +135,7 @@ def _layer_weights(config: Config, tensor: int) -> float:
 def _matmul_elements(config: Config, tensor: int) -> float:
     """Elements a position that a layer's matmuls read and write: three of D, q, k, v, attention's, the MLP's."""
     model = config.model
-    heads = (2 * model.num_heads + 2 * model.kv_heads) * model.head_size / tensor
+    heads = (2 * model.num_heads + 2 * model.num_kv_heads) * model.head_dim / tensor
     inner = (3 if model.mlp == "swiglu" else 2) * model.d_ff / tensor
     return 3 * model.d_model + heads + inner
 
@@ -141,7 +143,7 @@ def _matmul_elements(config: Config, tensor: int) -> float:
 def _matmul_results(config: Config, tensor: int) -> float:
     """Elements a position that a layer's products with weights give."""
     model = config.model
-    heads = (model.num_heads + 2 * model.kv_heads) * model.head_size / tensor
+    heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim / tensor
     inner = (2 if model.mlp == "swiglu" else 1) * model.d_ff / tensor
     return 2 * model.d_model + heads + inner
 
@@ -153,7 +155,7 @@ def _kept_by_all(config: Config, tensor: int) -> float:
     """
     model, width = config.model, _WIDTH[config.model.dtype]
     read = 3 * model.d_model + model.d_ff / tensor
-    in_float32 = 2 * model.d_model + model.num_heads * model.head_size / tensor
+    in_float32 = 2 * model.d_model + model.num_heads * model.head_dim / tensor
     return (_matmul_results(config, tensor) + read) * width + in_float32 * 4
 
 
@@ -161,13 +163,16 @@ def _score_elements(config: Config, share: Share) -> float:
     """Attention scores of a layer's microbatch, where the back end writes them down: plain XLA does."""
     if config.run.execution.attention != "xla":
         return 0.0
-    length, blocks = config.length, _score_blocks(config)
-    seen = sum(
-        (end - start) * keys for start, end, keys in spans(length, length, blocks, 0, config.prefix_lm_length or 0)
-    )
-    return share.rows * share.positions / length * seen * config.model.num_heads / share.tensor
+    seen = sum((end - start) * keys for start, end, keys in _score_spans(config))
+    return share.rows * share.positions / config.length * seen * config.model.num_heads / share.tensor
 
 
-def _score_blocks(config: Config) -> int:
-    """How many blocks of queries attention is computed in; one where the mask is known to the data alone."""
-    return 1 if config.prefix_lm_length is None else config.run.execution.attention_blocks
+def _score_spans(config: Config) -> list[tuple[int, int, int]]:
+    """The blocks of queries that attention is computed in, as of `query_spans`; one, of all, where nothing is left out.
+
+    That is so but on CPUs, and there too where the mask is known to the data alone.
+    """
+    length = config.length
+    if config.run.execution.kernels != "cpu" or config.prefix_lm_length is None:
+        return [(0, length, length)]
+    return list(query_spans(length, length, prefix_lm_length=config.prefix_lm_length, rule=config.model.mask))

@@ -43,9 +43,19 @@ class Topology:
         return self.chip_name in _MOST_CHIPS
 
     @property
+    def platform(self) -> str:
+        """What JAX calls the kind of its devices."""
+        return platform_of_chip(self.chip_name)
+
+    @property
     def node_size(self) -> int:
         """Devices that links connect: a whole TPU slice, the GPUs of one node."""
         return self.devices if self.is_tpu else self.shape[-1]
+
+
+def platform_of_chip(name: str) -> str:
+    """What JAX calls the kind of device that a key of `chips.CHIPS` is."""
+    return "tpu" if name in _MOST_CHIPS else "gpu"
 
 
 def parse(name: str) -> Topology:

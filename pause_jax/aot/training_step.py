@@ -12,7 +12,7 @@ import jax
 from pause_jax.aot import estimates, hlo, roofline, topologies
 from pause_jax.aot.topologies import Topology
 from pause_jax.config import Config
-from pause_jax.distributed import global_batch
+from pause_jax.distributed import global_batch, kernels
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.model import counts
@@ -23,13 +23,14 @@ from pause_jax.training.optimizer import make_optimizer
 _PARTITION_ONLY: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
 
 
-def judge(config: Config, topology: Topology) -> dict[str, Any]:
+def analyze_step(config: Config, topology: Topology) -> dict[str, Any]:
     """Compile the step of `config` for `topology`, and say whether it fits and what bounds it (launch/compile.py).
 
     Where it does not fit a TPU its compiler stops: what is read from the program is None then.
     Raises:
       UserError: mesh, batch or a parameter cannot be cut over the topology's devices.
     """
+    config = kernels.resolve_config(config, topology.platform)  # not this machine's
     mesh = _mesh(config, topology)
     if not topology.is_tpu and mesh.shape["sequence"] > 1:
         raise UserError(
@@ -53,7 +54,7 @@ def judge(config: Config, topology: Topology) -> dict[str, Any]:
     return {
         "topology": topology.name,
         "devices": topology.devices,
-        "parameters": counts.parameter_counts(config.model, config.pauses.num_pause_tokens)[0],
+        "parameters": counts.parameter_counts(config.model)[0],
         "bytes_per_device": held,
         "hbm_bytes": topology.chip.hbm_bytes,
         "fits": held["total"] <= topology.chip.hbm_bytes,

@@ -90,7 +90,10 @@ class Checkpoints:
             return
         optimizer = {"opt_state": state["opt_state"], "step": state["step"]}
         meta = meta | {
-            "checksums": {"params": checksums.of_arrays(state["params"]), "optimizer": checksums.of_arrays(optimizer)}
+            "checksums": {
+                "params": checksums.compute(state["params"]),
+                "optimizer": checksums.compute(optimizer),
+            }
         }
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state["params"]),
@@ -158,7 +161,7 @@ class Checkpoints:
             self._tell_failed(step, error)
 
     def _tell_failed(self, step: int, error: Exception) -> None:
-        if processes.tells_of_loss(error):
+        if processes.is_peer_failure(error):
             raise error
         self._failed += 1
         known = re.search(_DISK_ERRORS, str(error))  # at the end of long lines of TensorStore's
@@ -182,7 +185,7 @@ class Checkpoints:
                 raise UserError(
                     f"checkpoint {folder} cannot be read, nor be set aside ({error.strerror}): move it away"
                 ) from error
-        processes.agree({})  # or the others would still see it
+        processes.assert_equal_across_processes({})  # or the others would still see it
         self._manager.reload()
 
 
@@ -211,8 +214,8 @@ def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.M
     Raises:
       UserError: the checkpoint cannot be read, or its arrays are not what was saved.
     """
-    shardings = sharding.param_shardings(config.model, config.pauses.num_pause_tokens, mesh)
-    abstract = with_shardings(decoder.abstract_params(config.model, config.pauses.num_pause_tokens), shardings)
+    shardings = sharding.param_shardings(config.model, mesh)
+    abstract = with_shardings(decoder.abstract_params(config.model), shardings)
     try:
         items, _ = _read(folder.absolute() / str(step), {"params": abstract})
         return items["params"]
@@ -230,7 +233,7 @@ def save_params(folder: Path, step: int, params: Any, meta: dict[str, Any]) -> N
         enable_async_checkpointing=False, create=True, atomicity_options=_atomicity(folder)
     )
     handlers = {"params": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
-    meta = meta | {"checksums": {"params": checksums.of_arrays(params)}}
+    meta = meta | {"checksums": {"params": checksums.compute(params)}}
     try:
         with ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers) as manager:
             manager.save(
@@ -256,8 +259,8 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
             }
         return items, json.loads((folder / "meta" / "metadata").read_text(encoding="utf-8"))
 
-    items, meta = processes.together(arrays_and_meta)
-    sums = {item: checksums.of_arrays(arrays) for item, arrays in items.items()}  # which all processes compute
+    items, meta = processes.run_on_all_or_none(arrays_and_meta)
+    sums = {item: checksums.compute(arrays) for item, arrays in items.items()}  # which all processes compute
 
     def verify() -> None:
         recorded = meta.get("checksums", {})  # none in checkpoints of older versions
@@ -265,7 +268,7 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
             if differing := checksums.differing(sums[item], recorded[item]):
                 raise ValueError(f"{differing[0]} is not what was saved: its checksum differs")
 
-    processes.together(verify)  # of an array that lies on all of them, one may have a damaged copy
+    processes.run_on_all_or_none(verify)  # of an array that lies on all of them, one may have a damaged copy
     return items, meta
 
 

@@ -117,11 +117,11 @@ class RunFolder:
         if not is_new:
             self.check_config(config)
             self._check_data(config, manifest)
-        processes.agree({})  # or one would find what another has written already
+        processes.assert_equal_across_processes({})  # or one would find what another has written already
         if processes.index() == 0:
             self.path.mkdir(parents=True, exist_ok=True)
             self._write(config, manifest, is_new)
-        processes.agree({})
+        processes.assert_equal_across_processes({})
         if not self._appears():
             raise UserError(
                 f"--workdir={self.path} is another folder here than in process 0, which has written to it: give one "

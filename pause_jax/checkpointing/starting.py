@@ -14,7 +14,8 @@ from pause_jax.config import Config, FinetuneConfig
 from pause_jax.errors import UserError
 from pause_jax.tokenizers import tokenizer
 
-_OWN = ("dtype",)  # fields of config.model that are about the training, not about the model
+# Fields of config.model that are not simply the source's: one is about the training, one is what a run may add.
+_OWN = ("dtype", "num_pause_tokens")
 
 
 def from_source(values: Mapping[str, Any], given: Collection[str]) -> tuple[Mapping[str, Any], list[str]]:
@@ -43,8 +44,8 @@ def from_source(values: Mapping[str, Any], given: Collection[str]) -> tuple[Mapp
         f"model.{name}": value for name, value in dataclasses.asdict(source.model).items() if name not in _OWN
     }
     theirs["data.vocabulary"] = source.data.vocabulary
-    if source.pauses.num_pause_tokens and values["pauses"].get("num_pause_tokens"):
-        theirs["pauses.num_pause_tokens"] = source.pauses.num_pause_tokens
+    if source.model.num_pause_tokens and values["model"].get("num_pause_tokens"):
+        theirs["model.num_pause_tokens"] = source.model.num_pause_tokens
     said = [f"model and tokenizer are those of {init_from}"]
     is_default = finetune.get("attention") == FinetuneConfig.attention
     if is_default and "finetune.attention" not in given and history.is_imported(folder):

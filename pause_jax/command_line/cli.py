@@ -82,7 +82,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
         code = EXIT_INTERRUPTED
     except Exception as error:
         code = _tell(error)
-    processes.leave(code)
+    processes.shutdown(code)
 
 
 def _tell(error: Exception) -> int:
@@ -231,7 +231,7 @@ def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
     except UserError:
         if "coordinator" not in FLAGS:
             raise
-        with processes.joined(_address_in(sys.argv), processes.START_TIMEOUT):  # so that the others are told
+        with processes.initialize(_address_in(sys.argv), processes.START_TIMEOUT):  # so that the others are told
             raise
     _log_to_stderr()
     if "include" in FLAGS and FLAGS.include:

@@ -9,13 +9,13 @@ Nothing here imports ml_collections until a ConfigDict is asked for.
 from pause_jax.config.convert import (
     checked,
     default_config,
+    default_values,
     differences,
     flatten,
     from_config_dict,
     from_recorded,
     identity,
     settings,
-    to_config_dict,
     to_dict,
 )
 from pause_jax.config.data import DataConfig
@@ -42,12 +42,12 @@ __all__ = [
     "TrainConfig",
     "checked",
     "default_config",
+    "default_values",
     "differences",
     "flatten",
     "from_config_dict",
     "from_recorded",
     "identity",
     "settings",
-    "to_config_dict",
     "to_dict",
 ]

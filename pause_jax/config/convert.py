@@ -20,14 +20,17 @@ _PATHS = ("init_from", "data.vocabulary", "data.prepared", "data.files", "data.v
 
 def default_config() -> Any:
     """The defaults of every field, as an unlocked ml_collections ConfigDict for `experiments/` to change."""
-    return to_config_dict(Config())
-
-
-def to_config_dict(config: Config) -> Any:
-    """`config` as an ml_collections ConfigDict (locked against unknown fields by ml_collections itself)."""
     import ml_collections  # not needed on a bare accelerator box that restores a resolved config
 
-    return ml_collections.ConfigDict(to_dict(config))
+    return ml_collections.ConfigDict(default_values())
+
+
+def default_values() -> dict[str, Any]:
+    """The defaults of every field, as nested dicts.
+
+    Unlike `to_dict(Config())` they leave open what follows from other fields (head_dim 0), which may yet be changed.
+    """
+    return _defaults(Config)
 
 
 def from_config_dict(config_dict: Any) -> Config:
@@ -48,7 +51,7 @@ def from_recorded(values: Mapping[str, Any]) -> Config:
     Raises:
       UserError: as `from_config_dict`.
     """
-    return from_config_dict(_merge(to_dict(Config()), renames.with_current_names(values)))
+    return from_config_dict(_merge(default_values(), renames.with_current_names(values)))
 
 
 def checked(section: Any, path: str) -> Any:
@@ -97,6 +100,14 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _defaults(section: type) -> dict[str, Any]:
+    defaults = {field.name: field.default for field in dataclasses.fields(section)}
+    return {
+        name: _defaults(type(default)) if dataclasses.is_dataclass(default) else default
+        for name, default in defaults.items()
+    }
+
+
 def _merge(defaults: Any, values: Any) -> Any:
     """`values`, with what their sections lack of `defaults`."""
     if not isinstance(defaults, Mapping) or not isinstance(values, Mapping):
@@ -125,8 +136,8 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
     hints = _hints(cls)
     for name in values:
         if name not in hints:
-            if now := renames.RENAMED.get(f"{path}.{name}".removeprefix("config.")):
-                raise UserError(f"{path}.{name} is called config.{now} now: write it so")
+            if said := renames.sentence(f"{path}.{name}".removeprefix("config.")):
+                raise UserError(said)
             raise UserError(f"{path}.{name} is no field of the config; {path} has {', '.join(sorted(hints))}")
     if missing := sorted(set(hints) - set(values)):
         raise UserError(f"{path}.{missing[0]} is missing")

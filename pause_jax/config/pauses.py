@@ -12,9 +12,8 @@ from pause_jax.pauses import policies
 
 @dataclasses.dataclass(frozen=True)
 class PauseConfig:
-    """Pauses in pretraining (paper section 3.1)."""
+    """Pauses in pretraining (paper section 3.1). How many distinct ones there are is `ModelConfig.num_pause_tokens`."""
 
-    num_pause_tokens: int = 0  # distinct pause tokens, each one vector of d_model; 0: a standard model
     rate: float = 0.0  # pauses per text token inserted into a pretraining block: 0.1 in the paper
     max_rate: float = 0.0  # if given, each block draws its number of pauses between those of `rate` and this one
     mode: Literal["trim", "exact"] = "trim"  # "trim" (paper): insert, then cut back to length; "exact": lose no text
@@ -26,14 +25,7 @@ class PauseConfig:
     init_token: str = ""  # of "token": the text whose last token it is
 
     def validate(self) -> None:
-        bounds.check(self, "config.pauses", "not be negative", "num_pause_tokens")
         bounds.check(self, "config.pauses", "be in [0, 1]", "rate", "max_rate")
-        for name in ("rate", "max_rate"):
-            if getattr(self, name) > 0 and self.num_pause_tokens == 0:
-                raise UserError(
-                    f"config.pauses.{name} = {getattr(self, name)} inserts pauses, but config.pauses."
-                    "num_pause_tokens = 0 gives the model none: set --config.pauses.num_pause_tokens=1"
-                )
         if (self.init == "token") != bool(self.init_token):
             raise UserError(
                 f"config.pauses.init = {self.init!r} and config.pauses.init_token = {self.init_token!r} do not go "

@@ -1,32 +1,69 @@
-"""Fields of configs that have had other names: what runs of earlier versions recorded is read by today's."""
+"""Fields of configs as they were: what runs of earlier versions recorded is read by today's.
+
+All names are dotted, below `config`.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
-# name before → name now, dotted, below `config`
+# name before → name now
 RENAMED = {
-    "pauses.n_pauses": "pauses.num_pause_tokens",
+    "pauses.n_pauses": "model.num_pause_tokens",
+    "pauses.num_pause_tokens": "model.num_pause_tokens",
     "data.separate_documents": "data.document_mask",
     "finetune.prefix_length": "finetune.max_prompt_length",
     "optimizer.pauses_first": "optimizer.pause_only_steps",
     "run.tensorboard": "run.loggers",
 }
+# fields that are gone → what says the same now, for the sentence; recorded values of them are dropped
+REMOVED = {
+    "run.execution.attention_blocks": "config.run.execution.kernels",
+    "run.execution.few_rows": "config.run.execution.kernels",
+    "run.execution.row_major": "config.run.execution.kernels",
+}
 # name now → value before → value now
-VALUES: dict[str, dict[Any, Any]] = {"run.loggers": {True: ("jsonl", "tensorboard"), False: ("jsonl",)}}
+VALUES: dict[str, dict[Any, Any]] = {
+    "run.execution.scan_layers": {True: "on", False: "off"},
+    "run.loggers": {True: ("jsonl", "tensorboard"), False: ("jsonl",)},
+}
 
 
 def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A config's nested dicts, of whatever age, with the names that fields have now; `values` stay as they are."""
-    current = {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    """A config's nested dicts, of whatever age, with today's names and values; `values` stay as they are."""
+    current: dict[str, Any] = copy.deepcopy(dict(values))
     for before, now in RENAMED.items():
-        section, _, name = before.rpartition(".")
-        if name in current.get(section, {}):
-            new_section, _, new_name = now.rpartition(".")
-            current.setdefault(new_section, {})[new_name] = current[section].pop(name)
+        section, name = _section(current, before)
+        if name in section:
+            new_section, new_name = _section(current, now)
+            new_section[new_name] = section.pop(name)
+    for before in REMOVED:
+        section, name = _section(current, before)
+        section.pop(name, None)
     for now, translated in VALUES.items():
-        section, _, name = now.rpartition(".")
-        if isinstance(current.get(section, {}).get(name), tuple(map(type, translated))):
-            current[section][name] = translated[current[section][name]]
+        section, name = _section(current, now)
+        if isinstance(section.get(name), tuple(map(type, translated))):
+            section[name] = translated[section[name]]
     return current
+
+
+def sentence(name: str) -> str | None:
+    """What to say of a field that is called otherwise now, or is gone; None of others."""
+    if now := RENAMED.get(name):
+        return f"config.{name} is called config.{now} now: write it so"
+    if instead := REMOVED.get(name):
+        return f"config.{name} is gone: {instead} says it, and 'auto' is right on each platform"
+    return None
+
+
+def _section(values: dict[str, Any], dotted: str) -> tuple[dict[str, Any], str]:
+    """The dict that holds the field of this dotted name, made where it is missing, and the field's own name."""
+    *path, name = dotted.split(".")
+    for part in path:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):  # a record that makes no sense, which is told where it is converted
+            return {}, name
+        values = inner
+    return values, name

@@ -44,7 +44,7 @@ class RunConfig:
     mesh: MeshConfig = MeshConfig()
     execution: Execution = Execution()
     accumulation: int = 1  # microbatches a step; k of them equal one batch k times their size
-    loss_chunk: int = 0  # positions whose logits exist at a time; 0: all
+    loss_chunk: int = -1  # positions whose logits exist at a time; 0: all; -1: all on CPUs, 1024 on accelerators
     log_every: int = 10  # steps
     validate_every: int = 100  # steps; 0: never
     validation_batches: int = 8  # at most; a smaller validation text is used whole
@@ -77,15 +77,15 @@ class RunConfig:
             self,
             "config.run",
             "not be negative",
-            "loss_chunk",
             "validate_every",
             "keep_every",
             "max_seconds",
             "replay_step",
             "stall_seconds",
         )
-        bounds.check(self.execution, "config.run.execution", "be at least 1", "attention_blocks")
-        bounds.check(self.execution, "config.run.execution", "not be negative", "few_rows")
+        if self.loss_chunk < -1:
+            raise UserError(f"config.run.loss_chunk is {self.loss_chunk}, but must be a length, 0 (all) or -1 (auto)")
+        self.execution.validate()
         self.mesh.validate()
         _ = self.profiled_steps  # or it raises
         self._validate_loggers()

@@ -36,9 +36,10 @@ class Config:
         """Raises UserError where a field, or two of them together, cannot be."""
         if not 0 <= self.seed < 2**31:
             raise UserError(f"config.seed is {self.seed}, but must be in 0..{2**31 - 1}")
-        sections = (self.model, self.pauses, self.data, self.finetune, self.objective, self.optimizer, self.train)
-        for section in (*sections, self.run):
+        sections = (self.model, self.data, self.finetune, self.objective, self.optimizer, self.train, self.run)
+        for section in sections:
             section.validate()
+        self.validate_pauses()
         pause = self.pauses
         insertion.text_tokens_per_block(self.data.length, pause.rate, pause.mode, pause.max_rate)  # or too many of them
         if self.model.positions == "learned" and self.length > self.model.max_positions:
@@ -51,10 +52,10 @@ class Config:
                 f"{name} = {self.length} is more than config.model.max_positions = {self.model.max_positions}, the "
                 "rows of the learned position table"
             )
-        if max(self.finetune.m_ft) and self.finetune.placement != "filler" and not self.pauses.num_pause_tokens:
+        if max(self.finetune.m_ft) and self.finetune.placement != "filler" and not self.model.num_pause_tokens:
             raise UserError(
-                f"config.finetune.m_ft = {self.finetune.m_ft} gives pauses to prompts, but config.pauses."
-                "num_pause_tokens = 0 gives the model none: set --config.pauses.num_pause_tokens=1"
+                f"config.finetune.m_ft = {self.finetune.m_ft} gives pauses to prompts, but config.model."
+                "num_pause_tokens = 0 gives the model none: set --config.model.num_pause_tokens=1"
             )
         self._validate_new_pauses()
         if self.train.batch_size % self.run.accumulation:
@@ -69,16 +70,26 @@ class Config:
             )
         self._validate_attention()
 
+    def validate_pauses(self) -> None:
+        """Raises UserError where `pauses` cannot be, or the model has none to insert."""
+        self.pauses.validate()
+        for name in ("rate", "max_rate"):
+            if getattr(self.pauses, name) > 0 and self.model.num_pause_tokens == 0:
+                raise UserError(
+                    f"config.pauses.{name} = {getattr(self.pauses, name)} inserts pauses, but config.model."
+                    "num_pause_tokens = 0 gives the model none: set --config.model.num_pause_tokens=1"
+                )
+
     def _validate_new_pauses(self) -> None:
-        if self.optimizer.pause_only_steps and not self.pauses.num_pause_tokens:
+        if self.optimizer.pause_only_steps and not self.model.num_pause_tokens:
             raise UserError(
                 f"config.optimizer.pause_only_steps = {self.optimizer.pause_only_steps} trains pauses alone, but "
-                "config.pauses.num_pause_tokens = 0 gives the model none: set --config.pauses.num_pause_tokens=1"
+                "config.model.num_pause_tokens = 0 gives the model none: set --config.model.num_pause_tokens=1"
             )
-        if self.pauses.init != "noise" and not (self.init_from and self.pauses.num_pause_tokens):
+        if self.pauses.init != "noise" and not (self.init_from and self.model.num_pause_tokens):
             raise UserError(
                 f"config.pauses.init = {self.pauses.init!r} makes pauses from a trained model's embeddings: give one "
-                "as --config.init_from, and --config.pauses.num_pause_tokens"
+                "as --config.init_from, and --config.model.num_pause_tokens"
             )
 
     def _validate_attention(self) -> None:
@@ -90,10 +101,10 @@ class Config:
                 f"{self.finetune.attention!r} gives each row a mask of its own, but config.run.execution.attention = "
                 "'splash' compiles one for all: set --config.run.execution.attention=xla, or one number of pauses"
             )
-        if kernel == "cudnn" and (dtype != "bfloat16" or self.model.head_size % 8):
+        if kernel == "cudnn" and (dtype != "bfloat16" or self.model.head_dim % 8):
             raise UserError(
                 f"config.run.execution.attention = 'cudnn' serves bfloat16 and heads of a multiple of 8, but "
-                f"config.model.dtype = {dtype!r} and a head has size {self.model.head_size}: set "
+                f"config.model.dtype = {dtype!r} and a head has size {self.model.head_dim}: set "
                 "--config.run.execution.attention=xla"
             )
 

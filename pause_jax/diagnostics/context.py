@@ -11,12 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from pause_jax.config import Config
-from pause_jax.inference.rows import BUCKET, context_rows
 from pause_jax.pauses import downstream
 
 
 @dataclasses.dataclass(frozen=True)
-class Context:
+class MarkedRows:
     """Rows that end where the answer begins: the output at the last position is the first answer token."""
 
     ids_BxC: np.ndarray  # int32; padding has id, position and segment 0
@@ -41,10 +40,10 @@ class Context:
         last_prompt_B = np.max(np.where(self.is_prompt_BxC, np.arange(self.ids_BxC.shape[1])[None], 0), axis=1)
         return _indices(self.is_pause_BxC | (np.arange(self.ids_BxC.shape[1])[None] == last_prompt_B[:, None]))
 
-    def rows(self, part: Sequence[int]) -> Context:
+    def rows(self, part: Sequence[int]) -> MarkedRows:
         """The rows of these numbers."""
         i = list(part)
-        return Context(
+        return MarkedRows(
             self.ids_BxC[i], self.positions_BxC[i], self.segments_BxC[i], self.is_pause_BxC[i], self.prefix_lm_length
         )
 
@@ -54,7 +53,7 @@ def _indices(chosen_BxC: np.ndarray) -> np.ndarray:
     return np.nonzero(chosen_BxC)[1].reshape(len(chosen_BxC), -1).astype(np.int32)
 
 
-def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *, filler: int = 0) -> Context:
+def marked_rows(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *, filler: int = 0) -> MarkedRows:
     """The prompts, right-aligned, with `m_inf` pauses each where the run was trained to have them.
 
     Prompts longer than `config.finetune.max_prompt_length` lose their beginning, as in evaluation.
@@ -63,34 +62,29 @@ def read_context(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *
       filler: id of the token in the pauses' place, for that placement alone.
 
     Raises:
-      UserError: as `inference.rows.context_rows`.
+      UserError: as `downstream.context_rows`.
     """
-    finetune, vocab_size, num_pause_tokens = config.finetune, config.model.vocab_size, config.pauses.num_pause_tokens
+    finetune, model = config.finetune, config.model
+    is_filler = finetune.placement == "filler"
+    tokens = downstream.PauseTokens(model.vocab_size, model.num_pause_tokens, filler if is_filler else None)
     at_most = finetune.max_prompt_length if finetune.task else None
     own = [list(prompt)[-at_most:] if at_most else list(prompt) for prompt in prompts]
     after = m_inf
     if finetune.placement == "prepend":
-        before = downstream.pause_ids(m_inf, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens).tolist()
+        before = tokens.ids(m_inf).tolist()
         own, after = [[*before, *prompt] for prompt in own], 0
-    rows = context_rows(
-        own,
-        after,
-        vocab_size=vocab_size,
-        num_pause_tokens=num_pause_tokens,
-        bucket=BUCKET,
-        filler=filler if finetune.placement == "filler" else None,
-    )
+    rows = downstream.context_rows(own, after, tokens=tokens)
     if finetune.placement == "prepend":
         is_pause_BxC = (rows.segments_BxC > 0) & (rows.positions_BxC < m_inf)
     else:
         is_pause_BxC = np.broadcast_to(np.arange(rows.ids_BxC.shape[1]) >= rows.prompt_length, rows.ids_BxC.shape)
     attention = finetune.attention if finetune.task else "causal"
     prefix_lm_length = downstream.prefix_lm_length(attention, rows.prompt_length, after)
-    return Context(rows.ids_BxC, rows.positions_BxC, rows.segments_BxC, is_pause_BxC, prefix_lm_length)
+    return MarkedRows(rows.ids_BxC, rows.positions_BxC, rows.segments_BxC, is_pause_BxC, prefix_lm_length)
 
 
 def position_names(placement: downstream.Placement, m_inf: int) -> list[str]:
-    """Names of `Context.looked_at_BxL`, in order.
+    """Names of `MarkedRows.looked_at_BxL`, in order.
 
     >>> position_names("append", 2), position_names("prepend", 2)
     (['prompt', 'pause 1', 'pause 2'], ['pause 1', 'pause 2', 'prompt'])

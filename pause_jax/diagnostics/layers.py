@@ -20,10 +20,10 @@ from flax import nnx
 
 from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import decoder, rope
-from pause_jax.model.attention import Mask
-from pause_jax.model.layers import Attention, Context
+from pause_jax.model.layers import Attention, ForwardContext
+from pause_jax.model.mask import Mask
 
-PLAIN = Execution(attention_blocks=1)  # whatever the run was trained with: this runs everywhere
+PLAIN = Execution(kernels="reference", attention="xla", scan_layers="off", remat="none")  # this runs everywhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,17 +34,15 @@ class LayerView:
     residual_BxTxD: jax.Array  # after the layer, in the compute dtype, before any final norm
 
 
-def embed(
-    params: dict[str, Any], config: ModelConfig, num_pause_tokens: int, ids_BxT: Any, positions_BxT: Any
-) -> jax.Array:
+@functools.partial(jax.jit, static_argnames="config")
+def embed(params: dict[str, Any], config: ModelConfig, ids_BxT: Any, positions_BxT: Any) -> jax.Array:
     """The residual stream before the first layer [B, T, D]."""
-    return _embed(params, ids_BxT, positions_BxT, config=config, num_pause_tokens=num_pause_tokens)
+    return decoder.bind(params, config, PLAIN).embed(ids_BxT, positions_BxT)
 
 
 def run_layers(
     params: dict[str, Any],
     config: ModelConfig,
-    num_pause_tokens: int,
     residual_BxTxD: jax.Array,
     positions_BxT: Any,
     segments_BxT: Any,
@@ -62,20 +60,12 @@ def run_layers(
             segments_BxT,
             jnp.int32(layer),
             config=config,
-            num_pause_tokens=num_pause_tokens,
             prefix_lm_length=prefix_lm_length,
         )
         yield LayerView(attention, residual_BxTxD)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "num_pause_tokens"))
-def _embed(
-    params: dict[str, Any], ids_BxT: jax.Array, positions_BxT: jax.Array, *, config: ModelConfig, num_pause_tokens: int
-) -> jax.Array:
-    return decoder.bind(params, config, PLAIN, num_pause_tokens).embed(ids_BxT, positions_BxT)
-
-
-@functools.partial(jax.jit, static_argnames=("config", "num_pause_tokens", "prefix_lm_length"))
+@functools.partial(jax.jit, static_argnames=("config", "prefix_lm_length"))
 def _run_layer(
     params: dict[str, Any],
     x_BxTxD: jax.Array,
@@ -84,14 +74,13 @@ def _run_layer(
     number: jax.Array,
     *,
     config: ModelConfig,
-    num_pause_tokens: int,
     prefix_lm_length: int,
 ) -> tuple[jax.Array, jax.Array]:
     """(attention weights, the residual stream after the layer) of layer `number`."""
-    graph, stacked = nnx.split(decoder.bind(params, config, PLAIN, num_pause_tokens).layers)
+    graph, stacked = nnx.split(decoder.bind(params, config, PLAIN).layers)
     layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[number], stacked))
-    context = Context(
-        mask=Mask(segments_BxT, segments_BxT, 0, prefix_lm_length),
+    context = ForwardContext(
+        mask=Mask(segments_BxT, segments_BxT, 0, prefix_lm_length, config.mask),
         cos_sin=rope.angles(positions_BxT, config) if config.positions == "rope" else None,
     )
     read = x_BxTxD if layer.post_norm else layer.attention_norm(x_BxTxD)
@@ -99,7 +88,7 @@ def _run_layer(
     return attention_weights(layer.attention, read, context), written
 
 
-def attention_weights(attention: Attention, x_BxTxD: jax.Array, context: Context) -> jax.Array:
+def attention_weights(attention: Attention, x_BxTxD: jax.Array, context: ForwardContext) -> jax.Array:
     """The softmax weights [B, H, T, S] by which a layer's attention averages values, float32.
 
     Args:

@@ -19,7 +19,7 @@ from pause_jax.diagnostics.layers import PLAIN
 from pause_jax.model import decoder
 
 
-@functools.partial(jax.jit, static_argnames=("config", "num_pause_tokens"))
+@functools.partial(jax.jit, static_argnames="config")
 def look(
     params: dict[str, Any],
     residual_BxTxD: jax.Array,
@@ -27,7 +27,6 @@ def look(
     token_B: jax.Array,
     *,
     config: ModelConfig,
-    num_pause_tokens: int,
 ) -> tuple[jax.Array, jax.Array]:
     """(log p of a token in nats, float32, and its rank, int32), both [B, L].
 
@@ -38,14 +37,14 @@ def look(
       at_BxL: int32, the positions looked at, of each row its own.
       token_B: int32, each row's token.
     """
-    model = decoder.bind(params, config, PLAIN, num_pause_tokens)
+    model = decoder.bind(params, config, PLAIN)
     looked_at_BxLxD = jnp.take_along_axis(residual_BxTxD, at_BxL[..., None], axis=1)
 
     def of_row(row: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         residual_LxD, token = row
         hidden_LxD = residual_LxD if model.final_norm is None else model.final_norm(residual_LxD)
         log_p_LxV = jax.nn.log_softmax(model.logits(hidden_LxD[None])[0], axis=-1)
-        mine_L = jnp.take(log_p_LxV, token, axis=1)
-        return mine_L, 1 + jnp.sum(log_p_LxV > mine_L[:, None], axis=1, dtype=jnp.int32)
+        log_p_L = jnp.take(log_p_LxV, token, axis=1)
+        return log_p_L, 1 + jnp.sum(log_p_LxV > log_p_L[:, None], axis=1, dtype=jnp.int32)
 
     return jax.lax.map(of_row, (looked_at_BxLxD, token_B))  # row by row: the logits of one are in memory

@@ -16,10 +16,10 @@ import numpy as np
 from pause_jax.config import Config
 from pause_jax.diagnostics import lens
 from pause_jax.diagnostics.attention import answer_to_each, even_attention, shares
-from pause_jax.diagnostics.context import Context
+from pause_jax.diagnostics.context import MarkedRows
 from pause_jax.diagnostics.layers import embed, run_layers
-from pause_jax.inference.rows import filled
-from pause_jax.model.attention import Mask
+from pause_jax.inference.rows import pad_batch
+from pause_jax.model.mask import Mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Measured:
 def measure(
     params: Any,
     config: Config,
-    context: Context,
+    context: MarkedRows,
     tokens: Sequence[int],
     *,
     batch_size: int = 16,
@@ -53,7 +53,7 @@ def measure(
     found = []
     for start in range(0, len(tokens), size):
         numbers = list(range(start, min(start + size, len(tokens))))
-        rows = filled(numbers, size)
+        rows = pad_batch(numbers, size)
         measured = _measure_batch(params, config, context.rows(rows), np.array([tokens[i] for i in rows], np.int32))
         found.append(_without_padding(measured, len(numbers)))
         done(numbers[-1] + 1)
@@ -72,27 +72,27 @@ def _without_padding(measured: Any, count: int) -> Any:
     return jax.tree.map(lambda x: np.asarray(x, np.float64)[:count], measured)
 
 
-def _measure_batch(params: Any, config: Config, context: Context, token_B: np.ndarray) -> Any:
+def _measure_batch(params: Any, config: Config, context: MarkedRows, token_B: np.ndarray) -> Any:
     """Shares [B, H] of each layer, attention to each pause [B, H, M], shares [B, 1] of even attention, log p and ranks
     [B, L] of each layer.
     """
-    how: dict[str, Any] = {"config": config.model, "num_pause_tokens": config.pauses.num_pause_tokens}
+    model = config.model
     positions, segments, prefix_lm_length = context.positions_BxC, context.segments_BxC, context.prefix_lm_length
     whose = context.is_pause_BxC, context.is_prompt_BxC
     looked_at = context.looked_at_BxL
-    mask = Mask(jnp.asarray(segments), jnp.asarray(segments), 0, prefix_lm_length)
-    residual = embed(params, ids_BxT=context.ids_BxC, positions_BxT=positions, **how)
-    attention, to_each, lenses = [], [], [lens.look(params, residual, looked_at, token_B, **how)]
+    mask = Mask(jnp.asarray(segments), jnp.asarray(segments), 0, prefix_lm_length, config.model.mask)
+    residual = embed(params, model, context.ids_BxC, positions)
+    attention, to_each, lenses = [], [], [lens.look(params, residual, looked_at, token_B, config=model)]
     for view in run_layers(
         params,
+        model,
         residual_BxTxD=residual,
         positions_BxT=positions,
         segments_BxT=segments,
         prefix_lm_length=prefix_lm_length,
-        **how,
     ):
         attention.append(shares(view.attention_BxHxTxS, *whose))
         to_each.append(answer_to_each(view.attention_BxHxTxS, context.pauses_BxM))
-        lenses.append(lens.look(params, view.residual_BxTxD, looked_at, token_B, **how))
+        lenses.append(lens.look(params, view.residual_BxTxD, looked_at, token_B, config=model))
     log_p, rank = zip(*lenses, strict=True)
     return attention, to_each, shares(even_attention(mask.may_attend_BxTxS()), *whose), list(log_p), list(rank)

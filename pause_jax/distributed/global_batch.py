@@ -38,7 +38,7 @@ def rows_of(devices: Collection[jax.Device], batch_size: int, length: int, mesh:
     return sorted({row for device in devices for row in range(batch_size)[indices[device][0]]})
 
 
-def one_ahead(
+def prefetch(
     batches: Iterator[dict[str, np.ndarray]], put: Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]
 ) -> Iterator[dict[str, jax.Array]]:
     """The batches on the devices; the next one is on its way there before one is used.

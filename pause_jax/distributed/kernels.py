@@ -1,17 +1,42 @@
-"""Whether the devices of a run can run its attention kernel."""
+"""How a run is executed on the devices that it has: what its config leaves open, and whether they can run it."""
 
 from __future__ import annotations
+
+import dataclasses
 
 from jax.sharding import Mesh
 
 from pause_jax.config import Config
+from pause_jax.config.model import resolve
 from pause_jax.distributed.sharding import partition_spec
 from pause_jax.errors import UserError
 
-_PLATFORM = {"splash": "tpu", "cudnn": "gpu"}  # of those that are written for one
+_PLATFORM = {"splash": "tpu", "cudnn": "gpu"}  # of the attention kernels that are written for one
+_LOSS_CHUNK = 1024  # on accelerators, whose memory all logits of a batch would fill
 
 
-def check(config: Config, mesh: Mesh) -> None:
+def resolve_config(config: Config, platform: str) -> Config:
+    """`config` with all that `config.run` leaves to the platform ("auto", `loss_chunk` -1) as `platform` has it.
+
+    The attention kernel too is one that serves the config: where each row has a mask of its own, plain XLA's.
+    """
+    execution = config.run.execution
+    if execution.attention == "auto" and config.prefix_lm_length is None:
+        execution = dataclasses.replace(execution, attention="xla")
+    chunk = config.run.loss_chunk
+    if chunk == -1:
+        chunk = 0 if platform == "cpu" else _LOSS_CHUNK
+    run = dataclasses.replace(config.run, execution=resolve(execution, platform), loss_chunk=chunk)
+    return dataclasses.replace(config, run=run)
+
+
+def platform_of(mesh: Mesh) -> str:
+    """What JAX calls the kind of the mesh's devices: "cpu", "gpu" or "tpu"."""
+    platform: str = mesh.devices.flat[0].platform
+    return platform
+
+
+def check_kernels(config: Config, mesh: Mesh) -> None:
     """What `config.run.execution.attention` asks of the mesh; what it asks of the config is checked there.
 
     Raises:
@@ -20,11 +45,11 @@ def check(config: Config, mesh: Mesh) -> None:
     kernel = config.run.execution.attention
     if kernel not in _PLATFORM:
         return
-    platform = mesh.devices.flat[0].platform
+    platform = platform_of(mesh)
     if platform != _PLATFORM[kernel]:
         raise UserError(
             f"config.run.execution.attention = {kernel!r} is a kernel for devices of kind {_PLATFORM[kernel]!r}, but "
             f"those of this run are {platform!r}: set --config.run.execution.attention=xla"
         )
-    for name, heads in (("num_heads", config.model.num_heads), ("num_kv_heads", config.model.kv_heads)):
+    for name, heads in (("num_heads", config.model.num_heads), ("num_kv_heads", config.model.num_kv_heads)):
         partition_spec(f"config.model.{name} under the kernel {kernel!r}", (heads,), ("row_heads",), mesh)

@@ -14,7 +14,7 @@ from jax.sharding import AbstractMesh, Mesh
 
 from pause_jax.aot import chips, estimates
 from pause_jax.config import Config, ModelConfig, OptimizerConfig
-from pause_jax.distributed import sharding
+from pause_jax.distributed import kernels, sharding
 from pause_jax.distributed.mesh import AXES
 from pause_jax.distributed.optimizer_sharding import shardings_like_parameters
 from pause_jax.errors import UserError
@@ -31,6 +31,7 @@ def training_bytes(config: Config, sizes: Mapping[str, int], on_host: int = 0) -
     """Bytes of one device in training, by what they are for (estimates.temporaries says what the last are).
 
     Args:
+      config: resolved (kernels.resolve_config).
       sizes: of the mesh's axes (mesh.AXES), none of them -1.
       on_host: how many of the devices are CPUs of one process, if they are: Orbax's copy of the state that is being
         saved lies in the same memory, and so do the programs.
@@ -53,7 +54,7 @@ def parameter_bytes(config: Config, sizes: Mapping[str, int]) -> float:
 def optimizer_bytes(config: Config, sizes: Mapping[str, int]) -> float:
     """Bytes of one device's part of what the optimizer keeps. Raises as `training_bytes`."""
     shapes, shardings = _parameters(config, sizes)
-    state = _optimizer_state(config.model, config.pauses.num_pause_tokens, config.optimizer)
+    state = _optimizer_state(config.model, config.optimizer)
     return _bytes(state, shardings_like_parameters(state, shapes, shardings))
 
 
@@ -61,15 +62,15 @@ def _parameters(config: Config, sizes: Mapping[str, int]) -> tuple[Any, Any]:
     """Shapes and shardings."""
     mesh = AbstractMesh(tuple(sizes[axis] for axis in AXES), AXES)
     return (
-        decoder.abstract_params(config.model, config.pauses.num_pause_tokens),
-        sharding.param_shardings(config.model, config.pauses.num_pause_tokens, mesh),
+        decoder.abstract_params(config.model),
+        sharding.param_shardings(config.model, mesh),
     )
 
 
 @functools.cache  # `_remedy` asks again and again
-def _optimizer_state(model: ModelConfig, num_pause_tokens: int, optimizer: OptimizerConfig) -> Any:
+def _optimizer_state(model: ModelConfig, optimizer: OptimizerConfig) -> Any:
     """Shapes of what the optimizer keeps."""
-    return jax.eval_shape(make_optimizer(optimizer).init, decoder.abstract_params(model, num_pause_tokens))
+    return jax.eval_shape(make_optimizer(optimizer).init, decoder.abstract_params(model))
 
 
 def _bytes(shapes: Any, shardings: Any) -> float:
@@ -84,6 +85,7 @@ def check_training(config: Config, mesh: Mesh) -> None:
     Raises:
       UserError: they don't; what is there, what is wanted and for what, and settings that would fit.
     """
+    config = kernels.resolve_config(config, kernels.platform_of(mesh))
     if there := _room(mesh):
         check_chips(config, mesh.shape, *there, on_host=len(mesh.local_devices) * _are_cpus(mesh))
 

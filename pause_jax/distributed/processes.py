@@ -1,9 +1,9 @@
 """Many processes as one run: they start together, agree before they train, and end together.
 
-    with processes.joined(address, start_timeout=300):  # nothing happens where this process is alone
-        config = ...                                    # a UserError in one process ends all of them, with its sentence
-        processes.agree({"config": ..., "code": ...})   # or a UserError in all of them that names who differs
-        ...                                             # training
+    with processes.initialize(address, start_timeout=300):  # nothing happens where this process is alone
+        config = ...  # a UserError in one process ends all of them, with its sentence
+        processes.assert_equal_across_processes({"config": ...})  # or a UserError in all that names who differs
+        ...  # training
 
 What is agreed on goes through the coordination service of `jax.distributed`, which process 0 hosts: no device is
 touched. A process that is killed, or that stands still, shows in one of two ways. Under gloo, collectives of the others
@@ -66,7 +66,7 @@ class Address:
 
 @dataclasses.dataclass(frozen=True)
 class _Group:
-    """The processes of this run, while they are joined."""
+    """The processes of this run, while they are initialized."""
 
     client: Any  # of JAX's coordination service
     size: int
@@ -100,7 +100,7 @@ def several() -> bool:
 
 
 @contextlib.contextmanager
-def joined(address: Address | None, start_timeout: int) -> Iterator[None]:
+def initialize(address: Address | None, start_timeout: int) -> Iterator[None]:
     """Within, this process is one of a run's: `address` says where, or else the cluster it runs on.
 
     Raises, besides what is raised within:
@@ -116,7 +116,7 @@ def joined(address: Address | None, start_timeout: int) -> Iterator[None]:
     except BaseException as error:
         if _group is None:
             raise
-        if not isinstance(error, UserError) and tells_of_loss(error):
+        if not isinstance(error, UserError) and is_peer_failure(error):
             raise PeerLost(_lost(_heard_failure() or str(error))) from error
         _tell(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
         raise
@@ -124,12 +124,12 @@ def joined(address: Address | None, start_timeout: int) -> Iterator[None]:
         _part()
 
 
-def tells_of_loss(error: BaseException) -> bool:
+def is_peer_failure(error: BaseException) -> bool:
     """Whether it was raised because another process is gone."""
     return _group is not None and _GONE.search(str(error)) is not None
 
 
-def leave(code: int) -> NoReturn:
+def shutdown(code: int) -> NoReturn:
     """End this process with `code`; without waiting for others where the run has failed and they may be gone."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -138,7 +138,7 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def agree(facts: Mapping[str, Any]) -> None:
+def assert_equal_across_processes(facts: Mapping[str, Any]) -> None:
     """Return where every process came with the facts of process 0.
 
     Raises:
@@ -148,11 +148,11 @@ def agree(facts: Mapping[str, Any]) -> None:
         return
     ours = {fact: json.dumps(value, sort_keys=True, default=str) for fact, value in facts.items()}
 
-    def judge(everyone: list[str]) -> str:
+    def decide(everyone: list[str]) -> str:
         first, *others = map(json.loads, everyone)
         return _verdict(first, dict(enumerate(others, 1)))
 
-    if verdict := _judged(json.dumps(ours), judge):
+    if verdict := _decided(json.dumps(ours), decide):
         raise UserError(verdict)
 
 
@@ -160,7 +160,7 @@ class Failed(RuntimeError):
     """What processes did together failed in one of them; one line says in which and why."""
 
 
-def together[T](do: Callable[[], T]) -> T:
+def run_on_all_or_none[T](do: Callable[[], T]) -> T:
     """Do it in every process, without waiting for each other within; what came of it here, once all are done.
 
     Raises:
@@ -174,13 +174,13 @@ def together[T](do: Callable[[], T]) -> T:
         problem = beginning(error) or type(error).__name__
     if _group is not None:
         problem = f"process {_group.index}: {problem}" if problem else ""
-        problem = _judged(problem, lambda problems: next(filter(None, problems), ""))
+        problem = _decided(problem, lambda problems: next(filter(None, problems), ""))
     if problem:
         raise Failed(problem)
     return done
 
 
-def _judged(ours: str, judge: Callable[[list[str]], str]) -> str:
+def _decided(ours: str, decide: Callable[[list[str]], str]) -> str:
     """What process 0 makes of the words of all processes, in all of them. Raises as `_await`."""
     assert _group is not None
     name = f"agree/{next(_agreements)}"
@@ -189,7 +189,7 @@ def _judged(ours: str, judge: Callable[[list[str]], str]) -> str:
         return _await(f"{name}/verdict", 0, AGREEMENT_SECONDS + 60)
     deadline = time.monotonic() + AGREEMENT_SECONDS
     theirs = [_await(f"{name}/{k}", k, deadline - time.monotonic()) for k in range(1, _group.size)]
-    verdict = judge([ours, *theirs])
+    verdict = decide([ours, *theirs])
     _group.put(f"{name}/verdict", verdict)
     return verdict
 

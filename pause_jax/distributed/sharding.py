@@ -14,7 +14,7 @@ from pause_jax import trees
 from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
-from pause_jax.model.partitioning import Axes, Function, laid_out
+from pause_jax.model.partitioning import Axes, Function, activation_sharding
 
 ROW_AXES = ("data", "fsdp")  # the second too: it is data parallelism whose parameters are cut as well
 RULES: dict[str, str | tuple[str, ...] | None] = {
@@ -60,12 +60,12 @@ def partition_spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh | A
     return PartitionSpec(*spec)
 
 
-def param_shardings(config: ModelConfig, num_pause_tokens: int, mesh: Mesh | AbstractMesh) -> dict[str, Any]:
+def param_shardings(config: ModelConfig, mesh: Mesh | AbstractMesh) -> dict[str, Any]:
     """A NamedSharding for each parameter, in the tree of `decoder.init`."""
-    axes = decoder.logical_axes(config, num_pause_tokens)
+    axes = decoder.logical_axes(config)
     return trees.map_with_path(
         lambda path, leaf: NamedSharding(mesh, partition_spec(path, leaf.shape, axes[path], mesh)),
-        decoder.abstract_params(config, num_pause_tokens),
+        decoder.abstract_params(config),
     )
 
 
@@ -83,9 +83,12 @@ def batch_sharding(mesh: Mesh, ndim: int = 2) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*(RULES["batch"], RULES["length"])[:ndim]))
 
 
-def activation_constraints(mesh: Mesh) -> contextlib.AbstractContextManager[None]:
-    """Trace the network within this, and its activations lie on `mesh` as the rules say."""
-    return laid_out(_OnMesh(mesh))
+def with_mesh(mesh: Mesh | None) -> contextlib.AbstractContextManager[None]:
+    """Trace the network within this, and its activations lie on `mesh` as the rules say; None: where they come to lie.
+
+    The mesh must be a static argument of what is traced, or part of one.
+    """
+    return contextlib.nullcontext() if mesh is None else activation_sharding(_OnMesh(mesh))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +98,7 @@ class _OnMesh:
     def constrain(self, x: jax.Array, axes: Axes) -> jax.Array:
         return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, self._spec(x, axes)))
 
-    def on_each_part(self, function: Function, axes: tuple[Axes, ...]) -> Function:
+    def shard_map_over(self, function: Function, axes: tuple[Axes, ...]) -> Function:
         def on_parts(*args: jax.Array) -> jax.Array:
             specs = tuple(map(self._spec, args, axes))
             # check_vma: kernels do not say over which mesh axes their results vary

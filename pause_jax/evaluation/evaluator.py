@@ -1,6 +1,6 @@
 """A run on a task: every example answered once after each number of pauses, and the metrics of the answers.
 
-Where the run's attention allows it (`RestoredRun.shares_prompts`), all M_inf go on from one reading of the prompts.
+Where the run's attention allows it (`RestoredRun.shares_prompts`), all M_inf go on from one prefill of the prompts.
 Runs without TensorFlow and SeqIO, on any mesh and in any number of processes, each of which calls it alike.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pause_jax.evaluation.length_groups import Batch, batches
+from pause_jax.evaluation.length_groups import LengthGroup, group_by_length
 from pause_jax.evaluation.predictions import Predictions, Record
-from pause_jax.inference.prefill import Reading
+from pause_jax.inference.prefill import Prefill
 from pause_jax.inference.restored import RestoredRun
-from pause_jax.inference.rows import check_positions, filled
+from pause_jax.inference.rows import check_positions, pad_batch
 from pause_jax.model import counts
 from pause_jax.pauses import downstream
 from pause_jax.tasks.examples import TaskExamples
@@ -77,19 +77,20 @@ def evaluate(
     size = min(batch_size, max(map(len, rounds)))
     for together in [m_infs] if shared else [[m_inf] for m_inf in m_infs]:
         for numbers in rounds:
-            said = {i: r["prediction"] for i, e in enumerate(examples.ids) if (r := kept[together[0]].records.get(e))}
-            prompts = {i: _prompt(run, examples, i, said, tokenizer) for i in numbers}
+            records = kept[together[0]].records
+            previous_answers = {i: r["prediction"] for i, e in enumerate(examples.ids) if (r := records.get(e))}
+            prompts = {i: _prompt(run, examples, i, previous_answers, tokenizer) for i in numbers}
             for i, prompt in prompts.items():
                 _check_positions(run, examples, i, len(prompt.ids), max(m_infs))
-            for batch in batches({i: len(prompt.ids) for i, prompt in prompts.items()}, size):
+            for batch in group_by_length({i: len(prompt.ids) for i, prompt in prompts.items()}, size):
                 ids = [examples.ids[i] for i in batch.examples]
                 wanted = [m for m in together if any(i not in kept[m].records for i in ids)]
                 if not wanted:
                     continue
-                for m_inf, records in _answers(
+                for m_inf, answered in _answers(
                     run, examples, prompts, batch, together, wanted, size, tokenizer, filler
                 ):
-                    new = [record for record in records if record["id"] not in kept[m_inf].records]
+                    new = [record for record in answered if record["id"] not in kept[m_inf].records]
                     kept[m_inf].add(new)
                     done(m_inf, len(new))
     for m_inf in m_infs:
@@ -97,7 +98,7 @@ def evaluate(
     return [_outcome(run, examples, [kept[m_inf].records[i] for i in examples.ids]) for m_inf in m_infs]
 
 
-def check(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[int]) -> None:
+def check_examples(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[int]) -> None:
     """Raises UserError where a prompt, its pauses and the answer are more positions than the model has learned."""
     at_most = run.config.finetune.max_prompt_length if run.config.finetune.task else None
     for number, ids in enumerate(examples.prompts):
@@ -117,11 +118,11 @@ def _check_positions(run: RestoredRun, examples: TaskExamples, number: int, prom
 
 
 def _prompt(
-    run: RestoredRun, examples: TaskExamples, number: int, said: Mapping[int, str], tokenizer: Tokenizer
+    run: RestoredRun, examples: TaskExamples, number: int, previous_answers: Mapping[int, str], tokenizer: Tokenizer
 ) -> _Prompt:
     text, ids = examples.texts[number], examples.prompts[number]
     if examples.render is not None:
-        text = examples.render(number, said)
+        text = examples.render(number, previous_answers)
         ids = tokenizer.encode(text)
     at_most = run.config.finetune.max_prompt_length if run.config.finetune.task else len(ids)
     return _Prompt(text, ids[-at_most:], len(ids) > at_most)
@@ -131,7 +132,7 @@ def _answers(
     run: RestoredRun,
     examples: TaskExamples,
     prompts: Mapping[int, _Prompt],
-    batch: Batch,
+    batch: LengthGroup,
     m_infs: Sequence[int],
     wanted: Sequence[int],
     size: int,
@@ -143,22 +144,22 @@ def _answers(
     So an evaluation that goes on computes what it would have computed, to the last bit.
     """
     options = [examples.options[i] for i in batch.examples] if examples.options else []
-    option_length = max((len(option) for mine in examples.options for option in mine), default=1)
+    option_length = max((len(option) for row_options in examples.options for option in row_options), default=1)
     new_tokens = new_tokens_at_most(run) if examples.predict_metrics else 1
-    rows = filled([prompts[i].ids for i in batch.examples], size)
-    room = max(new_tokens, option_length) - 1
-    for m_inf, reading in zip(m_infs, _read(run, rows, m_infs, batch.length, room, filler), strict=True):
+    rows = pad_batch([prompts[i].ids for i in batch.examples], size)
+    extra = max(new_tokens, option_length) - 1
+    for m_inf, prefill in zip(m_infs, _prefill(run, rows, m_infs, batch.length, extra, filler), strict=True):
         if m_inf not in wanted:
             continue
         log_p: list[list[float]] = []
         if options:
-            log_p = run.score(reading, options, option_length=option_length)
-        if examples.predict_metrics:  # last, as it may use the reading up
-            ids = run.write(reading, max_new_tokens=new_tokens, eos_id=tokenizer.eos_id)
-            written = [(tokenizer.decode(mine), len(mine)) for mine in ids[: len(batch.examples)]]
+            log_p, _ = run.score(prefill, options, option_length=option_length)
+        if examples.predict_metrics:  # last, as it may use the cache up
+            ids = run.decode(prefill, max_new_tokens=new_tokens, eos_id=tokenizer.eos_id)
+            written = [(tokenizer.decode(answer), len(answer)) for answer in ids[: len(batch.examples)]]
         else:
-            best = [mine[p.index(max(p))] for mine, p in zip(options, log_p, strict=False)]
-            written = [(tokenizer.decode(mine), len(mine)) for mine in best]
+            best = [row_options[p.index(max(p))] for row_options, p in zip(options, log_p, strict=False)]
+            written = [(tokenizer.decode(row_options), len(row_options)) for row_options in best]
         yield (
             m_inf,
             [
@@ -168,19 +169,20 @@ def _answers(
         )
 
 
-def _read(
-    run: RestoredRun, rows: Sequence[Sequence[int]], m_infs: Sequence[int], length: int, room: int, filler: int
-) -> Iterator[Reading]:
+def _prefill(
+    run: RestoredRun, rows: Sequence[Sequence[int]], m_infs: Sequence[int], length: int, extra: int, filler: int
+) -> Iterator[Prefill]:
     """The rows with their pauses, where the run was finetuned to have them."""
     if run.config.finetune.placement != "prepend":
         is_filler = run.config.finetune.placement == "filler"
-        yield from run.read(rows, m_infs, room=room, bucket=length, filler=filler if is_filler else None)
+        yield from run.prefill(
+            rows, m_infs, extra_cache_length=extra, bucket=length, filler=filler if is_filler else None
+        )
         return
     for m_inf in m_infs:
-        before = downstream.pause_ids(
-            m_inf, vocab_size=run.config.model.vocab_size, num_pause_tokens=run.config.pauses.num_pause_tokens
-        ).tolist()
-        yield from run.read([[*before, *row] for row in rows], [0], room=room, bucket=length + m_inf)
+        before = run.network.pause_tokens().ids(m_inf).tolist()
+        with_pauses = [[*before, *row] for row in rows]
+        yield from run.prefill(with_pauses, [0], extra_cache_length=extra, bucket=length + m_inf)
 
 
 def _record(

@@ -63,7 +63,7 @@ def size_of(config: Config) -> str:
     """What a model is called that has no name: its number of parameters."""
     from pause_jax.model import counts
 
-    return tables.human_count(counts.parameter_counts(config.model, config.pauses.num_pause_tokens)[0])
+    return tables.human_count(counts.parameter_counts(config.model)[0])
 
 
 def training_columns(folder: RunFolder, config: Config, step: int, model: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def training_columns(folder: RunFolder, config: Config, step: int, model: str) -
         "text_tokens": history.total([stage.text_tokens for stage in stages]),
         "model_flops": math.nan if model_flops is None else model_flops,
         "checkpoint": f"{folder.name}/checkpoints/{step}",
-        "num_pause_tokens": config.pauses.num_pause_tokens,
+        "num_pause_tokens": config.model.num_pause_tokens,
         "steps": step,
         "hints": finetune.hints,
         **start_columns(stages),

@@ -53,7 +53,7 @@ def check_results_file(out: Path) -> None:
 
 def assert_same_command(flags: Mapping[str, Any]) -> None:
     """Raises UserError, in all processes, where one was started with other flags or another version of the code."""
-    processes.agree({**flags, "the code's version": code_version.code_version()})
+    processes.assert_equal_across_processes({**flags, "the code's version": code_version.code_version()})
 
 
 def evaluate_and_write(run_or_checkpoint: str, spec: EvaluationSpec, how: Options, out: Path) -> None:
@@ -105,9 +105,9 @@ def evaluate_run(
     check_m_inf(run, m_inf)
     say(f"restored step {run.step}; read the examples of {', '.join(spec.tasks)}")
     sets = _read_examples(spec, how, config)
-    processes.agree({f"the {e.split} examples of {e.name}": e.fingerprint() for e in sets})
+    processes.assert_equal_across_processes({f"the {e.split} examples of {e.name}": e.fingerprint() for e in sets})
     for examples in sets:
-        evaluator.check(run, examples, m_inf)
+        evaluator.check_examples(run, examples, m_inf)
     vocabulary = config.data.vocabulary
     files = [prediction_files(run, examples, m_inf) for examples in sets]
     filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
@@ -157,7 +157,7 @@ def _read_examples(spec: EvaluationSpec, how: Options, config: Config) -> list[T
 def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
     """Says where prompts are read for each of several M_inf anew. Raises UserError where the model has no pauses."""
     finetune = run.config.finetune
-    if max(m_inf) and not run.config.pauses.num_pause_tokens and finetune.placement != "filler":
+    if max(m_inf) and not run.config.model.num_pause_tokens and finetune.placement != "filler":
         raise UserError(
             f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
         )
@@ -206,7 +206,7 @@ def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[i
         )
         for m in m_inf
     }
-    processes.agree({})  # all have read them, and the first may write
+    processes.assert_equal_across_processes({})  # all have read them, and the first may write
     return files
 
 

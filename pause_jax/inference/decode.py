@@ -8,44 +8,48 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from pause_jax.config.model import Execution, ModelConfig
+from pause_jax.distributed.sharding import with_mesh
 from pause_jax.errors import UserError
 from pause_jax.inference import sharded
-from pause_jax.inference.prefill import Reading, read
-from pause_jax.inference.rows import BUCKET, check_positions
+from pause_jax.inference.prefill import Prefill, PromptFormat, prefill
+from pause_jax.inference.rows import check_positions
 from pause_jax.inference.sampling import Sampling, sample
-from pause_jax.model import decoder
 from pause_jax.model.layers import Cache
-from pause_jax.pauses import downstream
+from pause_jax.network import Network, Params
 
 GREEDY = Sampling()
-FEW_TOKENS = 8  # an answer of fewer is written sooner than kernels are turned for it
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """How answers are written."""
+
+    max_new_tokens: int
+    eos_id: int  # ends an answer, and is not returned
+    sampling: Sampling = GREEDY
+    seed: int = 0  # of the sampling. A row's sample depends on it, the row's prompt and the row's number alone
+    first_row: int = 0  # number of the first row: where a data set is answered batch by batch, how many came before
+
+    def validate(self) -> None:
+        """Raises UserError for values out of range."""
+        self.sampling.validate()
+        if self.max_new_tokens < 1:
+            raise UserError(f"max_new_tokens is {self.max_new_tokens}, but must be at least 1")
 
 
 def generate(
-    params: dict[str, Any],
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
+    network: Network,
+    params: Params,
     prompts: Sequence[Sequence[int]],
-    *,
     m_inf: int,
-    attention: downstream.PrefixAttention = "prefix_and_pauses",
-    max_new_tokens: int,
-    eos_id: int,
-    sampling: Sampling = GREEDY,
-    seed: int = 0,
-    first_row: int = 0,
-    bucket: int = BUCKET,
-    filler: int | None = None,
-    mesh: Mesh | None = None,
+    decoding: Decoding,
+    prompt_format: PromptFormat = PromptFormat(),
 ) -> list[list[int]]:
     """What the model answers to each prompt: up to `max_new_tokens` ids, ended by EOS, which is not returned.
 
@@ -54,86 +58,39 @@ def generate(
 
     Args:
       prompts: ids, one sequence a row; the rows are one batch.
-      attention: over prompt and pauses; "causal" for a model that was only pretrained.
-      seed: of the sampling. A row's sample depends on it, the row's prompt and the row's number alone.
-      first_row: number of the first row: where a data set is answered batch by batch, how many came before.
-      bucket: prompts are padded to a multiple of it; each length is a compilation.
-      filler: an ordinary token that takes the pauses' place.
-      mesh: where the rows are to lie; None: wherever the parameters are.
 
     Raises:
       UserError: settings out of range, an empty prompt, more positions than the model has learned.
     """
-    sampling.validate()
-    if max_new_tokens < 1:
-        raise UserError(f"max_new_tokens is {max_new_tokens}, but must be at least 1")
+    decoding.validate()
     if not prompts:
         return []
-    check_positions(max(map(len, prompts)), m_inf, max_new_tokens, config)
-    (reading,) = read(
-        params,
-        config,
-        execution,
-        num_pause_tokens,
-        prompts,
-        [m_inf],
-        attention=attention,
-        room=max_new_tokens - 1,
-        bucket=bucket,
-        filler=filler,
-        mesh=mesh,
-    )
-    return write(
-        params,
-        config,
-        execution,
-        num_pause_tokens,
-        reading,
-        max_new_tokens=max_new_tokens,
-        eos_id=eos_id,
-        sampling=sampling,
-        seed=seed,
-        first_row=first_row,
-        mesh=mesh,
-    )
+    check_positions(max(map(len, prompts)), m_inf, decoding.max_new_tokens, network.config)
+    (read,) = prefill(network, params, prompts, [m_inf], prompt_format, extra_cache_length=decoding.max_new_tokens - 1)
+    return decode(network, params, read, decoding)
 
 
-def write(
-    params: dict[str, Any],
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
-    reading: Reading,
-    *,
-    max_new_tokens: int,
-    eos_id: int,
-    sampling: Sampling = GREEDY,
-    seed: int = 0,
-    first_row: int = 0,
-    mesh: Mesh | None = None,
-) -> list[list[int]]:
-    """The answers to prompts that have been read. Arguments as of `generate`.
+def decode(network: Network, params: Params, prefill: Prefill, decoding: Decoding) -> list[list[int]]:
+    """The answers to prompts that have been read.
 
-    It is the last use of a reading that is not shared: the answers are written into its cache.
+    It is the last use of a prefill that is not shared: the answers are written into its cache.
     """
-    row_numbers_B = np.arange(first_row, first_row + len(reading.next_positions_B), dtype=np.uint32)
-    decode = _decode_in_copy if reading.shared else _decode_in_place
-    ids_BxN, _ = decode(
+    first_row = decoding.first_row
+    row_numbers_B = np.arange(first_row, first_row + len(prefill.next_positions_B), dtype=np.uint32)
+    run = _decode_in_copy if prefill.shared else _decode_in_place
+    ids_BxN, _ = run(
         params,
-        reading.cache,
-        reading.logits_BxV,
-        reading.next_positions_B,
+        prefill.cache,
+        prefill.logits_BxV,
+        prefill.next_positions_B,
         row_numbers_B,
-        seed,
-        eos_id,
-        config=config,
-        execution=execution,
-        num_pause_tokens=num_pause_tokens,
-        max_new_tokens=max_new_tokens,
-        sampling=sampling,
-        mesh=mesh,
+        decoding.seed,
+        decoding.eos_id,
+        network=network,
+        max_new_tokens=decoding.max_new_tokens,
+        sampling=decoding.sampling,
     )
-    return [_until(eos_id, ids) for ids in sharded.fetch(ids_BxN).tolist()[: reading.num_rows]]
+    return [_until(decoding.eos_id, ids) for ids in sharded.fetch(ids_BxN).tolist()[: prefill.num_rows]]
 
 
 @jax.tree_util.register_dataclass
@@ -148,7 +105,7 @@ class _Answers:
 
 
 def _decode(
-    params: dict[str, Any],
+    params: Params,
     cache: Cache,
     logits_BxV: jax.Array,
     positions_B: jax.Array,
@@ -156,12 +113,9 @@ def _decode(
     seed: jax.Array,
     eos_id: jax.Array,
     *,
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
+    network: Network,
     max_new_tokens: int,
     sampling: Sampling,
-    mesh: Mesh | None,
 ) -> tuple[jax.Array, Cache]:
     """New ids [B, N], EOS from a row's end on; and the cache, so that a donated one's memory serves throughout.
 
@@ -169,11 +123,10 @@ def _decode(
       logits_BxV: of the first new token.
       positions_B: int32, that token's position.
     """
-    model = decoder.bind(params, config, execution, num_pause_tokens)
+    model = network.bind(params)
     row_keys_B = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), row_numbers_B)
     batch = len(logits_BxV)
-    turns = 1 < batch <= execution.few_rows and max_new_tokens >= FEW_TOKENS
-    layers = model.turned_layers() if turns else None
+    layers = model.layers_for_decoding(batch, max_new_tokens)
 
     def choose(answers: _Answers, logits_BxV: jax.Array, cache: Cache) -> _Answers:
         keys_B = jax.vmap(jax.random.fold_in, (0, None))(row_keys_B, answers.count)
@@ -193,12 +146,12 @@ def _decode(
 
     ids_BxN = jnp.full((batch, max_new_tokens), eos_id, jnp.int32)
     nothing = _Answers(ids_BxN, jnp.zeros(batch, bool), jnp.zeros((), jnp.int32), cache)
-    with sharded.on(mesh):
+    with with_mesh(network.mesh):
         answers = jax.lax.while_loop(unfinished, read_and_choose, choose(nothing, logits_BxV, cache))
     return answers.ids_BxN, answers.cache
 
 
-_STATIC = ("config", "execution", "num_pause_tokens", "max_new_tokens", "sampling", "mesh")
+_STATIC = ("network", "max_new_tokens", "sampling")
 _decode_in_copy = functools.partial(jax.jit, static_argnames=_STATIC)(_decode)
 _decode_in_place = functools.partial(jax.jit, static_argnames=_STATIC, donate_argnames="cache")(_decode)
 

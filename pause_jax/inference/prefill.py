@@ -1,4 +1,4 @@
-"""Reading prompts and their pauses in one pass (paper section 3.1, Alg. 3), for one M_inf or for several at once.
+"""Prompts and their pauses, read in one pass (paper section 3.1, Alg. 3), for one M_inf or for several at once.
 
 Where no prompt token sees a pause and no pause a later one (`can_share`), several M_inf are one pass: the pauses of a
 smaller M_inf are the first of those of the largest, and so are their keys and values. An answer after M pauses goes on
@@ -12,30 +12,40 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from pause_jax.config.model import Execution, ModelConfig
+from pause_jax.distributed.sharding import with_mesh
 from pause_jax.inference import sharded
-from pause_jax.inference.rows import BUCKET, context_rows, filled, round_up
+from pause_jax.inference.rows import pad_batch, round_up
 from pause_jax.model import decoder
 from pause_jax.model.layers import Cache
+from pause_jax.network import Network, Params
 from pause_jax.pauses import downstream
+from pause_jax.pauses.downstream import BUCKET
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
+class PromptFormat:
+    """How prompts and their pauses are read."""
+
+    attention: downstream.PrefixAttention = "prefix_and_pauses"  # over both; "causal" for what was only pretrained
+    filler: int | None = None  # id of an ordinary token that takes the pauses' place
+    bucket: int = BUCKET  # prompts are padded to a multiple of it; each length is a compilation
+
+
+@dataclasses.dataclass(frozen=True)
+class Prefill:
     """Prompts and pauses, read: where an answer goes on from."""
 
     logits_BxV: jax.Array  # float32, of the first answer token
     next_positions_B: np.ndarray  # int32, that token's position
     cache: Cache
     num_rows: int  # the rows after these are padding, so that a mesh can cut the batch
-    shared: bool = False  # other readings go on from the same cache: it must not be donated
+    shared: bool = False  # others go on from the same cache: it must not be donated
 
 
 def can_share(attention: downstream.PrefixAttention, placement: downstream.Placement) -> bool:
@@ -43,20 +53,15 @@ def can_share(attention: downstream.PrefixAttention, placement: downstream.Place
     return attention != "prefix_and_pauses" and placement != "prepend"
 
 
-def read(
-    params: dict[str, Any],
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
+def prefill(
+    network: Network,
+    params: Params,
     prompts: Sequence[Sequence[int]],
     m_infs: Sequence[int],
+    prompt_format: PromptFormat,
     *,
-    attention: downstream.PrefixAttention,
-    room: int,
-    bucket: int = BUCKET,
-    filler: int | None = None,
-    mesh: Mesh | None = None,
-) -> Iterator[Reading]:
+    extra_cache_length: int,
+) -> Iterator[Prefill]:
     """The prompts, read with each number of pauses after them, in the order of `m_infs`.
 
     One pass for all where they can share it; else a pass each, made when it is asked for. All outputs before those at
@@ -65,36 +70,31 @@ def read(
 
     Args:
       prompts: ids, one sequence a row; pauses before a prompt are its own.
-      room: positions of the cache for what comes after the pauses.
-      bucket, filler: as of `context_rows`.
+      extra_cache_length: positions of the cache for what comes after the pauses.
 
     Raises:
-      UserError: as `context_rows`.
+      UserError: as `downstream.context_rows`.
     """
-    padded = filled(prompts, round_up(len(prompts), sharded.row_parts(mesh)))
-    shared = len(m_infs) > 1 and can_share(attention, "filler" if filler is not None else "append")
+    padded = pad_batch(prompts, round_up(len(prompts), sharded.row_parts(network.mesh)))
+    attention, tokens = prompt_format.attention, network.pause_tokens(prompt_format.filler)
+    shared = len(m_infs) > 1 and can_share(attention, "filler" if tokens.filler is not None else "append")
     for together in [m_infs] if shared else [[m_inf] for m_inf in m_infs]:
         most = max(together)
-        rows = context_rows(
-            padded, most, vocab_size=config.vocab_size, num_pause_tokens=num_pause_tokens, bucket=bucket, filler=filler
-        )
+        rows = downstream.context_rows(padded, most, tokens=tokens, bucket=prompt_format.bucket)
         logits, cache = _prefill(
             params,
             rows.ids_BxC,
             rows.positions_BxC,
             rows.segments_BxC,
-            config=config,
-            execution=execution,
-            num_pause_tokens=num_pause_tokens,
-            mesh=mesh,
+            network=network,
             prefix_lm_length=downstream.prefix_lm_length(attention, rows.prompt_length, most),
             answer_positions=tuple(downstream.first_answer_position(rows.prompt_length, m) for m in together),
             # Rounded up, so that the decoding of all M_inf up to the next multiple is one compilation.
-            cache_length=round_up(rows.ids_BxC.shape[1] + room, BUCKET),
+            cache_length=round_up(rows.ids_BxC.shape[1] + extra_cache_length, BUCKET),
         )
         for m_inf, logits_BxV in zip(together, logits, strict=True):
             index = np.int32(rows.prompt_length + m_inf)
-            yield Reading(
+            yield Prefill(
                 logits_BxV,
                 rows.next_positions_B - np.int32(most - m_inf),
                 dataclasses.replace(cache, index=index),
@@ -103,28 +103,22 @@ def read(
             )
 
 
-_STATIC = ("config", "execution", "num_pause_tokens", "mesh", "prefix_lm_length", "answer_positions", "cache_length")
-
-
-@functools.partial(jax.jit, static_argnames=_STATIC)
+@functools.partial(jax.jit, static_argnames=("network", "prefix_lm_length", "answer_positions", "cache_length"))
 def _prefill(
-    params: dict[str, Any],
+    params: Params,
     ids_BxC: jax.Array,
     positions_BxC: jax.Array,
     segments_BxC: jax.Array,
     *,
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
-    mesh: Mesh | None,
+    network: Network,
     prefix_lm_length: int,
     answer_positions: tuple[int, ...],
     cache_length: int,
 ) -> tuple[tuple[jax.Array, ...], Cache]:
     """Logits [B, V] at each of `answer_positions`, and the cache of all positions."""
-    with sharded.on(mesh):
-        model = decoder.bind(params, config, execution, num_pause_tokens)
-        cache = decoder.empty_cache(config, len(ids_BxC), cache_length)
+    with with_mesh(network.mesh):
+        model = network.bind(params)
+        cache = decoder.empty_cache(network.config, len(ids_BxC), cache_length)
         hidden_BxCxD, filled = model(
             ids_BxC, positions_BxC, segments_BxC, prefix_lm_length=prefix_lm_length, cache=cache
         )

@@ -16,12 +16,12 @@ from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, MeshConfig
 from pause_jax.distributed import memory
 from pause_jax.distributed.mesh import make_mesh
-from pause_jax.inference import decode, prefill, score, texts
-from pause_jax.inference.decode import GREEDY
-from pause_jax.inference.prefill import Reading
-from pause_jax.inference.rows import BUCKET
+from pause_jax.inference import decode, prefill, texts
+from pause_jax.inference.decode import GREEDY, Decoding
+from pause_jax.inference.prefill import Prefill, PromptFormat
 from pause_jax.inference.sampling import Sampling
-from pause_jax.pauses.downstream import PrefixAttention
+from pause_jax.network import Network
+from pause_jax.pauses.downstream import BUCKET, PrefixAttention
 from pause_jax.tokenizers import tokenizer
 
 
@@ -123,10 +123,12 @@ class RestoredRun:
           UserError: an option is empty, or see `generate`.
         """
         words = tokenizer.load(self.config.data.vocabulary)
-        ids = [[words.encode(option) for option in mine] for mine in options]
-        longest = max((len(one) for mine in ids for one in mine), default=1)
-        (reading,) = self.read([words.encode(prompt) for prompt in prompts], [m_inf], room=longest - 1)
-        return self.score(reading, ids, option_length=longest)
+        ids = [[words.encode(option) for option in row_options] for row_options in options]
+        longest = max((len(one) for row_options in ids for one in row_options), default=1)
+        encoded = [words.encode(prompt) for prompt in prompts]
+        (read,) = self.prefill(encoded, [m_inf], extra_cache_length=longest - 1)
+        log_p, _ = self.score(read, ids, option_length=longest)
+        return log_p
 
     def logits(self, text: str, *, m_inf: int = 0) -> np.ndarray:
         """What the run says after each token of a text and each pause behind it: float32 [tokens + m_inf, vocabulary].
@@ -138,7 +140,7 @@ class RestoredRun:
         """
         ids = tokenizer.load(self.config.data.vocabulary).encode(text)
         self._tell_if_longer([ids], m_inf)
-        return texts.logits(**self._network, ids=ids, m_inf=m_inf, attention=self.attention)
+        return self.network.logits(self.params, ids, m_inf, PromptFormat(self.attention))
 
     def loss(self, text: str) -> float:
         """Cross-entropy of a text in nats a token: of its tokens but the first, and of its end. Read causally.
@@ -149,7 +151,7 @@ class RestoredRun:
         words = tokenizer.load(self.config.data.vocabulary)
         ids = words.encode(text)
         targets = [*ids[1:], words.eos_id]
-        return texts.loss(texts.logits(**self._network, ids=ids, m_inf=0, attention="causal"), targets)
+        return texts.loss(self.network.logits(self.params, ids, 0, PromptFormat("causal")), targets)
 
     def generate(
         self,
@@ -163,67 +165,42 @@ class RestoredRun:
         bucket: int = BUCKET,
         filler: int | None = None,
     ) -> list[list[int]]:
-        """What the run writes after each prompt and `m_inf` pauses, as `inference.generate.generate` has it."""
+        """What the run writes after each prompt and `m_inf` pauses, as `inference.decode.generate` has it."""
         self._tell_if_longer(prompts, m_inf)
-        return decode.generate(
-            **self._network,
-            prompts=prompts,
-            m_inf=m_inf,
-            attention=self.attention,
-            max_new_tokens=max_new_tokens,
-            eos_id=eos_id,
-            sampling=sampling,
-            seed=seed,
-            bucket=bucket,
-            filler=filler,
-        )
+        decoding = Decoding(max_new_tokens, eos_id, sampling, seed)
+        prompt_format = PromptFormat(self.attention, filler, bucket)
+        return decode.generate(self.network, self.params, prompts, m_inf, decoding, prompt_format)
 
-    def read(
+    def prefill(
         self,
         prompts: Sequence[Sequence[int]],
         m_infs: Sequence[int],
         *,
-        room: int,
+        extra_cache_length: int,
         bucket: int = BUCKET,
         filler: int | None = None,
-    ) -> Iterator[Reading]:
-        """The prompts, read with each number of pauses after them, as `inference.prefill.read` has it."""
+    ) -> Iterator[Prefill]:
+        """The prompts, read with each number of pauses after them, as `inference.prefill.prefill` has it."""
         self._tell_if_longer(prompts, max(m_infs))
-        return prefill.read(
-            **self._network,
-            prompts=prompts,
-            m_infs=m_infs,
-            attention=self.attention,
-            room=room,
-            bucket=bucket,
-            filler=filler,
-        )
+        prompt_format = PromptFormat(self.attention, filler, bucket)
+        return self.network.prefill(self.params, prompts, m_infs, prompt_format, extra_cache_length=extra_cache_length)
 
     def score(
-        self, reading: Reading, options: Sequence[Sequence[Sequence[int]]], *, option_length: int
-    ) -> list[list[float]]:
-        """log p of each row's options after what has been read, as `inference.score.score_read` has it."""
-        log_p, _ = score.score_read(**self._network, reading=reading, options=options, option_length=option_length)
-        return log_p
-
-    def score_and_compare(
-        self, reading: Reading, options: Sequence[Sequence[Sequence[int]]], *, option_length: int
+        self,
+        prefill: Prefill,
+        options: Sequence[Sequence[Sequence[int]]],
+        *,
+        option_length: int,
+        compare: bool = False,
     ) -> tuple[list[list[float]], list[list[bool]]]:
-        """As `score`, and which options are the greedy answers."""
-        return score.score_read(
-            **self._network, reading=reading, options=options, option_length=option_length, compare=True
-        )
+        """log p of each row's options after what has been read, as `inference.score.score_from_prefill` has it."""
+        return self.network.score(self.params, prefill, options, option_length=option_length, compare=compare)
 
-    def write(self, reading: Reading, *, max_new_tokens: int, eos_id: int) -> list[list[int]]:
-        """Greedy answers after what has been read, as `inference.generate.write` has it."""
-        return decode.write(**self._network, reading=reading, max_new_tokens=max_new_tokens, eos_id=eos_id)
+    def decode(self, prefill: Prefill, *, max_new_tokens: int, eos_id: int) -> list[list[int]]:
+        """Greedy answers after what has been read, as `inference.decode.decode` has it."""
+        return self.network.decode(self.params, prefill, Decoding(max_new_tokens, eos_id))
 
-    @property
-    def _network(self) -> dict[str, Any]:
-        return {
-            "params": self.params,
-            "config": self.config.model,
-            "execution": self.config.run.execution,
-            "num_pause_tokens": self.config.pauses.num_pause_tokens,
-            "mesh": self.mesh,
-        }
+    @functools.cached_property
+    def network(self) -> Network:
+        """On this machine's devices, whatever those of training were: executed as its platform has it."""
+        return Network(self.config.model, mesh=self.mesh)

@@ -16,16 +16,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from pause_jax.config.model import Execution, ModelConfig
+from pause_jax.distributed.sharding import with_mesh
 from pause_jax.errors import UserError
 from pause_jax.inference import sharded
-from pause_jax.inference.prefill import Reading, read
-from pause_jax.inference.rows import BUCKET, check_positions, round_up
-from pause_jax.model import decoder
+from pause_jax.inference.prefill import Prefill, PromptFormat, prefill
+from pause_jax.inference.rows import check_positions, round_up
 from pause_jax.model.layers import Cache
-from pause_jax.pauses import downstream
+from pause_jax.network import Network, Params
 
 _STEP = 8  # lengths of options are rounded up to a multiple: each is a compilation
 
@@ -33,19 +31,14 @@ Group = list[tuple[int, int | None]]  # of each place its row, and which option 
 
 
 def score(
-    params: dict[str, Any],
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
+    network: Network,
+    params: Params,
     prompts: Sequence[Sequence[int]],
     options: Sequence[Sequence[Sequence[int]]],
-    *,
     m_inf: int,
-    attention: downstream.PrefixAttention = "prefix_and_pauses",
+    prompt_format: PromptFormat = PromptFormat(),
+    *,
     option_length: int,
-    bucket: int = BUCKET,
-    filler: int | None = None,
-    mesh: Mesh | None = None,
 ) -> list[list[float]]:
     """log p(option | prompt, pauses) in nats, of each row's options: the sum over an option's tokens.
 
@@ -53,68 +46,47 @@ def score(
       prompts: ids, one sequence a row; the rows are one batch.
       options: of each row as many as it has: ids, all below the vocabulary's size; EOS counts where it is given.
       option_length: positions that an option may have.
-      bucket, filler, mesh: as of `generate`.
 
     Raises:
-      UserError: as `generate`; an option is empty or longer than `option_length`.
+      UserError: as `decode.generate`; an option is empty or longer than `option_length`.
     """
     if not prompts:
         return []
     _check_lengths(options, option_length)
-    longest = max(len(option) for mine in options for option in mine)
-    check_positions(max(map(len, prompts)), m_inf, longest, config)
-    (reading,) = read(
-        params,
-        config,
-        execution,
-        num_pause_tokens,
-        prompts,
-        [m_inf],
-        attention=attention,
-        room=option_length - 1,
-        bucket=bucket,
-        filler=filler,
-        mesh=mesh,
-    )
-    log_p, _ = score_read(
-        params, config, execution, num_pause_tokens, reading, options, option_length=option_length, mesh=mesh
-    )
+    longest = max(len(option) for row_options in options for option in row_options)
+    check_positions(max(map(len, prompts)), m_inf, longest, network.config)
+    (read,) = prefill(network, params, prompts, [m_inf], prompt_format, extra_cache_length=option_length - 1)
+    log_p, _ = score_from_prefill(network, params, read, options, option_length=option_length)
     return log_p
 
 
-def score_read(
-    params: dict[str, Any],
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
-    reading: Reading,
+def score_from_prefill(
+    network: Network,
+    params: Params,
+    prefill: Prefill,
     options: Sequence[Sequence[Sequence[int]]],
     *,
     option_length: int,
     compare: bool = False,
-    mesh: Mesh | None = None,
 ) -> tuple[list[list[float]], list[list[bool]]]:
-    """log p of options after prompts that have been read; the reading stays as it is. Arguments as of `score`.
+    """log p of options after prompts that have been read; what has been read stays as it is. Arguments as of `score`.
 
     And, where `compare` asks for it, which options are what greedy decoding would write.
     """
     _check_lengths(options, option_length)
-    is_cut = sharded.row_parts(mesh) > 1
-    num_rows = len(reading.next_positions_B)
+    is_cut = sharded.row_parts(network.mesh) > 1
+    num_rows = len(prefill.next_positions_B)
     # Half as many at a time lie closer in length: of lengths like HellaSwag's, a third less is padding.
     groups = _groups(options, num_rows if is_cut else -(-num_rows // 2), stays_in_row=is_cut)
     scored = [
         _score(
             params,
-            reading.cache,
-            reading.logits_BxV,
-            reading.next_positions_B,
+            prefill.cache,
+            prefill.logits_BxV,
+            prefill.next_positions_B,
             *_as_arrays(options, group, option_length),
             None if is_cut else np.array([row for row, _ in group]),
-            config=config,
-            execution=execution,
-            num_pause_tokens=num_pause_tokens,
-            mesh=mesh,
+            network=network,
             compare=compare,
         )
         for group in groups
@@ -125,7 +97,7 @@ def score_read(
 
 def _by_row(groups: list[Group], values: Sequence[Any], options: Sequence[Sequence[Sequence[int]]]) -> list[list[Any]]:
     """What the groups' arrays [B] have for each option of each row."""
-    found: list[list[Any]] = [[None] * len(mine) for mine in options]
+    found: list[list[Any]] = [[None] * len(row_options) for row_options in options]
     for group, values_B in zip(groups, values, strict=True):
         for (row, number), value in zip(group, sharded.fetch(values_B).tolist(), strict=True):
             if number is not None:
@@ -141,24 +113,24 @@ def _groups(options: Sequence[Sequence[Sequence[int]]], size: int, *, stays_in_r
         the rows.
     """
     by_length = [
-        sorted(((row, number) for number in range(len(mine))), key=lambda at: -len(options[at[0]][at[1]]))
-        for row, mine in enumerate(options)
+        sorted(((row, number) for number in range(len(row_options))), key=lambda at: -len(options[at[0]][at[1]]))
+        for row, row_options in enumerate(options)
     ]
     if stays_in_row:
         by_length += [[]] * (size - len(options))
         return [
-            [mine[turn] if turn < len(mine) else (row, None) for row, mine in enumerate(by_length)]
+            [row_options[turn] if turn < len(row_options) else (row, None) for row, row_options in enumerate(by_length)]
             for turn in range(max(map(len, by_length)))
         ]
-    order = sorted((at for mine in by_length for at in mine), key=lambda at: -len(options[at[0]][at[1]]))
+    order = sorted((at for row_options in by_length for at in row_options), key=lambda at: -len(options[at[0]][at[1]]))
     groups: list[Group] = [list(order[start : start + size]) for start in range(0, len(order), size)]
     groups[-1] += [(0, None)] * (size - len(groups[-1]))
     return groups
 
 
 def _check_lengths(options: Sequence[Sequence[Sequence[int]]], option_length: int) -> None:
-    for row, mine in enumerate(options):
-        for number, option in enumerate(mine):
+    for row, row_options in enumerate(options):
+        for number, option in enumerate(row_options):
             if not 1 <= len(option) <= option_length:
                 raise UserError(
                     f"option {number} of row {row} has {len(option)} tokens, but must have 1 to {option_length}"
@@ -169,18 +141,18 @@ def _as_arrays(
     options: Sequence[Sequence[Sequence[int]]], group: Group, option_length: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """ids_BxA in int32, and which of them are tokens of an option; A is the longest's, rounded up to be one of few."""
-    mine = [() if number is None else options[row][number] for row, number in group]
-    shape = (len(group), min(round_up(max(map(len, mine)), _STEP), option_length))
+    row_options = [() if number is None else options[row][number] for row, number in group]
+    shape = (len(group), min(round_up(max(map(len, row_options)), _STEP), option_length))
     ids_BxA, is_token_BxA = np.zeros(shape, np.int32), np.zeros(shape, bool)
-    for place, option in enumerate(mine):
+    for place, option in enumerate(row_options):
         ids_BxA[place, : len(option)] = option
         is_token_BxA[place, : len(option)] = True
     return ids_BxA, is_token_BxA
 
 
-@functools.partial(jax.jit, static_argnames=("config", "execution", "num_pause_tokens", "mesh", "compare"))
+@functools.partial(jax.jit, static_argnames=("network", "compare"))
 def _score(
-    params: dict[str, Any],
+    params: Params,
     cache: Cache,
     logits_BxV: jax.Array,
     positions_B: jax.Array,
@@ -188,10 +160,7 @@ def _score(
     is_token_BxA: jax.Array,
     rows_B: jax.Array | None,
     *,
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
-    mesh: Mesh | None,
+    network: Network,
     compare: bool,
 ) -> tuple[jax.Array, jax.Array | None]:
     """Sums of log p, [B]; and where `compare` asks for it, whether all of an option's tokens are the likeliest.
@@ -202,8 +171,8 @@ def _score(
       positions_B: int32, that token's position.
       rows_B: the row of each option; None where option b is of row b.
     """
-    model = decoder.bind(params, config, execution, num_pause_tokens)
-    with sharded.on(mesh):
+    model = network.bind(params)
+    with with_mesh(network.mesh):
         if rows_B is not None:
             k, v = cache.k_NxBxSxKxE[:, rows_B], cache.v_NxBxSxKxE[:, rows_B]
             cache = dataclasses.replace(cache, k_NxBxSxKxE=k, v_NxBxSxKxE=v, segments_BxS=cache.segments_BxS[rows_B])

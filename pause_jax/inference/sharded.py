@@ -6,19 +6,12 @@ devices are those where the parameters lie.
 
 from __future__ import annotations
 
-import contextlib
-
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from pause_jax.distributed import sharding
-
-
-def on(mesh: Mesh | None) -> contextlib.AbstractContextManager[None]:
-    """Trace the network within this. The mesh must be a static argument of what is traced."""
-    return contextlib.nullcontext() if mesh is None else sharding.activation_constraints(mesh)
 
 
 def row_parts(mesh: Mesh | None) -> int:

@@ -7,49 +7,40 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from pause_jax.config.model import Execution, ModelConfig
+from pause_jax.distributed.sharding import with_mesh
 from pause_jax.inference import sharded
-from pause_jax.inference.rows import check_positions, context_rows, filled
-from pause_jax.model import decoder
+from pause_jax.inference.prefill import PromptFormat
+from pause_jax.inference.rows import check_positions, pad_batch
+from pause_jax.network import Network, Params
 from pause_jax.pauses import downstream
 
 
 def logits(
-    params: dict[str, Any],
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
-    ids: Sequence[int],
-    m_inf: int,
-    *,
-    attention: downstream.PrefixAttention,
-    mesh: Mesh | None = None,
+    network: Network, params: Params, ids: Sequence[int], m_inf: int, prompt_format: PromptFormat = PromptFormat()
 ) -> np.ndarray:
     """What the model says after each token of a text and each of the `m_inf` pauses behind it: float32 [T + M, V].
 
     Raises:
-      UserError: as `context_rows`, or it is more positions than the model has learned.
+      UserError: as `downstream.context_rows`, or it is more positions than the model has learned.
     """
-    check_positions(len(ids), m_inf, 1, config, "a text")
-    rows = context_rows(
-        filled([ids], sharded.row_parts(mesh)), m_inf, vocab_size=config.vocab_size, num_pause_tokens=num_pause_tokens
+    check_positions(len(ids), m_inf, 1, network.config, "a text")
+    rows = downstream.context_rows(
+        pad_batch([ids], sharded.row_parts(network.mesh)),
+        m_inf,
+        tokens=network.pause_tokens(prompt_format.filler),
+        bucket=prompt_format.bucket,
     )
     found = _logits(
         params,
         rows.ids_BxC,
         rows.positions_BxC,
         rows.segments_BxC,
-        config=config,
-        execution=execution,
-        num_pause_tokens=num_pause_tokens,
-        mesh=mesh,
-        prefix_lm_length=downstream.prefix_lm_length(attention, rows.prompt_length, m_inf),
+        network=network,
+        prefix_lm_length=downstream.prefix_lm_length(prompt_format.attention, rows.prompt_length, m_inf),
     )
     return sharded.fetch(found)[0, -len(ids) - m_inf :]
 
@@ -62,20 +53,17 @@ def loss(logits_TxV: np.ndarray, targets_T: Sequence[int]) -> float:
     return float(np.mean(log_sums_T - exact_TxV[np.arange(len(targets_T)), targets_T]))
 
 
-@functools.partial(jax.jit, static_argnames=("config", "execution", "num_pause_tokens", "mesh", "prefix_lm_length"))
+@functools.partial(jax.jit, static_argnames=("network", "prefix_lm_length"))
 def _logits(
-    params: dict[str, Any],
+    params: Params,
     ids_BxC: jax.Array,
     positions_BxC: jax.Array,
     segments_BxC: jax.Array,
     *,
-    config: ModelConfig,
-    execution: Execution,
-    num_pause_tokens: int,
-    mesh: Mesh | None,
+    network: Network,
     prefix_lm_length: int,
 ) -> jax.Array:
-    with sharded.on(mesh):
-        model = decoder.bind(params, config, execution, num_pause_tokens)
+    with with_mesh(network.mesh):
+        model = network.bind(params)
         hidden_BxCxD, _ = model(ids_BxC, positions_BxC, segments_BxC, prefix_lm_length=prefix_lm_length)
         return model.logits(hidden_BxCxD)

@@ -241,15 +241,9 @@ def _canonical(config: ModelConfig) -> ModelConfig:
     """Without what does not matter to a trained model's logits in float32, or in a model of its kind."""
     plain = ModelConfig()
     unused: dict[str, Any] = {"init_std": config.init_std, "kernel_init": plain.kernel_init, "dtype": plain.dtype}
-    if config.positions != "learned":
-        unused |= {"num_kv_heads": config.kv_heads, "head_dim": config.head_size}
-    else:
-        unused |= {
-            name: getattr(plain, name)
-            for name in ("head_dim", "rope_theta", "rope_scaling")
-            if name != "head_dim" or config.head_size * config.num_heads == config.d_model
-        }
-        unused |= {"num_kv_heads": 0} if config.kv_heads == config.num_heads else {}
+    unused |= {"num_pause_tokens": 0}  # pauses are rows of the embedding there
+    if config.positions == "learned":
+        unused |= {name: getattr(plain, name) for name in ("rope_theta", "rope_scaling")}
     if config.norm == "rmsnorm":
         unused |= {"norm_bias": False}
     if config.positions == "learned" or config.rope_scaling == "none":
@@ -291,8 +285,8 @@ def _to_llama_like(config: ModelConfig) -> dict[str, Any]:
         "num_hidden_layers": config.num_layers,
         "hidden_size": config.d_model,
         "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_size,
+        "num_key_value_heads": config.num_kv_heads,
+        "head_dim": config.head_dim,
         "intermediate_size": config.d_ff,
         "hidden_act": _name_of(config.mlp, _LLAMA_MLPS, "silu"),
         "rms_norm_eps": config.norm_eps,

@@ -56,7 +56,7 @@ def export_run(
             "but what is exported reads causally and would give other answers: finetune with 'causal'"
         )
     words = tokenizer.load(config.data.vocabulary)
-    pause_ids = list(range(words.size, words.size + config.pauses.num_pause_tokens))
+    pause_ids = list(range(words.size, words.size + config.model.num_pause_tokens))
     hf = configs.hf_config(config.model, pause_ids) | {
         "torch_dtype": dtype,
         "eos_token_id": words.eos_id,

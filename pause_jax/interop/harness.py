@@ -18,9 +18,9 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window, simple_parse_args_string
 
 from pause_jax.errors import UserError
-from pause_jax.evaluation.length_groups import batches, rung
+from pause_jax.evaluation.length_groups import group_by_length, rung
 from pause_jax.inference.restored import RestoredRun
-from pause_jax.inference.rows import filled
+from pause_jax.inference.rows import pad_batch
 from pause_jax.tokenizers import tokenizer
 
 MAX_NEW_TOKENS = 256  # of an answer, where the task says nothing
@@ -57,7 +57,7 @@ class PauseModel(LM):
             )
         self._run = RestoredRun.restore(str(run))
         self._m_inf, self._batch_size = _number("m_inf", m_inf), max(1, _number("batch_size", batch_size))
-        if self._m_inf and not self._run.config.pauses.num_pause_tokens:
+        if self._m_inf and not self._run.config.model.num_pause_tokens:
             raise UserError(f"m_inf={m_inf} gives pauses, but the run {run} has none: give m_inf=0")
         self._max_length = self._run.config.model.max_positions
         if max_length is not None:
@@ -165,7 +165,9 @@ class PauseModel(LM):
         """`answer` of contexts and continuations, together with others of similar length, in their order."""
         answers: dict[int, Answer] = {}
         for batch in (
-            batches({i: len(context) for i, (context, _) in enumerate(pairs)}, self._batch_size) if pairs else ()
+            group_by_length({i: len(context) for i, (context, _) in enumerate(pairs)}, self._batch_size)
+            if pairs
+            else ()
         ):
             mine = [pairs[i] for i in batch.examples]
             found = answer([context for context, _ in mine], [ids for _, ids in mine], batch.length)
@@ -174,16 +176,16 @@ class PauseModel(LM):
 
     def _score(self, contexts: list[list[int]], answers: list[list[int]], length: int) -> Iterable[tuple[float, bool]]:
         longest = rung(max(map(len, answers)))
-        rows = filled(contexts, self._batch_size)
-        (reading,) = self._run.read(rows, [self._m_inf], room=longest - 1, bucket=length)
+        rows = pad_batch(contexts, self._batch_size)
+        (prefill,) = self._run.prefill(rows, [self._m_inf], extra_cache_length=longest - 1, bucket=length)
         options = [[ids] for ids in answers]
-        log_p, is_greedy = self._run.score_and_compare(reading, options, option_length=longest)
+        log_p, is_greedy = self._run.score(prefill, options, option_length=longest, compare=True)
         return [(p, g) for (p,), (g,) in zip(log_p, is_greedy, strict=True)][: len(contexts)]
 
     def _write(self, contexts: list[list[int]], answers: list[list[int]], length: int) -> Iterable[list[int]]:
-        rows = filled(contexts, self._batch_size)
-        (reading,) = self._run.read(rows, [self._m_inf], room=len(answers[0]) - 1, bucket=length)
-        written = self._run.write(reading, max_new_tokens=len(answers[0]), eos_id=self._words.eos_id)
+        rows = pad_batch(contexts, self._batch_size)
+        (prefill,) = self._run.prefill(rows, [self._m_inf], extra_cache_length=len(answers[0]) - 1, bucket=length)
+        written = self._run.decode(prefill, max_new_tokens=len(answers[0]), eos_id=self._words.eos_id)
         return written[: len(contexts)]
 
 

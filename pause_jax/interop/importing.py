@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pause_jax import trees
 from pause_jax.checkpointing import checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
-from pause_jax.config import Config, DataConfig, PauseConfig, TrainConfig
+from pause_jax.config import Config, DataConfig, TrainConfig
 from pause_jax.config.model import ModelConfig
 from pause_jax.distributed import processes, sharding
 from pause_jax.errors import UserError
@@ -58,33 +59,33 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratc
     weights = Folder(source)
     text_only = TextRows(weights, model.vocab_size) if pauses else weights
     reader = Reader(text_only, model)
-    sharding.param_shardings(model, len(pauses), mesh)  # or it cannot be cut over the mesh
+    paused = dataclasses.replace(model, num_pause_tokens=len(pauses))
+    sharding.param_shardings(paused, mesh)  # or it cannot be cut over the mesh
     named = vocabulary or tokenizers.find(source)
-    vocabulary = vocabulary or tokenizers.read(source, pauses, scratch)
+    vocabulary = vocabulary or tokenizers.read_tokenizer(source, pauses, scratch)
     _check_tokenizer(vocabulary, named, model, source)
     config = Config(
-        model=model,
-        pauses=PauseConfig(num_pause_tokens=len(pauses)),
+        model=paused,
         train=TrainConfig(steps=1),
         data=DataConfig(vocabulary=vocabulary, length=min(_LENGTH, model.max_positions)),
     )
     config.validate()
     params = place(reader, model, mesh)
     if pauses:
-        to = sharding.param_shardings(model, len(pauses), mesh)["pause"]["embedding"]
+        to = sharding.param_shardings(paused, mesh)["pause"]["embedding"]
         params["pause"] = {"embedding": _put(_table(weights)[pauses].astype(np.float32), to)}
     origin = {"imported_from": str(source.absolute())}
     with folder.held():
         if processes.index() == 0:
             shutil.rmtree(folder.checkpoints, ignore_errors=True)  # of an import that was killed: it is no run yet
-        processes.agree({})
+        processes.assert_equal_across_processes({})
         checkpoints.save_params(folder.checkpoints, 0, params, origin)
         folder.claim(config, {"vocabulary": tokenizer.fingerprint(vocabulary), **origin})
 
 
 def place(reader: Reader, model: ModelConfig, mesh: Mesh) -> dict[str, Any]:
     """The parameters on their devices: each layer's array goes to its place as soon as it is read."""
-    shardings = trees.flatten(sharding.param_shardings(model, 0, mesh))
+    shardings = trees.flatten(sharding.param_shardings(model, mesh))
     flat: dict[str, Any] = {}
     for path, arrays in reader:
         to = shardings[path]

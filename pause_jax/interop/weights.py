@@ -214,7 +214,7 @@ class Reader:
             yield path, (_weight(self._weights[self._found[name]], name, path, one) for name in self._names(path))
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {path: leaf.shape for path, leaf in trees.flatten(decoder.abstract_params(self._config, 0)).items()}
+        return {path: leaf.shape for path, leaf in trees.flatten(decoder.abstract_params(self._config)).items()}
 
     def _names(self, path: str) -> list[str]:
         return names_of(path, self._config)

@@ -7,15 +7,12 @@ import math
 
 from pause_jax import trees
 from pause_jax.config.model import ModelConfig
-from pause_jax.model import decoder
+from pause_jax.model import decoder, mask
 
 
-def parameter_counts(config: ModelConfig, num_pause_tokens: int) -> tuple[int, int]:
+def parameter_counts(config: ModelConfig) -> tuple[int, int]:
     """(parameters without the pauses', pause parameters = num_pause_tokens · d_model)."""
-    sizes = {
-        path: math.prod(leaf.shape)
-        for path, leaf in trees.flatten(decoder.abstract_params(config, num_pause_tokens)).items()
-    }
+    sizes = {path: math.prod(leaf.shape) for path, leaf in trees.flatten(decoder.abstract_params(config)).items()}
     pauses = sizes.pop("pause/embedding", 0)
     return sum(sizes.values()), pauses
 
@@ -23,7 +20,7 @@ def parameter_counts(config: ModelConfig, num_pause_tokens: int) -> tuple[int, i
 @functools.cache  # a sweep asks for each of its jobs
 def matmul_parameters(config: ModelConfig) -> int:
     """Parameters multiplied with every position: kernels and the head, tied or not; no look-ups, no vectors."""
-    flat = trees.flatten(decoder.abstract_params(config, 0))
+    flat = trees.flatten(decoder.abstract_params(config))
     kernels = sum(math.prod(leaf.shape) for path, leaf in flat.items() if path.endswith("/kernel"))
     return kernels + config.vocab_size * config.d_model
 
@@ -34,9 +31,8 @@ def forward_flops(
     """FLOPs of reading one row of `length` positions, pauses counted as the work they are.
 
     A multiply-add is two FLOPs. Matmuls: 2 · parameters · positions. Attention: scores and weighted values cost
-    2 · 2 · H · E for each pair of positions of which the first attends to the second: length · (length + 1) / 2
-    pairs of a later and an earlier one, or one and itself, and where positions see each other both ways the others of
-    theirs, prefix_lm_length · (prefix_lm_length - 1) / 2. Norms, softmax, activations and look-ups are left out (under
+    2 · 2 · H · E for each pair of positions of which the first attends to the second (`mask.count_pairs`: causal,
+    length · (length + 1) / 2). Norms, softmax, activations and look-ups are left out (under
     1 % at real widths).
 
     Args:
@@ -46,8 +42,8 @@ def forward_flops(
     """
     head = config.vocab_size * config.d_model
     body = 2.0 * (matmul_parameters(config) - head) * length
-    pairs = (length * (length + 1) + prefix_lm_length * (prefix_lm_length - 1)) / 2
-    attention = 4.0 * config.num_layers * config.num_heads * config.head_size * pairs
+    pairs = mask.count_pairs(length, prefix_lm_length, config.mask)
+    attention = 4.0 * config.num_layers * config.num_heads * config.head_dim * pairs
     return body + attention + 2.0 * head * (length if head_positions is None else head_positions)
 
 

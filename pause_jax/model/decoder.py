@@ -2,8 +2,8 @@
 
 Parameters live in a plain nested dict. `init` makes one, `bind` puts one under a module that can be called:
 
-    params = init(config, num_pause_tokens=1, seed=0)
-    hidden_BxTxD, _ = bind(params, config, Execution(), num_pause_tokens=1)(ids, positions, segments)
+    params = init(config, seed=0)
+    hidden_BxTxD, _ = bind(params, config, Execution())(ids, positions, segments)
 
 Letters: B rows, T positions, D width, V vocabulary, P distinct pauses, N layers.
 """
@@ -19,12 +19,11 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from pause_jax.config.model import Execution, ModelConfig
-from pause_jax.model import rope
-from pause_jax.model.attention import Mask
-from pause_jax.model.layers import DENSE, Cache, Context, Dense, Layer, Norm, normal
+from pause_jax.config.model import Execution, ModelConfig, resolve
+from pause_jax.model import ops, rope
+from pause_jax.model.layers import DENSE, Cache, Dense, ForwardContext, Layer, Norm, normal
+from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain
-from pause_jax.model.products import times_few_rows
 
 PAUSE_STD = 0.02  # of a new pause vector, also when it is added to a standard checkpoint
 
@@ -44,16 +43,17 @@ class Embedding(nnx.Module):
 class Pause(nnx.Module):
     """One vector of d_model for each distinct pause: all that a pause model has beyond a standard one."""
 
-    def __init__(self, rngs: nnx.Rngs, num_pause_tokens: int, d_model: int):
+    def __init__(self, rngs: nnx.Rngs, config: ModelConfig):
         # A stream of its own: all other parameters start as those of a standard model of the same seed.
-        vectors = PAUSE_STD * jax.random.normal(rngs.pause(), (num_pause_tokens, d_model), jnp.float32)
+        shape = (config.num_pause_tokens, config.d_model)
+        vectors = PAUSE_STD * jax.random.normal(rngs.pause(), shape, jnp.float32)
         self.embedding = nnx.Param(vectors, axes=("pauses", "embed"))
 
 
 class Decoder(nnx.Module):
     """Ids in [0, V) are text, V + j is the j-th pause. The head has V rows: a pause cannot be predicted."""
 
-    def __init__(self, config: ModelConfig, num_pause_tokens: int, rngs: nnx.Rngs, execution: Execution):
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs, execution: Execution):
         self.config, self.execution = config, execution
         self.token = Embedding(rngs, config.vocab_size, config, "vocab")
         self.positions = (
@@ -62,7 +62,7 @@ class Decoder(nnx.Module):
         self.layers = Layer(config, rngs)
         self.final_norm = Norm(config.d_model, config) if config.norm_placement == "pre" else None
         self.head = None if config.tie_embeddings else Embedding(rngs, config.vocab_size, config, "vocab")
-        self.pause = Pause(rngs, num_pause_tokens, config.d_model) if num_pause_tokens else None
+        self.pause = Pause(rngs, config) if config.num_pause_tokens else None
 
     def __call__(
         self,
@@ -83,7 +83,7 @@ class Decoder(nnx.Module):
           prefix_lm_length: how many positions at the row's start see each other (`prefix_lm_length`); [B] where the
             rows differ.
           cache: from `empty_cache`, or an earlier call; None to read the whole row at once.
-          layers: from `turned_layers`, once for many calls; None: those of the stack.
+          layers: from `layers_for_decoding`, once for many calls; None: those of the stack.
         """
         first_query: jax.Array | int = 0
         k_segments = segments_BxT
@@ -93,8 +93,8 @@ class Decoder(nnx.Module):
             cache = dataclasses.replace(cache, segments_BxS=filled)
             if not starts_cache:
                 first_query, k_segments = cache.index, filled
-        context = Context(
-            mask=Mask(segments_BxT, k_segments, first_query, prefix_lm_length),
+        context = ForwardContext(
+            mask=Mask(segments_BxT, k_segments, first_query, prefix_lm_length, self.config.mask),
             cos_sin=rope.angles(positions_BxT, self.config) if self.config.positions == "rope" else None,
             starts_cache=starts_cache,
         )
@@ -111,17 +111,13 @@ class Decoder(nnx.Module):
         return x, cache
 
     def head_VxD(self) -> jax.Array:
-        """The output matrix, float32: logits are hidden · headᵀ (`logits`, or in chunks in training/loss.py)."""
+        """The output matrix, float32: logits are hidden · headᵀ (`logits`, or in chunks in ops/chunked_loss.py)."""
         return constrain((self.head or self.token).embedding[...], "vocab", None)
 
     def logits(self, hidden_BxTxD: jax.Array) -> jax.Array:
         """Logits over text tokens, float32 [B, T, V]."""
         head = self.head_VxD().astype(hidden_BxTxD.dtype)
-        batch, length, width = hidden_BxTxD.shape
-        if batch * length <= self.execution.few_rows:
-            logits = times_few_rows(head, hidden_BxTxD.reshape(-1, width)).reshape(batch, length, -1)
-        else:
-            logits = jnp.einsum("btd,vd->btv", hidden_BxTxD, head, preferred_element_type=jnp.float32)
+        logits = ops.linear(hidden_BxTxD, head, self.execution, transposed=True)
         return constrain(logits, "batch", "length", "vocab")
 
     def embed(self, ids_BxT: jax.Array, positions_BxT: jax.Array) -> jax.Array:
@@ -141,7 +137,7 @@ class Decoder(nnx.Module):
             x = x + jnp.take(table, positions_BxT, axis=0, mode="clip")
         return constrain(x.astype(self.config.dtype), "batch", "length", None)
 
-    def _run_layers(self, x: jax.Array, context: Context, cache: Cache | None) -> tuple[jax.Array, Cache | None]:
+    def _run_layers(self, x: jax.Array, context: ForwardContext, cache: Cache | None) -> tuple[jax.Array, Cache | None]:
         graph, stacked = nnx.split(self.layers)
 
         def run_layer(carry: tuple[jax.Array, Cache | None], sliced: tuple[Any, Any]) -> tuple[Any, None]:
@@ -151,10 +147,10 @@ class Decoder(nnx.Module):
 
         if self.execution.remat != "none":
             run_layer = jax.checkpoint(
-                run_layer, policy=_REMAT_POLICIES[self.execution.remat], prevent_cse=not self.execution.scan_layers
+                run_layer, policy=_REMAT_POLICIES[self.execution.remat], prevent_cse=self.execution.scan_layers == "off"
             )
         carry = (x, cache)
-        if self.execution.scan_layers:
+        if self.execution.scan_layers == "on":
             carry, _ = jax.lax.scan(run_layer, carry, (stacked, jnp.arange(self.config.num_layers)))
             return carry
         for index, state in enumerate(self._unstack(stacked)):
@@ -169,49 +165,56 @@ class Decoder(nnx.Module):
         for slices in zip(*splits, strict=True):
             yield jax.tree.unflatten(tree, [s.reshape(s.shape[1:]) for s in slices])
 
-    def turned_layers(self) -> list[Layer]:
-        """The layers, each with parameters of its own, kernels turned: for `Execution.few_rows` at a time."""
+    def layers_for_decoding(self, rows: int, new_tokens: int) -> list[Layer] | None:
+        """The layers as so many tokens are best decoded by them, one by one in so many rows; None: as they are.
+
+        Where kernels are transposed for it, each layer has parameters of its own.
+        """
+        if not ops.transposes_for_decoding(rows, new_tokens, self.execution):
+            return None
         graph, stacked = nnx.split(self.layers)
         layers = [nnx.merge(graph, state) for state in self._unstack(stacked)]
         for _, module in (found for layer in layers for found in nnx.iter_modules(layer)):
             if isinstance(module, Dense):
-                module.turn()
+                module.transpose()
         return layers
 
 
-def init(config: ModelConfig, num_pause_tokens: int, seed: int | jax.Array) -> dict[str, Any]:
+def init(config: ModelConfig, seed: int | jax.Array) -> dict[str, Any]:
     """Fresh parameters, float32, as nested dicts. The same seed gives the same but for the pauses' own leaf."""
-    return nnx.to_pure_dict(
-        nnx.state(Decoder(config, num_pause_tokens, nnx.Rngs(params=seed, pause=seed), Execution()))
-    )
+    return nnx.to_pure_dict(nnx.state(Decoder(config, nnx.Rngs(params=seed, pause=seed), Execution())))
 
 
-def new_pauses(config: ModelConfig, num_pause_tokens: int, seed: int) -> dict[str, Any]:
+def new_pauses(config: ModelConfig, seed: int) -> dict[str, Any]:
     """The `pause` part of `init`: what a standard checkpoint lacks."""
-    return nnx.to_pure_dict(nnx.state(Pause(nnx.Rngs(params=seed, pause=seed), num_pause_tokens, config.d_model)))
+    return nnx.to_pure_dict(nnx.state(Pause(nnx.Rngs(params=seed, pause=seed), config)))
 
 
-def bind(params: dict[str, Any], config: ModelConfig, execution: Execution, num_pause_tokens: int) -> Decoder:
-    """A callable Decoder over `params` (arrays, tracers or shapes). Cheap: nothing is computed or copied."""
-    graph, abstract = nnx.split(_abstract(config, num_pause_tokens, execution))
+def bind(params: dict[str, Any], config: ModelConfig, execution: Execution) -> Decoder:
+    """A callable Decoder over `params` (arrays, tracers or shapes). Cheap: nothing is computed or copied.
+
+    What `execution` leaves open is as JAX's default platform has it.
+    """
+    execution = resolve(execution, jax.default_backend())
+    graph, abstract = nnx.split(_abstract(config, execution))
     nnx.replace_by_pure_dict(abstract, params)
     return nnx.merge(graph, abstract)
 
 
-def logical_axes(config: ModelConfig, num_pause_tokens: int) -> dict[str, Axes]:
+def logical_axes(config: ModelConfig) -> dict[str, Axes]:
     """For each parameter's path ("layers/mlp/up/kernel") its logical axis names, one a dimension."""
-    flat = nnx.to_flat_state(nnx.state(_abstract(config, num_pause_tokens, Execution())))
+    flat = nnx.to_flat_state(nnx.state(_abstract(config, Execution())))
     return {"/".join(map(str, path)): param.get_metadata()["axes"] for path, param in flat}
 
 
-def abstract_params(config: ModelConfig, num_pause_tokens: int) -> dict[str, Any]:
+def abstract_params(config: ModelConfig) -> dict[str, Any]:
     """Shapes and dtypes of `init` without computing it."""
-    return nnx.to_pure_dict(nnx.state(_abstract(config, num_pause_tokens, Execution())))
+    return nnx.to_pure_dict(nnx.state(_abstract(config, Execution())))
 
 
 def empty_cache(config: ModelConfig, batch: int, length: int) -> Cache:
     """A cache for `length` positions of `batch` rows, in the compute dtype."""
-    shape = (config.num_layers, batch, length, config.kv_heads, config.head_size)
+    shape = (config.num_layers, batch, length, config.num_kv_heads, config.head_dim)
     return Cache(
         k_NxBxSxKxE=jnp.zeros(shape, config.dtype),
         v_NxBxSxKxE=jnp.zeros(shape, config.dtype),
@@ -221,5 +224,5 @@ def empty_cache(config: ModelConfig, batch: int, length: int) -> Cache:
 
 
 @functools.cache
-def _abstract(config: ModelConfig, num_pause_tokens: int, execution: Execution) -> Decoder:
-    return nnx.eval_shape(lambda: Decoder(config, num_pause_tokens, nnx.Rngs(params=0, pause=0), execution))
+def _abstract(config: ModelConfig, execution: Execution) -> Decoder:
+    return nnx.eval_shape(lambda: Decoder(config, nnx.Rngs(params=0, pause=0), execution))

@@ -15,10 +15,9 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from pause_jax.config.model import Execution, ModelConfig
-from pause_jax.model import rope
-from pause_jax.model.attention import Mask, attend
+from pause_jax.model import ops, rope
+from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain
-from pause_jax.model.products import times, times_few_rows
 
 DENSE = "dense"  # what the results of `Dense` are called, for `Execution.remat`
 
@@ -35,7 +34,7 @@ class Cache:
 
 
 @dataclasses.dataclass(frozen=True)
-class Context:
+class ForwardContext:
     """What is the same for all layers of one forward pass."""
 
     mask: Mask
@@ -69,24 +68,20 @@ class Dense(nnx.Module):
         self.kernel = normal(rngs, (num_layers, *d_in, *d_out), ("layers", *axes), std)
         self.bias = constant(0.0, (num_layers, *d_out), ("layers", *axes[len(d_in) :])) if bias else None
         self.d_in, self.d_out = d_in, d_out
-        self.is_turned = False
+        self.transposed = False
 
-    def turn(self) -> None:
-        """Replace the kernel of a layer, no longer of the stack, by its transpose as a matrix: see `few_rows`."""
+    def transpose(self) -> None:
+        """Replace the kernel of a layer, no longer of the stack, by its transpose as a matrix."""
         matrix = self.kernel[...].reshape(math.prod(self.d_in), math.prod(self.d_out))
-        self.kernel, self.is_turned = nnx.Param(matrix.T), True
+        self.kernel, self.transposed = nnx.Param(matrix.T), True
 
     def __call__(self, x: jax.Array, execution: Execution) -> jax.Array:
         lead = x.shape[: x.ndim - len(self.d_in)]
         x_RxI = x.reshape(-1, math.prod(self.d_in))
         kernel = self.kernel[...].astype(x.dtype)
-        if self.is_turned:
-            rows = times_few_rows(kernel, x_RxI)
-        else:
-            # One matrix product over all rows: on a CPU twice as fast as a batched one, backward pass included.
+        if not self.transposed:
             kernel = kernel.reshape(x_RxI.shape[1], math.prod(self.d_out))
-            rows = times(x_RxI, kernel, execution.row_major)
-        y = rows.reshape(*lead, *self.d_out)
+        y = ops.linear(x_RxI, kernel, execution, transposed=self.transposed).reshape(*lead, *self.d_out)
         if self.bias is not None:
             y += self.bias[...].reshape((1,) * len(lead) + self.d_out)
         return checkpoint_name(y.astype(x.dtype), DENSE)
@@ -126,9 +121,9 @@ class Attention(nnx.Module):
     """Multi-head attention; with fewer key/value heads than query heads, grouped (GQA)."""
 
     def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
-        n, d, size = config.num_layers, config.d_model, config.head_size
+        n, d, size = config.num_layers, config.d_model, config.head_dim
         qkv_bias, out_bias = config.attention_bias != "none", config.attention_bias == "all"
-        kv = (config.kv_heads, size)
+        kv = (config.num_kv_heads, size)
         self.q = Dense(rngs, n, (d,), (config.num_heads, size), ("embed", "heads", "head"), qkv_bias, config)
         self.k = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, config)
         self.v = Dense(rngs, n, (d,), kv, ("embed", "kv_heads", "head"), qkv_bias, config)
@@ -146,7 +141,12 @@ class Attention(nnx.Module):
         self.k_norm = Norm(size, config, n, "head", rms=True) if config.qk_norm else None
 
     def __call__(
-        self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int, execution: Execution
+        self,
+        x_BxTxD: jax.Array,
+        context: ForwardContext,
+        cache: Cache | None,
+        layer: jax.Array | int,
+        execution: Execution,
     ) -> tuple[jax.Array, Cache | None]:
         q = constrain(self.q(x_BxTxD, execution), "batch", "length", "heads", "head")
         k = constrain(self.k(x_BxTxD, execution), "batch", "length", "kv_heads", "head")
@@ -155,13 +155,11 @@ class Attention(nnx.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         if context.cos_sin is not None:
             q, k = rope.rotate(q, context.cos_sin), rope.rotate(k, context.cos_sin)
-        backend = execution.attention
         if cache is not None:
             cache = _write(cache, k, v, layer)
-            backend = "xla"  # the others are for training (Execution.attention)
             if not context.starts_cache:
                 k, v = cache.k_NxBxSxKxE[layer].astype(q.dtype), cache.v_NxBxSxKxE[layer].astype(q.dtype)
-        out = attend(q, k, v, context.mask, backend, execution.attention_blocks, execution.row_major)
+        out = ops.attention(q, k, v, context.mask, execution, from_cache=cache is not None)
         out = constrain(out, "batch", "length", "heads", "head")
         return self.out(out, execution), cache
 
@@ -205,7 +203,12 @@ class Layer(nnx.Module):
         self.post_norm = config.norm_placement == "post"
 
     def __call__(
-        self, x_BxTxD: jax.Array, context: Context, cache: Cache | None, layer: jax.Array | int, execution: Execution
+        self,
+        x_BxTxD: jax.Array,
+        context: ForwardContext,
+        cache: Cache | None,
+        layer: jax.Array | int,
+        execution: Execution,
     ) -> tuple[jax.Array, Cache | None]:
         x = x_BxTxD
         if self.post_norm:

@@ -1,6 +1,6 @@
 """Where the network says which logical axes an activation has; what that means on a mesh is decided outside.
 
-Nothing here does anything unless a caller (pause_jax/distributed) traces the network within `laid_out`.
+Nothing here does anything unless a caller (pause_jax/distributed) traces the network within `activation_sharding`.
 Logical axes: batch, length, embed, heads, kv_heads, row_heads, head, mlp, vocab, layers, positions, pauses; None: never
 cut. `row_heads` are heads where each device is to have whole rows.
 """
@@ -24,7 +24,7 @@ class Layout(Protocol):
 
     def constrain(self, x: jax.Array, axes: Axes) -> jax.Array: ...
 
-    def on_each_part(self, function: Function, axes: tuple[Axes, ...]) -> Function: ...
+    def shard_map_over(self, function: Function, axes: tuple[Axes, ...]) -> Function: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class _OneDevice:
     def constrain(self, x: jax.Array, axes: Axes) -> jax.Array:
         return x
 
-    def on_each_part(self, function: Function, axes: tuple[Axes, ...]) -> Function:
+    def shard_map_over(self, function: Function, axes: tuple[Axes, ...]) -> Function:
         return function
 
 
@@ -45,17 +45,17 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     return _layout.get().constrain(x, axes)
 
 
-def on_each_part(function: Function, *axes: Axes) -> Function:
+def shard_map_over(function: Function, *axes: Axes) -> Function:
     """`function` of arrays with these logical axes, run on each device's own part of them.
 
     For kernels that the compiler cannot cut by itself. Along an axis that may be cut, `function` must treat each index
     for itself; its result has the axes of its first argument.
     """
-    return _layout.get().on_each_part(function, axes)
+    return _layout.get().shard_map_over(function, axes)
 
 
 @contextlib.contextmanager
-def laid_out(layout: Layout) -> Iterator[None]:
+def activation_sharding(layout: Layout) -> Iterator[None]:
     """The network traced within this lies as `layout` says."""
     token = _layout.set(layout)
     try:

@@ -13,7 +13,7 @@ from pause_jax.config.model import ModelConfig
 
 def frequencies(config: ModelConfig) -> np.ndarray:
     """Radians per position for each pair of a head's dimensions: float32 [E / 2], scaled as the config says."""
-    size = config.head_size
+    size = config.head_dim
     freq = config.rope_theta ** -(np.arange(0, size, 2) / size)
     if config.rope_scaling == "linear":
         freq = freq / config.rope_factor

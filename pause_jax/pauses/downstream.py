@@ -8,12 +8,16 @@ T positions of a row, Z = T + 1 elements of z: the last one is only ever a targe
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from pause_jax.errors import UserError
+from pause_jax.pauses import insertion
+
+BUCKET = 32  # lengths of prompts are rounded up to a multiple of it: each new length is a new compilation
 
 Placement = Literal["append", "prepend", "filler"]  # the last: an ordinary token in the pauses' place
 
@@ -23,49 +27,108 @@ PrefixAttention = Literal["prefix_and_pauses", "prefix_only", "causal"]
 Hints = Literal["none", "pauses", "prompt"]  # whose targets are intermediate results
 
 
-def pause_ids(num_pauses: int, *, vocab_size: int, num_pause_tokens: int) -> np.ndarray:
-    """The ids of one run of M pauses, [M] in int32: vocab_size + j, where j counts modulo num_pause_tokens.
+@dataclasses.dataclass(frozen=True)
+class PauseTokens:
+    """What stands where pauses go: V + j, the j-th pause token, or one ordinary token."""
 
-    >>> pause_ids(3, vocab_size=100, num_pause_tokens=2)
-    array([100, 101, 100], dtype=int32)
+    vocab_size: int  # V
+    count: int  # distinct pause tokens
+    filler: int | None = None  # the ordinary token in the pauses' place, for placement "filler" alone
 
-    Raises:
-      UserError: M is negative, or positive where num_pause_tokens is 0.
-    """
-    if num_pauses < 0:
-        raise UserError(f"the number of pauses is {num_pauses}, but must not be negative: check m_ft and m_inf")
-    if num_pauses and num_pause_tokens < 1:
-        raise UserError(
-            f"{num_pauses} pauses are asked for, but config.pauses.num_pause_tokens = 0 gives the model none: "
-            "set --config.pauses.num_pause_tokens=1"
-        )
-    return (vocab_size + np.arange(num_pauses) % max(num_pause_tokens, 1)).astype(np.int32)
+    def ids(self, num_pauses: int) -> np.ndarray:
+        """The ids of one run of M pauses, [M] in int32: V + j, where j counts modulo `count`; or M fillers.
+
+        >>> PauseTokens(vocab_size=100, count=2).ids(3)
+        array([100, 101, 100], dtype=int32)
+
+        Raises:
+          UserError: M is negative, or positive where there are no pause tokens.
+        """
+        if num_pauses < 0:
+            raise UserError(f"the number of pauses is {num_pauses}, but must not be negative: check m_ft and m_inf")
+        if self.filler is not None:
+            return np.full(num_pauses, self.filler, np.int32)
+        if num_pauses and self.count < 1:
+            raise UserError(
+                f"{num_pauses} pauses are asked for, but config.model.num_pause_tokens = 0 gives the model none: "
+                "set --config.model.num_pause_tokens=1"
+            )
+        return (self.vocab_size + np.arange(num_pauses) % max(self.count, 1)).astype(np.int32)
 
 
 def add_pauses(
-    prompt_N: Sequence[int] | np.ndarray,
-    num_pauses: int,
-    *,
-    placement: Placement,
-    vocab_size: int,
-    num_pause_tokens: int,
-    filler: int = 0,
+    prompt_N: Sequence[int] | np.ndarray, num_pauses: int, *, placement: Placement, tokens: PauseTokens
 ) -> np.ndarray:
     """The new prefix of finetuning and inference: a prompt and its M pauses, [N + M] in int32 (paper section 3.1).
 
     `append` (the paper's default) puts them after the prompt, `prepend` before it, `filler` puts M copies of the
-    ordinary token `filler` after it instead. Left padding, if any, is added to the result, not to the prompt.
+    ordinary token `tokens.filler` after it instead. Left padding, if any, is added to the result, not to the prompt.
 
-    >>> add_pauses([1, 2, 3], 2, placement="append", vocab_size=100, num_pause_tokens=1)
+    >>> pause = PauseTokens(vocab_size=100, count=1)
+    >>> add_pauses([1, 2, 3], 2, placement="append", tokens=pause)
     array([  1,   2,   3, 100, 100], dtype=int32)
-    >>> add_pauses([1, 2, 3], 2, placement="prepend", vocab_size=100, num_pause_tokens=1)
+    >>> add_pauses([1, 2, 3], 2, placement="prepend", tokens=pause)
     array([100, 100,   1,   2,   3], dtype=int32)
     """
-    prompt_N = np.asarray(prompt_N, np.int32)
-    if placement == "filler":
-        return np.concatenate([prompt_N, np.full(num_pauses, filler, np.int32)])
-    pauses_M = pause_ids(num_pauses, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens)
+    prompt_N, pauses_M = np.asarray(prompt_N, np.int32), tokens.ids(num_pauses)
     return np.concatenate([pauses_M, prompt_N] if placement == "prepend" else [prompt_N, pauses_M])
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextRows:
+    """Prompts, right-aligned, and their pauses; int32 arrays. Padding has id, position and segment 0."""
+
+    ids_BxC: np.ndarray
+    positions_BxC: np.ndarray  # from 0 at each prompt's first token; pauses count
+    segments_BxC: np.ndarray  # 1, or 0 in padding
+    prompt_length: int  # P
+    num_pauses: int  # M
+
+    @property
+    def next_positions_B(self) -> np.ndarray:
+        """The position of each row's first answer token: how many tokens and pauses come before it."""
+        return self.positions_BxC[:, -1] + 1
+
+
+def context_rows(
+    prompts: Sequence[Sequence[int]], m_inf: int, *, tokens: PauseTokens, bucket: int = BUCKET
+) -> ContextRows:
+    """Prompts right-aligned to P, the multiple of `bucket` that holds the longest, then `m_inf` pauses each.
+
+    A prompt may hold pauses of its own (prepended ones, say), which then count as prompt.
+
+    >>> context_rows([[5], [6, 7, 8]], 2, tokens=PauseTokens(vocab_size=100, count=1), bucket=4).ids_BxC
+    array([[  0,   0,   0,   5, 100, 100],
+           [  0,   6,   7,   8, 100, 100]], dtype=int32)
+
+    Raises:
+      UserError: `m_inf` is negative, or positive where the model has no pauses; a prompt is empty, or has an id that
+        the model does not know.
+    """
+    if m_inf < 0:
+        raise UserError(f"m_inf is {m_inf}, but must not be negative: give the number of pauses after the prompt")
+    _check_prompts(prompts, tokens.vocab_size + tokens.count)
+    prompt_length = -(-max(map(len, prompts)) // bucket) * bucket
+    pauses_M = tokens.ids(m_inf)
+    ids_BxC = np.zeros((len(prompts), prompt_length + m_inf), np.int32)
+    segments_BxC = np.zeros_like(ids_BxC)
+    for row, prompt in enumerate(prompts):
+        start = prompt_length - len(prompt)
+        ids_BxC[row, start:] = np.concatenate([prompt, pauses_M])
+        segments_BxC[row, start:] = 1
+    return ContextRows(ids_BxC, insertion.positions(segments_BxC), segments_BxC, prompt_length, m_inf)
+
+
+def _check_prompts(prompts: Sequence[Sequence[int]], num_ids: int) -> None:
+    for row, prompt in enumerate(prompts):
+        if len(prompt) == 0:
+            raise UserError(f"prompt {row} is empty: give at least one token, there is nothing to answer")
+        unknown = [i for i in prompt if not 0 <= i < num_ids]
+        if unknown:
+            raise UserError(
+                f"prompt {row} has the id {unknown[0]}, but the model knows 0 to {num_ids - 1}: "
+                "was it encoded with another vocabulary than the model's?"
+            )
 
 
 def prefix_lm_length[Number: (int, np.ndarray)](
@@ -117,9 +180,7 @@ def finetune_rows(
     *,
     context_length: int,
     placement: Placement,
-    vocab_size: int,
-    num_pause_tokens: int,
-    filler: int = 0,
+    tokens: PauseTokens,
 ) -> FinetuneRows:
     """Prompts with their pauses, right-aligned, then the targets: Z = `context_length` + A (eq. 4).
 
@@ -131,7 +192,7 @@ def finetune_rows(
 
     >>> rows = finetune_rows(np.array([[1, 2], [0, 3]]), np.array([2, 1]), np.array([2, 0]),
     ...                      np.array([[7, 8], [9, 0]]), np.array([2, 1]),
-    ...                      context_length=4, placement="append", vocab_size=100, num_pause_tokens=1)
+    ...                      context_length=4, placement="append", tokens=PauseTokens(vocab_size=100, count=1))
     >>> rows.ids_BxZ
     array([[  1,   2, 100, 100,   7,   8],
            [  0,   0,   0,   3,   9,   0]], dtype=int32)
@@ -143,16 +204,13 @@ def finetune_rows(
       prompts_BxP: int, right-aligned; the last `prompt_lengths_B` of each row are the prompt.
       num_pauses_B: int, with `prompt_lengths_B` at most `context_length`.
       targets_BxA: int, left-aligned.
-      placement, num_pause_tokens, filler: as of `add_pauses`.
+      placement, tokens: as of `add_pauses`.
 
     Raises:
-      UserError: pauses where num_pause_tokens is 0.
+      UserError: pauses where there are no pause tokens.
     """
     most = int(num_pauses_B.max(initial=0))
-    if placement == "filler":
-        run_M = np.full(most, filler, np.int32)
-    else:
-        run_M = pause_ids(most, vocab_size=vocab_size, num_pause_tokens=num_pause_tokens)
+    run_M = tokens.ids(most)
     lengths_Bx1, pauses_Bx1 = prompt_lengths_B[:, None], num_pauses_B[:, None]
     in_front = int(placement == "prepend")
     prompt_end_Bx1 = context_length - pauses_Bx1 * (1 - in_front)

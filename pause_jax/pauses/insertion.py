@@ -156,8 +156,8 @@ def insert(
     """
     if num_pause_tokens < 1 and is_pause_BxS.any():
         raise UserError(
-            "config.pauses.num_pause_tokens = 0 gives the model no pause to insert: "
-            "set --config.pauses.num_pause_tokens=1"
+            "config.model.num_pause_tokens = 0 gives the model no pause to insert: "
+            "set --config.model.num_pause_tokens=1"
         )
     look_ahead_Bx1 = np.zeros_like(is_pause_BxS[:, :1])
     is_pause_BxZ = np.concatenate([is_pause_BxS, look_ahead_Bx1], axis=1)[:, : length + 1]

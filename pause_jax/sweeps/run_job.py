@@ -38,7 +38,7 @@ def run_job(task: tuple[Job, str]) -> local.Outcome:
     job, workdir = task[0], Path(task[1])
     if job.evaluation is None:
         return "stopped" if training.run_training(job.config, workdir / "runs" / job.name) == "stopped" else "done"
-    evaluated = evaluation.evaluate_run(str(workdir / "runs" / job.needs), job.evaluation, model=job.size)
+    evaluated = evaluation.evaluate_run(str(workdir / "runs" / job.depends_on), job.evaluation, model=job.size)
     if processes.index() == 0:
         write_results(results_of(workdir, job.name), evaluated.results)
     return "done"
@@ -65,12 +65,12 @@ def on_slurm(file: str, log: str, report: str) -> None:
     if done.outcome == "stopped" and first and _state(number) == "RUNNING":  # otherwise requeued already, or cancelled
         subprocess.run(["scontrol", "requeue", number], check=False)  # noqa: S603, S607
     sys.stdout.flush()
-    processes.leave(exit_codes.EXIT_STOPPED if done.outcome == "stopped" else exit_codes.EXIT_DEFECT)
+    processes.shutdown(exit_codes.EXIT_STOPPED if done.outcome == "stopped" else exit_codes.EXIT_DEFECT)
 
 
 def _join_and_run(file: str) -> local.Outcome:
-    job = job_files.read(Path(file))
-    with processes.joined(None, processes.START_TIMEOUT):
+    job = job_files.read_job(Path(file))
+    with processes.initialize(None, processes.START_TIMEOUT):
         return run_job((job, str(Path(file).parent.parent)))
 
 

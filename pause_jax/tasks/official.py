@@ -201,7 +201,7 @@ def stored(path: Path) -> Path | None:
 
 def _find(source: Source, split: str, file: File, data_dir: str) -> tuple[Path, File]:
     """Where an official file lies, and which one it is."""
-    get = f"python -m launch.prepare --download={source.name} --data_dir={data_dir or 'data'}"
+    get = f"python -m pause_jax prepare --download={source.name} --data_dir={data_dir or 'data'}"
     if not data_dir:
         raise UserError(
             f"task {source.name!r} reads official files, but no data directory is given: set --config.data.data_dir "

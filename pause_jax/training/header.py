@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ def lines(
         "data": _data(config, manifest),
         "steps": _steps(config, start, flops_per_step),
         "devices": _devices(mesh),
+        "kernels": _kernels(config),
         "memory": _memory(config, mesh),
         "begins": f"{run}, {_begins(config, start)}",
     }
@@ -37,9 +39,11 @@ def lines(
 
 def _model(config: Config) -> str:
     model = config.model
-    parameters, of_pauses = counts.parameter_counts(model, config.pauses.num_pause_tokens)
+    parameters, of_pauses = counts.parameter_counts(
+        dataclasses.replace(model, num_pause_tokens=config.model.num_pause_tokens)
+    )
     of_pauses_text = (
-        f" and {of_pauses:,} of {config.pauses.num_pause_tokens} pause token(s)" if of_pauses else ", no pauses"
+        f" and {of_pauses:,} of {config.model.num_pause_tokens} pause token(s)" if of_pauses else ", no pauses"
     )
     return (
         f"{parameters:,} parameters{of_pauses_text}: {model.num_layers} layers, d_model {model.d_model}, "
@@ -74,6 +78,15 @@ def _devices(mesh: jax.sharding.Mesh) -> str:
     kind = mesh.devices.flat[0].device_kind
     processes = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
     return f"{mesh.size} × {kind}{f' ({axes})' if axes else ''}{processes}"
+
+
+def _kernels(config: Config) -> str:
+    execution, chunk = config.run.execution, config.run.loss_chunk
+    layers = "scanned" if execution.scan_layers == "on" else "unrolled"
+    return (
+        f"{execution.kernels} (attention {execution.attention}, layers {layers}, remat {execution.remat}, loss "
+        f"{f'in chunks of {chunk} positions' if chunk else 'of all positions at once'})"
+    )
 
 
 def _memory(config: Config, mesh: jax.sharding.Mesh) -> str:

@@ -25,23 +25,23 @@ from pause_jax.training.step import State, new_state
 _COMPILE_FAST = {"xla_backend_optimization_level": "0"}
 
 
-def check(config: Config, mesh: jax.sharding.Mesh) -> None:
+def check_config(config: Config, mesh: jax.sharding.Mesh) -> None:
     """Everything that can be wrong with the state, found from shapes and names before anything is computed or written.
 
     Raises:
       UserError: a parameter cannot be cut over the mesh, the mesh cannot run the attention kernel, or
         `config.init_from` is not there, does not fit or had another tokenizer.
     """
-    sharding.param_shardings(config.model, config.pauses.num_pause_tokens, mesh)
-    kernels.check(config, mesh)
+    sharding.param_shardings(config.model, mesh)
+    kernels.check_kernels(config, mesh)
     if config.init_from:
         _locate_source(config)
 
 
 def state_shardings(config: Config, optimizer: optax.GradientTransformation, mesh: jax.sharding.Mesh) -> Any:
     """Where each array of the state lies: what the optimizer keeps as its parameters, counters everywhere."""
-    shapes = decoder.abstract_params(config.model, config.pauses.num_pause_tokens)
-    params = sharding.param_shardings(config.model, config.pauses.num_pause_tokens, mesh)
+    shapes = decoder.abstract_params(config.model)
+    params = sharding.param_shardings(config.model, mesh)
     everywhere = sharding.replicated(mesh)
     opt_state = shardings_like_parameters(jax.eval_shape(optimizer.init, shapes), shapes, params)
     return {"params": params, "opt_state": opt_state, "step": everywhere}
@@ -49,9 +49,7 @@ def state_shardings(config: Config, optimizer: optax.GradientTransformation, mes
 
 def abstract_state(config: Config, optimizer: optax.GradientTransformation, mesh: jax.sharding.Mesh) -> State:
     """Shapes, dtypes and shardings of the state: what a checkpoint is restored into."""
-    shapes = jax.eval_shape(
-        lambda: new_state(decoder.init(config.model, config.pauses.num_pause_tokens, config.seed), optimizer)
-    )
+    shapes = jax.eval_shape(lambda: new_state(decoder.init(config.model, config.seed), optimizer))
     return checkpoints.with_shardings(shapes, state_shardings(config, optimizer, mesh))
 
 
@@ -61,7 +59,7 @@ def initial_state(config: Config, optimizer: optax.GradientTransformation, mesh:
     if not config.init_from:
 
         def fresh() -> State:
-            return new_state(decoder.init(config.model, config.pauses.num_pause_tokens, config.seed), optimizer)
+            return new_state(decoder.init(config.model, config.seed), optimizer)
 
         return jax.jit(fresh, out_shardings=shardings, compiler_options=_COMPILE_FAST)()
     params = params_from(config, mesh)
@@ -78,10 +76,10 @@ def params_from(config: Config, mesh: jax.sharding.Mesh) -> Any:
     folder, step, source = _locate_source(config)
     params = checkpoints.restore_params(folder.checkpoints, step, source, mesh)
     logging.info("parameters from %s, step %d", folder.path, step)
-    if source.pauses.num_pause_tokens and not config.pauses.num_pause_tokens:
+    if source.model.num_pause_tokens and not config.model.num_pause_tokens:
         del params["pause"]
-    elif config.pauses.num_pause_tokens and not source.pauses.num_pause_tokens:
-        pause_sharding = sharding.param_shardings(config.model, config.pauses.num_pause_tokens, mesh)["pause"]
+    elif config.model.num_pause_tokens and not source.model.num_pause_tokens:
+        pause_sharding = sharding.param_shardings(config.model, mesh)["pause"]
         fresh = functools.partial(_new_pauses, config=config, size=tokenizer.load(config.data.vocabulary).size)
         params["pause"] = jax.jit(fresh, out_shardings=pause_sharding)(params["token"]["embedding"])
     return params
@@ -89,7 +87,7 @@ def params_from(config: Config, mesh: jax.sharding.Mesh) -> Any:
 
 def _new_pauses(table_VxD: jax.Array, config: Config, size: int) -> dict[str, jax.Array]:
     """The `pause` part of the parameters for a model with these embeddings: noise, around what `pauses.init` says."""
-    noise = decoder.new_pauses(config.model, config.pauses.num_pause_tokens, config.seed)
+    noise = decoder.new_pauses(config.model, config.seed)
     if config.pauses.init == "noise":
         return noise
     if config.pauses.init == "mean":
@@ -114,13 +112,13 @@ def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:
         str(folder.manifest().get("vocabulary")),
         f"the checkpoint of config.init_from = {config.init_from!r}",
     )
-    ours, theirs = config.pauses.num_pause_tokens, source.pauses.num_pause_tokens
+    ours, theirs = config.model.num_pause_tokens, source.model.num_pause_tokens
     if ours and theirs and ours != theirs:
         raise UserError(
-            f"config.pauses.num_pause_tokens = {ours}, but the checkpoint of config.init_from = {config.init_from!r} "
+            f"config.model.num_pause_tokens = {ours}, but the checkpoint of config.init_from = {config.init_from!r} "
             f"has {theirs} distinct pauses: take as many"
         )
-    shapes, source_shapes = (trees.flatten(decoder.abstract_params(c.model, 0)) for c in (config, source))
+    shapes, source_shapes = (trees.flatten(decoder.abstract_params(c.model)) for c in (config, source))
     for path in sorted(shapes.keys() | source_shapes.keys()):
         here, there = (tree[path].shape if path in tree else "absent" for tree in (shapes, source_shapes))
         if here != there:

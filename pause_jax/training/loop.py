@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -16,11 +15,11 @@ from pause_jax.checkpointing.checkpoints import Checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import global_batch as global_batches
-from pause_jax.distributed import processes, sharding
+from pause_jax.distributed import kernels, processes, sharding
 from pause_jax.logging.loggers import open_loggers
 from pause_jax.logging.progress import Progress
 from pause_jax.logging.writers import LoggedRun, MetricWriter, NullWriter
-from pause_jax.model import decoder
+from pause_jax.network import Network
 from pause_jax.training import header, initialize
 from pause_jax.training.flops import flops_per_step
 from pause_jax.training.log import Counters, StepLog
@@ -28,14 +27,14 @@ from pause_jax.training.objective import make_objective, make_validation_objecti
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.profile import StepProfile
 from pause_jax.training.signals import StopSignals
-from pause_jax.training.step import State, make_examination, make_train_step, make_validation_step
+from pause_jax.training.step import State, make_debug_step, make_train_step, make_validation_step
 from pause_jax.training.watchdog import StallWatch
 
 LocalBatch = dict[str, np.ndarray]  # the rows of this process
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What the loop needs and does not make itself."""
 
     config: Config
@@ -45,10 +44,14 @@ class Job:
     validation: Mapping[str, Callable[[], Iterator[LocalBatch]]]  # metric's name → its batches, from the start
     folder: RunFolder
     label: str  # of the progress line
-    made_with: Mapping[str, str]  # noted in each checkpoint: the code's version, the tokenizer's fingerprint
+    provenance: Mapping[str, str]  # noted in each checkpoint: the code's version, the tokenizer's fingerprint
+
+    def __post_init__(self) -> None:
+        resolved = kernels.resolve_config(self.config, kernels.platform_of(self.mesh))
+        object.__setattr__(self, "config", resolved)
 
 
-def train(job: Job) -> Literal["finished", "stopped"]:
+def train(job: TrainingJob) -> Literal["finished", "stopped"]:
     """Train to `config.train.steps`; "stopped" where a signal or the time given asked for it, everything saved.
 
     Raises:
@@ -67,7 +70,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
         exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
         state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
-        processes.agree({"the step to go on from": start})
+        processes.assert_equal_across_processes({"the step to go on from": start})
         _show_header(job, start)
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))
@@ -83,7 +86,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
             _peak_flops(job.mesh),
             run.max_skipped_steps,
         )
-        batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
+        batches = global_batches.prefetch(job.open_batches(start), compiled.put)
         for step in range(start + 1, steps + 1):
             with profile.step(step):
                 with log.timed("data"):
@@ -105,7 +108,7 @@ def train(job: Job) -> Literal["finished", "stopped"]:
             if save:
                 with log.timed("checkpoint"):
                     log.keep()  # or a run that goes on from here would lack them
-                    checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.made_with})
+                    checkpoints.save(state, step, {"counters": dataclasses.asdict(counters), **job.provenance})
             if stopping:
                 break
         checkpoints.finish()
@@ -116,11 +119,11 @@ def train(job: Job) -> Literal["finished", "stopped"]:
 class Compiled:
     train_step: Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
     validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
-    examination: Callable[[Any, Any], dict[str, Any]]  # step.make_examination
+    debug_step: Callable[[Any, Any], dict[str, Any]]  # step.make_debug_step
     put: Callable[[LocalBatch], dict[str, jax.Array]]  # host to devices
 
 
-def compile_steps(job: Job) -> Compiled:
+def compile_steps(job: TrainingJob) -> Compiled:
     """The jitted steps on the job's mesh. They compile at their first call."""
     return Compiled(
         *jit_steps(job.config, job.mesh),
@@ -129,13 +132,9 @@ def compile_steps(job: Job) -> Compiled:
 
 
 def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
-    """(training step, validation step, examination), sharded over `mesh`; they can be lowered without its devices."""
-    network = functools.partial(
-        decoder.bind,
-        config=config.model,
-        execution=config.run.execution,
-        num_pause_tokens=config.pauses.num_pause_tokens,
-    )
+    """(training step, validation step, debug step), sharded over `mesh`; they can be lowered without its devices."""
+    config = kernels.resolve_config(config, kernels.platform_of(mesh))
+    network = Network(config.model, config.run.execution, mesh).bind
     optimizer = make_optimizer(config.optimizer)
     objective, vocab_size = make_objective(config, network), config.model.vocab_size
     step = make_train_step(
@@ -145,7 +144,7 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
         vocab_size=vocab_size,
         accumulation=config.run.accumulation,
     )
-    examination = make_examination(objective, accumulation=config.run.accumulation)
+    debug = make_debug_step(objective, accumulation=config.run.accumulation)
     validation = make_validation_step(make_validation_objective(config, network), vocab_size=vocab_size)
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
@@ -153,7 +152,7 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     return (
         jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
         jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
-        jax.jit(_on(mesh, examination), in_shardings=(state, batch), out_shardings=everywhere),
+        jax.jit(_on(mesh, debug), in_shardings=(state, batch), out_shardings=everywhere),
     )
 
 
@@ -161,13 +160,13 @@ def _on(mesh: jax.sharding.Mesh, function: Callable[..., Any]) -> Callable[..., 
     """`function`, its activations laid out on `mesh`."""
 
     def on_mesh(*args: Any) -> Any:
-        with sharding.activation_constraints(mesh):
+        with sharding.with_mesh(mesh):
             return function(*args)
 
     return on_mesh
 
 
-def restore_or_start(job: Job, checkpoints: Checkpoints, up_to: int | None = None) -> tuple[State, Counters]:
+def restore_or_start(job: TrainingJob, checkpoints: Checkpoints, up_to: int | None = None) -> tuple[State, Counters]:
     """The newest state that was saved, not beyond step `up_to`; where there is none, the one to start from."""
     optimizer = make_optimizer(job.config.optimizer)
     restored = checkpoints.restore_newest(initialize.abstract_state(job.config, optimizer, job.mesh), up_to)
@@ -176,13 +175,13 @@ def restore_or_start(job: Job, checkpoints: Checkpoints, up_to: int | None = Non
     return initialize.initial_state(job.config, optimizer, job.mesh), Counters()
 
 
-def _show_header(job: Job, start: int) -> None:
+def _show_header(job: TrainingJob, start: int) -> None:
     if jax.process_index() == 0:
         flops = flops_per_step(job.config)
         print(*header.lines(job.label, job.config, job.folder.manifest(), job.mesh, start, flops), sep="\n", flush=True)
 
 
-def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
+def _open_writers(job: TrainingJob, start: int) -> tuple[MetricWriter, MetricWriter]:
     """As `open_loggers`: process 0 writes, the others do not."""
     if jax.process_index() != 0:
         return NullWriter(), NullWriter()
@@ -190,7 +189,7 @@ def _open_writers(job: Job, start: int) -> tuple[MetricWriter, MetricWriter]:
     return open_loggers(job.config.run.loggers, LoggedRun(job.folder.path, job.label, start, settings))
 
 
-def _validate(job: Job, compiled: Compiled, state: State) -> dict[str, float]:
+def _validate(job: TrainingJob, compiled: Compiled, state: State) -> dict[str, float]:
     """Mean loss in nats per text token predicted, of each validation text; of paused text by its two kinds of position.
 
     `after_pause_loss` is of the positions whose input token is a pause, `elsewhere_loss` of all others with a loss:

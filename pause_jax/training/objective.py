@@ -17,13 +17,14 @@ import jax
 import jax.numpy as jnp
 
 from pause_jax.config import Config
+from pause_jax.model import ops
 from pause_jax.model.decoder import Decoder
-from pause_jax.training.loss import Term, loss_sums
+from pause_jax.model.ops.losses import Term
 
 Params = dict[str, Any]
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
-Network = Callable[[Params], Decoder]  # decoder.bind with everything but the parameters given
+ApplyFn = Callable[[Params], Decoder]  # `Network.bind`
 
 
 class Objective(Protocol):
@@ -49,7 +50,7 @@ class Objective(Protocol):
 class CrossEntropy:
     """−log p(next token) in nats, at each position that the batch gives a weight, and terms of its logits."""
 
-    network: Network
+    network: ApplyFn
     loss_chunk: int = 0  # positions of a row whose logits exist at a time; 0: all
     first_loss: int = 0  # no position before it carries loss in any row: their logits are not computed
     prefix_lm_length: int | None = None  # the same for all rows, for kernels that compile their mask; None: see batch
@@ -65,14 +66,14 @@ class CrossEntropy:
         model = self.network(params)
         prefix = batch.get("prefix_lm_length", 0) if self.prefix_lm_length is None else self.prefix_lm_length
         hidden_BxTxD, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"], prefix_lm_length=prefix)
-        loss, added = loss_sums(
+        loss, added = ops.head_loss(
             hidden_BxTxD[:, self.first_loss :],
             model.head_VxD(),
             batch["targets"][:, self.first_loss :],
             batch["loss_weights"][:, self.first_loss :],
-            self.loss_chunk,
-            model.execution.row_major,
-            tuple((coefficient, TERMS[name]) for name, coefficient in self.terms),
+            model.execution,
+            chunk=self.loss_chunk,
+            terms=tuple((coefficient, TERMS[name]) for name, coefficient in self.terms),
         )
         return loss, dict(zip((name for name, _ in self.terms), added, strict=True))
 
@@ -87,7 +88,7 @@ def _z_loss(log_z_N: jax.Array, target_logit_N: jax.Array) -> jax.Array:
 TERMS: dict[str, Term] = {"z_loss": _z_loss}
 
 
-def _cross_entropy(config: Config, network: Network) -> Objective:
+def _cross_entropy(config: Config, network: ApplyFn) -> Objective:
     return CrossEntropy(
         network,
         config.run.loss_chunk,
@@ -98,14 +99,14 @@ def _cross_entropy(config: Config, network: Network) -> Objective:
 
 
 # config.objective.name → the function that makes it for a config and a network.
-OBJECTIVES: dict[str, Callable[[Config, Network], Objective]] = {"cross_entropy": _cross_entropy}
+OBJECTIVES: dict[str, Callable[[Config, ApplyFn], Objective]] = {"cross_entropy": _cross_entropy}
 
 
-def make_objective(config: Config, network: Network) -> Objective:
+def make_objective(config: Config, network: ApplyFn) -> Objective:
     """What training minimises, as `config.objective` says."""
     return OBJECTIVES[config.objective.name](config, network)
 
 
-def make_validation_objective(config: Config, network: Network) -> Objective:
+def make_validation_objective(config: Config, network: ApplyFn) -> Objective:
     """Cross-entropy alone: losses in nats that can be compared whatever was trained on."""
     return CrossEntropy(network, config.run.loss_chunk, config.first_loss, config.prefix_lm_length)

@@ -11,12 +11,12 @@ from pause_jax import trees
 from pause_jax.checkpointing.checkpoints import Checkpoints
 from pause_jax.distributed import global_batch as global_batches
 from pause_jax.errors import UserError
-from pause_jax.training.loop import Job, compile_steps, restore_or_start
+from pause_jax.training.loop import TrainingJob, compile_steps, restore_or_start
 
 SHOWN = 10  # rows, parameters
 
 
-def replay(job: Job) -> str:
+def replay(job: TrainingJob) -> str:
     """What step `config.run.replay_step` computes, in lines to be read. Writes nothing.
 
     It begins with the newest checkpoint before the step, or anew, and takes the steps in between as the run took them.
@@ -32,10 +32,10 @@ def replay(job: Job) -> str:
     state, _ = restore_or_start(job, checkpoints, up_to=step - 1)
     checkpoints.close()
     start = int(state["step"])
-    batches = global_batches.one_ahead(job.open_batches(start), compiled.put)
+    batches = global_batches.prefetch(job.open_batches(start), compiled.put)
     for _ in range(start, step - 1):
         state, _ = compiled.train_step(state, next(batches))
-    found = jax.device_get(compiled.examination(state, next(batches)))
+    found = jax.device_get(compiled.debug_step(state, next(batches)))
     where = f"step {step} (batch {step - 1}), from the state of step {start}" + (" on" if start < step - 1 else "")
     return "\n".join([where, *_lines(found)])
 

@@ -31,7 +31,7 @@ def prepare(config: Config, workdir: Path) -> Config:
     config = resolve(starting.with_own_tokenizer(config, RunFolder(workdir)))
     fields = to_dict(config)
     del fields["data"]["data_dir"]  # each process may find the data elsewhere
-    processes.agree(
+    processes.assert_equal_across_processes(
         {
             **flatten({"config": fields}),
             "the code's version": code_version.code_version(),
@@ -110,26 +110,27 @@ def run_training(config: Config, workdir: Path) -> Outcome:
     if replaying:
         folder.check_config(config)
     finished = folder.is_finished(config) and not replaying
-    processes.agree({f"the steps saved in --workdir={workdir}": folder.saved_steps()})
+    processes.assert_equal_across_processes({f"the steps saved in --workdir={workdir}": folder.saved_steps()})
     if finished and folder.has_places_of(config):
         return "finished"
     loggers.check_installed(config.run.loggers)
     check_data(config)
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
     from pause_jax.data.training_data import open_training_data
-    from pause_jax.distributed import global_batch, memory, mesh
+    from pause_jax.distributed import global_batch, kernels, memory, mesh
     from pause_jax.training import initialize, loop, optimizer, replay
 
     devices = mesh.make_mesh(config.run.mesh)
+    config = kernels.resolve_config(config, kernels.platform_of(devices))
     rows = global_batch.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
-    initialize.check(config, devices)
+    initialize.check_config(config, devices)
     memory.check_training(config, devices)
     data = open_training_data(config)
     if processes.index() == 0:
         for sentence in data.warnings:
             logging.warning("%s", sentence)
-    processes.agree(flatten({"data": data.manifest}))
-    job = loop.Job(
+    processes.assert_equal_across_processes(flatten({"data": data.manifest}))
+    job = loop.TrainingJob(
         config=config,
         mesh=devices,
         rows=rows,
@@ -137,7 +138,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
         validation={name: functools.partial(open_, rows) for name, open_ in data.validation.items()},
         folder=folder,
         label=workdir.name,
-        made_with={"code": code_version.code_version(), "vocabulary": data.manifest["vocabulary"]},
+        provenance={"code": code_version.code_version(), "vocabulary": data.manifest["vocabulary"]},
     )
     with folder.held():
         before = folder.config() if folder.exists() else config

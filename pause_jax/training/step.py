@@ -74,14 +74,14 @@ def make_validation_step(
     return validation_step
 
 
-def make_examination(objective: Objective, *, accumulation: int) -> Callable[[State, Batch], dict[str, Any]]:
+def make_debug_step(objective: Objective, *, accumulation: int) -> Callable[[State, Batch], dict[str, Any]]:
     """(params and step of a state, batch) → what a training step computes on the way, float32.
 
     `loss` and `grad_norm` as the step has them; `row_losses` [B], each row's mean over its positions with a loss, and
     `grad_norms`, a tree like the parameters.
     """
 
-    def examination(state: State, batch: Batch) -> dict[str, Any]:
+    def debug_step(state: State, batch: Batch) -> dict[str, Any]:
         (loss, _), grads = _mean_gradient(objective, state, batch, accumulation)
         weights_BxT = objective.weights(batch)
         _, losses_BxT = _loss_and_losses(objective, state, batch)
@@ -89,7 +89,7 @@ def make_examination(objective: Objective, *, accumulation: int) -> Callable[[St
         grad_norms = jax.tree.map(jnp.linalg.norm, grads)
         return {"loss": loss, "grad_norm": optax.tree.norm(grads), "row_losses": row_losses_B, "grad_norms": grad_norms}
 
-    return examination
+    return debug_step
 
 
 def _loss_and_losses(objective: Objective, state: State, batch: Batch) -> tuple[jax.Array, jax.Array]:

@@ -58,7 +58,7 @@ def test_a_paper_task_takes_model_and_tokenizer_of_the_run(tmp_path, task, origi
     config.init_from = str(run.path)
     found, said = taken(config)
     assert dataclasses.replace(found.model, dtype="float32") == MODEL and found.model.dtype == config.model.dtype
-    assert found.data.vocabulary == str(run.path / "tokenizer.json") and found.pauses.num_pause_tokens == 1
+    assert found.data.vocabulary == str(run.path / "tokenizer.json") and found.model.num_pause_tokens == 1
     assert found.finetune.attention == ("causal" if origin else "prefix_and_pauses")
     assert said[0] == f"model and tokenizer are those of {run.path}" and len(said) == 1 + bool(origin)
     train.resolve(found)
@@ -68,11 +68,11 @@ def test_what_is_said_by_hand_stays(tmp_path):
     run = make(tmp_path / "run", {"imported_from": "/x/llama"}, num_pause_tokens=3)
     config = config_of("gsm8k", "toy")
     config.init_from = str(run.path)
-    assert taken(config)[0].pauses.num_pause_tokens == 3
+    assert taken(config)[0].model.num_pause_tokens == 3
     config.model.norm_eps, config.data.vocabulary = 1e-3, "byte"
-    given = ("model.norm_eps", "data.vocabulary", "finetune.attention", "pauses.num_pause_tokens")
+    given = ("model.norm_eps", "data.vocabulary", "finetune.attention", "model.num_pause_tokens")
     found, said = taken(config, given)
-    assert found.model.norm_eps == 1e-3 and found.data.vocabulary == "byte" and found.pauses.num_pause_tokens == 1
+    assert found.model.norm_eps == 1e-3 and found.data.vocabulary == "byte" and found.model.num_pause_tokens == 1
     assert found.finetune.attention == FinetuneConfig.attention and len(said) == 1
 
 

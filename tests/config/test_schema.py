@@ -10,7 +10,7 @@ from pause_jax.errors import UserError
 
 def changed(**values):
     """The defaults as nested dicts, with fields named `a__b` changed."""
-    tree = configs.to_dict(Config())
+    tree = configs.default_values()
     for name, value in values.items():
         *sections, last = name.split("__")
         node = tree
@@ -21,8 +21,8 @@ def changed(**values):
 
 
 def test_round_trip_through_config_dict_and_json():
-    config = from_config_dict(changed(train__steps=7, run__mesh__fsdp=2, pauses__num_pause_tokens=1, pauses__rate=0.1))
-    assert from_config_dict(configs.to_config_dict(config)) == config
+    config = from_config_dict(changed(train__steps=7, run__mesh__fsdp=2, model__num_pause_tokens=1, pauses__rate=0.1))
+    assert from_config_dict(configs.to_dict(config)) == config
     assert from_config_dict(json.loads(json.dumps(configs.to_dict(config)))) == config
 
 
@@ -44,32 +44,32 @@ def test_a_whole_number_is_a_float_but_not_the_other_way_round():
         ({"model__positions": "rope", "model__head_dim": 3}, r"needs an even head size, but it is 3"),
         (
             {"pauses__rate": 0.1},
-            r"config\.pauses\.rate = 0\.1 inserts pauses, but config\.pauses\.num_pause_tokens = 0",
+            r"config\.pauses\.rate = 0\.1 inserts pauses, but config\.model\.num_pause_tokens = 0",
         ),
         ({"pauses__rate": float("nan")}, r"config\.pauses\.rate is nan"),
         (
-            {"pauses__rate": 1.0, "pauses__num_pause_tokens": 1, "data__length": 32},
+            {"pauses__rate": 1.0, "model__num_pause_tokens": 1, "data__length": 32},
             r"rate = 1\.0 puts 32 pauses into config\.data\.length = 32 positions",
         ),
         (
-            {"pauses__rate": float("inf"), "pauses__num_pause_tokens": 1},
+            {"pauses__rate": float("inf"), "model__num_pause_tokens": 1},
             r"config\.pauses\.rate is inf, but must be a number of at most 3\.4",
         ),
         ({"pauses__max_rate": -0.1}, r"config\.pauses\.max_rate is -0\.1, but must be in \[0, 1\]"),
         (
             {"pauses__max_rate": 0.1},
-            r"config\.pauses\.max_rate = 0\.1 inserts pauses, but config\.pauses\.num_pause_tokens = 0",
+            r"config\.pauses\.max_rate = 0\.1 inserts pauses, but config\.model\.num_pause_tokens = 0",
         ),
         (
-            {"pauses__rate": 0.2, "pauses__max_rate": 0.1, "pauses__num_pause_tokens": 1},
+            {"pauses__rate": 0.2, "pauses__max_rate": 0.1, "model__num_pause_tokens": 1},
             r"max_rate = 0\.1 is not more than config\.pauses\.rate = 0\.2",
         ),
         (
-            {"pauses__rate": 0.1, "pauses__max_rate": 0.2, "pauses__num_pause_tokens": 1, "pauses__mode": "exact"},
+            {"pauses__rate": 0.1, "pauses__max_rate": 0.2, "model__num_pause_tokens": 1, "pauses__mode": "exact"},
             r"max_rate = 0\.2 draws each block's number of pauses, but with config\.pauses\.mode = 'exact'",
         ),
         (
-            {"pauses__rate": 0.1, "pauses__max_rate": 1.0, "pauses__num_pause_tokens": 1, "data__length": 32},
+            {"pauses__rate": 0.1, "pauses__max_rate": 1.0, "model__num_pause_tokens": 1, "data__length": 32},
             r"max_rate = 1\.0 puts 32 pauses into config\.data\.length = 32 positions",
         ),
         ({"pauses__policy": "random"}, r"config\.pauses\.policy is 'random', but must be one of 'uniform', 'boundary'"),
@@ -132,15 +132,15 @@ def test_identity_is_the_config_without_run_and_steps_plus_the_data():
 def test_the_length_of_a_row():
     assert from_config_dict(changed(data__length=100)).length == 100
     finetune = {"finetune__task": "t", "finetune__max_prompt_length": 7, "finetune__target_length": 3}
-    several = from_config_dict(changed(**finetune, finetune__m_ft=[0, 5], pauses__num_pause_tokens=1))
+    several = from_config_dict(changed(**finetune, finetune__m_ft=[0, 5], model__num_pause_tokens=1))
     assert several.finetune.m_ft == (0, 5) and several.length == 7 + 5 + 3 - 1
-    assert from_config_dict(changed(**finetune, finetune__m_ft=4, pauses__num_pause_tokens=1)).finetune.m_ft == (4,)
+    assert from_config_dict(changed(**finetune, finetune__m_ft=4, model__num_pause_tokens=1)).finetune.m_ft == (4,)
 
 
 def test_what_tells_two_ways_of_placing_pauses_apart():
     def pauses(**fields):
         return from_config_dict(
-            changed(pauses__num_pause_tokens=1, **{f"pauses__{k}": v for k, v in fields.items()})
+            changed(model__num_pause_tokens=1, **{f"pauses__{k}": v for k, v in fields.items()})
         ).pauses
 
     assert pauses(rate=0.1).label == "uniform_trim"  # the rate is a column of its own

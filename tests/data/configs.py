@@ -8,6 +8,7 @@ from pause_jax.config import Config, DataConfig, FinetuneConfig, ModelConfig, Pa
 def config_of(
     *,
     vocab_size: int,
+    num_pause_tokens: int = 0,
     batch_size: int,
     data: DataConfig | None = None,
     pauses: PauseConfig | None = None,
@@ -17,7 +18,7 @@ def config_of(
 ) -> Config:
     return Config(
         seed=seed,
-        model=ModelConfig(vocab_size=vocab_size),
+        model=ModelConfig(vocab_size=vocab_size, num_pause_tokens=num_pause_tokens),
         data=data or DataConfig(),
         pauses=pauses or PauseConfig(),
         finetune=finetune or FinetuneConfig(),

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pause_jax.config import DataConfig, FinetuneConfig, PauseConfig
+from pause_jax.config import DataConfig, FinetuneConfig
 from pause_jax.data import finetuning
 from pause_jax.data.finetuning import Examples, Ragged
 from pause_jax.errors import UserError
@@ -29,9 +29,9 @@ EXAMPLES = Examples(ragged([11], [12, 13, 14], [15, 16]), ragged([21, 1], [22, 2
 
 def config(batch_size=2, seed=3, num_pause_tokens=2, **finetune):
     return config_of(
+        num_pause_tokens=num_pause_tokens,
         seed=seed,
         vocab_size=V,
-        pauses=PauseConfig(num_pause_tokens=num_pause_tokens),
         batch_size=batch_size,
         finetune=FinetuneConfig(**{"task": "t", "max_prompt_length": 3, "target_length": 4, **finetune}),
         validation_batches=9,
@@ -188,7 +188,7 @@ def test_validation_has_each_example_once_and_pads_the_last_batch():
 
 
 def test_a_standard_model_takes_fillers_but_no_pauses():
-    with pytest.raises(UserError, match=r"config\.pauses\.num_pause_tokens = 0 gives the model none"):
+    with pytest.raises(UserError, match=r"config\.model\.num_pause_tokens = 0 gives the model none"):
         batches(m_ft=(2,), num_pause_tokens=0)
     asked = config(m_ft=(2,), placement="filler", num_pause_tokens=0, batch_size=1)
     batch = next(finetuning.train_batches(EXAMPLES, asked, FILLER, (0,)))

@@ -39,7 +39,8 @@ def settings(rate=RATE, mode="trim", num_pause_tokens=1, placed=None, **data):
     """`placed`: more fields of the pauses, such as their policy."""
     return {
         "data": DataConfig(length=LENGTH, **data),
-        "pauses": PauseConfig(num_pause_tokens=num_pause_tokens, rate=rate, mode=mode, **(placed or {})),
+        "pauses": PauseConfig(rate=rate, mode=mode, **(placed or {})),
+        "num_pause_tokens": num_pause_tokens,
         "vocab_size": VOCAB_SIZE,
     }
 
@@ -382,5 +383,5 @@ def test_a_process_whose_rows_are_all_padding_still_gets_its_batch(stream):
 def test_mistakes(stream):
     with pytest.raises(UserError, match=r"config\.pauses\.rate is 1\.5, but must be in \[0, 1\]"):
         train(stream, num_batches=1, rate=1.5)
-    with pytest.raises(UserError, match=r"config\.pauses\.num_pause_tokens = 0 gives the model none"):
+    with pytest.raises(UserError, match=r"config\.model\.num_pause_tokens = 0 gives the model none"):
         validate(stream, rate=0.1, num_pause_tokens=0)

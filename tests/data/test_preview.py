@@ -34,10 +34,12 @@ def stream(stream_of):
     return stream_of([[*vocabulary.encode(text), vocabulary.eos_id] for text in DOCUMENTS])
 
 
-def config_of(length=40, vocabulary="byte", vocab_size=259, **pause):
-    pauses = PauseConfig(**{"num_pause_tokens": 1, "rate": 0.2, **pause})
+def config_of(length=40, vocabulary="byte", vocab_size=259, num_pause_tokens=1, **pause):
+    pauses = PauseConfig(**{"rate": 0.2, **pause})
     data = DataConfig(length=length, vocabulary=vocabulary)
-    return Config(data=data, pauses=pauses, model=ModelConfig(vocab_size=vocab_size), seed=3)
+    return Config(
+        data=data, pauses=pauses, model=ModelConfig(vocab_size=vocab_size, num_pause_tokens=num_pause_tokens), seed=3
+    )
 
 
 def printed(config, stream, count=BLOCKS, **console):
@@ -109,7 +111,7 @@ def test_counts_and_marks_are_those_of_the_arrays(stream, pause):
         assert len(re.findall(r"⟦‹pause(?: \d)?›⟧", body)) == (~loss & is_pause).sum()
         assert body.count("¶ segment") == num_segments
         assert body.count("‹end›") == (row["inputs"] == 1).sum()
-        for j in range(config.pauses.num_pause_tokens if config.pauses.num_pause_tokens > 1 else 0):
+        for j in range(config.model.num_pause_tokens if config.model.num_pause_tokens > 1 else 0):
             assert body.count(f"‹pause {j}›") == (row["inputs"] == 259 + j).sum() > 0
 
 

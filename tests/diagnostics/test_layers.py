@@ -1,5 +1,6 @@
 """The pass layer by layer is the decoder's: its attention is that of a reference, the lens ends in the logits."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,11 +10,11 @@ from flax import nnx
 
 from pause_jax.config.model import Execution
 from pause_jax.diagnostics import lens
-from pause_jax.diagnostics.context import read_context
+from pause_jax.diagnostics.context import marked_rows
 from pause_jax.diagnostics.layers import PLAIN, embed, run_layers
 from pause_jax.model import decoder, rope
-from pause_jax.model.attention import Mask
-from pause_jax.model.layers import Context
+from pause_jax.model.layers import ForwardContext
+from pause_jax.model.mask import Mask
 from tests.diagnostics.tiny_networks import CASES, MODELS, N_PAUSES, PROMPTS, V, config_of, params_of
 
 BOTH_WAYS = "append, prefix_and_pauses"
@@ -24,7 +25,7 @@ RUNS = [(*place, True) for place in PLACES] + [("llama", BOTH_WAYS, False)]
 @functools.cache
 def passed(name, case):
     """(context, residual streams before and after each layer, attention of each layer)."""
-    context = read_context(config_of(name, case), PROMPTS, 3, filler=11)
+    context = marked_rows(config_of(name, case), PROMPTS, 3, filler=11)
     how = {"config": MODELS[name], "num_pause_tokens": N_PAUSES}
     first = embed(params_of(name), ids_BxT=context.ids_BxC, positions_BxT=context.positions_BxC, **how)
     views = list(
@@ -43,7 +44,9 @@ def passed(name, case):
 @functools.cache
 def log_probabilities(name, case, scan):
     context, _, _ = passed(name, case)
-    model = decoder.bind(params_of(name), MODELS[name], Execution(scan_layers=scan), N_PAUSES)
+    model = decoder.bind(
+        params_of(name), dataclasses.replace(MODELS[name], num_pause_tokens=N_PAUSES), Execution(scan_layers=scan)
+    )
 
     @jax.jit
     def compute():
@@ -104,13 +107,13 @@ def reference_attention(name, context, residual, layer, b, t, head):
             y = normed(y, own[f"{part}_norm"]["scale"], None, config, rms=True)
         return rotated(y, context.positions_BxC[b, position], config) if config.positions == "rope" else y
 
-    group = head // (config.num_heads // config.kv_heads)
+    group = head // (config.num_heads // config.num_kv_heads)
     q = project("q", t, head)
     scores = np.full(context.ids_BxC.shape[1], -np.inf)
     for s in range(len(scores)):
         both = max(s, t) < context.prefix_lm_length
         if context.segments_BxC[b, s] and (s <= t or both):
-            scores[s] = q @ project("k", s, group) / np.sqrt(config.head_size)
+            scores[s] = q @ project("k", s, group) / np.sqrt(config.head_dim)
     weights = np.exp(scores - scores.max())
     return weights / weights.sum()
 
@@ -137,16 +140,18 @@ def test_attention_is_what_the_layer_averages_values_by(name):
     """Values averaged by these weights, put through the output projection, are what the decoder's attention gives."""
     context, residuals, attention = passed(name, BOTH_WAYS)
     config = MODELS[name]
-    graph, stacked = nnx.split(decoder.bind(params_of(name), config, PLAIN, N_PAUSES).layers)
+    graph, stacked = nnx.split(
+        decoder.bind(params_of(name), dataclasses.replace(config, num_pause_tokens=N_PAUSES), PLAIN).layers
+    )
     layer = nnx.merge(graph, jax.tree.map(lambda leaf: leaf[1], stacked))
     segments = context.segments_BxC
-    around = Context(
+    around = ForwardContext(
         Mask(segments, segments, 0, context.prefix_lm_length),
         rope.angles(context.positions_BxC, config) if config.positions == "rope" else None,
     )
     read = residuals[1] if layer.post_norm else layer.attention_norm(residuals[1])
     wanted, _ = layer.attention(read, around, None, 1, PLAIN)
-    values = np.repeat(np.asarray(layer.attention.v(read, PLAIN)), config.num_heads // config.kv_heads, axis=2)
+    values = np.repeat(np.asarray(layer.attention.v(read, PLAIN)), config.num_heads // config.num_kv_heads, axis=2)
     found = layer.attention.out(np.einsum("bhts,bshe->bthe", attention[1], values), PLAIN)
     real = segments > 0
     np.testing.assert_allclose(np.asarray(found)[real], np.asarray(wanted)[real], atol=1e-5)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pause_jax.diagnostics.attention import MEASURES, answer_to_each, even_attention, shares
-from pause_jax.diagnostics.context import read_context
+from pause_jax.diagnostics.context import marked_rows
 from pause_jax.diagnostics.measure import measure
-from pause_jax.model.attention import Mask
+from pause_jax.model.mask import Mask
 from tests.diagnostics.tiny_networks import PROMPTS, config_of, params_of
 
 
@@ -75,7 +75,7 @@ TOKENS = [4, 0, 11]
 @pytest.mark.parametrize(("name", "case"), [("qwen", "append, prefix_and_pauses"), ("post", "prepend")])
 def test_batches_change_nothing(name, case):
     config = config_of(name, case)
-    context = read_context(config, PROMPTS, 3)
+    context = marked_rows(config, PROMPTS, 3)
     counts = []
     whole = measure(params_of(name), config, context, TOKENS)
     parts = measure(params_of(name), config, context, TOKENS, batch_size=2, done=counts.append)
@@ -98,10 +98,10 @@ def test_batches_change_nothing(name, case):
 def test_means_are_those_of_each_example_alone():
     config = config_of("llama", "append, prefix_and_pauses")
     alone = [
-        measure(params_of("llama"), config, read_context(config, [prompt], 3), [token])
+        measure(params_of("llama"), config, marked_rows(config, [prompt], 3), [token])
         for prompt, token in zip(PROMPTS, TOKENS, strict=True)
     ]
-    together = measure(params_of("llama"), config, read_context(config, PROMPTS, 3), TOKENS)
+    together = measure(params_of("llama"), config, marked_rows(config, PROMPTS, 3), TOKENS)
     for measured in MEASURES:
         mean = np.mean([one.attention_NxH[measured] for one in alone], axis=0)
         np.testing.assert_allclose(together.attention_NxH[measured], mean, atol=1e-5)

@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from pause_jax import trees
-from pause_jax.config import Config, FinetuneConfig, PauseConfig
+from pause_jax.config import Config, FinetuneConfig
 from pause_jax.config.model import ModelConfig
 from pause_jax.model import decoder
 
@@ -57,9 +57,11 @@ def params_of(name):
     def draw(path, leaf):
         return (path.endswith("scale") + 0.4 * rng.normal(size=leaf.shape)).astype(np.float32)
 
-    return trees.map_with_path(draw, decoder.abstract_params(MODELS[name], N_PAUSES))
+    return trees.map_with_path(
+        draw, decoder.abstract_params(dataclasses.replace(MODELS[name], num_pause_tokens=N_PAUSES))
+    )
 
 
 def config_of(name, case="append"):
     finetune = FinetuneConfig(task="t", m_ft=(3,), max_prompt_length=8, target_length=2, **CASES[case])
-    return Config(model=MODELS[name], pauses=PauseConfig(num_pause_tokens=N_PAUSES), finetune=finetune)
+    return Config(model=dataclasses.replace(MODELS[name], num_pause_tokens=N_PAUSES), finetune=finetune)

@@ -12,6 +12,7 @@ The JSON is a list of actions, done one after the other in one start of the proc
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -31,14 +32,14 @@ from tests.small_runs import FAMILIES, B, L, make_batch
 def make_config(steps: int) -> Config:
     """Four devices, accumulation, pauses."""
     return Config(
-        model=FAMILIES["gpt"],
-        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+        model=dataclasses.replace(FAMILIES["gpt"], num_pause_tokens=1),
+        pauses=PauseConfig(rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),
         run=RunConfig(
             mesh=MeshConfig(data=2, tensor=2),
-            execution=Execution(scan_layers=True),
+            execution=Execution(scan_layers="on"),
             accumulation=2,
             log_every=2,
             validate_every=5,
@@ -71,7 +72,7 @@ def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:
             t += 1
 
     return loop.train(
-        loop.Job(
+        loop.TrainingJob(
             config=config,
             mesh=mesh,
             rows=rows,
@@ -79,7 +80,7 @@ def train(folder: Path, steps: int, signal: list[int] | None = None) -> str:
             validation={"loss": lambda: ({k: v[rows] for k, v in make_batch(10**6 + i).items()} for i in range(2))},
             folder=run_folder,
             label=folder.name,
-            made_with={"code": "test", "vocabulary": "byte-259"},
+            provenance={"code": "test", "vocabulary": "byte-259"},
         )
     )
 
@@ -93,9 +94,9 @@ def do(action: dict) -> None:
         if me == 0:
             shutil.copytree(action["move"], action["to"])
             shutil.rmtree(Path(action["to"]) / "checkpoints" / "20")
-        processes.agree({})
+        processes.assert_equal_across_processes({})
     if "agree" in action:
-        processes.agree(action["agree"][me])
+        processes.assert_equal_across_processes(action["agree"][me])
     if "fail" in action and action["fail"][me] is not None:
         raise UserError(action["fail"][me])
     if "time" in action:
@@ -110,7 +111,7 @@ def do(action: dict) -> None:
 def main(argv: list[str]) -> None:
     coordinator, size, me, actions = ARGUMENTS
     address = processes.Address(coordinator, int(size), int(me)) if int(size) > 1 else None
-    with processes.joined(address, start_timeout=int(os.environ.get("START_TIMEOUT", 60))):
+    with processes.initialize(address, start_timeout=int(os.environ.get("START_TIMEOUT", 60))):
         for action in json.loads(actions):
             do(action)
 

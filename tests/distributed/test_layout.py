@@ -57,15 +57,15 @@ COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "coll
 @functools.cache
 def compiled_step(family, mesh):
     config = Config(
-        model=FAMILIES[family],
-        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+        model=dataclasses.replace(FAMILIES[family], num_pause_tokens=1),
+        pauses=PauseConfig(rate=0.1),
         data=DataConfig(length=L),
         train=TrainConfig(batch_size=B),
-        run=RunConfig(mesh=MESHES[mesh], execution=Execution(scan_layers=True)),
+        run=RunConfig(mesh=MESHES[mesh], execution=Execution(scan_layers="on")),
     )
     devices = make_mesh(config.run.mesh)
-    job = loop.Job(
-        config=config, mesh=devices, rows=[], open_batches=iter, validation={}, folder=None, label="", made_with={}
+    job = loop.TrainingJob(
+        config=config, mesh=devices, rows=[], open_batches=iter, validation={}, folder=None, label="", provenance={}
     )
     batch = global_batch.abstract_batch(B, L, finetuning=False, mesh=devices)
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), devices)
@@ -93,7 +93,7 @@ def gathers_of_logits(hlo, vocab_sizes):
 def listing(family, mesh):
     step = compiled_step(family, mesh)
     params = trees.flatten(step.output_shardings[0]["params"])
-    shapes = trees.flatten(decoder.abstract_params(FAMILIES[family], 1))
+    shapes = trees.flatten(decoder.abstract_params(dataclasses.replace(FAMILIES[family], num_pause_tokens=1)))
     lines = [f"{family} on {mesh}: B {B}, L {L}, V {V}, D {D}", "", "parameters"]
     for path, leaf in shapes.items():
         spec = [axes or "-" for axes in (*params[path].spec, *[None] * leaf.ndim)[: leaf.ndim]]
@@ -141,8 +141,13 @@ def test_a_gather_of_logits_is_found():
 
 def large_and_whole(model, mesh):
     """Paths of the parameters of more than 1 MiB in float32 that are not cut over fsdp."""
-    shapes = trees.flatten(decoder.abstract_params(model, 1))
-    specs = {path: s.spec for path, s in trees.flatten(sharding.param_shardings(model, 1, make_mesh(mesh))).items()}
+    shapes = trees.flatten(decoder.abstract_params(dataclasses.replace(model, num_pause_tokens=1)))
+    specs = {
+        path: s.spec
+        for path, s in trees.flatten(
+            sharding.param_shardings(dataclasses.replace(model, num_pause_tokens=1), make_mesh(mesh))
+        ).items()
+    }
     return [p for p, leaf in shapes.items() if 4 * math.prod(leaf.shape) > MIB and "fsdp" not in str(specs[p])]
 
 

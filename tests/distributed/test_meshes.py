@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shutil
 
@@ -32,14 +33,14 @@ MESHES = {
 def make_job(path, family, mesh):
     """A job in `path`: two microbatches a step, checkpoints of step 10 and 20."""
     config = Config(
-        model=FAMILIES[family],
-        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+        model=dataclasses.replace(FAMILIES[family], num_pause_tokens=1),
+        pauses=PauseConfig(rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=STEPS, batch_size=B),
         run=RunConfig(
             mesh=MESHES[mesh],
-            execution=Execution(scan_layers=True),
+            execution=Execution(scan_layers="on"),
             accumulation=2,
             log_every=5,
             validate_every=0,
@@ -51,7 +52,7 @@ def make_job(path, family, mesh):
     folder = RunFolder(path)
     folder.claim(config, {"vocabulary": "byte-259"})
     devices = make_mesh(config.run.mesh, jax.devices()[:1] if mesh == "one device" else None)
-    return loop.Job(
+    return loop.TrainingJob(
         config=config,
         mesh=devices,
         rows=global_batch.process_rows(B, L, devices, config.run.accumulation),
@@ -59,7 +60,7 @@ def make_job(path, family, mesh):
         validation={},
         folder=folder,
         label="test",
-        made_with={"code": "test", "vocabulary": "byte-259"},
+        provenance={"code": "test", "vocabulary": "byte-259"},
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from pause_jax import trees
-from pause_jax.config import Config, MeshConfig, PauseConfig, RunConfig
+from pause_jax.config import Config, MeshConfig, RunConfig
 from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed import global_batch, kernels, sharding
 from pause_jax.distributed.mesh import make_mesh, mesh_shape, over_slices
@@ -63,7 +63,7 @@ def test_every_parameter_lies_as_the_table_says():
 
 def test_optimizer_state_lies_as_its_parameters():
     mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
-    config = Config(model=MODEL, pauses=PauseConfig(num_pause_tokens=1))
+    config = Config(model=dataclasses.replace(MODEL, num_pause_tokens=1))
     shardings = initialize.state_shardings(config, make_optimizer(config.optimizer), mesh)
     adam = shardings["opt_state"][1]
     assert trees.flatten(adam.mu) == trees.flatten(shardings["params"]) == trees.flatten(adam.nu)
@@ -95,23 +95,23 @@ def test_collisions_and_unknown_axes_are_defects():
 def test_a_kernel_for_other_devices_is_refused(kernel, device):
     config = Config(model=MODEL, run=RunConfig(execution=Execution(attention=kernel)))
     with pytest.raises(UserError, match=rf"'{kernel}' is a kernel for devices of kind '{device}', but .* 'cpu': set"):
-        initialize.check(config, make_mesh(MeshConfig()))
+        initialize.check_config(config, make_mesh(MeshConfig()))
 
 
 def test_heads_that_a_kernel_cannot_cut_are_refused(monkeypatch):
     """Whole rows on each device: along `sequence` the heads are cut too."""
     monkeypatch.setitem(kernels._PLATFORM, "splash", "cpu")
     config = Config(model=MODEL, run=RunConfig(execution=Execution(attention="splash")))
-    kernels.check(config, make_mesh(MeshConfig(data=4, sequence=2)))
+    kernels.check_kernels(config, make_mesh(MeshConfig(data=4, sequence=2)))
     with pytest.raises(UserError, match=r"num_kv_heads under the kernel 'splash'.* = 2 is not divisible by .* = 4"):
-        kernels.check(config, make_mesh(MeshConfig(data=2, sequence=2, tensor=2)))
+        kernels.check_kernels(config, make_mesh(MeshConfig(data=2, sequence=2, tensor=2)))
 
 
 def test_a_length_that_does_not_divide_stays_whole_and_rows_must_divide():
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, sequence=2))
 
     def spec(*shape):
-        with sharding.activation_constraints(mesh):
+        with sharding.with_mesh(mesh):
             return jax.jit(lambda x: constrain(x, "batch", "length", None))(np.zeros(shape)).sharding.spec
 
     assert spec(4, 6, 2) == PartitionSpec(("data", "fsdp"), "sequence")
@@ -161,6 +161,6 @@ def test_peaks_are_matched_by_the_longest_name():
 
 def test_the_next_batch_is_put_before_one_is_used():
     put = []
-    ahead = global_batch.one_ahead(iter([{"n": np.array(i)} for i in range(3)]), lambda b: put.append(int(b["n"])) or b)
+    ahead = global_batch.prefetch(iter([{"n": np.array(i)} for i in range(3)]), lambda b: put.append(int(b["n"])) or b)
     used = [(int(batch["n"]), list(put)) for batch in ahead]
     assert used == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2])]

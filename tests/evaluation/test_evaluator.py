@@ -12,12 +12,12 @@ import pytest
 
 from pause_jax import trees
 from pause_jax.checkpointing.run_folder import RunFolder
-from pause_jax.config import Config, FinetuneConfig, MeshConfig, PauseConfig
+from pause_jax.config import Config, FinetuneConfig, MeshConfig
 from pause_jax.config.model import ModelConfig
 from pause_jax.distributed import mesh as meshes
 from pause_jax.distributed import sharding
 from pause_jax.errors import UserError
-from pause_jax.evaluation.evaluator import check, evaluate
+from pause_jax.evaluation.evaluator import check_examples, evaluate
 from pause_jax.evaluation.predictions import Predictions
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.model import counts, decoder
@@ -41,15 +41,15 @@ def params():
         scale = 1.0 if path.endswith("embedding") else 0.4
         return (path.endswith("scale") + scale * rng.normal(size=leaf.shape)).astype(np.float32)
 
-    return trees.map_with_path(draw, decoder.abstract_params(MODEL, 1))
+    return trees.map_with_path(draw, decoder.abstract_params(dataclasses.replace(MODEL, num_pause_tokens=1)))
 
 
 def run_of(mesh=ONE, model=MODEL, **finetune):
     """A run as restored onto the first devices, as many as the mesh has."""
     settings = {"task": "t", "attention": "causal", "max_prompt_length": 8, "target_length": 3, **finetune}
-    config = Config(model=model, pauses=PauseConfig(num_pause_tokens=1), finetune=FinetuneConfig(**settings))
+    config = Config(model=dataclasses.replace(model, num_pause_tokens=1), finetune=FinetuneConfig(**settings))
     made = meshes.make_mesh(mesh, jax.devices()[: mesh.data * mesh.fsdp * mesh.tensor])
-    placed = jax.device_put(params(), sharding.param_shardings(MODEL, 1, made))
+    placed = jax.device_put(params(), sharding.param_shardings(dataclasses.replace(MODEL, num_pause_tokens=1), made))
     return RestoredRun(RunFolder(Path("nowhere")), 1, config, placed, made)
 
 
@@ -155,8 +155,8 @@ def test_scores_equal_those_of_one_row_alone():
     got, one = outcome(7, MESHES[1]), run_of()
     for i, prediction in enumerate(got.predictions):
         for k, option in enumerate(examples_of().options[i]):
-            (reading,) = one.read([WORDS.encode(PROMPTS[i])[-8:]], [2], room=len(option), bucket=1)
-            ((alone,),) = one.score(reading, [[option]], option_length=len(option))
+            (prefill,) = one.prefill([WORDS.encode(PROMPTS[i])[-8:]], [2], extra_cache_length=len(option), bucket=1)
+            (((alone,),), _) = one.score(prefill, [[option]], option_length=len(option))
             assert prediction["option_log_p"][k] == pytest.approx(alone, abs=1e-4)
 
 
@@ -192,13 +192,13 @@ def test_conversations_go_on_from_what_was_said():
 def test_a_prompt_beyond_the_learned_positions_is_named():
     """The longest are of 8 tokens, 9 when read whole; the last new token is not read back."""
     learned = {"model": dataclasses.replace(MODEL, positions="learned", max_positions=29)}
-    check(run_of(**learned), examples_of(), [19])
+    check_examples(run_of(**learned), examples_of(), [19])
     with pytest.raises(UserError, match=r"^task 't', example id-4: a prompt of 6.* 28 .*learned 27"):
-        check(run_of(model=dataclasses.replace(learned["model"], max_positions=27)), examples_of(), [20])
-    check(run_of(**learned), examples_of(predict_metrics=[]), [20])  # options have two tokens at most
+        check_examples(run_of(model=dataclasses.replace(learned["model"], max_positions=27)), examples_of(), [20])
+    check_examples(run_of(**learned), examples_of(predict_metrics=[]), [20])  # options have two tokens at most
     whole = run_of(task="", model=dataclasses.replace(learned["model"], max_positions=39))
     with pytest.raises(UserError, match=r"a prompt of 9 tokens, 0 pauses and 32 new tokens need 40"):
-        check(whole, examples_of(), [0])
+        check_examples(whole, examples_of(), [0])
 
 
 def test_progress_counts_each_example_once():
@@ -276,7 +276,7 @@ def test_flops_count_attention_both_ways():
                 counts.forward_flops(MODEL, prefix + r["answer_tokens"], r["answer_tokens"] + 1) for r in (old, new)
             ]
             pairs = prefix * (prefix - 1) / 2
-            per_pair = 4 * MODEL.num_layers * MODEL.num_heads * MODEL.head_size
+            per_pair = 4 * MODEL.num_layers * MODEL.num_heads * MODEL.head_dim
             extra.append(answers[1] - answers[0] + per_pair * pairs)
         assert both.inference_flops - causal.inference_flops == pytest.approx(np.mean(extra))
 

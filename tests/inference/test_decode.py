@@ -12,17 +12,23 @@ import pytest
 from pause_jax import trees
 from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.errors import UserError
-from pause_jax.inference.decode import FEW_TOKENS, generate
-from pause_jax.inference.prefill import read
+from pause_jax.inference.decode import Decoding, generate
+from pause_jax.inference.prefill import PromptFormat
 from pause_jax.inference.sampling import Sampling
 from pause_jax.model import decoder
+from pause_jax.model.layers import Dense
+from pause_jax.model.ops import cpu
+from pause_jax.network import Network
 from pause_jax.pauses import downstream
 
 V, N_PAUSES, NEW = 29, 2, 5
 NEVER = V + 100  # an end that no model predicts
-GPT = ModelConfig(vocab_size=V, num_layers=2, d_model=16, num_heads=4, d_ff=24, max_positions=24)
+GPT = ModelConfig(
+    vocab_size=V, num_pause_tokens=N_PAUSES, num_layers=2, d_model=16, num_heads=4, d_ff=24, max_positions=24
+)
 LLAMA = ModelConfig(
     vocab_size=V,
+    num_pause_tokens=N_PAUSES,
     num_layers=2,
     d_model=16,
     num_heads=4,
@@ -49,14 +55,14 @@ def params_of(family):
         scale = 1.0 if path.endswith("embedding") else 0.4
         return (path.endswith("scale") + scale * rng.normal(size=leaf.shape)).astype(np.float32)
 
-    return trees.map_with_path(draw, decoder.abstract_params(FAMILIES[family], N_PAUSES))
+    return trees.map_with_path(draw, decoder.abstract_params(FAMILIES[family]))
 
 
 @functools.partial(jax.jit, static_argnames=("family", "prefix_lm_length"))
 def whole_row_logits(params, ids_1xT, *, family, prefix_lm_length):
     """Without cache and padding, of every position: [T, V]."""
     length = ids_1xT.shape[1]
-    model = decoder.bind(params, FAMILIES[family], Execution(), N_PAUSES)
+    model = decoder.bind(params, FAMILIES[family], Execution())
     ones = jnp.ones_like(ids_1xT)
     hidden, _ = model(ids_1xT, jnp.arange(length)[None], ones, prefix_lm_length=prefix_lm_length)
     return model.logits(hidden)[0]
@@ -81,26 +87,24 @@ def recomputed(family, prompt, m_inf, attention, answer):
 
 @functools.partial(jax.jit, static_argnames=("family", "execution"))
 def read_one(params, cache, ids_Bx1, positions_Bx1, *, family, execution):
-    model = decoder.bind(params, FAMILIES[family], execution, N_PAUSES)
+    model = decoder.bind(params, FAMILIES[family], execution)
     hidden, cache = model(ids_Bx1, positions_Bx1, jnp.ones_like(ids_Bx1), cache=cache)
     return model.logits(hidden)[:, 0], cache
 
 
 def cached(family, m_inf, attention, answers, execution):
     """Logits of each token of the answers, [B, N, V]: prompts read at once, then a token at a time."""
-    params = params_of(family)
-    (reading,) = read(
-        params, FAMILIES[family], execution, N_PAUSES, PROMPTS, [m_inf], attention=attention, room=NEW + 3, bucket=4
-    )
-    return logits_of(family, reading, answers, execution)
+    network, prompt_format = Network(FAMILIES[family], execution), PromptFormat(attention, bucket=4)
+    (read,) = network.prefill(params_of(family), PROMPTS, [m_inf], prompt_format, extra_cache_length=NEW + 3)
+    return logits_of(family, read, answers, execution)
 
 
-def logits_of(family, reading, answers, execution=Execution()):
+def logits_of(family, prefill, answers, execution=Execution()):
     """Logits of each token of the answers, [B, N, V], after what has been read."""
-    logits, cache = reading.logits_BxV, reading.cache
+    logits, cache = prefill.logits_BxV, prefill.cache
     steps = [logits]
     for n in range(NEW - 1):
-        positions = (reading.next_positions_B + n)[:, None]
+        positions = (prefill.next_positions_B + n)[:, None]
         logits, cache = read_one(
             params_of(family), cache, answers[:, n : n + 1], positions, family=family, execution=execution
         )
@@ -113,29 +117,20 @@ def logits_of(family, reading, answers, execution=Execution()):
 def test_cache_equals_recomputing(family, attention, m_inf):
     """Logits of given answers, and the answers that greedy decoding gives, at every step of every row."""
     answers = np.random.default_rng(m_inf).integers(0, V, (len(PROMPTS), NEW)).astype(np.int32)
-    execution = Execution(scan_layers=m_inf == 1)
+    execution = Execution(scan_layers="on" if m_inf == 1 else "off")
     actual = cached(family, m_inf, attention, answers, execution)
     wanted = np.stack([recomputed(family, p, m_inf, attention, list(a)) for p, a in zip(PROMPTS, answers, strict=True)])
     np.testing.assert_allclose(actual, wanted, rtol=0, atol=2e-5 * np.abs(wanted).max())
 
-    chosen = generate(
-        params_of(family),
-        FAMILIES[family],
-        execution,
-        N_PAUSES,
-        PROMPTS,
-        m_inf=m_inf,
-        attention=attention,
-        max_new_tokens=NEW,
-        eos_id=NEVER,
-    )
+    network, decoding = Network(FAMILIES[family], execution), Decoding(NEW, NEVER)
+    chosen = generate(network, params_of(family), PROMPTS, m_inf, decoding, PromptFormat(attention))
     for prompt, ids in zip(PROMPTS, chosen, strict=True):
         assert ids == recomputed(family, prompt, m_inf, attention, ids).argmax(-1).tolist()
 
 
 def answer(prompts, family="llama", m_inf=2, execution=Execution(), **settings):
-    settings = {"max_new_tokens": NEW, "eos_id": NEVER, **settings}
-    return generate(params_of(family), FAMILIES[family], execution, N_PAUSES, prompts, m_inf=m_inf, **settings)
+    decoding = Decoding(**{"max_new_tokens": NEW, "eos_id": NEVER, **settings})
+    return generate(Network(FAMILIES[family], execution), params_of(family), prompts, m_inf, decoding)
 
 
 def test_the_kinds_of_attention_and_the_pauses_differ():
@@ -170,21 +165,23 @@ def test_an_answer_stops_at_the_end_and_the_others_go_on():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_kernels_turned_or_not_the_answers_are_the_same(family, monkeypatch):
-    """To rounding: so the answers, and the logits that the turned layers give to a token."""
-    turned, made = [], decoder.Decoder.turned_layers
-    monkeypatch.setattr(decoder.Decoder, "turned_layers", lambda self: turned.append(1) or made(self))
-    long = FEW_TOKENS + 2
-    assert answer(PROMPTS, family, max_new_tokens=long) == answer(
-        PROMPTS, family, max_new_tokens=long, execution=Execution(few_rows=2)
-    )
-    answer(PROMPTS, family, max_new_tokens=FEW_TOKENS - 1)
+def test_kernels_transposed_or_not_the_answers_are_the_same(family, monkeypatch):
+    """To rounding: so the answers, and the logits that layers of transposed kernels give to a token."""
+    transposed, transpose = [], Dense.transpose
+    monkeypatch.setattr(Dense, "transpose", lambda self: transposed.append(1) or transpose(self))
+    long, reference = cpu.FEW_TOKENS + 2, Execution(kernels="reference")
+    answer(PROMPTS, family, max_new_tokens=cpu.FEW_TOKENS - 1)
     answer(PROMPTS[:1], family, max_new_tokens=long)
-    assert len(turned) == 1  # only where it pays
-    model = decoder.bind(params_of(family), FAMILIES[family], Execution(), N_PAUSES)
+    wanted = answer(PROMPTS, family, max_new_tokens=long, execution=reference)
+    assert not transposed  # only where it pays
+    assert answer(PROMPTS, family, max_new_tokens=long) == wanted
+    assert transposed
+    model = decoder.bind(params_of(family), FAMILIES[family], Execution())
     ids, cache = jnp.array([[3, 4], [V, 5]]), decoder.empty_cache(FAMILIES[family], 2, 4)
     given = (ids, jnp.broadcast_to(jnp.arange(2), (2, 2)), jnp.ones_like(ids))
-    (one, kept), (other, also) = (model(*given, cache=cache, layers=layers) for layers in (None, made(model)))
+    (one, kept), (other, also) = (
+        model(*given, cache=cache, layers=layers) for layers in (None, model.layers_for_decoding(2, long))
+    )
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
     np.testing.assert_allclose(kept.k_NxBxSxKxE, also.k_NxBxSxKxE, rtol=0, atol=1e-5)
 

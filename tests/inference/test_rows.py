@@ -7,12 +7,13 @@ import pytest
 
 from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
-from pause_jax.inference.rows import check_positions, context_rows, round_up
+from pause_jax.inference.rows import check_positions, round_up
+from pause_jax.pauses.downstream import PauseTokens, context_rows
 
 
 def test_prompts_end_where_their_pauses_begin():
     """Three prompts, two pauses from a model with three distinct ones, vocabulary of 10."""
-    rows = context_rows([[5], [6, 7, 8], [9, 9, 9, 9, 9]], 2, vocab_size=10, num_pause_tokens=3, bucket=4)
+    rows = context_rows([[5], [6, 7, 8], [9, 9, 9, 9, 9]], 2, tokens=PauseTokens(10, 3), bucket=4)
     np.testing.assert_array_equal(
         rows.ids_BxC,
         [
@@ -42,9 +43,7 @@ def test_prompts_end_where_their_pauses_begin():
 
 
 def test_more_pauses_than_distinct_ones_start_over():
-    assert context_rows([[1]], 5, vocab_size=10, num_pause_tokens=2, bucket=1).ids_BxC.tolist() == [
-        [1, 10, 11, 10, 11, 10]
-    ]
+    assert context_rows([[1]], 5, tokens=PauseTokens(10, 2), bucket=1).ids_BxC.tolist() == [[1, 10, 11, 10, 11, 10]]
 
 
 @pytest.mark.parametrize("length, multiple, wanted", [(1, 32, 32), (32, 32, 32), (33, 32, 64), (0, 32, 0)])
@@ -63,13 +62,13 @@ def test_round_up(length, multiple, wanted):
 )
 def test_mistakes(prompts, m_inf, sentence):
     with pytest.raises(UserError, match=sentence):
-        context_rows(prompts, m_inf, vocab_size=10, num_pause_tokens=2)
+        context_rows(prompts, m_inf, tokens=PauseTokens(10, 2))
 
 
 def test_a_standard_model_has_no_pauses_to_append():
     with pytest.raises(UserError, match="pauses"):
-        context_rows([[1]], 1, vocab_size=10, num_pause_tokens=0)
-    assert context_rows([[1]], 0, vocab_size=10, num_pause_tokens=0, bucket=1).ids_BxC.tolist() == [[1]]
+        context_rows([[1]], 1, tokens=PauseTokens(10, 0))
+    assert context_rows([[1]], 0, tokens=PauseTokens(10, 0), bucket=1).ids_BxC.tolist() == [[1]]
 
 
 def test_learned_positions_end_rotary_ones_do_not():

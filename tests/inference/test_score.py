@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pause_jax.config import MeshConfig
-from pause_jax.config.model import Execution
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
+from pause_jax.inference.prefill import PromptFormat
 from pause_jax.inference.score import _groups, score
+from pause_jax.network import Network
 from pause_jax.pauses import downstream
 from tests.inference.test_decode import FAMILIES, N_PAUSES, PROMPTS, V, params_of, whole_row_logits
 from tests.rounding import of_decoder
@@ -26,9 +27,11 @@ def scores(family, prompts=PROMPTS, answers=ANSWERS, **more):
     return [row[0] for row in option_scores(family, prompts, options, **more)]
 
 
-def option_scores(family, prompts, options, **more):
-    more = {"m_inf": 2, "option_length": 4, "bucket": 4, **more}
-    return score(params_of(family), FAMILIES[family], Execution(), N_PAUSES, prompts, options, **more)
+def option_scores(
+    family, prompts, options, m_inf=2, option_length=4, bucket=4, attention="prefix_and_pauses", mesh=None
+):
+    network, prompt_format = Network(FAMILIES[family], mesh=mesh), PromptFormat(attention, bucket=bucket)
+    return score(network, params_of(family), prompts, options, m_inf, prompt_format, option_length=option_length)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -61,8 +64,8 @@ def test_options_of_a_row_are_scored_as_if_alone():
     options = [[[20, 1], [24], [21, 22, 23, 1]], [[24]], [[1], [20, 20]]]
     together = option_scores("llama", PROMPTS, options)
     assert [len(row) for row in together] == [3, 1, 2]
-    for prompt, mine, row in zip(PROMPTS, options, together, strict=True):
-        alone = [option_scores("llama", [prompt], [[option]])[0][0] for option in mine]
+    for prompt, row_options, row in zip(PROMPTS, options, together, strict=True):
+        alone = [option_scores("llama", [prompt], [[option]])[0][0] for option in row_options]
         np.testing.assert_allclose(row, alone, rtol=1e-5)
     first_tokens = option_scores("llama", PROMPTS, [[[20], [21]]] * 3, option_length=1)
     longer_room = option_scores("llama", PROMPTS, [[[20], [21]]] * 3)
@@ -76,12 +79,14 @@ def test_options_of_a_row_are_scored_as_if_alone():
     st.booleans(),
 )
 def test_every_option_is_in_one_group_beside_those_of_its_length(lengths, more_rows, stays_in_row):
-    options = [[[1] * length for length in mine] for mine in lengths]
+    options = [[[1] * length for length in row_options] for row_options in lengths]
     num_rows = len(options) + more_rows
     groups = _groups(options, num_rows, stays_in_row=stays_in_row)
     assert {len(group) for group in groups} == {num_rows}
     places = [at for group in groups for at in group if at[1] is not None]
-    assert sorted(places) == [(row, number) for row, mine in enumerate(options) for number in range(len(mine))]
+    assert sorted(places) == [
+        (row, number) for row, row_options in enumerate(options) for number in range(len(row_options))
+    ]
     if stays_in_row:
         assert all(row == place for group in groups for place, (row, _) in enumerate(group))
         assert len(groups) == max(map(len, options))

@@ -36,7 +36,7 @@ def test_prompts_and_pauses_beyond_the_trained_rows_are_told(tmp_path, told):
     run.complete(["x" * 8], m_inf=2, max_new_tokens=1)
     assert told == []
     run.complete(["x" * 8, "x"], m_inf=3, max_new_tokens=1)
-    list(run.read([[5] * 11], [0], room=1))
+    list(run.prefill([[5] * 11], [0], extra_cache_length=1))
     run.logits("x" * 11)
     assert [sentence.partition(", and ")[0] for sentence in told] == [
         "a prompt of 8 tokens and 3 pauses are 11 positions",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from pause_jax import trees
 from pause_jax.checkpointing import checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
-from pause_jax.config import Config, DataConfig, MeshConfig, PauseConfig
+from pause_jax.config import Config, DataConfig, MeshConfig
 from pause_jax.config.model import ModelConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.model import decoder
@@ -39,8 +40,7 @@ def make_run(path: Path, num_pause_tokens: int = 1, vocabulary: str = "byte", **
     folder = RunFolder(path)
     fields = {"vocab_size": V, "num_layers": 2, "d_model": D, "num_heads": 4, "d_ff": 48, "max_positions": 128}
     config = Config(
-        model=ModelConfig(**fields | model),
-        pauses=PauseConfig(num_pause_tokens=num_pause_tokens),
+        model=dataclasses.replace(ModelConfig(**fields | model), num_pause_tokens=num_pause_tokens),
         data=DataConfig(length=64, vocabulary=vocabulary),
     )
     config.validate()
@@ -48,7 +48,7 @@ def make_run(path: Path, num_pause_tokens: int = 1, vocabulary: str = "byte", **
     rng = np.random.default_rng(0)
     flat = {
         path: np.asarray(0.3 * rng.standard_normal(leaf.shape) + path.endswith("scale"), np.float32)
-        for path, leaf in trees.flatten(decoder.abstract_params(config.model, num_pause_tokens)).items()
+        for path, leaf in trees.flatten(decoder.abstract_params(config.model)).items()
     }
     checkpoints.save_params(folder.checkpoints, 3, jax.tree.map(jax.numpy.asarray, trees.unflatten(flat)), {})
     return folder

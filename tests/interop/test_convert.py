@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from pause_jax import trees
 from pause_jax.checkpointing import checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
-from pause_jax.config import Config, FinetuneConfig, MeshConfig, PauseConfig, TrainConfig
+from pause_jax.config import Config, FinetuneConfig, MeshConfig, TrainConfig
 from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
@@ -129,7 +129,7 @@ def params_of(run):
 def ours(run, ids_BxT):
     config, params = run.config(), params_of(run)
     positions_BxT = np.broadcast_to(np.arange(ids_BxT.shape[1], dtype=np.int32), ids_BxT.shape)
-    model = decoder.bind(params, config.model, Execution(), config.pauses.num_pause_tokens)
+    model = decoder.bind(params, config.model, Execution())
     return np.asarray(model.logits(model(ids_BxT, positions_BxT, np.ones_like(ids_BxT))[0]))
 
 
@@ -195,7 +195,7 @@ def test_pauses_in_transformers_are_ours(tmp_path, num_pause_tokens, model):
     np.testing.assert_allclose(ours(run, np.array([mine], np.int32))[..., :V], text_logits, rtol=0, atol=1e-4)
 
     again = imported(tmp_path / "out", tmp_path / "again")
-    assert again.config().pauses.num_pause_tokens == num_pause_tokens and again.config().model.vocab_size == rows
+    assert again.config().model.num_pause_tokens == num_pause_tokens and again.config().model.vocab_size == rows
     ours_flat, again_flat = (trees.flatten(params_of(one)) for one in (run, again))
     np.testing.assert_array_equal(again_flat["pause/embedding"], ours_flat["pause/embedding"])
     export_run(again, 0, tmp_path / "out2", one_device())
@@ -252,8 +252,7 @@ def test_what_has_no_counterpart_is_refused(tmp_path):
         export_run(run, 3, tmp_path / "out", one_device())
     assert [one.name for one in tmp_path.iterdir()] == ["run"]
     config = Config(
-        model=ModelConfig(vocab_size=V),
-        pauses=PauseConfig(num_pause_tokens=1),
+        model=dataclasses.replace(ModelConfig(vocab_size=V), num_pause_tokens=1),
         finetune=FinetuneConfig(task="recall_3", m_ft=(2,)),
         train=TrainConfig(steps=1),
     )
@@ -335,7 +334,7 @@ def test_memory_beside_the_parameters_is_less_than_a_shard(tmp_path):
     rng = np.random.default_rng(0)
     flat = {
         path: rng.standard_normal(leaf.shape, dtype=np.float32)
-        for path, leaf in trees.flatten(decoder.abstract_params(MODEL, 0)).items()
+        for path, leaf in trees.flatten(decoder.abstract_params(MODEL)).items()
     }
     _write_weights(tensors(trees.unflatten(flat), MODEL), tmp_path, "float32", 40_000_000)
     assert len(list(tmp_path.glob("*.safetensors"))) >= 4

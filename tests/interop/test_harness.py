@@ -49,8 +49,8 @@ def test_likelihoods_are_those_of_one_by_one_scoring(run, m_inf, batch_size):
     ):
         bare = WORDS.encode(context.rstrip()) or [WORDS.eos_id]
         ids = WORDS.encode(context[len(context.rstrip()) :] + text)
-        (reading,) = restored.read([bare], [m_inf], room=len(ids) - 1)
-        assert log_p == pytest.approx(restored.score(reading, [[ids]], option_length=len(ids))[0][0], abs=1e-4)
+        (prefill,) = restored.prefill([bare], [m_inf], extra_cache_length=len(ids) - 1)
+        assert log_p == pytest.approx(restored.score(prefill, [[ids]], option_length=len(ids))[0][0][0], abs=1e-4)
         written = restored.generate([bare], m_inf=m_inf, max_new_tokens=len(ids), eos_id=WORDS.eos_id)[0]
         assert is_greedy == (written == ids)
 
@@ -77,12 +77,12 @@ def test_whole_texts_are_read_in_windows(run):
     for start in range(0, 300, most):
         end = min(start + most, 300)
         context = [WORDS.eos_id] if start == 0 else ids[end - most - 1 : start]
-        (reading,) = restored.read([context], [3], room=end - start - 1)
-        wanted += restored.score(reading, [[ids[start:end]]], option_length=end - start)[0][0]
+        (prefill,) = restored.prefill([context], [3], extra_cache_length=end - start - 1)
+        wanted += restored.score(prefill, [[ids[start:end]]], option_length=end - start)[0][0][0]
     short = WORDS.encode("short")
-    (reading,) = restored.read([[WORDS.eos_id]], [3], room=4)
+    (prefill,) = restored.prefill([[WORDS.eos_id]], [3], extra_cache_length=4)
     found = model.loglikelihood_rolling(requests("loglikelihood_rolling", [(text,), ("short",)]))
-    assert found == pytest.approx([wanted, restored.score(reading, [[short]], option_length=5)[0][0]], rel=1e-5)
+    assert found == pytest.approx([wanted, restored.score(prefill, [[short]], option_length=5)[0][0][0]], rel=1e-5)
 
 
 def test_answers_end_where_they_are_told_to(run):

@@ -111,7 +111,7 @@ def ours(params, config, ids_BxT, segments_BxT=None, positions_BxT=None):
     if segments_BxT is None:
         segments_BxT = jnp.ones_like(ids_BxT)
         positions_BxT = jnp.cumsum(segments_BxT, axis=1) - 1
-    model = decoder.bind(params, config, Execution(scan_layers=True), num_pause_tokens=0)
+    model = decoder.bind(params, config, Execution(scan_layers="on"))
     return model.logits(model(ids_BxT, positions_BxT, segments_BxT)[0])
 
 
@@ -193,7 +193,7 @@ def test_tree_is_that_of_init():
     model, hf_config = build("qwen3")
     config = model_config(hf_config)
     converted = trees.flatten(params_from(arrays(model), config))
-    wanted = trees.flatten(decoder.abstract_params(config, 0))
+    wanted = trees.flatten(decoder.abstract_params(config))
     assert {path: (a.shape, a.dtype) for path, a in converted.items()} == {
         path: (a.shape, a.dtype) for path, a in wanted.items()
     }
@@ -252,7 +252,7 @@ def test_rope_settings_of_older_files(old):
 def test_defaults_of_fields_that_old_files_leave_out():
     llama = {name: value for name, value in LLAMA.items() if "key_value" not in name}
     config = model_config({"model_type": "llama"} | llama)
-    assert (config.kv_heads, config.head_size, config.rope_theta, config.tie_embeddings) == (4, 8, 10_000.0, False)
+    assert (config.num_kv_heads, config.head_dim, config.rope_theta, config.tie_embeddings) == (4, 8, 10_000.0, False)
     gpt2 = model_config({"model_type": "gpt2"} | GPT2)
     assert (gpt2.d_ff, gpt2.mlp, gpt2.tie_embeddings, gpt2.norm_eps) == (128, "gelu_tanh", True, 1e-5)
 

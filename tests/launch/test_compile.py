@@ -51,7 +51,7 @@ def get_config():
     config = default_config()
     config.model.update({"num_layers": 3, "d_model": 256, "num_heads": 4, "d_ff": 512, "vocab_size": 512})
     config.model.dtype = "bfloat16"
-    config.pauses.num_pause_tokens = 1
+    config.model.num_pause_tokens = 1
     config.run.mesh.update({"data": 1, "fsdp": -1})
     config.run.execution.scan_layers = True
     config.run.execution.remat = "full"

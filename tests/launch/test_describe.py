@@ -106,8 +106,8 @@ def test_the_two_arms_differ_in_pauses_alone():
         pause, standard = (from_config_dict(paper.get_config(size + arm)) for arm in ("", ",standard"))
         assert pause.model == standard.model and pause.train == standard.train and pause.data == standard.data
         assert pause.optimizer == standard.optimizer and pause.run == standard.run
-        assert (pause.pauses.num_pause_tokens, pause.pauses.rate, pause.pauses.mode) == (1, 0.1, "trim")
-        assert (standard.pauses.num_pause_tokens, standard.pauses.rate) == (0, 0.0)
+        assert (pause.model.num_pause_tokens, pause.pauses.rate, pause.pauses.mode) == (1, 0.1, "trim")
+        assert (standard.model.num_pause_tokens, standard.pauses.rate) == (0, 0.0)
         positions = pause.train.steps * pause.train.batch_size * pause.data.length
         assert abs(positions - 200e9) < pause.train.batch_size * pause.data.length
 

@@ -33,9 +33,9 @@ def make_run(tmp_path, monkeypatch):
     def make(num_pause_tokens=1, **finetune):
         model = dataclasses.replace(TINY, num_layers=2, init_std=0.5, max_positions=48)
         config = Config(
-            model=model,
+            model=dataclasses.replace(model, num_pause_tokens=num_pause_tokens),
             data=DataConfig(length=32),
-            pauses=PauseConfig(num_pause_tokens=num_pause_tokens, rate=0.0),
+            pauses=PauseConfig(rate=0.0),
             finetune=dataclasses.replace(FINETUNE, **finetune),
         )
         config, folder = train.resolve(config), RunFolder(tmp_path / "run")

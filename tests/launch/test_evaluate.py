@@ -73,7 +73,10 @@ def run(tmp_path):
     finetune = FinetuneConfig(task="gsm8k", m_ft=(2,), attention="causal", max_prompt_length=16, target_length=4)
     config = train.resolve(
         Config(
-            model=TINY, data=DataConfig(length=32), pauses=PauseConfig(num_pause_tokens=1, rate=0.0), finetune=finetune
+            model=dataclasses.replace(TINY, num_pause_tokens=1),
+            data=DataConfig(length=32),
+            pauses=PauseConfig(rate=0.0),
+            finetune=finetune,
         )
     )
     folder = RunFolder(tmp_path / "run")

@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from pause_jax.config.model import Execution
 from pause_jax.errors import UserError
-from pause_jax.model.attention import Mask, attend
+from pause_jax.model import ops
+from pause_jax.model.mask import Mask
+from pause_jax.model.ops import cpu, gpu, reference
 
 
 def drawn(mask):
@@ -73,23 +76,25 @@ def test_queries_that_start_behind_the_first_key():
     ]
 
 
-def test_by_hand():
+@pytest.mark.parametrize("attend", [cpu.attention, reference.attention])
+def test_by_hand(attend):
     """One head of size 4 (scale 1/2): scores 0 and 2·ln 3 · 1/2 give the second query weights 1/4 and 3/4."""
     q = jnp.zeros((1, 2, 1, 4)).at[0, 1, 0, 0].set(1.0)
     k = jnp.zeros((1, 2, 1, 4)).at[0, 1, 0, 0].set(2 * np.log(3.0))
     v = jnp.array([[8.0, 0, 0, 0], [0, 4.0, 0, 0]])[None, :, None, :]
-    out = attend(q, k, v, Mask(segments(1, 1), segments(1, 1)), "xla")
+    out = attend(q, k, v, Mask(segments(1, 1), segments(1, 1)))
     np.testing.assert_allclose(out[0, :, 0], [[8, 0, 0, 0], [2, 3, 0, 0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("attend", [cpu.attention, reference.attention])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_equals_a_loop(kv_heads):
+def test_equals_a_loop(kv_heads, attend):
     """Grouped heads: query head h reads key/value head h // (H / K)."""
     rng = np.random.default_rng(0)
     q, k, v = (rng.normal(size=(2, 5, heads, 6)).astype(np.float32) for heads in (4, kv_heads, kv_heads))
     ids = np.array([[1, 1, 2, 2, 2], [0, 1, 1, 1, 1]], np.int32)
     mask = Mask(jnp.asarray(ids), jnp.asarray(ids), prefix_lm_length=4)
-    out = attend(jnp.asarray(q), jnp.asarray(k), jnp.asarray(v), mask, "xla")
+    out = attend(jnp.asarray(q), jnp.asarray(k), jnp.asarray(v), mask)
     for b, t, h in np.ndindex(2, 5, 4):
         seen = [s for s in range(5) if ids[b, t] == ids[b, s] != 0 and (s <= t or (s < 4 and t < 4))]
         if seen:
@@ -100,40 +105,22 @@ def test_equals_a_loop(kv_heads):
     assert np.isfinite(out).all()
 
 
-@pytest.mark.parametrize("prefix_lm_length", [0, 70, 200])
-@pytest.mark.parametrize(("length", "blocks"), [(130, 4), (200, 3), (64, 4)])
-def test_blocks_equal_the_whole(length, blocks, prefix_lm_length):
-    rng = np.random.default_rng(0)
-    q, k, v = (jnp.asarray(rng.normal(size=(2, length, heads, 4)), jnp.float32) for heads in (4, 2, 2))
-    ids = jnp.asarray([[0] * 5 + [1] * (length - 5), [1] * 30 + [2] * (length - 30)], jnp.int32)
-    mask = Mask(ids, ids, prefix_lm_length=prefix_lm_length)
-
-    def outputs_and_gradients(blocks):
-        def total(q, k, v):
-            out = jnp.where((ids > 0)[:, :, None, None], attend(q, k, v, mask, "xla", blocks), 0)
-            return jnp.sum(jnp.sin(out)), out
-
-        gradients, out = jax.grad(total, argnums=(0, 1, 2), has_aux=True)(q, k, v)
-        return out, *gradients
-
-    for whole, parts in zip(outputs_and_gradients(1), outputs_and_gradients(blocks), strict=True):
-        np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-5)
-
-
-def test_blocks_leave_out_later_keys():
+def test_later_keys_are_left_out_on_cpus():
     """Four blocks of queries see 1, 2, 3 and 4 quarters of the keys: 10 of 16 quarters squared."""
     x, ids = jnp.zeros((1, 256, 1, 128)), jnp.ones((1, 256), jnp.int32)
 
-    def flops(blocks):
-        return jax.jit(lambda x: attend(x, x, x, Mask(ids, ids), "xla", blocks)).lower(x).cost_analysis()["flops"]
+    def flops(attend):
+        return jax.jit(lambda x: attend(x, x, x, Mask(ids, ids))).lower(x).cost_analysis()["flops"]
 
-    assert flops(4) / flops(1) == pytest.approx(10 / 16, rel=0.03)
+    assert flops(cpu.attention) / flops(reference.attention) == pytest.approx(10 / 16, rel=0.05)
 
 
-def test_unknown_back_end_is_named():
+def test_a_kernel_that_an_implementation_has_not_got_is_named():
     x = jnp.zeros((1, 1, 1, 2))
-    with pytest.raises(NotImplementedError, match="'flash'"):
-        attend(x, x, x, Mask(segments(1), segments(1)), "flash")
+    with pytest.raises(NotImplementedError, match="'splash': kernels 'cpu' have 'xla'"):
+        ops.attention(x, x, x, Mask(segments(1), segments(1)), Execution(kernels="cpu", attention="splash"))
+    with pytest.raises(ValueError, match="'auto' have not been resolved"):
+        ops.linear(x, x, Execution())
 
 
 def test_cudnn_is_refused_where_there_is_none():
@@ -141,7 +128,7 @@ def test_cudnn_is_refused_where_there_is_none():
         pytest.skip("there is one")
     x = jnp.zeros((1, 3, 2, 8), jnp.bfloat16)
     with pytest.raises(UserError, match=r"'cudnn' cannot serve queries \(1, 3, 2, 8\) .* in bfloat16: .*attention=xla"):
-        attend(x, x, x, Mask(segments(1, 1, 1), segments(1, 1, 1)), "cudnn")
+        gpu.attention(x, x, x, Mask(segments(1, 1, 1), segments(1, 1, 1)), "cudnn")
 
 
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN needs a GPU")
@@ -154,7 +141,7 @@ def test_cudnn_equals_plain_attention(length, kv_heads, prefix_lm_length):
 
     def outputs_and_gradients(backend):
         def total(q, k, v):
-            out = jnp.where((ids > 0)[:, :, None, None], attend(q, k, v, mask, backend), 0)
+            out = jnp.where((ids > 0)[:, :, None, None], gpu.attention(q, k, v, mask, backend), 0)
             return jnp.sum(jnp.sin(out.astype(jnp.float32))), out
 
         gradients, out = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(q, k, v)

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import pytest
 
 from pause_jax import trees
-from pause_jax.config import Config, FinetuneConfig, PauseConfig, TrainConfig
+from pause_jax.config import Config, FinetuneConfig, TrainConfig
 from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import counts, decoder
 from pause_jax.training import loop, objective
 
+WHOLE = Execution("reference", "xla", "off", "none")  # attention computes all pairs, masked or not
 PAPER_130M = ModelConfig(vocab_size=64_512, num_layers=12, d_model=768, num_heads=12, d_ff=3072, max_positions=2130)
 PAPER_1B = ModelConfig(vocab_size=64_512, num_layers=24, d_model=2048, num_heads=32, d_ff=8192, max_positions=2130)
 SMALL = ModelConfig(vocab_size=11, num_layers=2, d_model=8, num_heads=2, d_ff=32, max_positions=16)
@@ -39,7 +40,7 @@ LLAMA = ModelConfig(
 
 def block_parameters(config):
     """Of all layers; no embeddings, no final norm."""
-    flat = trees.flatten(decoder.abstract_params(config, 1))
+    flat = trees.flatten(decoder.abstract_params(dataclasses.replace(config, num_pause_tokens=1)))
     return sum(math.prod(leaf.shape) for path, leaf in flat.items() if path.startswith("layers/"))
 
 
@@ -52,23 +53,28 @@ def block_parameters(config):
     ids=["130M", "1B"],
 )
 def test_the_papers_parameters(config, total, blocks):
-    assert counts.parameter_counts(config, 0) == (total, 0)
-    assert counts.parameter_counts(config, 1) == (total, config.d_model)
+    assert counts.parameter_counts(config) == (total, 0)
+    assert counts.parameter_counts(dataclasses.replace(config, num_pause_tokens=1)) == (total, config.d_model)
     assert block_parameters(config) == blocks
 
 
 def test_parameters_by_hand():
     layer = 4 * (8 * 8 + 8) + (8 * 32 + 32) + (32 * 8 + 8) + 4 * 8
-    assert counts.parameter_counts(SMALL, 3) == (11 * 8 + 16 * 8 + 2 * layer + 2 * 8, 3 * 8)
+    assert counts.parameter_counts(dataclasses.replace(SMALL, num_pause_tokens=3)) == (
+        11 * 8 + 16 * 8 + 2 * layer + 2 * 8,
+        3 * 8,
+    )
     q, k_and_v, out, head_norms = 8 * 24 + 24, 2 * (8 * 12 + 12), 24 * 8, 2 * 6
     layer = q + k_and_v + out + head_norms + 3 * 8 * 24 + 2 * 8
-    assert counts.parameter_counts(LLAMA, 0) == (2 * 11 * 8 + 2 * layer + 8, 0)
+    assert counts.parameter_counts(LLAMA) == (2 * 11 * 8 + 2 * layer + 8, 0)
 
 
 @pytest.mark.parametrize("config", [SMALL, LLAMA], ids=["gpt", "llama"])
 def test_parameters_are_those_that_init_makes(config):
-    params = decoder.init(config, 2, 0)
-    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == sum(counts.parameter_counts(config, 2))
+    params = decoder.init(dataclasses.replace(config, num_pause_tokens=2), 0)
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == sum(
+        counts.parameter_counts(dataclasses.replace(config, num_pause_tokens=2))
+    )
 
 
 def test_forward_flops_by_hand():
@@ -97,7 +103,7 @@ def test_training_flops_of_prompts_with_pauses_by_hand():
     """
     finetune = FinetuneConfig(task="recall_2", m_ft=(3,), max_prompt_length=5, target_length=3)
     config = Config(
-        model=SMALL, pauses=PauseConfig(num_pause_tokens=1), finetune=finetune, train=TrainConfig(batch_size=8)
+        model=dataclasses.replace(SMALL, num_pause_tokens=1), finetune=finetune, train=TrainConfig(batch_size=8)
     )
     config.validate()
     assert (config.length, config.length - config.first_loss) == (10, 3)
@@ -119,12 +125,12 @@ def test_forward_flops_against_xla(family):
     length = 256
 
     def forward(params, ids):
-        model = decoder.bind(params, config, Execution(attention_blocks=1), 0)
+        model = decoder.bind(params, config, WHOLE)
         return model.logits(model(ids, ids, jnp.ones_like(ids))[0])
 
-    shapes = decoder.abstract_params(config, 0), jax.ShapeDtypeStruct((1, length), jnp.int32)
+    shapes = decoder.abstract_params(config), jax.ShapeDtypeStruct((1, length), jnp.int32)
     xla = jax.jit(forward).lower(*shapes).cost_analysis()["flops"]
-    other_half = 4 * config.num_heads * config.head_size * (length**2 - length * (length + 1) / 2)
+    other_half = 4 * config.num_heads * config.head_dim * (length**2 - length * (length + 1) / 2)
     ours = counts.forward_flops(config, length) + other_half
     assert ours <= xla <= 1.03 * ours, xla / ours
 
@@ -140,17 +146,23 @@ def test_the_trainers_forward_against_xla():
     model = dataclasses.replace(SMALL, **sizes)
     finetune = FinetuneConfig(task="recall_2", m_ft=(50,), max_prompt_length=143, target_length=64)
     config = Config(
-        model=model, pauses=PauseConfig(num_pause_tokens=1), finetune=finetune, train=TrainConfig(batch_size=2)
+        model=dataclasses.replace(model, num_pause_tokens=1), finetune=finetune, train=TrainConfig(batch_size=2)
     )
-    network = functools.partial(decoder.bind, config=model, execution=Execution(attention_blocks=1), num_pause_tokens=1)
+    network = functools.partial(
+        decoder.bind,
+        config=model,
+        execution=WHOLE,
+        num_pause_tokens=1,
+    )
     length = config.length
     whole, weights = (jax.ShapeDtypeStruct((2, length), dtype) for dtype in (jnp.int32, jnp.float32))
     batch = {name: whole for name in ("inputs", "targets", "positions", "segment_ids")}
     batch |= {"loss_weights": weights, "prefix_lm_length": jax.ShapeDtypeStruct((2,), jnp.int32)}
     loss = objective.CrossEntropy(network, first_loss=config.first_loss).loss_sum
-    xla = jax.jit(loss).lower(decoder.abstract_params(model, 1), batch, 0).compile().cost_analysis()["flops"]
+    params = decoder.abstract_params(dataclasses.replace(model, num_pause_tokens=1))
+    xla = jax.jit(loss).lower(params, batch, 0).compile().cost_analysis()["flops"]
     other_half = (
-        4 * model.num_heads * model.head_size * (length * (length - 1) - 193 * 192) / 2
+        4 * model.num_heads * model.head_dim * (length * (length - 1) - 193 * 192) / 2
     )  # of 193, prompt and pauses
     assert length == 256
     ours = loop.flops_per_step(config) / 3 + 2 * other_half

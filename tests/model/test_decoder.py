@@ -37,7 +37,7 @@ LLAMA = dataclasses.replace(
     tie_embeddings=False,
     head_dim=6,
 )
-SCANNED = Execution(scan_layers=True)  # compiles faster
+SCANNED = Execution(scan_layers="on")  # compiles faster
 FAMILIES = {"gpt": GPT, "paper": PAPER, "llama": LLAMA}
 # one row with two segments and padding on both sides; one row of a single segment
 SEGMENTS = np.array([[0, 1, 1, 1, 1, 2, 2, 2, 2, 0], [1] * T], np.int32)
@@ -52,7 +52,9 @@ def random_params(config, num_pause_tokens=0, seed=0):
         scale = 1.0 if path.endswith("embedding") else 0.4
         return (path.endswith("scale") + scale * rng.normal(size=leaf.shape)).astype(np.float32)
 
-    return trees.map_with_path(draw, decoder.abstract_params(config, num_pause_tokens))
+    return trees.map_with_path(
+        draw, decoder.abstract_params(dataclasses.replace(config, num_pause_tokens=num_pause_tokens))
+    )
 
 
 def random_ids(high=V, seed=1):
@@ -62,7 +64,7 @@ def random_ids(high=V, seed=1):
 @functools.partial(jax.jit, static_argnames=("config", "execution", "num_pause_tokens", "prefix_lm_length"))
 def forward(params, ids, positions, segments, *, config, execution=SCANNED, num_pause_tokens=0, prefix_lm_length=0):
     """Hidden vectors and logits."""
-    model = decoder.bind(params, config, execution, num_pause_tokens)
+    model = decoder.bind(params, dataclasses.replace(config, num_pause_tokens=num_pause_tokens), execution)
     hidden, _ = model(ids, positions, segments, prefix_lm_length=prefix_lm_length)
     return hidden, model.logits(hidden)
 
@@ -110,13 +112,13 @@ class Reference:
         q = [self.head_vectors(name + "q", n, v, p) for v, p in zip(x, positions, strict=True)]
         k = [self.head_vectors(name + "k", n, v, p) for v, p in zip(x, positions, strict=True)]
         v = [self.head_vectors(name + "v", n, vector, None) for vector in x]
-        group = config.num_heads // config.kv_heads
+        group = config.num_heads // config.num_kv_heads
         outputs = []
         for t in range(len(x)):
             seen = [s for s in range(len(x)) if self.may_see(t, s, segments)]
-            heads = np.zeros((config.num_heads, config.head_size))
+            heads = np.zeros((config.num_heads, config.head_dim))
             for h in range(config.num_heads) if seen else ():
-                scores = np.array([q[t][h] @ k[s][h // group] for s in seen]) / math.sqrt(config.head_size)
+                scores = np.array([q[t][h] @ k[s][h // group] for s in seen]) / math.sqrt(config.head_dim)
                 weights = np.exp(scores - scores.max())
                 heads[h] = sum(w * v[s][h // group] for w, s in zip(weights / weights.sum(), seen, strict=True))
             out = sum(heads[h] @ self.flat[name + "out/kernel"][n, h] for h in range(config.num_heads))
@@ -138,7 +140,7 @@ class Reference:
             y = y / rms * self.flat[name + "_norm/scale"][n]
         if self.config.positions != "rope":
             return y
-        half = self.config.head_size // 2
+        half = self.config.head_dim // 2
         angles = position * self.config.rope_theta ** (-np.arange(half) / half)
         turned = (y[:, :half] + 1j * y[:, half:]) * np.exp(1j * angles)  # a pair as a complex number
         return np.concatenate([turned.real, turned.imag], axis=1)
@@ -292,9 +294,9 @@ def test_scan_and_remat_change_nothing(name):
         (_, logits), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(random_params(config))
         return logits, trees.flatten(gradients)
 
-    wanted_logits, wanted = run(Execution(scan_layers=False, remat="none"))
+    wanted_logits, wanted = run(Execution(scan_layers="off", remat="none"))
     largest = max(np.abs(gradient).max() for gradient in wanted.values())
-    for scan, remat in ((True, "none"), (True, "dots"), (True, "full"), (False, "dots"), (False, "full")):
+    for scan, remat in (("on", "none"), ("on", "dots"), ("on", "full"), ("off", "dots"), ("off", "full")):
         logits, gradients = run(Execution(scan_layers=scan, remat=remat))
         assert_close(logits, wanted_logits)
         for path, gradient in gradients.items():
@@ -311,7 +313,7 @@ def test_remat_recomputes():
 
     def kept(remat):
         def total(params):
-            model = decoder.bind(params, config, Execution(scan_layers=True, remat=remat), 0)
+            model = decoder.bind(params, config, Execution(scan_layers="on", remat=remat))
             return jnp.sum(model(ids, POSITIONS, SEGMENTS)[0])
 
         residuals = jax.eval_shape(lambda p: jax.vjp(total, p)[1], params)
@@ -329,7 +331,10 @@ def test_bfloat16_stays_near_float32(name):
     assert hidden.dtype == jnp.bfloat16 and logits.dtype == jnp.float32
     error = np.abs(logits - wanted)[SEGMENTS > 0].max() / np.abs(wanted).max()
     assert 1e-4 < error < 4e-2  # the lower bound: the dtype took effect
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(decoder.abstract_params(config, 1)))
+    assert all(
+        leaf.dtype == jnp.float32
+        for leaf in jax.tree.leaves(decoder.abstract_params(dataclasses.replace(config, num_pause_tokens=1)))
+    )
 
 
 def test_nothing_is_float64():
@@ -358,19 +363,28 @@ def test_a_pause_model_without_pauses_is_the_standard_model(name):
 
 
 def test_pause_parameters_are_d_model_and_the_rest_starts_the_same():
-    standard, paused = (trees.flatten(decoder.init(GPT, num_pause_tokens, 3)) for num_pause_tokens in (0, 1))
+    standard, paused = (
+        trees.flatten(decoder.init(dataclasses.replace(GPT, num_pause_tokens=num_pause_tokens), 3))
+        for num_pause_tokens in (0, 1)
+    )
     assert set(paused) - set(standard) == {"pause/embedding"}
     assert paused.pop("pause/embedding").size == D
     for path, leaf in standard.items():
         np.testing.assert_array_equal(leaf, paused[path], err_msg=path)
-    other = trees.flatten(decoder.init(GPT, 0, 4))
+    other = trees.flatten(decoder.init(GPT, 4))
     assert np.abs(other["token/embedding"] - standard["token/embedding"]).max() > 0.01
 
 
 def test_new_pauses_are_those_of_init():
-    made = decoder.new_pauses(GPT, 1, 3)["embedding"]
-    np.testing.assert_allclose(decoder.init(GPT, 1, 3)["pause"]["embedding"], made, rtol=1e-6)
-    wide = np.asarray(decoder.new_pauses(dataclasses.replace(GPT, d_model=4096), 2, 3)["embedding"])
+    made = decoder.new_pauses(dataclasses.replace(GPT, num_pause_tokens=1), 3)["embedding"]
+    np.testing.assert_allclose(
+        decoder.init(dataclasses.replace(GPT, num_pause_tokens=1), 3)["pause"]["embedding"], made, rtol=1e-6
+    )
+    wide = np.asarray(
+        decoder.new_pauses(dataclasses.replace(dataclasses.replace(GPT, d_model=4096), num_pause_tokens=2), 3)[
+            "embedding"
+        ]
+    )
     assert abs(wide.mean()) < 0.001 and abs(wide.std() - 0.02) < 0.001  # 8,192 draws: the standard error is 0.0002
 
 
@@ -411,7 +425,7 @@ def test_no_pause_column_in_the_logits(config):
 # ---------------------------------------------------------------- cache
 
 
-@pytest.mark.parametrize("scan, prefix_lm_length, name", [(False, 5, "gpt"), (True, 5, "llama"), (False, 0, "llama")])
+@pytest.mark.parametrize("scan, prefix_lm_length, name", [("off", 5, "gpt"), ("on", 5, "llama"), ("off", 0, "llama")])
 def test_prefill_and_steps_equal_one_forward_pass(scan, prefix_lm_length, name):
     """Five positions at once (one row left-padded), then one by one, then three; the cache has room to spare."""
     config, execution = FAMILIES[name], Execution(scan_layers=scan)
@@ -425,7 +439,7 @@ def test_prefill_and_steps_equal_one_forward_pass(scan, prefix_lm_length, name):
 
     @jax.jit
     def read(cache, ids, positions, segments):
-        model = decoder.bind(params, config, execution, 1)
+        model = decoder.bind(params, dataclasses.replace(config, num_pause_tokens=1), execution)
         return model(ids, positions, segments, prefix_lm_length=prefix_lm_length, cache=cache)
 
     cache, pieces = decoder.empty_cache(config, 2, T + 3), []
@@ -437,13 +451,13 @@ def test_prefill_and_steps_equal_one_forward_pass(scan, prefix_lm_length, name):
     assert_close(np.concatenate(pieces, axis=1)[segments > 0], np.asarray(wanted)[segments > 0])
 
 
-@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("scan", ["off", "on"])
 def test_starting_a_cache_equals_writing_to_one(scan):
     """Where it is known to be empty, keys and values are not read from it."""
     execution = Execution(scan_layers=scan)
     params, ids, segments = random_params(LLAMA, 1), random_ids(V + 1), np.ones((2, T), np.int32)
     positions = np.broadcast_to(np.arange(T, dtype=np.int32), (2, T))
-    model = decoder.bind(params, LLAMA, execution, 1)
+    model = decoder.bind(params, dataclasses.replace(LLAMA, num_pause_tokens=1), execution)
     started, written = (
         model(ids, positions, segments, cache=dataclasses.replace(decoder.empty_cache(LLAMA, 2, T + 3), index=index))
         for index in (0, jnp.zeros((), jnp.int32))
@@ -474,15 +488,15 @@ def test_sizes_that_do_not_fit(fields, message):
 
 def test_logical_axes_have_one_name_a_dimension():
     for config in FAMILIES.values():
-        axes = decoder.logical_axes(config, 1)
-        shapes = trees.flatten(decoder.abstract_params(config, 1))
+        axes = decoder.logical_axes(dataclasses.replace(config, num_pause_tokens=1))
+        shapes = trees.flatten(decoder.abstract_params(dataclasses.replace(config, num_pause_tokens=1)))
         assert {path: len(names) for path, names in axes.items()} == {path: leaf.ndim for path, leaf in shapes.items()}
 
 
 def test_kernels_by_fan_in():
     """1/sqrt(inputs), residual outputs 1/sqrt(2 layers) of it; 4,096 draws and more: their spread is known to 6 %."""
     config = ModelConfig(vocab_size=64, num_layers=2, d_model=64, num_heads=2, d_ff=256, kernel_init="fan_in")
-    flat = trees.flatten(jax.jit(lambda: decoder.init(config, 0, 0))())
+    flat = trees.flatten(jax.jit(lambda: decoder.init(config, 0))())
     for path, std in [
         ("layers/attention/q/kernel", 1 / 8),
         ("layers/attention/out/kernel", 1 / 16),

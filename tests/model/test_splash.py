@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 
@@ -16,13 +17,14 @@ from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.distributed import sharding
 from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
-from pause_jax.model import decoder, splash
-from pause_jax.model.attention import Mask, attend
+from pause_jax.model import decoder
+from pause_jax.model.mask import Mask
+from pause_jax.model.ops import reference, splash, tpu
 from pause_jax.pauses import downstream
 
 B, E, BLOCK = 2, 32, 128
 emulated = functools.partial(splash.attend, block=BLOCK, interpret=True)
-plain = functools.partial(attend, backend="xla")
+plain = reference.attention
 
 
 def segments(length, *parts):
@@ -99,7 +101,8 @@ def test_the_masks_are_those_of_plain_attention_and_differ():
     for prefix_lm_length in (0, 150, 160):
         ones = jnp.ones((1, 200), jnp.int32)
         wanted = np.asarray(Mask(ones, ones, prefix_lm_length=prefix_lm_length).may_attend_BxTxS())[0]
-        np.testing.assert_array_equal(splash._PrefixMask(200, prefix_lm_length)[slice(0, 200), slice(0, 200)], wanted)
+        compiled = splash._RuleMask("prefix_lm", 200, prefix_lm_length)
+        np.testing.assert_array_equal(compiled[slice(0, 200), slice(0, 200)], wanted)
         drawn.append(wanted)
     assert [int((a != b).sum()) for a, b in itertools.pairwise(drawn)] == [150 * 149 // 2, 10 * 150 + 45]
 
@@ -112,9 +115,9 @@ def test_a_row_is_cut_into_the_blocks_that_pad_it_least(length, block):
 def test_masks_that_are_not_known_when_it_compiles_are_refused():
     x, ones = jnp.zeros((2, 4, 1, 8)), jnp.ones((2, 4), jnp.int32)
     with pytest.raises(UserError, match=r"'splash' compiles its mask, but here each row has its own: set .*=xla"):
-        attend(x, x, x, Mask(ones, ones, prefix_lm_length=jnp.array([1, 2])), "splash")
+        tpu.attention(x, x, x, Mask(ones, ones, prefix_lm_length=jnp.array([1, 2])), "splash")
     with pytest.raises(UserError, match=r"'splash' reads whole rows, not a cache: set .*=xla"):
-        attend(x[:, :1], x, x, Mask(ones[:, :1], ones, first_query=jnp.array(3)), "splash")
+        tpu.attention(x[:, :1], x, x, Mask(ones[:, :1], ones, first_query=jnp.array(3)), "splash")
 
 
 MODEL = ModelConfig(
@@ -128,22 +131,26 @@ def test_a_network_cut_over_a_mesh(mesh, monkeypatch):
     """Rows, heads and, for heads, positions: the kernel runs on each device's part of the first two."""
     monkeypatch.setattr(splash, "attend", emulated)
     devices = make_mesh(mesh)
-    params = decoder.init(MODEL, 1, seed=0)
+    params = decoder.init(dataclasses.replace(MODEL, num_pause_tokens=1), seed=0)
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 41, (8, 150)).astype(np.int32)
     rows = np.tile(segments(150, (0, 20), (1, 100), (2, 0)), (8, 1))
     places = np.tile(np.arange(150, dtype=np.int32), (8, 1))
 
     def loss(params, kernel):
-        network = decoder.bind(params, MODEL, Execution(scan_layers=True, attention=kernel), 1)
+        network = decoder.bind(
+            params,
+            dataclasses.replace(MODEL, num_pause_tokens=1),
+            Execution(kernels="tpu", scan_layers="on", attention=kernel),
+        )
         hidden, _ = network(ids, places, rows, prefix_lm_length=110)
         return jnp.sum(jnp.where(rows[:, :, None] > 0, jnp.sin(hidden), 0))
 
     def on_mesh(params):
-        with sharding.activation_constraints(devices):
+        with sharding.with_mesh(devices):
             return jax.value_and_grad(loss)(params, "splash")
 
-    shardings = sharding.param_shardings(MODEL, 1, devices)
+    shardings = sharding.param_shardings(dataclasses.replace(MODEL, num_pause_tokens=1), devices)
     value, gradients = jax.jit(on_mesh, in_shardings=(shardings,))(jax.device_put(params, shardings))
     wanted, wanted_gradients = jax.jit(jax.value_and_grad(functools.partial(loss, kernel="xla")))(params)
     np.testing.assert_allclose(value, wanted, rtol=1e-5)

@@ -65,9 +65,15 @@ def rows(sample):
     def rows_of(mode="trim", **pause):
         key = (mode, *sorted(pause.items()))
         if key not in made:
-            pauses = PauseConfig(num_pause_tokens=3, mode=mode, **pause)
+            pauses = PauseConfig(mode=mode, **pause)
             config = config_of(
-                data=data, pauses=pauses, seed=1, vocab_size=32_000, batch_size=BATCH, validation_batches=10**6
+                data=data,
+                pauses=pauses,
+                num_pause_tokens=3,
+                seed=1,
+                vocab_size=32_000,
+                batch_size=BATCH,
+                validation_batches=10**6,
             )
             batches = list(validation_batches(corpus.train, config, range(BATCH), rate=RATE))
             inputs_RxT = np.concatenate([batch["inputs"] for batch in batches])
@@ -304,8 +310,8 @@ def test_rows_of_a_range_have_their_own_numbers(sample):
 
     data, corpus = sample
     vocab_size = 32_000
-    pauses = PauseConfig(num_pause_tokens=1, rate=0.05, max_rate=0.15)
-    config = config_of(data=data, pauses=pauses, vocab_size=vocab_size, batch_size=600)
+    pauses = PauseConfig(rate=0.05, max_rate=0.15)
+    config = config_of(data=data, pauses=pauses, num_pause_tokens=1, vocab_size=vocab_size, batch_size=600)
     batches = train_batches(corpus.train, config, range(600))
     count_R = (next(batches)["inputs"] >= vocab_size).sum(axis=1)
     # Of M pauses, M = 102..307 equally often, about M * 2048 / (2048 + M) are kept: 97.2 to 267.

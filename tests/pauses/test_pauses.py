@@ -266,7 +266,7 @@ def test_insert_follows_the_rule_at_each_element(data):
 
 def test_pauses_appended_to_a_prompt():
     # The paper's N = 3, M_ft = 2, T = 2: p1 p2 p3 _ _ t1 t2, where position 5 (index 4), the last pause, predicts t1.
-    prefix = downstream.add_pauses([A, B, C], 2, placement="append", vocab_size=VOCAB_SIZE, num_pause_tokens=1)
+    prefix = downstream.add_pauses([A, B, C], 2, placement="append", tokens=downstream.PauseTokens(VOCAB_SIZE, 1))
     assert prefix.tolist() == [A, B, C, PAUSE, PAUSE] and prefix.dtype == np.int32
     assert downstream.first_answer_position(3, 2) == 4
     assert prefix[downstream.first_answer_position(3, 2)] == PAUSE
@@ -274,7 +274,7 @@ def test_pauses_appended_to_a_prompt():
 
 def test_pauses_prepended_to_a_prompt():
     prefix = downstream.add_pauses(
-        np.array([A, B, C]), 3, placement="prepend", vocab_size=VOCAB_SIZE, num_pause_tokens=2
+        np.array([A, B, C]), 3, placement="prepend", tokens=downstream.PauseTokens(VOCAB_SIZE, 2)
     )
     assert prefix.tolist() == [PAUSE, PAUSE + 1, PAUSE, A, B, C]
     assert prefix[downstream.first_answer_position(3, 3)] == C
@@ -282,18 +282,18 @@ def test_pauses_prepended_to_a_prompt():
 
 @pytest.mark.parametrize("placement", ["append", "prepend"])
 def test_no_pauses_is_the_prompt(placement):
-    prefix = downstream.add_pauses([A, B, C], 0, placement=placement, vocab_size=VOCAB_SIZE, num_pause_tokens=0)
+    prefix = downstream.add_pauses([A, B, C], 0, placement=placement, tokens=downstream.PauseTokens(VOCAB_SIZE, 0))
     assert prefix.tolist() == [A, B, C]
     assert prefix[downstream.first_answer_position(3, 0)] == C
 
 
 def test_impossible_numbers_of_pauses():
     with pytest.raises(UserError, match=r"number of pauses is -1, but must not be negative"):
-        downstream.add_pauses([A], -1, placement="append", vocab_size=VOCAB_SIZE, num_pause_tokens=1)
+        downstream.add_pauses([A], -1, placement="append", tokens=downstream.PauseTokens(VOCAB_SIZE, 1))
     with pytest.raises(UserError, match=r"number of pauses is -2, but must not be negative"):
         downstream.first_answer_position(5, -2)
-    with pytest.raises(UserError, match=r"2 pauses are asked for, but config\.pauses\.num_pause_tokens = 0"):
-        downstream.add_pauses([A], 2, placement="append", vocab_size=VOCAB_SIZE, num_pause_tokens=0)
+    with pytest.raises(UserError, match=r"2 pauses are asked for, but config\.model\.num_pause_tokens = 0"):
+        downstream.add_pauses([A], 2, placement="append", tokens=downstream.PauseTokens(VOCAB_SIZE, 0))
     with pytest.raises(UserError, match="the prompt is empty and has no pauses"):
         downstream.first_answer_position(0, 0)
 
@@ -316,6 +316,7 @@ def test_rows_of_finetuning_are_prompts_with_pauses_beside_their_targets(data, p
     for row, (prompt, _, target) in enumerate(rows):
         prompts_BxP[row, 6 - len(prompt) :] = prompt
         targets_BxA[row, : len(target)] = target
+    tokens = downstream.PauseTokens(VOCAB_SIZE, num_pause_tokens, filler=2 if placement == "filler" else None)
     made = downstream.finetune_rows(
         prompts_BxP,
         np.array([len(p) for p, _, _ in rows]),
@@ -324,14 +325,10 @@ def test_rows_of_finetuning_are_prompts_with_pauses_beside_their_targets(data, p
         np.array([len(t) for _, _, t in rows]),
         context_length=context_length,
         placement=placement,
-        vocab_size=VOCAB_SIZE,
-        num_pause_tokens=num_pause_tokens,
-        filler=2,
+        tokens=tokens,
     )
     for row, (prompt, m, target) in enumerate(rows):
-        prefix = downstream.add_pauses(
-            prompt, m, placement=placement, vocab_size=VOCAB_SIZE, num_pause_tokens=num_pause_tokens, filler=2
-        ).tolist()
+        prefix = downstream.add_pauses(prompt, m, placement=placement, tokens=tokens).tolist()
         before, after = [0] * (context_length - len(prefix)), [0] * (4 - len(target))
         assert made.ids_BxZ[row].tolist() == before + prefix + target + after
         assert made.segments_BxZ[row].tolist() == before + [1] * len(prefix + target) + after

@@ -163,9 +163,9 @@ def step_shapes(config: Config, devices: int) -> None:
     """Trace a training step as launch.train and the loop make it; nothing is computed or written."""
     grid = mesh.make_mesh(config.run.mesh, jax.devices()[:devices])
     rows = global_batch.process_rows(config.train.batch_size, config.length, grid, config.run.accumulation)
-    initialize.check(config, grid)
-    job = loop.Job(
-        config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="", made_with={}
+    initialize.check_config(config, grid)
+    job = loop.TrainingJob(
+        config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="", provenance={}
     )
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), grid)
     batch = global_batch.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), grid)
@@ -179,8 +179,10 @@ def without_what_shapes_ignore(config: Config) -> Config:
     """Equal for configs whose steps are traced alike, but for the schedule."""
     model, finetune, run = config.model, config.finetune, config.run
     return Config(
-        model=dataclasses.replace(model, norm_eps=1e-5, init_std=0.02, kernel_init="normal"),
-        pauses=configs.PauseConfig(num_pause_tokens=config.pauses.num_pause_tokens),
+        model=dataclasses.replace(
+            dataclasses.replace(model, norm_eps=1e-5, init_std=0.02, kernel_init="normal"),
+            num_pause_tokens=config.model.num_pause_tokens,
+        ),
         data=DataConfig(length=config.data.length),
         finetune=dataclasses.replace(finetune, task="task" * bool(finetune.task), filler=".", placement="append"),
         optimizer=OptimizerConfig(clip_norm=1.0 * bool(config.optimizer.clip_norm)),

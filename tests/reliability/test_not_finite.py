@@ -92,7 +92,7 @@ def test_row_losses_are_means_over_the_rows_positions():
     job = job_of({"folder": "nowhere", "steps": 10})
     params = loop.restore_or_start(job, NoCheckpoints())[0]["params"]
     compiled = loop.compile_steps(job)
-    found = jax.device_get(compiled.examination(params, compiled.put(make_batch(0))))
+    found = jax.device_get(compiled.debug_step(params, compiled.put(make_batch(0))))
     for row in (0, 7, 15):
         batch = make_batch(0)
         batch["loss_weights"][np.arange(16) != row] = 0

@@ -9,6 +9,7 @@ The JSON: {"folder": …, "steps": …, "run": {fields of config.run}, "seconds"
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -29,15 +30,15 @@ MODEL = ModelConfig(vocab_size=V, num_layers=1, d_model=32, num_heads=2, d_ff=32
 def make_config(steps: int, **run) -> Config:
     fields = {
         "mesh": MeshConfig(data=-1),
-        "execution": Execution(scan_layers=True),
+        "execution": Execution(scan_layers="on"),
         "log_every": 2,
         "validate_every": 0,
         "checkpoint_every": 4,
         "loggers": ("jsonl",),
     }
     return Config(
-        model=MODEL,
-        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+        model=dataclasses.replace(MODEL, num_pause_tokens=1),
+        pauses=PauseConfig(rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),
@@ -48,7 +49,7 @@ def make_config(steps: int, **run) -> Config:
 def job_of(task: dict):
     from pause_jax.distributed import global_batch
     from pause_jax.distributed.mesh import make_mesh
-    from pause_jax.training.loop import Job
+    from pause_jax.training.loop import TrainingJob
 
     config = make_config(task["steps"], **task.get("run", {}))
     config.validate()
@@ -70,7 +71,7 @@ def job_of(task: dict):
             yield {name: array[rows] for name, array in batch.items()}
             t += 1
 
-    return Job(config, mesh, rows, open_batches, {}, folder, folder.path.name, {})
+    return TrainingJob(config, mesh, rows, open_batches, {}, folder, folder.path.name, {})
 
 
 def train(task: dict) -> str:
@@ -85,7 +86,7 @@ def train(task: dict) -> str:
 def main(argv: list[str]) -> int:
     coordinator, size, me, task = ARGUMENTS
     address = processes.Address(coordinator, int(size), int(me)) if int(size) > 1 else None
-    with processes.joined(address, start_timeout=60):
+    with processes.initialize(address, start_timeout=60):
         return cli.EXIT_DONE if train(json.loads(task)) == "finished" else cli.EXIT_STOPPED
 
 

@@ -16,10 +16,10 @@ from pause_jax.sweeps import budgets
 from pause_jax.training import loop
 
 CONFIG = Config(
-    model=ModelConfig(vocab_size=259),
+    model=dataclasses.replace(ModelConfig(vocab_size=259), num_pause_tokens=1),
     data=DataConfig(length=100),
     train=TrainConfig(steps=7, batch_size=8),
-    pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+    pauses=PauseConfig(rate=0.1),
 )
 FINETUNE = dataclasses.replace(CONFIG, finetune=FinetuneConfig(task="recall_2", m_ft=(10,), max_prompt_length=8))
 

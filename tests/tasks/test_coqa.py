@@ -103,7 +103,7 @@ def test_finetuning_wants_the_training_file(data_dir):
         official.examples("coqa", "train", str(data_dir))
     assert str(caught.value) == (
         f"task 'coqa': finetuning on it needs {data_dir}/coqa/coqa-train-v1.0.json (or .gz), which is not there; "
-        f"`python -m launch.prepare --download=coqa --data_dir={data_dir}` fetches it from "
+        f"`python -m pause_jax prepare --download=coqa --data_dir={data_dir}` fetches it from "
         "https://nlp.stanford.edu/data/coqa/coqa-train-v1.0.json"
     )
 

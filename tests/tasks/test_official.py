@@ -150,7 +150,7 @@ def test_files_that_cannot_be_read(tmp_path, toy):
 
 
 def test_missing_files_name_the_command_that_gets_them(tmp_path, toy):
-    command = f"`python -m launch.prepare --download=toy --data_dir={tmp_path}`"
+    command = f"`python -m pause_jax prepare --download=toy --data_dir={tmp_path}`"
     for split, what, file in (("train", "finetuning on", TRAIN), ("test", "evaluating", TEST)):
         with pytest.raises(UserError) as caught:
             official.examples("toy", split, str(tmp_path))

@@ -14,7 +14,7 @@ import pytest
 import seqio
 
 from pause_jax import tasks
-from pause_jax.config import DataConfig, FinetuneConfig, PauseConfig
+from pause_jax.config import DataConfig, FinetuneConfig
 from pause_jax.data import finetuning
 from pause_jax.report.results import read_results
 from pause_jax.tasks import official, seqio_examples
@@ -50,7 +50,7 @@ def test_its_examples_become_rows(tenth, tmp_path):
     assert "tenth" in tasks.known()
     task = finetuning.open_task(data, config)
     assert len(task.train) + len(task.validation) == 40 and len(task.validation) > 0
-    run = config_of(data=data, finetune=config, vocab_size=259, pauses=PauseConfig(num_pause_tokens=1), batch_size=4)
+    run = config_of(num_pause_tokens=1, data=data, finetune=config, vocab_size=259, batch_size=4)
     batch = next(finetuning.train_batches(task.train, run, task.filler_id, range(4)))
     row = bytes(i - 3 for i in batch["inputs"][0].tolist() if 3 <= i < 259).decode()
     assert re.fullmatch(r"Question: train (\d+) \+ 1\?\nAnswer: \d+", row)

@@ -11,21 +11,26 @@ import numpy as np
 import pytest
 
 from pause_jax import trees
-from pause_jax.config import Config, FinetuneConfig, OptimizerConfig, PauseConfig, RunConfig
+from pause_jax.config import Config, FinetuneConfig, OptimizerConfig, RunConfig
 from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.data.finetuning import Examples, Ragged, draw_m_ft, features
 from pause_jax.errors import UserError
 from pause_jax.model import decoder
+from pause_jax.network import Network
 from pause_jax.pauses import downstream
 from pause_jax.training.objective import CrossEntropy
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, new_state
+from tests.data.configs import config_of
 
 V, FILLER, P, T = 31, 9, 4, 3
 MODELS = {
-    "gpt": ModelConfig(vocab_size=V, num_layers=2, d_model=16, num_heads=2, d_ff=24, max_positions=16),
+    "gpt": ModelConfig(
+        vocab_size=V, num_pause_tokens=2, num_layers=2, d_model=16, num_heads=2, d_ff=24, max_positions=16
+    ),
     "llama": ModelConfig(
         vocab_size=V,
+        num_pause_tokens=2,
         num_layers=2,
         d_model=16,
         num_heads=4,
@@ -55,12 +60,12 @@ def params_of(family):
         scale = 1.0 if path.endswith("embedding") else 0.4
         return (path.endswith("scale") + scale * rng.normal(size=leaf.shape)).astype(np.float32)
 
-    return trees.map_with_path(draw, decoder.abstract_params(MODELS[family], 2))
+    return trees.map_with_path(draw, decoder.abstract_params(MODELS[family]))
 
 
 @functools.partial(jax.jit, static_argnames=("family", "prefix_lm_length"))
 def logits(params, ids_1xT, *, family, prefix_lm_length):
-    model = decoder.bind(params, MODELS[family], Execution(), 2)
+    model = decoder.bind(params, MODELS[family], Execution())
     positions = jnp.arange(ids_1xT.shape[1])[None]
     return model.logits(model(ids_1xT, positions, jnp.ones_like(ids_1xT), prefix_lm_length=prefix_lm_length)[0])[0]
 
@@ -69,8 +74,7 @@ def logits(params, ids_1xT, *, family, prefix_lm_length):
 def step_of(family, first_loss):
     config = OptimizerConfig(schedule="constant", warmup_steps=0)
     optimizer = make_optimizer(config)
-    network = functools.partial(decoder.bind, config=MODELS[family], execution=Execution(), num_pause_tokens=2)
-    objective = CrossEntropy(network, first_loss=first_loss)
+    objective = CrossEntropy(Network(MODELS[family]).bind, first_loss=first_loss)
     step = make_train_step(objective, optimizer, make_schedule(config, 5), vocab_size=V, accumulation=2)
     return jax.jit(step), optimizer
 
@@ -109,11 +113,8 @@ def test_loss_equals_the_one_by_hand(family, attention, placement, m_ft):
         Examples(ragged(PROMPTS), ragged(TARGETS)),
         np.zeros(4, int),
         np.arange(4),
-        finetune=config,
+        config=config_of(vocab_size=V, num_pause_tokens=2, finetune=config, batch_size=4),
         filler_id=FILLER,
-        seed=0,
-        vocab_size=V,
-        num_pause_tokens=2,
     )
     step, optimizer = step_of(family, config.context_length - 1)
     _, metrics = step(new_state(params_of(family), optimizer), batch)
@@ -136,14 +137,11 @@ def test_the_number_of_bidirectional_positions_is_known_beforehand_where_rows_do
         Examples(ragged(PROMPTS), ragged(TARGETS)),
         np.zeros(4, int),
         np.arange(4),
-        finetune=finetune,
+        config=config_of(vocab_size=V, num_pause_tokens=2, finetune=finetune, batch_size=4),
         filler_id=FILLER,
-        seed=0,
-        vocab_size=V,
-        num_pause_tokens=2,
     )
     splash = RunConfig(execution=Execution(attention="splash"))
-    config = Config(pauses=PauseConfig(num_pause_tokens=2), finetune=finetune, run=splash)
+    config = Config(model=ModelConfig(num_pause_tokens=2), finetune=finetune, run=splash)
     if attention == "prefix_only" and placement != "prepend" and len(m_ft) > 1:
         assert config.prefix_lm_length is None and len(set(batch["prefix_lm_length"].tolist())) > 1
         with pytest.raises(UserError, match=r"m_ft = \(0, 1, 3\) .* a mask of its own, but .*'splash' compiles one"):

@@ -3,6 +3,7 @@ batch, and a mask written out from who may see whom (paper sections 1-3, eq. 4).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 
@@ -10,9 +11,9 @@ import jax
 import numpy as np
 import pytest
 
-from pause_jax.config import FinetuneConfig, OptimizerConfig, PauseConfig
+from pause_jax.config import FinetuneConfig, OptimizerConfig
 from pause_jax.data.finetuning import Examples, Ragged, draw_m_ft, train_batches, validation_batches
-from pause_jax.model import decoder
+from pause_jax.network import Network
 from pause_jax.training.objective import CrossEntropy
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, make_validation_step, new_state
@@ -49,8 +50,7 @@ EXAMPLES = Examples(ragged(PROMPTS), ragged(TARGETS))
 
 
 def run_of(finetune, batch_size):
-    pauses = PauseConfig(num_pause_tokens=N_PAUSES)
-    return config_of(seed=SEED, vocab_size=V, pauses=pauses, finetune=finetune, batch_size=batch_size)
+    return config_of(seed=SEED, vocab_size=V, num_pause_tokens=N_PAUSES, finetune=finetune, batch_size=batch_size)
 
 
 @functools.cache
@@ -96,7 +96,7 @@ def steps_of(model, first_loss):
     """The jitted training and validation steps, and a state."""
     config = OptimizerConfig(schedule="constant", warmup_steps=0)
     optimizer = make_optimizer(config)
-    network = functools.partial(decoder.bind, config=MODELS[model], execution=SCANNED, num_pause_tokens=N_PAUSES)
+    network = Network(dataclasses.replace(MODELS[model], num_pause_tokens=N_PAUSES), SCANNED).bind
     objective = CrossEntropy(network, first_loss=first_loss)
     step = make_train_step(objective, optimizer, make_schedule(config, 5), vocab_size=V, accumulation=1)
     validate = make_validation_step(CrossEntropy(network, 2, first_loss), vocab_size=V)

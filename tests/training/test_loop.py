@@ -36,10 +36,10 @@ ONE_DEVICE = MeshConfig(data=1)
 
 
 def make_config(steps=6, model=GPT, num_pause_tokens=1, mesh=ONE_DEVICE, **run):
-    execution = Execution(scan_layers=True)  # compiles faster
+    execution = Execution(scan_layers="on")  # compiles faster
     return Config(
-        model=model,
-        pauses=PauseConfig(num_pause_tokens=num_pause_tokens, rate=0.1 if num_pause_tokens else 0.0),
+        model=dataclasses.replace(model, num_pause_tokens=num_pause_tokens),
+        pauses=PauseConfig(rate=0.1 if num_pause_tokens else 0.0),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=2, schedule="constant"),
         train=TrainConfig(steps=steps, batch_size=B),
@@ -66,13 +66,13 @@ def run(path, config, poison=()):
     def open_batches(start):
         t = start
         while True:
-            batch = make_batch(t, config.pauses.num_pause_tokens)
+            batch = make_batch(t, config.model.num_pause_tokens)
             if t in poison:
                 batch["loss_weights"][0, 0] = np.inf
             yield batch
             t += 1
 
-    job = loop.Job(
+    job = loop.TrainingJob(
         config=config,
         mesh=mesh,
         rows=global_batch.process_rows(B, L, mesh, config.run.accumulation),
@@ -80,7 +80,7 @@ def run(path, config, poison=()):
         validation={"loss": lambda: (make_batch(10**6 + i, 0) for i in range(2))},
         folder=folder,
         label="test",
-        made_with={"code": "test", "vocabulary": "byte-259"},
+        provenance={"code": "test", "vocabulary": "byte-259"},
     )
     return loop.train(job), folder
 
@@ -169,7 +169,8 @@ def test_fresh_pauses_start_where_they_are_told_to(tmp_path):
         ({"init": "mean"}, table_VxD.mean(axis=0)),
         ({"init": "token", "init_token": "ab\x05"}, table_VxD[8]),
     ):
-        asked = dataclasses.replace(config, pauses=dataclasses.replace(config.pauses, num_pause_tokens=2, **settings))
+        pauses = dataclasses.replace(config.pauses, **settings)
+        asked = dataclasses.replace(config, model=dataclasses.replace(config.model, num_pause_tokens=2), pauses=pauses)
         asked.validate()
         pauses_PxD = np.asarray(initialize.params_from(asked, mesh)["pause"]["embedding"])
         noise_PxD = pauses_PxD - centre_D
@@ -177,15 +178,15 @@ def test_fresh_pauses_start_where_they_are_told_to(tmp_path):
     for changes, sentence in (
         ({"init_from": ""}, r"init = 'mean' makes pauses from a trained model's embeddings: give one as"),
         (
-            {"pauses": PauseConfig(num_pause_tokens=1, init="token")},
+            {"pauses": PauseConfig(init="token")},
             r"init = 'token' and config.pauses.init_token = '' do not go",
         ),
         (
-            {"pauses": PauseConfig(), "optimizer": OptimizerConfig(pause_only_steps=3)},
+            {"model": GPT, "pauses": PauseConfig(), "optimizer": OptimizerConfig(pause_only_steps=3)},
             r"pause_only_steps = 3 trains pauses alone",
         ),
     ):
-        wrong = dataclasses.replace(config, pauses=PauseConfig(num_pause_tokens=1, init="mean"))
+        wrong = dataclasses.replace(config, pauses=PauseConfig(init="mean"))
         with pytest.raises(UserError, match=sentence):
             dataclasses.replace(wrong, **changes).validate()
 
@@ -196,7 +197,7 @@ def test_starting_from_what_is_not_there_or_does_not_fit(tmp_path):
 
     def check(sentence, **fields):
         with pytest.raises(UserError, match=sentence):
-            initialize.check(dataclasses.replace(make_config(1), **fields), mesh)
+            initialize.check_config(dataclasses.replace(make_config(1), **fields), mesh)
 
     check(r"nowhere holds no run", init_from=str(tmp_path / "nowhere"))
     check(r"no checkpoint of step 7; it has steps 1", init_from=f"{folder.path}/checkpoints/7")
@@ -207,8 +208,8 @@ def test_starting_from_what_is_not_there_or_does_not_fit(tmp_path):
     )
     check(
         r"num_pause_tokens = 2, but the checkpoint .* has 1",
+        model=dataclasses.replace(GPT, num_pause_tokens=2),
         init_from=str(folder.path),
-        pauses=PauseConfig(num_pause_tokens=2),
     )
     (folder.path / "data.json").write_text(json.dumps({"vocabulary": "f" * 64}))
     check(

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from pause_jax import trees
-from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, PauseConfig, RunConfig, TrainConfig
+from pause_jax.config import Config, DataConfig, MeshConfig, OptimizerConfig, RunConfig, TrainConfig
 from pause_jax.config.model import ModelConfig
 from pause_jax.distributed import global_batch, memory
 from pause_jax.distributed.mesh import AXES, make_mesh
@@ -92,7 +92,7 @@ def test_odd_warmups_stay_finite(warmup):
 
 def test_only_matrices_decay():
     config = ModelConfig(vocab_size=11, num_layers=2, d_model=8, num_heads=2, d_ff=8, max_positions=4, qk_norm=True)
-    mask = trees.flatten(decay_mask(decoder.abstract_params(config, num_pause_tokens=2)))
+    mask = trees.flatten(decay_mask(decoder.abstract_params(dataclasses.replace(config, num_pause_tokens=2))))
     decayed = {path for path, decays in mask.items() if decays}
     assert decayed == {
         "token/embedding",
@@ -147,8 +147,7 @@ ONE_DEVICE, CUT = MeshConfig(data=1), MeshConfig(data=2, fsdp=2, tensor=2)
 
 def run_config(name, mesh=ONE_DEVICE, **fields):
     return Config(
-        model=WIDE,
-        pauses=PauseConfig(num_pause_tokens=1),
+        model=dataclasses.replace(WIDE, num_pause_tokens=1),
         data=DataConfig(length=12),
         optimizer=OptimizerConfig(name=name, warmup_steps=0, schedule="constant", **fields),
         train=TrainConfig(batch_size=8, steps=3),
@@ -245,7 +244,9 @@ def test_memory_is_told_of_what_the_optimizer_keeps(fields, words):
     sizes = dict.fromkeys(AXES, 1)
     held = memory.optimizer_bytes(config, sizes)
     assert held / memory.parameter_bytes(config, sizes) == pytest.approx(words, abs=0.15)
-    state = jax.eval_shape(make_optimizer(config.optimizer).init, decoder.abstract_params(WIDE, 1))
+    state = jax.eval_shape(
+        make_optimizer(config.optimizer).init, decoder.abstract_params(dataclasses.replace(WIDE, num_pause_tokens=1))
+    )
     assert held == sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
 
 
@@ -257,7 +258,7 @@ def test_a_first_moment_that_is_not_kept_has_no_dtype():
 def test_muon_is_for_matrices_alone():
     """Nearly all singular values of its update of a matrix are near 0.2 · sqrt(larger side)."""
     optimizer = make_optimizer(OptimizerConfig(name="muon", weight_decay=0.0, clip_norm=0.0))
-    params = decoder.init(WIDE, 1, seed=0)
+    params = decoder.init(dataclasses.replace(WIDE, num_pause_tokens=1), seed=0)
     grads = jax.tree.map(lambda x: jax.random.normal(jax.random.key(1), x.shape), params)
     updates, _ = optimizer.update(grads, optimizer.init(params), params, step=0, learning_rate=1.0)
     for path, update in trees.flatten(updates).items():

@@ -8,15 +8,25 @@ import numpy as np
 import pytest
 
 from pause_jax.config import OptimizerConfig
-from pause_jax.config.model import Execution, ModelConfig
+from pause_jax.config.model import ModelConfig
 from pause_jax.model import decoder
+from pause_jax.network import Network
 from pause_jax.training.objective import CrossEntropy
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, new_state
 
 V, B, L = 23, 8, 12
-MODEL = ModelConfig(vocab_size=V, num_layers=2, d_model=16, num_heads=2, d_ff=32, max_positions=L, init_std=0.5)
-NETWORK = functools.partial(decoder.bind, config=MODEL, execution=Execution(), num_pause_tokens=1)
+MODEL = ModelConfig(
+    vocab_size=V,
+    num_pause_tokens=1,
+    num_layers=2,
+    d_model=16,
+    num_heads=2,
+    d_ff=32,
+    max_positions=L,
+    init_std=0.5,
+)
+NETWORK = Network(MODEL).bind
 
 
 def make_batch(seed=0):
@@ -38,7 +48,7 @@ def make_batch(seed=0):
 
 @functools.cache
 def initial_params():
-    return jax.jit(lambda: decoder.init(MODEL, 1, seed=0))()
+    return jax.jit(lambda: decoder.init(MODEL, seed=0))()
 
 
 @functools.cache

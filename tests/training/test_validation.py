@@ -1,5 +1,7 @@
 """Validation's losses: of all positions, of those after a pause, and of the others, each a mean over positions."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ NAMES = ("paused_loss", "after_pause_loss", "elsewhere_loss")
 
 def losses_of(params, model, batch):
     """(loss, is the input a pause) of each position with a loss, position by position."""
-    network = decoder.bind(params, model, Execution(), 1)
+    network = decoder.bind(params, dataclasses.replace(model, num_pause_tokens=1), Execution())
     hidden, _ = network(batch["inputs"], batch["positions"], batch["segment_ids"])
     log_p = np.asarray(jax.nn.log_softmax(network.logits(hidden)), np.float64)
     return [
@@ -35,14 +37,14 @@ def losses_of(params, model, batch):
 def train_one_step(path, model, paused, loss_chunk=0):
     """(parameters after a step of training, its record), validated on clean text and on the batches `paused`."""
     config = Config(
-        model=model,
-        pauses=PauseConfig(num_pause_tokens=1, rate=0.1),
+        model=dataclasses.replace(model, num_pause_tokens=1),
+        pauses=PauseConfig(rate=0.1),
         data=DataConfig(length=L),
         optimizer=OptimizerConfig(learning_rate=1e-2, warmup_steps=0, schedule="constant"),
         train=TrainConfig(steps=1, batch_size=B),
         run=RunConfig(
             mesh=ONE_DEVICE,
-            execution=Execution(scan_layers=True),
+            execution=Execution(scan_layers="on"),
             loss_chunk=loss_chunk,
             validate_every=1,
             loggers=("jsonl",),
@@ -50,7 +52,7 @@ def train_one_step(path, model, paused, loss_chunk=0):
     )
     folder, mesh = RunFolder(path), make_mesh(ONE_DEVICE, jax.devices()[:1])
     folder.claim(config, {"vocabulary": "byte-259"})
-    job = loop.Job(
+    job = loop.TrainingJob(
         config=config,
         mesh=mesh,
         rows=global_batch.process_rows(B, L, mesh, 1),
@@ -58,7 +60,7 @@ def train_one_step(path, model, paused, loss_chunk=0):
         validation={"loss": lambda: iter([make_batch(7, 0)]), "paused_loss": lambda: iter(paused)},
         folder=folder,
         label="test",
-        made_with={"code": "test", "vocabulary": "byte-259"},
+        provenance={"code": "test", "vocabulary": "byte-259"},
     )
     loop.train(job)
     (record,) = read_jsonl(folder.metrics)

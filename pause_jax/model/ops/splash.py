@@ -15,8 +15,8 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ke
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
 from pause_jax.errors import UserError
-from pause_jax.model.attention import Mask
-from pause_jax.model.partitioning import on_each_part
+from pause_jax.model.mask import MASKS, Mask
+from pause_jax.model.partitioning import shard_map_over
 
 _LANES = 128  # the smallest block
 _BLOCKS = (512, 384, 256)  # of positions, those worth having of a long row
@@ -31,7 +31,7 @@ def attend(
     block: int = 0,
     interpret: bool = False,
 ) -> jax.Array:
-    """As `attention.attend`. Rows are padded to whole blocks, the padding a segment of its own, and cut again.
+    """As `ops.attention`. Rows are padded to whole blocks, the padding a segment of its own, and cut again.
 
     Args:
       block: positions of a block, a multiple of 128; 0: whichever pads the row least.
@@ -49,22 +49,24 @@ def attend(
         return jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2))
 
     def attend_part(q: jax.Array, k: jax.Array, v: jax.Array, segments_BxT: jax.Array) -> jax.Array:
-        kernel = _kernel(length + padding, q.shape[2], prefix_lm_length, block, interpret)
+        head_mask = _head_mask(mask.rule, length + padding, prefix_lm_length)
+        kernel = _kernel(head_mask, q.shape[2], block, interpret)
         q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q * q.shape[-1] ** -0.5, k, v))
         # A padding position attends to itself, as segments are compared: no query is without a key.
         out_BxHxTxE = jax.vmap(kernel)(q, k, v, kernels.SegmentIds(segments_BxT, segments_BxT))
         return jnp.swapaxes(cast(jax.Array, out_BxHxTxE), 1, 2)
 
     heads = ("batch", None, "row_heads", "head")
-    on_parts = on_each_part(attend_part, heads, heads, heads, ("batch", None))
+    on_parts = shard_map_over(attend_part, heads, heads, heads, ("batch", None))
     out = on_parts(pad(q_BxTxHxE), pad(k_BxTxKxE), pad(v_BxTxKxE), pad(mask.q_segments_BxT))
     return out[:, :length].astype(q_BxTxHxE.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
-class _PrefixMask(masks.Mask):
-    """Causal, but for the first `prefix_lm_length` positions, which see each other both ways."""
+class _RuleMask(masks.Mask):
+    """A rule of mask.py as the library reads masks: by slices of queries and keys."""
 
+    rule: str
     length: int
     prefix_lm_length: int
 
@@ -73,16 +75,15 @@ class _PrefixMask(masks.Mask):
         return self.length, self.length
 
     def __getitem__(self, index: tuple[slice, slice]) -> np.ndarray:
-        t_Tx1, s_1xS = np.arange(self.length)[index[0], None], np.arange(self.length)[None, index[1]]
-        return (s_1xS <= t_Tx1) | ((t_Tx1 < self.prefix_lm_length) & (s_1xS < self.prefix_lm_length))
+        position_L = np.arange(self.length)
+        allowed: np.ndarray = MASKS[self.rule](
+            position_L[index[0], None], position_L[None, index[1]], self.prefix_lm_length
+        )
+        return allowed
 
 
-def _kernel(
-    length: int, heads: int, prefix_lm_length: int, block: int, interpret: bool
-) -> kernels.SplashAttentionKernel:
+def _kernel(head_mask: masks.Mask, heads: int, block: int, interpret: bool) -> kernels.SplashAttentionKernel:
     """The kernel of one row: q [H, T, E] scaled, k and v [K, T, E], segments [T]."""
-    # the library computes its own causal mask within the kernel, others it reads from a few blocks
-    head_mask = _PrefixMask(length, prefix_lm_length) if prefix_lm_length > 1 else masks.CausalMask((length, length))
     sizes = kernels.BlockSizes(
         block_q=block,
         block_kv=block,
@@ -96,6 +97,12 @@ def _kernel(
     return kernels.make_splash_mha(
         masks.MultiHeadMask([head_mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
     )
+
+
+def _head_mask(rule: str, length: int, prefix_lm_length: int) -> masks.Mask:
+    if rule == "prefix_lm" and prefix_lm_length <= 1:  # causal: the library computes it within the kernel
+        return masks.CausalMask((length, length))
+    return _RuleMask(rule, length, prefix_lm_length)  # of which it reads a few blocks
 
 
 def _block(length: int) -> int:

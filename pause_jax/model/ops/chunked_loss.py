@@ -13,36 +13,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pause_jax.model.ops.losses import Sums, Terms
+from pause_jax.model.ops.matmul import OverRows, sum_over_rows
 from pause_jax.model.partitioning import constrain
-from pause_jax.model.products import sum_over_rows
 
 Gradients = tuple[jax.Array, jax.Array, jax.Array]  # by hidden vectors [B, T, D], head [V, D] and weights [B, T]
-Term = Callable[[jax.Array, jax.Array], jax.Array]  # (log Z [N], the target's logit [N]) → a cost [N], elementwise
-Terms = tuple[tuple[float, Term], ...]  # coefficients and terms
-Sums = tuple[jax.Array, tuple[jax.Array, ...]]  # the loss, and of it what each term adds
 
 
-def cross_entropy_sum(
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+def head_loss(
     hidden_BxTxD: jax.Array,
     head_VxD: jax.Array,
     targets_BxT: jax.Array,
     weights_BxT: jax.Array,
     chunk: int = 0,
-    row_major: bool = False,
-) -> jax.Array:
-    """Sum over positions of weight · (−log p(target)), in nats, float32; arguments as of `loss_sums`."""
-    return loss_sums(hidden_BxTxD, head_VxD, targets_BxT, weights_BxT, chunk, row_major, ())[0]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
-def loss_sums(
-    hidden_BxTxD: jax.Array,
-    head_VxD: jax.Array,
-    targets_BxT: jax.Array,
-    weights_BxT: jax.Array,
-    chunk: int,
-    row_major: bool,
-    terms: Terms,
+    terms: Terms = (),
+    over_rows: OverRows = sum_over_rows,
 ) -> Sums:
     """Sum over positions of weight · (−log p(target) + Σ coefficient · term), float32; and what each term adds to it.
 
@@ -51,14 +37,10 @@ def loss_sums(
     by log Z times p, and at the target its derivative by the target's logit. The terms' own sums are for the log:
     no gradient comes through them.
 
+    Arguments as of `ops.head_loss`.
+
     Args:
-      hidden_BxTxD: the decoder's output; its dtype is that of the matmuls, whose sums are float32.
-      head_VxD: the output matrix.
-      targets_BxT: int32; where the weight is 0 any value, pauses (≥ V) included.
-      weights_BxT: float32.
-      chunk: positions of each row whose logits exist at a time; 0: all.
-      row_major: as of `Execution.row_major`.
-      terms: (coefficient, term) of what is added to the cross-entropy.
+      over_rows: computes the head's gradient, a product of two arrays along their rows.
     """
     head = head_VxD.astype(hidden_BxTxD.dtype)
 
@@ -77,8 +59,8 @@ def _forward(
     targets_BxT: jax.Array,
     weights_BxT: jax.Array,
     chunk: int,
-    row_major: bool,
     terms: Terms,
+    over_rows: OverRows,
 ) -> tuple[Sums, Gradients]:
     head = head_VxD.astype(hidden_BxTxD.dtype)
 
@@ -89,7 +71,7 @@ def _forward(
         is_target_NxV = jnp.arange(head.shape[0])[None] == targets.reshape(-1, 1)
         by_logits_NxV = (_by_logits(logits, is_target_NxV, terms) * weights_N[:, None]).astype(head.dtype)
         by_hidden_NxD = jnp.dot(by_logits_NxV, head, preferred_element_type=jnp.float32).astype(head.dtype)
-        by_head_VxD = sum_over_rows(by_logits_NxV, hidden_NxD, row_major)
+        by_head_VxD = over_rows(by_logits_NxV, hidden_NxD)
         total = (_add_sums(total[0], losses_N, added, weights_N), total[1] + by_head_VxD)
         return total, (by_hidden_NxD.reshape(hidden.shape), losses_N.reshape(targets.shape))
 
@@ -98,13 +80,13 @@ def _forward(
     return sums, (by_hidden, by_head.astype(head_VxD.dtype), losses)
 
 
-def _backward(chunk: int, row_major: bool, terms: Terms, gradients: Gradients, by_sums: Sums) -> tuple[Any, ...]:
+def _backward(chunk: int, terms: Terms, over_rows: OverRows, gradients: Gradients, by_sums: Sums) -> tuple[Any, ...]:
     by_loss, _ = by_sums
     by_hidden, by_head, by_weights = ((by_loss * gradient).astype(gradient.dtype) for gradient in gradients)
     return by_hidden, by_head, None, by_weights
 
 
-loss_sums.defvjp(_forward, _backward)
+head_loss.defvjp(_forward, _backward)
 
 
 @dataclasses.dataclass(frozen=True)
