@@ -78,7 +78,7 @@ class Comparison:
             )
         if not self.effect.found:
             return self.effect.why_not()
-        is_gain = (self.effect.difference.mean > 0) != self.panel.counts_errors
+        is_gain = (self.effect.difference.mean > 0) != self.panel.lower_is_better
         only = ""
         if self.shared_runs:
             only = (
@@ -137,7 +137,7 @@ class Report:
             if not abs(row.value) < HUGE
         ]
         panels = make_panels([row for row in rows if abs(row.value) < HUGE])
-        compared = find_pairs([panel for panel in panels if not panel.is_for_choosing])
+        compared = find_pairs([panel for panel in panels if not panel.is_validation])
         elections = best_m.find_elections(panels)
         candidates = [pair for election in elections for pair in election.pairs() if pair not in compared]
         decided = decide([*compared, *candidates])
@@ -155,7 +155,7 @@ class Report:
         """One line for the table of contents."""
         comparisons = self.of_panel(panel)
         found = [comparison for comparison in comparisons if comparison.effect.found]
-        if panel.is_for_choosing:
+        if panel.is_validation:
             return "for choosing, nothing is claimed from it"
         if not comparisons:
             return "nothing to compare"
@@ -196,7 +196,7 @@ class Report:
 
     def remarks(self, panel: Panel) -> list[str]:
         """What a reader of the panel must know besides the comparisons."""
-        if panel.is_for_choosing:
+        if panel.is_validation:
             return ["M and checkpoints are chosen on this split: nothing is claimed from it."]
         comparisons = self.of_panel(panel)
         compared = {comparison.cell.arm for comparison in comparisons}

@@ -156,12 +156,12 @@ class Panel:
         return vary([cell.inference_flops for cell in self.cells if not cell.is_untrained])
 
     @property
-    def is_for_choosing(self) -> bool:
+    def is_validation(self) -> bool:
         """Whether M and checkpoints are chosen on it, so that nothing may be claimed from it."""
         return self.split == "validation"
 
     @property
-    def counts_errors(self) -> bool:
+    def lower_is_better(self) -> bool:
         """Whether less is better."""
         return self.metric in ERRORS
 
