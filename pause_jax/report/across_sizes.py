@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pause_jax.report import figures, result_plots
-from pause_jax.report.best_m import Choice
+from pause_jax.report.best_m import Selection
 from pause_jax.report.comparisons import Comparison, Report
 from pause_jax.report.panels import Arm, Panel, describe, is_cost
 from pause_jax.report.tables import Column, Table
@@ -24,7 +24,7 @@ class Overview:
 
     panels: tuple[Panel, ...]
     lines: Mapping[str, Mapping[str, Comparison]]  # what is compared, in words → model → comparison
-    choices: tuple[tuple[Panel, Choice], ...]
+    selections: tuple[tuple[Panel, Selection], ...]
 
     @property
     def title(self) -> str:
@@ -70,15 +70,15 @@ class Overview:
         rows = tuple(
             (
                 panel.model,
-                choice.election.title,
-                choice.chosen,
-                100 * choice.bootstrap[choice.chosen],
-                choice.test_estimate,
-                choice.effect.difference if choice.effect else None,
-                "yes" if choice.effect and choice.effect.found else "no",
+                selection.candidates.title,
+                selection.chosen,
+                100 * selection.bootstrap[selection.chosen],
+                selection.test_estimate,
+                selection.effect.difference if selection.effect else None,
+                "yes" if selection.effect and selection.effect.found else "no",
             )
-            for panel, choice in self.choices
-            if choice.chosen is not None
+            for panel, selection in self.selections
+            if selection.chosen is not None
         )
         columns = (
             Column("model"),
@@ -102,9 +102,9 @@ def find(report: Report) -> list[Overview]:
     for panels in groups.values():
         ordered = tuple(sorted(panels, key=_size))
         lines = {words: line for words, line in _lines(report, ordered).items() if len(line) > 1}
-        choices = tuple((panel, choice) for panel in ordered for choice in report.choices_of(panel))
-        if len(ordered) > 1 and (lines or choices):
-            overviews.append(Overview(ordered, lines, choices))
+        selections = tuple((panel, selection) for panel in ordered for selection in report.selections_of(panel))
+        if len(ordered) > 1 and (lines or selections):
+            overviews.append(Overview(ordered, lines, selections))
     return overviews
 
 
@@ -159,7 +159,7 @@ def plot_differences(overview: Overview, words: Sequence[str], out: Path) -> Non
 
 def plot_cost(overview: Overview, cost: result_plots.Cost, out: Path) -> None:
     """All sizes in one picture against FLOPs: colour is the model, marker the arm, with the Pareto front."""
-    cells = [(i, panel, panel.home(arm)) for i, panel in enumerate(overview.panels) for arm in panel.arms]
+    cells = [(i, panel, panel.matched_cell(arm)) for i, panel in enumerate(overview.panels) for arm in panel.arms]
     known = [(i, panel, cell) for i, panel, cell in cells if is_cost(cell.flops(cost))]
     kinds = list(dict.fromkeys(panel.label(cell) for _, panel, cell in known))
     figure, axes = figures.new(height=3.4 + 0.2 * (len(kinds) + len(overview.panels)))
@@ -189,8 +189,8 @@ def known_costs(overview: Overview) -> list[result_plots.Cost]:
     costs: tuple[result_plots.Cost, ...] = ("training", "inference")
     if overview.panels[0].lower_is_better:
         return []
-    homes = [panel.home(arm) for panel in overview.panels for arm in panel.arms]
-    return [cost for cost in costs if any(is_cost(cell.flops(cost)) for cell in homes)]
+    matched_cells = [panel.matched_cell(arm) for panel in overview.panels for arm in panel.arms]
+    return [cost for cost in costs if any(is_cost(cell.flops(cost)) for cell in matched_cells)]
 
 
 def _lines(report: Report, panels: Sequence[Panel]) -> dict[str, dict[str, Comparison]]:

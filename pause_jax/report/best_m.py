@@ -1,7 +1,7 @@
-"""The best number of pauses: chosen on the validation split, reported on test, with how sure the choice is.
+"""The best number of pauses: chosen on the validation split, reported on test, with how sure the selection is.
 
-election   the arms of a panel that differ only in M (finetuned with it and evaluated at it), no pauses among them
-choice     the M whose mean on the validation split is highest; of equals the smallest
+candidates  the arms of a panel that differ only in M (finetuned with it and evaluated at it), no pauses among them
+selection   the M whose mean on the validation split is highest; of equals the smallest
 
 The runs that are chosen by validation are those that are tested, so a run that is good by chance is good on both. So
 the chosen M may be called an effect only by a p value that is corrected for every M that could have been chosen.
@@ -22,7 +22,7 @@ DRAWS = 2000  # of the bootstrap
 
 
 @dataclasses.dataclass(frozen=True)
-class Election:
+class Candidates:
     """What may be chosen among: cells by their M, those of the test panel and of its validation panel."""
 
     panel: Panel  # the test split's
@@ -34,35 +34,35 @@ class Election:
         """Every M that could be chosen, against no pauses, on seeds of which both have one at least."""
         if not self.validation or 0 not in self.test:
             return []
-        base = self.test[0]
-        candidates = [cell for m, cell in self.test.items() if m and m in self.validation]
-        return [(self.panel, cell, base) for cell in candidates if cell.by_seed.keys() & base.by_seed.keys()]
+        baseline = self.test[0]
+        tested = [cell for m, cell in self.test.items() if m and m in self.validation]
+        return [(self.panel, cell, baseline) for cell in tested if cell.by_seed.keys() & baseline.by_seed.keys()]
 
 
 @dataclasses.dataclass(frozen=True)
-class Choice:
-    """An election's outcome; `chosen` is None where there was nothing to choose by."""
+class Selection:
+    """What was chosen of the candidates; `chosen` is None where there was nothing to choose by."""
 
-    election: Election
+    candidates: Candidates
     chosen: int | None = None
-    seeds: int = 0  # on which the choice stands
+    seeds: int = 0  # on which the selection stands
     bootstrap: Mapping[int, float] = dataclasses.field(default_factory=dict)  # M → share of draws that choose it
-    left_out: Mapping[int, int] = dataclasses.field(default_factory=dict)  # M → choices with one seed left out
+    left_out: Mapping[int, int] = dataclasses.field(default_factory=dict)  # M → selections with one seed left out
     effect: Effect | None = None  # the chosen M minus no pauses, on test
 
     @property
     def test_estimate(self) -> Estimate | None:
-        if self.chosen is None or self.chosen not in self.election.test:
+        if self.chosen is None or self.chosen not in self.candidates.test:
             return None
-        return self.election.test[self.chosen].estimate
+        return self.candidates.test[self.chosen].estimate
 
     def sentence(self) -> str:
         """What may be said of the best M, and no more."""
-        title = self.election.title
-        if not self.election.validation:
+        title = self.candidates.title
+        if not self.candidates.validation:
             return (
-                "The best M is not chosen where there are no results on the validation split: a choice on the "
-                f"{self.election.panel.split} split would flatter it."
+                "The best M is not chosen where there are no results on the validation split: a selection on the "
+                f"{self.candidates.panel.split} split would flatter it."
             )
         if self.chosen is None:
             return f"{title}: the best M is not chosen: no seed has every M on the validation split."
@@ -78,7 +78,7 @@ class Choice:
         )
 
     def _on_test(self) -> str:
-        split = f"on the {self.election.panel.split} split"
+        split = f"on the {self.candidates.panel.split} split"
         found = self.test_estimate
         if found is None:
             return f"not evaluated {split}"
@@ -97,10 +97,10 @@ class Choice:
         return f"{minus}{interval}, {counted(difference)}{p}: {verdict}"
 
 
-def find_elections(panels: Sequence[Panel]) -> list[Election]:
+def find_candidates(panels: Sequence[Panel]) -> list[Candidates]:
     """Elections of every panel that is for claims and not of errors: families with two numbers of pauses or more."""
     validation = {(panel.model, panel.task, panel.metric): panel for panel in panels if panel.is_validation}
-    elections = []
+    candidate_sets = []
     for panel in panels:
         if panel.is_validation or panel.lower_is_better:
             continue
@@ -109,32 +109,32 @@ def find_elections(panels: Sequence[Panel]) -> list[Election]:
         tested = _by_m(panel)
         for family, cells in tested.items():
             if len(cells) > 1:
-                elections.append(Election(panel, family_title(family, tested), cells, chosen_by.get(family, {})))
-    return elections
+                candidate_sets.append(Candidates(panel, family_title(family, tested), cells, chosen_by.get(family, {})))
+    return candidate_sets
 
 
-def choose(election: Election, effects: Mapping[tuple[int, int], Effect]) -> Choice:
-    """Hold an election.
+def choose(candidates: Candidates, effects: Mapping[tuple[int, int], Effect]) -> Selection:
+    """Choose one of the candidates.
 
     Args:
       effects: of pairs of cells, named by their `id`s: what was decided for all of a report together.
     """
-    numbers = sorted(election.validation)
-    seeds = sorted(set.intersection(*(set(cell.by_seed) for cell in election.validation.values()))) if numbers else []
+    numbers = sorted(candidates.validation)
+    seeds = sorted(set.intersection(*(set(cell.by_seed) for cell in candidates.validation.values()))) if numbers else []
     if not seeds or len(numbers) < 2:
-        return Choice(election)
-    values_MxS = np.array([[election.validation[m].by_seed[s].value for s in seeds] for m in numbers])
+        return Selection(candidates)
+    values_MxS = np.array([[candidates.validation[m].by_seed[s].value for s in seeds] for m in numbers])
     chosen = numbers[_best(values_MxS.mean(axis=1)[:, None])[0]]
     draws_DxS = np.random.default_rng(0).integers(len(seeds), size=(DRAWS, len(seeds)))
     drawn = _best(values_MxS[:, draws_DxS].mean(axis=2))
     left_out = _best((values_MxS.sum(axis=1, keepdims=True) - values_MxS) / max(1, len(seeds) - 1))
-    return Choice(
-        election,
+    return Selection(
+        candidates,
         chosen=chosen,
         seeds=len(seeds),
         bootstrap={m: float(np.mean(drawn == i)) for i, m in enumerate(numbers)},
         left_out={m: int(np.sum(left_out == i)) for i, m in enumerate(numbers)},
-        effect=effects.get((id(election.test.get(chosen)), id(election.test.get(0)))),
+        effect=effects.get((id(candidates.test.get(chosen)), id(candidates.test.get(0)))),
     )
 
 

@@ -1,4 +1,4 @@
-"""Paired comparisons of arms with bases, and all that a report says of them."""
+"""Paired comparisons of arms with baselines, and all that a report says of them."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ from pause_jax.report.statistics import NEEDED, Effect, counted
 from pause_jax.report.tables import interval
 
 MOST_IN_HEADLINE = 3  # differences that were found
-Pair = tuple[Panel, Cell, Cell]  # what is compared: a cell and a base of one panel
+Pair = tuple[Panel, Cell, Cell]  # what is compared: a cell and a baseline of one panel
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """A home cell and a base on the seeds that both have."""
+    """An arm's matched cell and a baseline on the seeds that both have."""
 
     panel: Panel
     cell: Cell
-    base: Cell
+    baseline: Cell
     effect: Effect
     is_known: bool = True  # of `pairs.Paired`
     shared_runs: int = 0
 
     @property
     def flops_ratio(self) -> float:
-        """Training FLOPs of the cell over those of the base; nan where either are not known."""
-        return flops_ratio(self.cell, self.base)
+        """Training FLOPs of the cell over those of the baseline; nan where either are not known."""
+        return flops_ratio(self.cell, self.baseline)
 
     @property
     def inference_flops_ratio(self) -> float:
-        """FLOPs of an example of the cell over those of the base; nan where either are not known."""
-        answer, base_answer = self.cell.inference_flops, self.base.inference_flops
-        return answer / base_answer if is_cost(answer) and is_cost(base_answer) else math.nan
+        """FLOPs of an example of the cell over those of the baseline; nan where either are not known."""
+        answer, baseline_answer = self.cell.inference_flops, self.baseline.inference_flops
+        return answer / baseline_answer if is_cost(answer) and is_cost(baseline_answer) else math.nan
 
     @property
     def has_equal_flops(self) -> bool:
-        return are_equal_flops(self.cell, self.base)
+        return are_equal_flops(self.cell, self.baseline)
 
     def sentence(self) -> str:
         """What may be said, and no more."""
         what = (
-            f"{self.panel.label(self.cell)} minus {self.panel.label(self.base)}: "
+            f"{self.panel.label(self.cell)} minus {self.panel.label(self.baseline)}: "
             f"{self.size()}{counted(self.effect.difference)}"
         )
         return f"{what}{self.effect.evidence()}: {self.verdict()}; {self.cost()}."
@@ -92,11 +92,11 @@ class Comparison:
         return (
             f"{difference.mean:+{spec}} {interval(difference, '+' + spec)} {self.panel.unit} of {self.panel.metric} on "
             f"{self.panel.task}, model {self.panel.model}: {self.panel.label(self.cell)} minus "
-            f"{self.panel.label(self.base)}, {self.cost()}"
+            f"{self.panel.label(self.baseline)}, {self.cost()}"
         )
 
     def cost(self) -> str:
-        """FLOPs against the base's: of training, and of one answer where they differ."""
+        """FLOPs against the baseline's: of training, and of one answer where they differ."""
         if math.isnan(self.flops_ratio):
             return "training FLOPs unknown"
         words = "at equal training FLOPs" if self.has_equal_flops else f"at {self.flops_ratio:.2f} × its training FLOPs"
@@ -121,14 +121,14 @@ class Report:
     panels: tuple[Panel, ...]
     comparisons: tuple[Comparison, ...]
     failures: tuple[Failure, ...]
-    choices: tuple[best_m.Choice, ...] = ()
+    selections: tuple[best_m.Selection, ...] = ()
     missing: tuple[str, ...] = ()  # cells of the grid
 
     @classmethod
     def of(cls, rows: Sequence[Result], *, title: str = "Results", failures: Sequence[Failure] = ()) -> Report:
         """Group the rows, compare and choose; a value that is not finite counts as a failure. Raises as `make_panels`.
 
-        Nothing is claimed from validation splits. All comparisons with a base, and of every M that could have been
+        Nothing is claimed from validation splits. All comparisons with a baseline, and of every M that could have been
         chosen with no pauses, are decided on together: choosing alone makes no effect.
         """
         lost = [
@@ -138,18 +138,18 @@ class Report:
         ]
         panels = make_panels([row for row in rows if abs(row.value) < HUGE])
         compared = find_pairs([panel for panel in panels if not panel.is_validation])
-        elections = best_m.find_elections(panels)
-        candidates = [pair for election in elections for pair in election.pairs() if pair not in compared]
-        decided = decide([*compared, *candidates])
-        effects = {(id(c.cell), id(c.base)): c.effect for c in decided}
-        choices = [best_m.choose(election, effects) for election in elections]
+        candidate_sets = best_m.find_candidates(panels)
+        of_selections = [pair for candidates in candidate_sets for pair in candidates.pairs() if pair not in compared]
+        decided = decide([*compared, *of_selections])
+        effects = {(id(c.cell), id(c.baseline)): c.effect for c in decided}
+        selections = [best_m.choose(candidates, effects) for candidates in candidate_sets]
         missing = [sentence for panel in panels for sentence in missing_cells(panel)]
         return cls(
-            title, tuple(panels), tuple(decided[: len(compared)]), (*failures, *lost), tuple(choices), tuple(missing)
+            title, tuple(panels), tuple(decided[: len(compared)]), (*failures, *lost), tuple(selections), tuple(missing)
         )
 
-    def choices_of(self, panel: Panel) -> list[best_m.Choice]:
-        return [choice for choice in self.choices if choice.election.panel is panel]
+    def selections_of(self, panel: Panel) -> list[best_m.Selection]:
+        return [selection for selection in self.selections if selection.candidates.panel is panel]
 
     def summary_of(self, panel: Panel) -> str:
         """One line for the table of contents."""
@@ -172,8 +172,8 @@ class Report:
     def sentences(self, panel: Panel) -> list[str]:
         """All that is said of a panel."""
         differences = [comparison.sentence() for comparison in self.of_panel(panel)]
-        choices = [choice.sentence() for choice in self.choices_of(panel)]
-        return list(dict.fromkeys([*differences, *choices, *self.remarks(panel)]))
+        selections = [selection.sentence() for selection in self.selections_of(panel)]
+        return list(dict.fromkeys([*differences, *selections, *self.remarks(panel)]))
 
     def of_panel(self, panel: Panel) -> list[Comparison]:
         return [comparison for comparison in self.comparisons if comparison.panel is panel]
@@ -183,8 +183,8 @@ class Report:
         found = [comparison for comparison in self.comparisons if comparison.effect.found]
         count = len(self.comparisons)
         if not count:
-            return "There is nothing to compare: no arm with pauses has a base without them on the same seeds."
-        compared = f"{count} comparison{'s' * (count > 1)} with a base without pauses: "
+            return "There is nothing to compare: no arm with pauses has a baseline without them on the same seeds."
+        compared = f"{count} comparison{'s' * (count > 1)} with a baseline without pauses: "
         if found:
             rest = f" Of the other {count - len(found)} no effect can be claimed." if count > len(found) else ""
             said = "; ".join(comparison.headline() for comparison in found[:MOST_IN_HEADLINE])
@@ -201,15 +201,15 @@ class Report:
         comparisons = self.of_panel(panel)
         compared = {comparison.cell.arm for comparison in comparisons}
         remarks = _on_pretraining(panel) + [
-            f"{panel.label(panel.home(arm))}: no base without pauses on the same seeds, not compared."
+            f"{panel.label(panel.matched_cell(arm))}: no baseline without pauses on the same seeds, not compared."
             for arm in panel.arms
-            if not arm.is_base and arm not in compared
+            if not arm.is_baseline and arm not in compared
         ]
         equal = {comparison.cell.arm for comparison in comparisons if comparison.has_equal_flops}
-        if unequal := [panel.label(panel.home(arm)) for arm in panel.arms if arm in compared - equal]:
+        if unequal := [panel.label(panel.matched_cell(arm)) for arm in panel.arms if arm in compared - equal]:
             remarks.append(
-                f"{'; '.join(unequal)}: no base was trained with as many FLOPs (within {EQUAL_FLOPS:.0%}), so these "
-                "figures do not tell pauses from more or less training."
+                f"{'; '.join(unequal)}: no baseline was trained with as many FLOPs (within {EQUAL_FLOPS:.0%}), so "
+                "these figures do not tell pauses from more or less training."
             )
         if untrained := [cell for cell in panel.cells if cell.is_untrained]:
             labels = list(dict.fromkeys(describe(cell.arm, panel.arms) for cell in untrained))
@@ -222,7 +222,7 @@ class Report:
 
 def _on_pretraining(panel: Panel) -> list[str]:
     """What the unit of a panel's intervals is, where it is not the seed."""
-    units = [panel.home(arm).estimate.unit for arm in panel.arms]
+    units = [panel.matched_cell(arm).estimate.unit for arm in panel.arms]
     if pairs.PRETRAINING not in units:
         of_one = "Intervals and verdicts tell of other finetunings of one pretraining run, not of other such runs."
         return [of_one] if any(_starts_from_one(cell) for cell in panel.cells) else []
@@ -245,25 +245,24 @@ def _starts_from_one(cell: Cell) -> bool:
 
 
 def find_pairs(panels: Sequence[Panel]) -> list[Pair]:
-    """Every arm with pauses and its bases.
+    """Every arm with pauses and its baselines.
 
-    An arm is compared with the base of as many steps, of pretraining too where there is one, and with the one that is
-    nearest in training FLOPs where that is another. A base was trained with the same settings where there is such a
-    one, in the same stages, with the same attention, on
-    seeds of which one at least is the arm's.
+    An arm is compared with the baseline of as many steps, of pretraining too where there is one, and with the one that
+    is nearest in training FLOPs where that is another. A baseline was trained with the same settings where there is
+    such a one, in the same stages, with the same attention, on seeds of which one at least is the arm's.
     """
     return [
-        (panel, panel.home(arm), base)
+        (panel, panel.matched_cell(arm), baseline)
         for panel in panels
         for arm in panel.arms
-        if not arm.is_base
-        for base in _bases(panel, panel.home(arm))
+        if not arm.is_baseline
+        for baseline in _baselines(panel, panel.matched_cell(arm))
     ]
 
 
 def decide(compared: Sequence[Pair]) -> list[Comparison]:
     """Decide on all together: the more pairs, the more each must show."""
-    paired = [paired_differences(cell, base) for _, cell, base in compared]
+    paired = [paired_differences(cell, baseline) for _, cell, baseline in compared]
     effects = statistics.call_effects([one.values for one in paired], [one.unit for one in paired])
     return [
         Comparison(*pair, effect=effect, is_known=one.is_known, shared_runs=one.shared_runs)
@@ -271,19 +270,21 @@ def decide(compared: Sequence[Pair]) -> list[Comparison]:
     ]
 
 
-def _bases(panel: Panel, cell: Cell) -> list[Cell]:
+def _baselines(panel: Panel, cell: Cell) -> list[Cell]:
     arm = cell.arm
 
-    def fits(base: Arm) -> bool:
-        from_scratch = (base.pretrain == "none") == (arm.pretrain == "none")
-        zero_shot = (base.finetune == "none") == (arm.finetune == "none")
-        return base.is_base and from_scratch and zero_shot and base.attention == arm.attention
+    def fits(baseline: Arm) -> bool:
+        from_scratch = (baseline.pretrain == "none") == (arm.pretrain == "none")
+        zero_shot = (baseline.finetune == "none") == (arm.finetune == "none")
+        return baseline.is_baseline and from_scratch and zero_shot and baseline.attention == arm.attention
 
-    bases = [panel.home(base) for base in panel.arms if fits(base)]
-    bases = [base for base in bases if paired_differences(cell, base).values and not base.is_untrained]
-    bases = [base for base in bases if base.arm.settings == arm.settings] or bases
-    bases.sort(key=lambda base: abs(base.training_flops - cell.training_flops))
-    alike = [base for base in bases if base.arm.pretrain_steps == arm.pretrain_steps] or bases
-    nearest = bases[:1] if bases and are_equal_flops(cell, bases[0]) else alike[:1]
-    chosen = [base for base in alike if base.arm.steps == arm.steps][:1] + nearest
+    baselines = [panel.matched_cell(baseline) for baseline in panel.arms if fits(baseline)]
+    baselines = [
+        baseline for baseline in baselines if paired_differences(cell, baseline).values and not baseline.is_untrained
+    ]
+    baselines = [baseline for baseline in baselines if baseline.arm.settings == arm.settings] or baselines
+    baselines.sort(key=lambda baseline: abs(baseline.training_flops - cell.training_flops))
+    alike = [baseline for baseline in baselines if baseline.arm.pretrain_steps == arm.pretrain_steps] or baselines
+    nearest = baselines[:1] if baselines and are_equal_flops(cell, baselines[0]) else alike[:1]
+    chosen = [baseline for baseline in alike if baseline.arm.steps == arm.steps][:1] + nearest
     return chosen[:1] if len(chosen) == 2 and chosen[0].arm == chosen[1].arm else chosen

@@ -108,5 +108,5 @@ def _place(panel: Panel, cell: Cell, comparisons: Sequence[Comparison]) -> dict[
 
 def _against(panel: Panel, comparison: Comparison) -> str:
     difference, p = comparison.effect.difference, comparison.effect.corrected_p
-    base = f"against {panel.label(comparison.base)}{'' if math.isnan(p) else f', corrected p {format_p(p)}'}"
-    return f"{difference.mean:+.1f} {interval(difference, '+.1f')} {base}"
+    baseline = f"against {panel.label(comparison.baseline)}{'' if math.isnan(p) else f', corrected p {format_p(p)}'}"
+    return f"{difference.mean:+.1f} {interval(difference, '+.1f')} {baseline}"

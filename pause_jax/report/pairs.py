@@ -52,9 +52,9 @@ def is_pretrained_alike(rows: Iterable[Result]) -> bool:
     return len({(r.pretrain, r.pretrain_rate, r.policy, r.pretrain_steps) for r in rows}) <= 1
 
 
-def pair(cell: Mapping[Seed, Result], base: Mapping[Seed, Result]) -> Paired:
-    """Cell minus base for each seed that both have, averaged over those of one unit; empty where they have none."""
-    rows = [(seed, row, base[seed]) for seed, row in cell.items() if seed in base]
+def pair(cell: Mapping[Seed, Result], baseline: Mapping[Seed, Result]) -> Paired:
+    """Cell minus baseline for each seed that both have, averaged over those of one unit; empty where they have none."""
+    rows = [(seed, row, baseline[seed]) for seed, row in cell.items() if seed in baseline]
     differences = [row.value - other.value for _, row, other in rows]
     runs = [(pretraining_of(row), pretraining_of(other)) for _, row, other in rows]
     if any(mine is None or theirs is None for mine, theirs in runs):

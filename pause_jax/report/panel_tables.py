@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pause_jax.report import paper, pareto
-from pause_jax.report.best_m import Choice
+from pause_jax.report.best_m import Selection
 from pause_jax.report.comparisons import Comparison
 from pause_jax.report.panels import Cell, Panel, paired_differences, vary
 from pause_jax.report.statistics import Estimate, estimate
@@ -27,7 +27,7 @@ PRETRAINING = {
 
 def arms(panel: Panel) -> Table:
     """A row an arm, at its own M_inf, with what it cost."""
-    cells = [panel.home(arm) for arm in panel.arms]
+    cells = [panel.matched_cell(arm) for arm in panel.arms]
     values = [cell.estimate.mean for cell in cells]
     fronts = {
         cost: pareto.front([cell.flops(cost) for cell in cells], values)
@@ -62,7 +62,9 @@ def grid_places(panel: Panel) -> list[tuple[str, dict[str, list[Cell]]]]:
             pretrain,
             {
                 finetune: [
-                    panel.home(arm) for arm in arms_shown if (arm.pretrain, arm.finetune) == (pretrain, finetune)
+                    panel.matched_cell(arm)
+                    for arm in arms_shown
+                    if (arm.pretrain, arm.finetune) == (pretrain, finetune)
                 ]
                 for finetune in FINETUNING
             },
@@ -73,31 +75,31 @@ def grid_places(panel: Panel) -> list[tuple[str, dict[str, list[Cell]]]]:
 
 
 def grid(panel: Panel, compared: Sequence[Comparison]) -> Table:
-    """The 2 × 2 grid, a row for each arm and base in it."""
+    """The 2 × 2 grid, a row for each arm and baseline in it."""
     rows: list[tuple[Value, ...]] = []
     for pretrain, places in grid_places(panel):
         for finetune, cells in places.items():
             for cell in cells:
                 place = (PRETRAINING[pretrain], FINETUNING[finetune], panel.label(cell), cell.m_inf, cell.estimate)
                 mine = [c for c in compared if c.cell is cell]
-                rows += [(*place, c.effect.difference, panel.label(c.base), c.effect.corrected_p) for c in mine]
+                rows += [(*place, c.effect.difference, panel.label(c.baseline), c.effect.corrected_p) for c in mine]
                 rows += [] if mine else [(*place, None, None, None)]
     columns = (
         *map(Column, ("pretraining", "finetuning", "arm", "M_inf")),
         _mean(panel),
-        Column("minus base", panel.spec, signed=True),
-        Column("base"),
+        Column("minus baseline", panel.spec, signed=True),
+        Column("baseline"),
         Column("corrected p", "p"),
     )
     return Table("grid", "Pretraining and finetuning", columns, tuple(rows))
 
 
 def differences(panel: Panel, compared: Sequence[Comparison]) -> Table:
-    """A row for each arm and base."""
+    """A row for each arm and baseline."""
     rows = tuple(
         (
             panel.label(c.cell),
-            panel.label(c.base),
+            panel.label(c.baseline),
             c.effect.difference.n,
             c.effect.difference,
             c.effect.p,
@@ -110,14 +112,14 @@ def differences(panel: Panel, compared: Sequence[Comparison]) -> Table:
     )
     columns = (
         Column("arm"),
-        Column("base"),
+        Column("baseline"),
         Column("units"),
         Column("difference", panel.spec, signed=True),
         Column("p", "p"),
         Column("corrected p", "p"),
         Column("effect called"),
-        Column("training FLOPs × base", ".2f"),
-        Column("inference FLOPs × base", ".2f"),
+        Column("training FLOPs × baseline", ".2f"),
+        Column("inference FLOPs × baseline", ".2f"),
     )
     return Table("differences", "Differences, paired by seed", columns, rows)
 
@@ -129,35 +131,35 @@ def by_m_inf(panel: Panel) -> Table:
     for arm in panel.arms:
         cells = {cell.m_inf: cell.estimate for cell in panel.of_arm(arm)}
         mark = " *" * any(cell.is_untrained for cell in panel.of_arm(arm))
-        rows.append((panel.label(panel.home(arm)) + mark, *(cells.get(m) for m in m_inf)))
+        rows.append((panel.label(panel.matched_cell(arm)) + mark, *(cells.get(m) for m in m_inf)))
     columns = (Column("arm"), *(Column(f"{m} pauses", panel.spec) for m in m_inf))
     note = NEVER_TRAINED if any(cell.is_untrained for cell in panel.cells) else ""
     return Table("m_inf", "Figures by pauses at inference", columns, tuple(rows), note)
 
 
-def choice(chosen: Choice) -> Table:
+def selection(chosen: Selection) -> Table:
     """A row for each M that could be chosen."""
-    election = chosen.election
-    base = election.test.get(0)
+    candidates = chosen.candidates
+    baseline = candidates.test.get(0)
     rows: list[tuple[Value, ...]] = []
-    for m in sorted(election.validation.keys() | election.test.keys()):
-        validation, test = election.validation.get(m), election.test.get(m)
+    for m in sorted(candidates.validation.keys() | candidates.test.keys()):
+        validation, test = candidates.validation.get(m), candidates.test.get(m)
         difference: Estimate | None = None
-        if m and test is not None and base is not None and (paired := paired_differences(test, base)).values:
+        if m and test is not None and baseline is not None and (paired := paired_differences(test, baseline)).values:
             difference = estimate(paired.values, unit=paired.unit)
         share = 100 * chosen.bootstrap[m] if m in chosen.bootstrap else None
         mark = "chosen" if m == chosen.chosen else None
         rows.append((m, mark, _estimate(validation), share, chosen.left_out.get(m), _estimate(test), difference))
     columns = (
         Column("M"),
-        Column("choice"),
+        Column("selection"),
         Column("validation"),
         Column("% of bootstrap draws", ".0f"),
         Column("times with a seed left out"),
-        Column(election.panel.split),
+        Column(candidates.panel.split),
         Column("minus no pauses", signed=True),
     )
-    return Table("best_m", f"Best M: {election.title}", columns, tuple(rows))
+    return Table("best_m", f"Best M: {candidates.title}", columns, tuple(rows))
 
 
 def beside_paper(panel: Panel) -> Table | None:

@@ -1,11 +1,11 @@
 """From rows of results.csv to what stands in one table: panels, arms, cells and their seeds.
 
-panel   one model, task, metric and split: what may stand in one table
-arm     one way to train: everything that tells runs apart but the seed; what the columns do not tell, `settings` do
-cell    an arm at one number of pauses at inference; it holds a result for each seed (pairs.py: and what is independent)
-home    of an arm: its cell at the M_inf that it was finetuned with (of a list the largest), or the nearest evaluated
-base    an arm without any pauses, with which others are compared
-family  the finetuned arms of a panel that differ in M_ft only
+panel         one model, task, metric and split: what may stand in one table
+arm           one way to train: all that tells runs apart but the seed: columns and, where those do not, `settings`
+cell          an arm at one number of pauses at inference, with a result for each seed (pairs.py: what is independent)
+matched_cell  of an arm: its cell at the M_inf it was finetuned with (of a list the largest), or the nearest evaluated
+baseline      an arm without any pauses, with which others are compared
+family        the finetuned arms of a panel that differ in M_ft only
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Arm:
         return words.get(self.pretrain, f"{100 * self.pretrain_rate:g} % pauses in pretraining")
 
     @property
-    def is_base(self) -> bool:
+    def is_baseline(self) -> bool:
         return self.pretrain not in ("pause", "unknown") and self.m_ft_largest == 0 and self.placement == "none"
 
 
@@ -148,7 +148,7 @@ class Panel:
     @property
     def varies_flops(self) -> bool:
         """Whether arms differ in what their training cost by more than counts as equal."""
-        return vary([self.home(arm).training_flops for arm in self.arms])
+        return vary([self.matched_cell(arm).training_flops for arm in self.arms])
 
     @property
     def varies_inference_flops(self) -> bool:
@@ -188,7 +188,7 @@ class Panel:
         """The arm's cells by ascending M_inf, but for those with pauses that were never trained."""
         return [cell for cell in self.of_arm(arm) if not cell.is_untrained]
 
-    def home(self, arm: Arm) -> Cell:
+    def matched_cell(self, arm: Arm) -> Cell:
         return min(self.of_arm(arm), key=lambda cell: (abs(cell.m_inf - arm.m_ft_largest), cell.m_inf))
 
     def label(self, cell: Cell) -> str:
@@ -248,7 +248,7 @@ def _varies(name: str, arms: Sequence[Arm]) -> bool:
 
 
 def make_panels(rows: Sequence[Result]) -> list[Panel]:
-    """Group rows; panels, and in them arms, stand in the order in which the rows first name them, bases first.
+    """Group rows; panels, and in them arms, stand in the order in which the rows first name them, baselines first.
 
     Raises:
       UserError: two rows differ in nothing but checkpoint, so that they can't be told apart, or M_ft is no number.
@@ -303,7 +303,7 @@ def missing_cells(panel: Panel) -> list[str]:
                 lacking.setdefault(absent, []).append(cell.m_inf)
         if arm in paused and (unseen := crossed - {cell.m_inf for cell in panel.of_arm(arm)}):
             lacking.setdefault(tuple(seeds), []).extend(sorted(unseen))
-        label = panel.label(panel.home(arm))
+        label = panel.label(panel.matched_cell(arm))
         for absent, m_infs in lacking.items():
             whose = "all seeds" if len(absent) == len(seeds) else f"seed{'s' * (len(absent) > 1)} {_listed(absent)}"
             sentences.append(f"{panel.title}: {label}, at M_inf {_listed(sorted(m_infs))}: {whose}")
@@ -321,7 +321,7 @@ def families(panel: Panel) -> dict[Arm, list[Arm]]:
         for arm in finetuned:
             seen = (
                 arm.num_pause_tokens if arm.pretrain == "pause" else key.num_pause_tokens
-            )  # else the base has seen no pause
+            )  # else the baseline has seen no pause
             alike = dataclasses.replace(_without_m(arm), placement=key.placement, num_pause_tokens=seen)
             if arm.placement == "none" and alike == key:
                 arms.append(arm)
@@ -350,20 +350,20 @@ def is_cost(flops: float) -> bool:
     return 1 <= flops < HUGE
 
 
-def flops_ratio(cell: Cell, base: Cell) -> float:
+def flops_ratio(cell: Cell, baseline: Cell) -> float:
     """Training FLOPs of one over those of the other; nan where either are not known."""
-    if not (is_cost(cell.training_flops) and is_cost(base.training_flops)):
+    if not (is_cost(cell.training_flops) and is_cost(baseline.training_flops)):
         return math.nan
-    return cell.training_flops / base.training_flops
+    return cell.training_flops / baseline.training_flops
 
 
-def are_equal_flops(cell: Cell, base: Cell) -> bool:
-    return abs(flops_ratio(cell, base) - 1) <= EQUAL_FLOPS
+def are_equal_flops(cell: Cell, baseline: Cell) -> bool:
+    return abs(flops_ratio(cell, baseline) - 1) <= EQUAL_FLOPS
 
 
-def paired_differences(cell: Cell, base: Cell) -> Paired:
-    """Cell minus base for each seed that both have, in order of the seeds, averaged where they are of one unit."""
-    return pairs.pair(cell.by_seed, base.by_seed)
+def paired_differences(cell: Cell, baseline: Cell) -> Paired:
+    """Cell minus baseline for each seed that both have, in order of the seeds, averaged where they are of one unit."""
+    return pairs.pair(cell.by_seed, baseline.by_seed)
 
 
 def _without_m(arm: Arm) -> Arm:
@@ -390,8 +390,8 @@ def _finetuning(arm: Arm) -> str:
 
 
 def _order(cell: Cell) -> tuple[bool, bool, bool]:
-    """Zero-shot last, bases first, pretraining without pauses before with them; else as they came (stable)."""
-    return cell.arm.finetune == "none", not cell.arm.is_base, cell.arm.pretrain == "pause"
+    """Zero-shot last, baselines first, pretraining without pauses before with them; else as they came (stable)."""
+    return cell.arm.finetune == "none", not cell.arm.is_baseline, cell.arm.pretrain == "pause"
 
 
 def _check_m_ft(row: Result) -> None:

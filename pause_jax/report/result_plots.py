@@ -21,7 +21,7 @@ COST_LABELS = {
 
 def plot_seeds(panel: Panel, out: Path) -> None:
     """Each arm at its own M_inf: every seed a dot, the mean and its 95 % interval over seeds."""
-    cells = [panel.home(arm) for arm in panel.arms]
+    cells = [panel.matched_cell(arm) for arm in panel.arms]
     figure, axes = figures.new(height=0.9 + 0.62 * len(cells))
     for i, cell in enumerate(cells):
         xs = [i + 0.16] * len(cell.values)
@@ -52,7 +52,7 @@ def plot_m_inf(panel: Panel, arms: Sequence[Arm], out: Path) -> None:
         line = panel.trained(arm)
         beside = 0.05 * (i - (len(arms) - 1) / 2)  # so that intervals do not hide each other
         xs = [values.index(cell.m_inf) + beside for cell in line]
-        label = figures.fold(panel.label(panel.home(arm)))
+        label = figures.fold(panel.label(panel.matched_cell(arm)))
         axes.errorbar(
             xs,
             [cell.estimate.mean for cell in line],
@@ -78,13 +78,16 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
     Arms above each other cost the same. For training each arm stands at its own M_inf; for inference small marks
     without intervals are its other M_inf.
     """
-    at_home = cost == "training"
-    lines = [[panel.home(arm)] if at_home else panel.trained(arm) for arm in panel.arms]
+    at_matched_cell = cost == "training"
+    lines = [[panel.matched_cell(arm)] if at_matched_cell else panel.trained(arm) for arm in panel.arms]
     lines = [known for line in lines if (known := [cell for cell in line if is_cost(cell.flops(cost))])]
     cells = [cell for line in lines for cell in line]
     figure, axes = figures.new(height=3.4 + 0.2 * len(lines))
     for i, line in enumerate(lines):
-        home, others = panel.home(line[0].arm), [cell for cell in line if cell != panel.home(line[0].arm)]
+        matched_cell, others = (
+            panel.matched_cell(line[0].arm),
+            [cell for cell in line if cell != panel.matched_cell(line[0].arm)],
+        )
         axes.scatter(
             [cell.flops(cost) for cell in others],
             [cell.estimate.mean for cell in others],
@@ -93,20 +96,20 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
             s=14,
             alpha=0.6,
         )
-        if home in line:
+        if matched_cell in line:
             axes.errorbar(
-                [home.flops(cost)],
-                [home.estimate.mean],
-                yerr=bars([home]),
+                [matched_cell.flops(cost)],
+                [matched_cell.estimate.mean],
+                yerr=bars([matched_cell]),
                 **figures.mark(i),
                 elinewidth=0.8,
                 capsize=2,
                 markersize=7,
                 linestyle="none",
-                label=figures.fold(panel.label(home)),
+                label=figures.fold(panel.label(matched_cell)),
             )
     draw_front(axes, cells, cost)
-    if at_home:
+    if at_matched_cell:
         axes.set_xlim(left=0, right=1.1 * max(cell.flops(cost) for cell in cells))
     axes.set_ylim(limits(panel, cells, axes.get_ylim()))
     axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))

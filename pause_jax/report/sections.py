@@ -71,13 +71,13 @@ def top_tables(report: Report) -> list[Table]:
 
 def _panel(report: Report, panel: Panel, number: int) -> Section:
     name = f"{number:02}-{_file_name(panel.task)}-{_file_name(panel.metric)}"
-    compared, choices = report.of_panel(panel), report.choices_of(panel)
+    compared, selections = report.of_panel(panel), report.selections_of(panel)
     paper = None if panel.is_validation else panel_tables.beside_paper(panel)
     has_grid = any(arm.finetune in panel_tables.FINETUNING for arm in panel.arms)
-    ballots = [
-        dataclasses.replace(panel_tables.choice(choice), name=f"best_m{f'-{i}' if len(choices) > 1 else ''}")
-        for i, choice in enumerate(choices, start=1)
-        if choice.chosen is not None
+    selection_tables = [
+        dataclasses.replace(panel_tables.selection(selection), name=f"best_m{f'-{i}' if len(selections) > 1 else ''}")
+        for i, selection in enumerate(selections, start=1)
+        if selection.chosen is not None
     ]
     details = [panel_tables.differences(panel, compared)] if compared else []
     if panel.varies_m_inf:
@@ -91,7 +91,7 @@ def _panel(report: Report, panel: Panel, number: int) -> Section:
         sentences=tuple(report.sentences(panel)),
         grid=panel if has_grid else None,
         tables=(panel_tables.arms(panel), *([paper] if paper else [])),
-        details=(*ballots, *details),
+        details=(*selection_tables, *details),
         pictures=tuple(_panel_pictures(panel, name)),
         is_folded=panel.is_validation,
     )
@@ -103,8 +103,8 @@ def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
     if not panel.is_validation:
         plot: Draw = partial(result_plots.plot_seeds, panel)
         pictures.append(Picture("seeds", "every seed, mean and 95 % interval", plot))
-        for lot, number, of in _lots(panel.arms) if panel.varies_m_inf else []:
-            plot = partial(result_plots.plot_m_inf, panel, lot)
+        for group, number, of in _groups(panel.arms) if panel.varies_m_inf else []:
+            plot = partial(result_plots.plot_m_inf, panel, group)
             pictures.append(Picture(f"m_inf{number}", f"against pauses at inference{of}", plot))
     maps = result_plots.heat_maps(panel)
     for i, (family, arms) in enumerate(maps, start=1):
@@ -125,7 +125,7 @@ def _overview(overview: Overview, number: int) -> Section:
     first = overview.panels[0]
     name = f"sizes-{number:02}-{_file_name(first.task)}-{_file_name(first.metric)}"
     pictures = []
-    for words, i, of in _lots(list(overview.lines)):
+    for words, i, of in _groups(list(overview.lines)):
         plot: Draw = partial(across_sizes.plot_differences, overview, words)
         pictures.append(Picture(f"differences{i}", f"what pauses change, by model size{of}", plot))
     for cost in across_sizes.known_costs(overview):
@@ -146,9 +146,9 @@ def _overview(overview: Overview, number: int) -> Section:
 def _losses(curves: Curves, number: int) -> Section:
     name = f"losses-{number:02}-{curves.stage}"
     pictures = []
-    for labels, i, of in _lots(list(curves.runs)):
+    for labels, i, of in _groups(list(curves.runs)):
         pictures.append(Picture(f"steps{i}", f"against steps{of}", partial(run_curves.plot_losses, curves, labels)))
-    for labels, i, of in _lots(run_curves.with_pauses(curves)):
+    for labels, i, of in _groups(run_curves.with_pauses(curves)):
         plot = partial(run_curves.plot_after_pauses, curves, labels)
         pictures.append(Picture(f"after_pauses{i}", f"on tokens after a pause, and elsewhere{of}", plot))
     count = sum(map(len, curves.runs.values()))
@@ -169,7 +169,7 @@ def _runs(compared: Compared, number: int) -> Section:
     for x, cost in run_curves.COSTS.items():
         if not any(run_curves.series(records, x)[0].size for runs in curves.runs.values() for records in runs):
             continue
-        for labels, i, of in _lots(list(curves.runs)):
+        for labels, i, of in _groups(list(curves.runs)):
             plot: Draw = partial(run_curves.plot_losses, curves, labels, x=x)
             pictures.append(Picture(f"{x}{i}", f"against {cost}{of}", plot))
     settings = compared.settings()
@@ -188,14 +188,14 @@ def _named(picture: Picture, name: str, what: str) -> Picture:
     return Picture(f"{name}-{picture.name}", f"{what}: {picture.caption}", picture.draw)
 
 
-def _lots[T](items: Sequence[T]) -> list[tuple[Sequence[T], str, str]]:
-    """As few lots as can be drawn in a picture each, in order, with what its file's name and its caption end in."""
+def _groups[T](items: Sequence[T]) -> list[tuple[Sequence[T], str, str]]:
+    """As few groups as can be drawn in a picture each, in order, with what its file's name and its caption end in."""
     count = -(-len(items) // figures.MAX_LINES)
     size = -(-len(items) // max(1, count))
-    lots = [items[i * size : (i + 1) * size] for i in range(count)]
+    groups = [items[i * size : (i + 1) * size] for i in range(count)]
     if count == 1:
         return [(items, "", "")]
-    return [(lot, f"-{i}", f", {i} of {count}") for i, lot in enumerate(lots, start=1)]
+    return [(group, f"-{i}", f", {i} of {count}") for i, group in enumerate(groups, start=1)]
 
 
 def _file_name(text: str) -> str:

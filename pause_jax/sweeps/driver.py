@@ -66,7 +66,7 @@ def make_schedule(sweep: Sweep, workdir: Path, how: ExecutorConfig, *, retries: 
 
 
 def check_folder(workdir: Path, sweep: Sweep) -> None:
-    """Raises UserError where `workdir` holds another sweep: one of other base configs."""
+    """Raises UserError where `workdir` holds another sweep: one made from other configs."""
     recorded = workdir / "sweep.json"
     if not recorded.is_file():
         return

@@ -25,7 +25,7 @@ Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
 def two_valued(p: float, noise: float = 0.0) -> Draw:
-    """Differences of an arm that learns the task with probability p from a base that always has the arm's mean."""
+    """Differences of an arm that learns the task with probability p from a baseline that always has the arm's mean."""
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         values = np.where(rng.random(shape) < p, HIGH, LOW) - (LOW + (HIGH - LOW) * p)
@@ -34,12 +34,12 @@ def two_valued(p: float, noise: float = 0.0) -> Draw:
     return draw
 
 
-def spreads(base: float, arm: float) -> Draw:
-    """Differences of normal runs; of several arms each has the same base."""
+def spreads(baseline: float, arm: float) -> Draw:
+    """Differences of normal runs; of several arms each has the same baseline."""
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         reports, _, seeds = shape
-        return arm * rng.normal(size=shape) - base * rng.normal(size=(reports, 1, seeds))
+        return arm * rng.normal(size=shape) - baseline * rng.normal(size=(reports, 1, seeds))
 
     return draw
 

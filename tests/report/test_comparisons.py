@@ -29,13 +29,13 @@ def test_the_toy_task_says_what_its_figures_allow():
     report = report_of(toy_rows())
     (panel,) = report.panels
     assert panel.title == "count_parity_24, accuracy, test split, model 4.0k"
-    assert [panel.label(panel.home(arm)) for arm in panel.arms] == [
+    assert [panel.label(panel.matched_cell(arm)) for arm in panel.arms] == [
         "no pauses, 3,000 steps",
         "no pauses, 7,500 steps",
         "24 pauses, 3,000 steps",
     ]
     equal_steps, equal_flops = report.comparisons
-    paired = paired_differences(equal_steps.cell, equal_steps.base)
+    paired = paired_differences(equal_steps.cell, equal_steps.baseline)
     assert paired.values == pytest.approx([100 * d for d in TOY_MINUS_NONE]) and paired.unit == "seed"
     assert equal_steps.sentence() == (
         "24 pauses, 3,000 steps minus no pauses, 3,000 steps: +18.5 points, 95 % interval [+3.5, +33.5], 6 seeds: no "
@@ -47,8 +47,8 @@ def test_the_toy_task_says_what_its_figures_allow():
     )
     assert report.remarks(panel) == []
     assert report.summary() == (
-        "2 comparisons with a base without pauses: of none can an effect be claimed. With 6 seeds none could be: it "
-        "takes 10."
+        "2 comparisons with a baseline without pauses: of none can an effect be claimed. With 6 seeds none could be: "
+        "it takes 10."
     )
 
 
@@ -57,8 +57,8 @@ def test_without_a_base_of_equal_flops_the_reader_is_told():
     (panel,) = report.panels
     assert len(report.comparisons) == 1
     assert report.remarks(panel) == [
-        "24 pauses: no base was trained with as many FLOPs (within 5%), so these figures do not tell pauses from more "
-        "or less training."
+        "24 pauses: no baseline was trained with as many FLOPs (within 5%), so these figures do not tell pauses from "
+        "more or less training."
     ]
 
 
@@ -75,7 +75,7 @@ def test_an_effect_on_every_seed_is_called_and_its_opposite_a_loss():
     found = report_of(rows(20))
     said = "standard pretraining, 10 pauses minus standard pretraining, no pauses, at equal training FLOPs."
     assert found.summary() == (
-        "1 comparison with a base without pauses: 1 beyond the chance of seeds. +20.9 [+20.3, +21.5] points of "
+        "1 comparison with a baseline without pauses: 1 beyond the chance of seeds. +20.9 [+20.3, +21.5] points of "
         f"accuracy on recall_8, model 826.5k: {said}"
     )
     assert found.summary_of(found.panels[0]) == (
@@ -91,12 +91,12 @@ def test_an_effect_on_every_seed_is_called_and_its_opposite_a_loss():
 def test_the_grid_is_compared_with_standard_pretraining_and_finetuning():
     report = report_of(grid_rows(seeds=3))
     (panel,) = report.panels
-    labels = [(panel.label(c.cell), panel.label(c.base)) for c in report.comparisons]
-    base = "standard pretraining, no pauses"
+    labels = [(panel.label(c.cell), panel.label(c.baseline)) for c in report.comparisons]
+    baseline = "standard pretraining, no pauses"
     assert labels == [
-        ("standard pretraining, 10 pauses", base),
-        ("10 % pauses in pretraining, no pauses", base),
-        ("10 % pauses in pretraining, 10 pauses", base),
+        ("standard pretraining, 10 pauses", baseline),
+        ("10 % pauses in pretraining, no pauses", baseline),
+        ("10 % pauses in pretraining, 10 pauses", baseline),
         ("10 % pauses in pretraining, zero-shot", "standard pretraining, zero-shot"),
     ]
     assert report.summary().endswith("With 3 seeds none could be: it takes 10.")
@@ -107,8 +107,8 @@ def test_an_arm_is_shown_at_the_pauses_that_it_was_finetuned_with():
     rows = [row(m_inf=m, placement="append" if m else "none") for m in evaluated]
     rows += [row(finetune="pause", m_ft=m_ft, m_inf=m) for m_ft in ("10", "0|10", "40") for m in evaluated]
     (panel,) = make_panels(rows)
-    assert [panel.home(arm).m_inf for arm in panel.arms] == [0, 10, 10, 50]
-    assert [panel.label(panel.home(arm)) for arm in panel.arms] == [
+    assert [panel.matched_cell(arm).m_inf for arm in panel.arms] == [0, 10, 10, 50]
+    assert [panel.label(panel.matched_cell(arm)) for arm in panel.arms] == [
         "standard pretraining, no pauses",
         "standard pretraining, 10 pauses",
         "standard pretraining, 0 or 10 pauses",
@@ -138,8 +138,8 @@ def test_labels_tell_arms_apart():
     assert "standard pretraining, 10 fillers, attention causal, 1 distinct" in labels
     assert "standard pretraining, filler at inference only, attention causal, 1 distinct, 10 at inference" in labels
     assert "5 % pauses in pretraining, no pauses, attention causal, policy uniform_trim, 1 distinct" in labels
-    # a base shares the stages of training and the attention
-    compared = [(panel.label(c.cell), c.base.arm.pretrain) for c in decide(find_pairs([panel]))]
+    # a baseline shares the stages of training and the attention
+    compared = [(panel.label(c.cell), c.baseline.arm.pretrain) for c in decide(find_pairs([panel]))]
     assert not any("prefix_only" in label for label, _ in compared)
     assert {pretrain for _, pretrain in compared} == {"std"}
     remarks = Report.of(rows).remarks(panel)
@@ -254,7 +254,7 @@ def test_several_pretraining_runs_are_what_is_counted():
     assert [column.name for column in table.columns][3:5] == ["seeds", "pretraining runs"]
     assert [line[3:5] for line in table.rows] == [(30, 10), (30, 10)]
     interval = stats.ttest_1samp(by_arm[0], 0).confidence_interval()
-    assert (comparison.base.estimate.low, comparison.base.estimate.high) == pytest.approx(tuple(interval))
+    assert (comparison.baseline.estimate.low, comparison.baseline.estimate.high) == pytest.approx(tuple(interval))
     gain = [dataclasses.replace(r, value=r.value + 10 * (r.pretrain == "pause")) for r in rows]
     assert "a gain beyond the chance of seeds; at equal" in report_of(gain).comparisons[0].sentence()
 
@@ -294,7 +294,7 @@ def test_runs_of_one_import_differ_by_what_was_uptrained():
         for s in range(10)
     ]
     as_long, as_it_was = report_of(rows).comparisons
-    assert (as_long.base.arm.pretrain_steps, as_it_was.base.arm.pretrain_steps) == ("0|100", "0")
+    assert (as_long.baseline.arm.pretrain_steps, as_it_was.baseline.arm.pretrain_steps) == ("0|100", "0")
     for comparison in (as_long, as_it_was):
         assert comparison.effect.found and comparison.effect.difference.n == 10 and comparison.shared_runs == 1
 
@@ -311,7 +311,7 @@ def test_runs_that_pretrained_are_seeds_of_their_own():
 
 
 def test_pauses_that_were_never_trained_say_nothing():
-    """A standard model falls when it is given pauses; such a point is no base, and is said to be none."""
+    """A standard model falls when it is given pauses; such a point is no baseline, and is said to be none."""
     rows = [row(m_inf=m, value=v, placement="append" if m else "none") for m, v in ((0, 73.8), (1, 8.2))]
     rows += [row(finetune="pause", m_ft="1", m_inf=m, value=70.0 + m) for m in (0, 1)]
     report = report_of(rows)
@@ -326,17 +326,17 @@ def test_pauses_that_were_never_trained_say_nothing():
     assert find_pairs([without_base]) == []
 
 
-def bases_of(*bases, **arm):
-    """Pretraining steps and FLOPs of the bases that an arm of 2000 steps and 10 FLOPs is compared with."""
-    rows = [row(pretrain_steps=steps, model_flops=flops) for steps, flops in bases]
+def bases_of(*baselines, **arm):
+    """Pretraining steps and FLOPs of the baselines that an arm of 2000 steps and 10 FLOPs is compared with."""
+    rows = [row(pretrain_steps=steps, model_flops=flops) for steps, flops in baselines]
     rows.append(row(finetune="pause", m_ft="10", m_inf=10, pretrain_steps="2000", model_flops=10.0))
-    return [(c.base.arm.pretrain_steps, c.base.training_flops) for c in report_of(rows).comparisons]
+    return [(c.baseline.arm.pretrain_steps, c.baseline.training_flops) for c in report_of(rows).comparisons]
 
 
 def test_a_base_was_pretrained_for_as_many_steps_where_there_is_one():
     assert bases_of(("2000", 5.0), ("4000", 9.0)) == [("2000", 5.0)]  # although the other cost nearly as much
     assert bases_of(("2000", 5.0), ("4000", 10.2)) == [("2000", 5.0), ("4000", 10.2)]  # as much: beside it
-    assert bases_of(("1000", 5.0), ("4000", 12.0)) == [("4000", 12.0)]  # no such base: the nearest in FLOPs
+    assert bases_of(("1000", 5.0), ("4000", 12.0)) == [("4000", 12.0)]  # no such baseline: the nearest in FLOPs
     assert bases_of(("1000", 5.0), ("2000|100", 6.0)) == [("2000|100", 6.0)]
 
 
@@ -366,15 +366,15 @@ def rows_of_axis(axis, values, **fields):
     ],
 )
 def test_an_axis_that_no_column_knows_makes_arms(axis, values, words):
-    """Told apart by its name and value, each compared with the base of its own value."""
+    """Told apart by its name and value, each compared with the baseline of its own value."""
     report = report_of(rows_of_axis(axis, values))
     (panel,) = report.panels
-    labels = [panel.label(panel.home(arm)) for arm in panel.arms]
+    labels = [panel.label(panel.matched_cell(arm)) for arm in panel.arms]
     assert sorted(labels) == sorted(
         f"standard pretraining, {m}, {word}" for m in ("no pauses", "10 pauses") for word in words
     )
-    assert [(c.cell.arm.settings, c.cell.arm.m_ft, c.base.arm.m_ft) for c in report.comparisons] == [
-        (c.base.arm.settings, "10", "0") for c in report.comparisons
+    assert [(c.cell.arm.settings, c.cell.arm.m_ft, c.baseline.arm.m_ft) for c in report.comparisons] == [
+        (c.baseline.arm.settings, "10", "0") for c in report.comparisons
     ]
     assert len(report.comparisons) == 2
 

@@ -62,7 +62,7 @@ def test_p_values_are_no_smaller_than_scipys_t_test(values):
 
 @given(st.integers(2, 20), st.integers(0, 20), st.floats(0.05, 0.95))
 def test_of_two_values_it_is_the_binomial_test(n, bad, p):
-    """Of a base whose mean is that of 1 with probability p and 0 otherwise; both were seen."""
+    """Of a baseline whose mean is that of 1 with probability p and 0 otherwise; both were seen."""
     bad = min(max(bad, 1), n - 1)
     values = [1 - p] * (n - bad) + [-p] * bad
     sides = [stats.binomtest(n - bad, n, p, side).pvalue for side in ("greater", "less")]
@@ -118,7 +118,7 @@ def test_p_is_never_written_as_0():
 
 
 def test_differences_that_are_all_one_number_have_no_test():
-    """All ten runs learned the task, the base never varies: of what else may come there is no word."""
+    """All ten runs learned the task, the baseline never varies: of what else may come there is no word."""
     (effect,) = call_effects([[9.5] * 10])
     assert not effect.found and "all one number" in effect.why_not()
 

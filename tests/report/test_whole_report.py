@@ -27,15 +27,15 @@ def page_of(rows, out, **arguments):
 def test_a_known_effect_is_found_where_it_is_and_only_there(tmp_path, without_drawing, capsys):  # noqa: F811
     rows = list(sweep_rows(seeds=10, effect=3.0, sizes=SIZES))
     words = page_of(rows, tmp_path).words()
-    paused, base = "10 % pauses in pretraining", "minus standard pretraining, no pauses:"
+    paused, baseline = "10 % pauses in pretraining", "minus standard pretraining, no pauses:"
     for m, gain in ((2, "[23]"), (10, "[56]")):  # 3 and 6, give or take what seeds make of it
-        called = rf"{paused}, {m} pauses {base} \+{gain}\.\d points[^;]*: a gain beyond the chance of seeds;"
+        called = rf"{paused}, {m} pauses {baseline} \+{gain}\.\d points[^;]*: a gain beyond the chance of seeds;"
         assert len(re.findall(called, words)) == 2
         over_sizes = (
             f"{paused}, {m} pauses minus no pauses: a difference beyond the chance of seeds at 4.0k, 130m, of 2"
         )
         assert over_sizes in words
-        not_called = rf"standard pretraining, {m} pauses {base} [^;]*: no effect can be claimed;"
+        not_called = rf"standard pretraining, {m} pauses {baseline} [^;]*: no effect can be claimed;"
         assert len(re.findall(not_called, words)) == 2
     assert words.count(f"{paused}: best M = 10 by validation, chosen in 100% of bootstrap draws") == 2
     assert "2 of 5 differences beyond the chance of seeds" in words
@@ -58,7 +58,7 @@ def test_no_effect_is_said_to_be_none(tmp_path, without_drawing):  # noqa: F811
 
 
 def test_whole_reports_without_an_effect_rarely_claim_one():
-    """Two sizes, all comparisons and all choices of the best M together: a claim in 5 % of reports at most."""
+    """Two sizes, all comparisons and all selections of the best M together: a claim in 5 % of reports at most."""
     rng, claims, reports = np.random.default_rng(2), 0, 100
     template = [r for r in sweep_rows(seeds=10, effect=0.0, sizes=SIZES) if r.m_inf == int(r.m_ft)]
     for _ in range(reports):
@@ -75,7 +75,7 @@ def test_what_is_missing_stands_above_all(tmp_path, without_drawing):  # noqa: F
     page = page_of(lost, tmp_path)
     sentence = "10 % pauses in pretraining, 10 pauses, at M_inf 10: seed 1"
     assert f"recall_8, accuracy, test split, model 826.5k: {sentence}" in page.words()
-    assert page.words().index(sentence) < page.words().index("comparisons with a base")
+    assert page.words().index(sentence) < page.words().index("comparisons with a baseline")
     assert sentence in (tmp_path / "missing.csv").read_text()
     assert Report.of(whole).missing == ()
 
