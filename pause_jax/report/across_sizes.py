@@ -36,11 +36,11 @@ class Overview:
         return [panel.model for panel in self.panels]
 
     def sentences(self) -> list[str]:
-        """At how many sizes an effect was called; of a trend over sizes nothing is said, as none is tested."""
+        """At how many sizes an effect was significant; of a trend over sizes nothing is said, as none is tested."""
         sentences = []
         for words, by_model in self.lines.items():
-            called = [model for model, comparison in by_model.items() if comparison.effect.found]
-            at = f"at {', '.join(called)}" if called else "at no size"
+            significant = [model for model, comparison in by_model.items() if comparison.effect.is_significant]
+            at = f"at {', '.join(significant)}" if significant else "at no size"
             sentences.append(f"{words}: a difference beyond the chance of seeds {at}, of {len(by_model)} compared.")
         return [*sentences, "Whether a difference grows with size is not tested here."]
 
@@ -51,7 +51,7 @@ class Overview:
                 model,
                 comparison.effect.difference,
                 comparison.effect.corrected_p,
-                "yes" if comparison.effect.found else "no",
+                "yes" if comparison.effect.is_significant else "no",
             )
             for words, by_model in self.lines.items()
             for model, comparison in by_model.items()
@@ -61,7 +61,7 @@ class Overview:
             Column("model"),
             Column("difference", signed=True),
             Column("corrected p", "p"),
-            Column("effect called"),
+            Column("significant"),
         )
         return Table("sizes", "Differences by model size", columns, rows)
 
@@ -75,7 +75,7 @@ class Overview:
                 100 * selection.bootstrap[selection.chosen],
                 selection.test_estimate,
                 selection.effect.difference if selection.effect else None,
-                "yes" if selection.effect and selection.effect.found else "no",
+                "yes" if selection.effect and selection.effect.is_significant else "no",
             )
             for panel, selection in self.selections
             if selection.chosen is not None
@@ -87,7 +87,7 @@ class Overview:
             Column("% of bootstrap draws", ".0f"),
             Column(self.panels[0].split),
             Column("minus no pauses", signed=True),
-            Column("effect called"),
+            Column("significant"),
         )
         return Table("best_m_by_size", "Best M by model size", columns, rows) if rows else None
 
@@ -119,7 +119,7 @@ def parameters(model: str) -> float | None:
 
 
 def plot_differences(overview: Overview, words: Sequence[str], out: Path) -> None:
-    """Each comparison's difference and 95 % interval against model size; hollow where no effect is called.
+    """Each comparison's difference and 95 % interval against model size; hollow where it is not significant.
 
     Args:
       words: those of `overview.lines` to draw.
@@ -146,14 +146,14 @@ def plot_differences(overview: Overview, words: Sequence[str], out: Path) -> Non
             markerfacecolor="white",
             label=figures.fold(line),
         )
-        found = [(x, mean) for x, mean, effect in zip(at, means, effects, strict=True) if effect.found]
+        found = [(x, mean) for x, mean, effect in zip(at, means, effects, strict=True) if effect.is_significant]
         axes.plot([x for x, _ in found], [y for _, y in found], **(mark | {"linewidth": 0}), markersize=6, zorder=4)
     axes.set_xlabel("model (parameters)" if _are_named_by_size(overview.models) else "model, by cost of inference")
     first = overview.panels[0]
     least = result_plots.LEAST_LOSS if first.unit == "nats" else result_plots.LEAST_PERCENT
     axes.set_ylim(figures.at_least(axes.get_ylim(), least))
     axes.set_ylabel(figures.plain(f"{first.unit} of {first.metric}"))
-    figures.legend(figure, title="filled: beyond the chance of seeds; hollow: no effect called")
+    figures.legend(figure, title="filled: beyond the chance of seeds; hollow: not significant")
     figures.save(figure, out)
 
 

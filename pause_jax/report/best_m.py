@@ -4,7 +4,7 @@ candidates  the arms of a panel that differ only in M (finetuned with it and eva
 selection   the M whose mean on the validation split is highest; of equals the smallest
 
 The runs that are chosen by validation are those that are tested, so a run that is good by chance is good on both. So
-the chosen M may be called an effect only by a p value that is corrected for every M that could have been chosen.
+the chosen M's effect is significant only by a p value that is corrected for every M that could have been chosen.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Selection:
         difference = self.effect.difference
         minus = f"{value}, minus no pauses {difference.mean:+.1f} points"
         verdict = self.effect.why_not()
-        if self.effect.found:
+        if self.effect.is_significant:
             verdict = f"{'a gain' if difference.mean > 0 else 'a loss'} beyond the chance of seeds and of choosing"
         interval = f", 95 % interval [{difference.low:+.1f}, {difference.high:+.1f}]" if difference.n > 1 else ""
         p = "" if math.isnan(self.effect.p) else f", corrected p {format_p(self.effect.corrected_p)}"

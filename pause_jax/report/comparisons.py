@@ -76,7 +76,7 @@ class Comparison:
                 "no effect can be claimed, as these arms were pretrained differently and the results do not say in "
                 f"which runs (each arm's are taken to be one; it takes {NEEDED})"
             )
-        if not self.effect.found:
+        if not self.effect.is_significant:
             return self.effect.why_not()
         is_gain = (self.effect.difference.mean > 0) != self.panel.lower_is_better
         only = ""
@@ -154,7 +154,7 @@ class Report:
     def summary_of(self, panel: Panel) -> str:
         """One line for the table of contents."""
         comparisons = self.of_panel(panel)
-        found = [comparison for comparison in comparisons if comparison.effect.found]
+        found = [comparison for comparison in comparisons if comparison.effect.is_significant]
         if panel.is_validation:
             return "for choosing, nothing is claimed from it"
         if not comparisons:
@@ -180,7 +180,7 @@ class Report:
 
     def summary(self) -> str:
         """What all comparisons together come to: how many, and of those found sign, size and cost."""
-        found = [comparison for comparison in self.comparisons if comparison.effect.found]
+        found = [comparison for comparison in self.comparisons if comparison.effect.is_significant]
         count = len(self.comparisons)
         if not count:
             return "There is nothing to compare: no arm with pauses has a baseline without them on the same seeds."
@@ -263,7 +263,7 @@ def find_pairs(panels: Sequence[Panel]) -> list[Pair]:
 def decide(compared: Sequence[Pair]) -> list[Comparison]:
     """Decide on all together: the more pairs, the more each must show."""
     paired = [paired_differences(cell, baseline) for _, cell, baseline in compared]
-    effects = statistics.call_effects([one.values for one in paired], [one.unit for one in paired])
+    effects = statistics.assess_effects([one.values for one in paired], [one.unit for one in paired])
     return [
         Comparison(*pair, effect=effect, is_known=one.is_known, shared_runs=one.shared_runs)
         for pair, effect, one in zip(compared, effects, paired, strict=True)

@@ -28,7 +28,7 @@ HOW_TO_READ = (
     "tell of other seeds, not of other data; those of percentages end at 0 and 100. Differences are paired by seed. "
     "Where arms were pretrained differently, pretraining runs take the place of seeds: finetunings of one run share "
     "its luck and are averaged first. "
-    f"An effect is called only with {NEEDED} seeds or more, and where p, corrected by Holm's method for all "
+    f"An effect is significant only with {NEEDED} seeds or more, and where p, corrected by Holm's method for all "
     "comparisons of this report that could be tested, is at most 0.05. p is the larger of two, both of a mean of 0: "
     "of Student's t test, and of Gaffke's, which is exact for two-valued differences. No test sees what no seed has "
     "shown: an outcome that one run in four has stays unseen in ten with probability 0.06. "

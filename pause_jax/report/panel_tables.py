@@ -104,7 +104,7 @@ def differences(panel: Panel, compared: Sequence[Comparison]) -> Table:
             c.effect.difference,
             c.effect.p,
             c.effect.corrected_p,
-            "yes" if c.effect.found else "no",
+            "yes" if c.effect.is_significant else "no",
             c.flops_ratio,
             c.inference_flops_ratio,
         )
@@ -117,7 +117,7 @@ def differences(panel: Panel, compared: Sequence[Comparison]) -> Table:
         Column("difference", panel.spec, signed=True),
         Column("p", "p"),
         Column("corrected p", "p"),
-        Column("effect called"),
+        Column("significant"),
         Column("training FLOPs × baseline", ".2f"),
         Column("inference FLOPs × baseline", ".2f"),
     )

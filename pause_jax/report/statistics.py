@@ -1,16 +1,18 @@
-"""What a few seeds allow to be said: intervals, paired differences, and when an effect may be called one.
+"""What a few seeds allow to be said: intervals, paired differences, and when an effect is significant.
 
-The rule (`call_effects`): an effect is called where there are `NEEDED` seeds or more (pairs.py says when pretraining
-runs take their place), their differences are not all one number, and the p value, corrected by Holm's method for all
-comparisons of the report, is at most 0.05. The p value is the larger of two, both of the hypothesis that the mean is 0:
+The rule (`assess_effects`): an effect is significant where there are `NEEDED` seeds or more (pairs.py says when
+pretraining runs take their place), their differences are not all one number, and the p value, corrected by Holm's
+method for all comparisons of the report, is at most 0.05. The p value is the larger of two, both of the hypothesis that
+the mean is 0:
 
 1. Student's t test, which holds for differences that are normal, and
 2. Gaffke's test, which for two-valued differences is the exact binomial one (`gaffke_p`), and holds where they are
    skew.
 
 Accuracies are often close to two-valued: a run learns the task or does not. A test of signs is none of the mean then:
-of arms with equal means it calls one in eight (docs/statistics.md has the simulation). No test of means holds against
-an outcome that no seed has shown: of ten seeds none shows what one run in four does with probability 0.06.
+of arms with equal means it finds one in eight significant (docs/statistics.md has the simulation). No test of means
+holds against an outcome that no seed has shown: of ten seeds none shows what one run in four does with probability
+0.06.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LEVEL = 0.95  # of intervals; an effect is called falsely in at most 1 - LEVEL of reports
+LEVEL = 0.95  # of intervals; an effect is falsely significant in at most 1 - LEVEL of reports
 NEEDED = 10  # seeds, or pretraining runs, of both arms; of fewer nothing is said but the figures
 PERCENT = (0.0, 100.0)
 
@@ -45,7 +47,7 @@ class Effect:
     difference: Estimate
     p: float  # two-sided, of this comparison alone; nan where it was not tested
     corrected_p: float  # by Holm, for all comparisons of the report that were tested
-    found: bool
+    is_significant: bool
 
     def evidence(self) -> str:
         """`, p = 0.002 (0.0039 corrected)`; "" where nothing was tested."""
@@ -57,7 +59,7 @@ class Effect:
         return f", p {format_p(self.p)}{corrected}"
 
     def why_not(self) -> str:
-        """Why no effect is called."""
+        """Why it is not significant."""
         if self.difference.n == 1:
             return f"no interval, no effect can be claimed from fewer than {NEEDED}"
         if self.difference.n < NEEDED:
@@ -136,7 +138,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def call_effects(comparisons: Sequence[Sequence[float]], units: Sequence[str] | None = None) -> list[Effect]:
+def assess_effects(comparisons: Sequence[Sequence[float]], units: Sequence[str] | None = None) -> list[Effect]:
     """Decide for all comparisons of one report together; the module's docstring has the rule.
 
     Args:
@@ -150,8 +152,10 @@ def call_effects(comparisons: Sequence[Sequence[float]], units: Sequence[str] | 
     effects = []
     for i, (differences, unit) in enumerate(zip(comparisons, units, strict=True)):
         corrected_p = corrected.get(i, math.nan)
-        found = corrected_p <= 1 - LEVEL + 1e-12
-        effects.append(Effect(estimate(differences, unit=unit), p=p[i], corrected_p=corrected_p, found=found))
+        significant = corrected_p <= 1 - LEVEL + 1e-12
+        effects.append(
+            Effect(estimate(differences, unit=unit), p=p[i], corrected_p=corrected_p, is_significant=significant)
+        )
     return effects
 
 

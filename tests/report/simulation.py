@@ -1,9 +1,11 @@
-"""How often the report's rule calls an effect where there is none, and where there is one. docs/statistics.md has this:
+"""How often an effect is significant by the report's rule, where there is none and where there is one.
+
+docs/statistics.md has this:
 
     python -m tests.report.simulation
 
 Each row is so many made-up reports. Values are accuracies of runs in percent; all comparisons of a report are decided
-together, as `call_effects` does for a report.
+together, as `assess_effects` does for a report.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from pause_jax.report.pairs import averages
-from pause_jax.report.statistics import NEEDED, call_effects
+from pause_jax.report.statistics import NEEDED, assess_effects
 
 REPORTS = 2000
 SEEDS = (NEEDED, 16)
@@ -69,26 +71,28 @@ BEYOND_ANY_TEST: dict[str, Draw] = {
 }
 
 
-def called(draw: Draw, *, seeds: int, arms: int, reports: int = REPORTS, shift: float = 0.0) -> tuple[float, float]:
-    """Of so many reports, the share that calls an effect, and the share that calls the first arm's.
+def significant_shares(
+    draw: Draw, *, seeds: int, arms: int, reports: int = REPORTS, shift: float = 0.0
+) -> tuple[float, float]:
+    """Of so many reports, the share with a significant effect, and the share where the first arm's is.
 
     Args:
       shift: a true effect of the first arm.
     """
     differences = draw(np.random.default_rng(1), (reports, arms, seeds))
     differences[:, 0] += shift
-    found = np.array([[effect.found for effect in call_effects(report)] for report in differences])
+    found = np.array([[effect.is_significant for effect in assess_effects(report)] for report in differences])
     return float(found.any(axis=1).mean()), float(found[:, 0].mean())
 
 
 def one_run_taken_for_many(seeds: int = 8, reports: int = REPORTS) -> float:
-    """The share of effects called if the finetunings of one pretraining run an arm were taken for independent."""
+    """The share of significant effects if the finetunings of one pretraining run an arm were taken for independent."""
     rng = np.random.default_rng(2)
     luck = 2 * np.diff(rng.normal(size=(reports, 2)), axis=1)
     differences = luck + np.sqrt(2) * rng.normal(size=(reports, seeds))
     half = 2.365 * differences.std(axis=1, ddof=1) / np.sqrt(seeds)  # t of 7 degrees of freedom
     as_one = [averages([frozenset(["run"])] * seeds, list(row)) for row in differences]
-    assert not any(effect.found for row in as_one for effect in call_effects([row]))
+    assert not any(effect.is_significant for row in as_one for effect in assess_effects([row]))
     return float(np.mean(np.abs(differences.mean(axis=1)) > half))
 
 
@@ -100,13 +104,15 @@ def table() -> Iterator[str]:
         yield f"| {title} | {' | '.join(columns)} |"
         yield f"|---{'|---' * len(columns)}|"
         for name, draw in draws.items():
-            shares = [called(draw, seeds=seeds, arms=arms)[0] for seeds, arms in settings]
+            shares = [significant_shares(draw, seeds=seeds, arms=arms)[0] for seeds, arms in settings]
             yield f"| {name} | {' | '.join(f'{100 * share:.1f}' for share in shares)} |"
         yield ""
     yield f"| true effect, in standard deviations of a run | {' | '.join(columns)} |"
     yield f"|---{'|---' * len(columns)}|"
     for size in (1, 2, 3):
-        shares = [called(spreads(5, 5), seeds=seeds, arms=arms, shift=5.0 * size)[1] for seeds, arms in settings]
+        shares = [
+            significant_shares(spreads(5, 5), seeds=seeds, arms=arms, shift=5.0 * size)[1] for seeds, arms in settings
+        ]
         yield f"| {size} | {' | '.join(f'{100 * share:.0f}' for share in shares)} |"
     yield ""
     share = one_run_taken_for_many()

@@ -119,7 +119,7 @@ def test_choosing_alone_makes_no_effect():
         ]
         selection = selection_of(both)
         said = "beyond the chance" in selection.sentence()
-        assert said == (selection.effect is not None and selection.effect.found)
+        assert said == (selection.effect is not None and selection.effect.is_significant)
         called += said
         if selection.chosen:
             chosen, baseline = selection.candidates.test[selection.chosen], selection.candidates.test[0]

@@ -200,7 +200,7 @@ def test_a_whole_report_without_a_true_effect_rarely_calls_one():
         report = report_of(rows)
         assert len(report.comparisons) == 8
         said = any("beyond the chance" in comparison.sentence() for comparison in report.comparisons)
-        assert said == any(c.effect.found for c in report.comparisons)
+        assert said == any(c.effect.is_significant for c in report.comparisons)
         called += said
     assert called <= 0.05 * 200 + 3 * math.sqrt(200 * 0.05 * 0.95)
 
@@ -233,7 +233,7 @@ def test_finetunings_of_one_pretraining_run_an_arm_are_one(told):
     for _ in range(50):
         report = report_of(nested_rows(rng, runs=1, finetunings=12, told=told))
         (comparison,) = report.comparisons
-        assert not comparison.effect.found and comparison.effect.difference.n == 1
+        assert not comparison.effect.is_significant and comparison.effect.difference.n == 1
         assert "12" not in comparison.sentence() and "1 pretraining run: no" in comparison.sentence()
     assert all(math.isnan(cell.estimate.low) for cell in report.panels[0].cells)
     remark = report.remarks(report.panels[0])[0]
@@ -296,7 +296,7 @@ def test_runs_of_one_import_differ_by_what_was_uptrained():
     as_long, as_it_was = report_of(rows).comparisons
     assert (as_long.baseline.arm.pretrain_steps, as_it_was.baseline.arm.pretrain_steps) == ("0|100", "0")
     for comparison in (as_long, as_it_was):
-        assert comparison.effect.found and comparison.effect.difference.n == 10 and comparison.shared_runs == 1
+        assert comparison.effect.is_significant and comparison.effect.difference.n == 10 and comparison.shared_runs == 1
 
 
 def test_runs_that_pretrained_are_seeds_of_their_own():
@@ -306,7 +306,7 @@ def test_runs_that_pretrained_are_seeds_of_their_own():
         row(seed=s, value=55.0 + s + s % 2, finetune="none", pretrain="pause", pretrain_rate=0.1) for s in range(10)
     ]
     (comparison,) = report_of(rows).comparisons
-    assert comparison.effect.found and comparison.effect.difference.n == 10
+    assert comparison.effect.is_significant and comparison.effect.difference.n == 10
     assert "seed" in comparison.sentence() and comparison.cell.estimate.n == 10
 
 

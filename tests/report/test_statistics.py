@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pause_jax.report import pairs, statistics
-from pause_jax.report.statistics import NEEDED, call_effects, estimate, gaffke_p, holm, mean_p
+from pause_jax.report.statistics import NEEDED, assess_effects, estimate, gaffke_p, holm, mean_p
 from tests.report import simulation
 
 # ../shared/TOY_TASK.md: 24 pauses minus none, and minus none at equal FLOPs, by seed
@@ -28,11 +28,11 @@ def test_docstrings_are_true(module):
 
 
 def test_the_toy_tasks_hand_case():
-    (effect,) = call_effects([TOY])
+    (effect,) = assess_effects([TOY])
     assert effect.difference.mean == pytest.approx(0.185, abs=5e-4)
     half = 2.5706 * 0.143 / math.sqrt(6)  # t of 5 degrees of freedom; the file's standard deviation
     assert effect.difference.high - effect.difference.mean == pytest.approx(half, abs=1e-3)
-    assert math.isnan(effect.p) and not effect.found
+    assert math.isnan(effect.p) and not effect.is_significant
     assert effect.why_not() == "no effect can be claimed from fewer than 10"
 
 
@@ -91,9 +91,9 @@ def test_holm_by_hand():
 
 
 def test_one_seed_has_no_interval_and_no_effect():
-    (effect,) = call_effects([[40.0]])
+    (effect,) = assess_effects([[40.0]])
     assert (effect.difference.mean, effect.difference.n) == (40.0, 1)
-    assert math.isnan(effect.difference.low) and math.isnan(effect.p) and not effect.found
+    assert math.isnan(effect.difference.low) and math.isnan(effect.p) and not effect.is_significant
 
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan], [math.inf]])
@@ -104,14 +104,16 @@ def test_values_must_be_finite_numbers(values):
 
 
 def test_few_seeds_never_call_and_do_not_count_against_others():
-    whole, few, fewer = call_effects([PLAIN, PLAIN[:9], PLAIN[:3]])
-    assert (whole.found, few.found, fewer.found) == (True, False, False)
+    whole, few, fewer = assess_effects([PLAIN, PLAIN[:9], PLAIN[:3]])
+    assert (whole.is_significant, few.is_significant, fewer.is_significant) == (True, False, False)
     assert whole.corrected_p == whole.p and len(PLAIN) == NEEDED
-    assert all(effect.found for effect in call_effects([PLAIN] * 40))  # as many for many comparisons as for one
+    assert all(
+        effect.is_significant for effect in assess_effects([PLAIN] * 40)
+    )  # as many for many comparisons as for one
 
 
 def test_p_is_never_written_as_0():
-    (effect,) = call_effects([PLAIN])
+    (effect,) = assess_effects([PLAIN])
     assert 0 < effect.p < 1e-6
     assert effect.evidence() == ", p < 0.0001"
     assert statistics.format_p(0.00123) == "= 0.0012" and statistics.format_p(1.0) == "= 1"
@@ -119,14 +121,14 @@ def test_p_is_never_written_as_0():
 
 def test_differences_that_are_all_one_number_have_no_test():
     """All ten runs learned the task, the baseline never varies: of what else may come there is no word."""
-    (effect,) = call_effects([[9.5] * 10])
-    assert not effect.found and "all one number" in effect.why_not()
+    (effect,) = assess_effects([[9.5] * 10])
+    assert not effect.is_significant and "all one number" in effect.why_not()
 
 
 def test_one_seed_that_stands_out_is_no_effect():
     """All signs agree, but the interval reaches beyond 0."""
-    (effect,) = call_effects([[1.0] * 10 + [30.0]])
-    assert effect.difference.low < 0 and not effect.found
+    (effect,) = assess_effects([[1.0] * 10 + [30.0]])
+    assert effect.difference.low < 0 and not effect.is_significant
 
 
 def allowed(reports):
@@ -137,7 +139,7 @@ def allowed(reports):
 @pytest.mark.parametrize("draw", simulation.NO_EFFECT.values(), ids=simulation.NO_EFFECT)
 def test_without_a_true_effect_at_most_one_report_in_twenty_calls_one(draw):
     for arms, reports in ((1, 1000), (simulation.SEVERAL, 300)):
-        anything, _ = simulation.called(draw, seeds=NEEDED, arms=arms, reports=reports)
+        anything, _ = simulation.significant_shares(draw, seeds=NEEDED, arms=arms, reports=reports)
         assert anything <= allowed(reports)
 
 
@@ -153,7 +155,7 @@ def test_what_the_rule_is_for():
 
 def test_a_true_effect_is_called():
     power = [
-        simulation.called(simulation.spreads(5, 5), seeds=NEEDED, arms=1, reports=400, shift=5.0 * size)[1]
+        simulation.significant_shares(simulation.spreads(5, 5), seeds=NEEDED, arms=1, reports=400, shift=5.0 * size)[1]
         for size in (1, 2, 3)
     ]
     assert power == [pytest.approx(0.49, abs=0.09), pytest.approx(0.97, abs=0.03), pytest.approx(1, abs=0.01)]
