@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests import old_names
 
 
-@pytest.mark.xfail(strict=False, reason="the renames are under way")
 def test_no_old_name_is_left():
     left = {name: places[:5] for name, places in old_names.standing().items()}
     assert not left, "\n".join(f"{name}: {', '.join(places)}" for name, places in left.items())

@@ -32,7 +32,7 @@ def tiny():
     config.model.num_layers, config.model.d_model, config.model.num_heads, config.model.d_ff = 1, 16, 2, 16
     config.data.length, config.train.batch_size, config.train.steps = 32, 8, 30
     config.optimizer.warmup_steps = 3
-    config.run.validate_every, config.run.tensorboard, config.run.checkpoint_every = 0, False, 10
+    config.run.validate_every, config.run.loggers, config.run.checkpoint_every = 0, ("jsonl",), 10
     return config
 
 def get_config(seeds="1", tasks="recall_2", steps="30"):
@@ -246,7 +246,7 @@ def schedule(tmp_path, argument):
 
 @pytest.mark.slow
 def test_a_sweep_that_only_pretrains_has_the_losses_as_results(tmp_path, sweep):
-    text = SWEEP.replace("config.run.validate_every, config.run.tensorboard", "_, config.run.tensorboard")
+    text = SWEEP.replace("config.run.validate_every, config.run.loggers", "_, config.run.loggers")
     text = text.replace("    return sweep\n", "    del sweep['finetune'], sweep['evaluate']\n    return sweep\n")
     (tmp_path / "tiny.py").write_text(text)
     result = sweep("2")

@@ -50,7 +50,7 @@ def make_config(steps=6, model=GPT, num_pause_tokens=1, mesh=ONE_DEVICE, **run):
                 "log_every": 2,
                 "validate_every": 3,
                 "checkpoint_every": 3,
-                "tensorboard": False,
+                "loggers": ("jsonl",),
                 **run,
             }
         ),
