@@ -15,6 +15,7 @@ from pause_jax.config.convert import (
     from_config_dict,
     from_recorded,
     identity,
+    settings,
     to_dict,
 )
 from pause_jax.config.data import DataConfig
@@ -47,5 +48,6 @@ __all__ = [
     "from_config_dict",
     "from_recorded",
     "identity",
+    "settings",
     "to_dict",
 ]

@@ -83,6 +83,12 @@ def differences(ours: Config, theirs: Config) -> list[str]:
     return [f"config.{k}: {whole_theirs[k]!r} -> {whole_ours[k]!r}" for k in fields]
 
 
+def settings(config: Config) -> dict[str, Any]:
+    """The fields that are not at their default, by dotted name, without `run.*`, `train.steps` and paths."""
+    defaults = flatten(to_dict(Config()))
+    return {name: value for name, value in flatten(_identity_fields(config)).items() if value != defaults[name]}
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dicts as one dict with dotted names."""
     flat: dict[str, Any] = {}

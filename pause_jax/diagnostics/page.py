@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from pause_jax.checkpointing.run_folder import write_atomically
@@ -12,11 +10,9 @@ from pause_jax.diagnostics.findings import Findings, change, write_tables
 from pause_jax.diagnostics.flips import Flip
 from pause_jax.diagnostics.plots import plot_attention, plot_lens
 from pause_jax.errors import UserError
-from pause_jax.report.html import document, picture
+from pause_jax.report.html import fill
 from pause_jax.report.statistics import format_p
 
-AS_WRITTEN = "white-space: pre-wrap; overflow-wrap: anywhere"  # prompts have lines, and words without end
-NOTHING = '<span class="soft">nothing</span>'  # where an answer is empty
 SHOWN_FLIPS = 20  # on the page; flips.csv has all
 PROMPT_CHARACTERS = 400  # of a longer prompt the end is shown, which is next to the pauses
 
@@ -56,14 +52,25 @@ def write_page(findings: Findings, folder: Path) -> Path:
 
 def render(findings: Findings, *, attention: Path, lens: Path) -> str:
     """The whole page; `attention` and `lens` are PNG files."""
-    title = f"What pauses do: {findings.task}"
-    about = (
-        f"{findings.checkpoint}, split {findings.split}: no pauses against {findings.m_inf} "
-        f"({findings.placement}, attention {findings.attention})."
-    )
-    return document(
-        title,
-        f"<p>{escape(about)}</p>\n{_flips(findings)}{_lens(findings, lens)}{_attention(findings, attention)}",
+    flips = sorted(findings.flips.flips, key=lambda flip: not flip.to_right)[:SHOWN_FLIPS]
+    measured = findings.measured
+    return fill(
+        "diagnosis.html",
+        title=f"What pauses do: {findings.task}",
+        findings=findings,
+        summary=summary(findings),
+        columns=["change", "prompt", "target", "without pauses", "with pauses"],
+        flips=[_texts(flip) for flip in flips],
+        kinds=len(set(findings.first_tokens)),
+        first_token=repr(findings.first_tokens[0]),
+        lens=lens,
+        about_lens=LENS,
+        attention=attention,
+        about_attention=ATTENTION,
+        measures=[
+            (name, meaning, f"{measured.attention_NxH[name].mean():.2f}", f"{measured.even[name]:.2f}")
+            for name, meaning in MEASURES.items()
+        ],
     )
 
 
@@ -92,65 +99,7 @@ def summary(findings: Findings) -> list[str]:
     ]
 
 
-def _flips(findings: Findings) -> str:
-    flips = findings.flips
-    shown = sorted(flips.flips, key=lambda flip: not flip.to_right)[:SHOWN_FLIPS]
-    more = (
-        f" The first {len(shown)} of {len(flips.flips):,}; flips.csv has all." if len(shown) < len(flips.flips) else ""
-    )
-    never = (
-        f"<p>The run was finetuned with {' or '.join(map(str, findings.m_ft))} pauses, never without: what it answers "
-        "without them is not what a run finetuned so would answer.</p>\n"
-        if findings.m_ft and 0 not in findings.m_ft
-        else ""
-    )
-    table = _table(shown) if shown else ""
-    return (
-        f"<section>\n<h2>Answers that pauses changed</h2>\n<p>{escape(summary(findings)[0])}</p>\n{never}"
-        f'<p class="soft">An answer is right where the task\'s first metric gives it 100.{escape(more)}</p>\n'
-        f"{table}</section>\n"
-    )
-
-
-def _table(flips: Sequence[Flip]) -> str:
-    columns = ["change", "prompt", "target", "without pauses", "with pauses"]
-    head = "".join(f"<th>{column}</th>" for column in columns)
-    body = ""
-    for flip in flips:
-        prompt = flip.prompt if len(flip.prompt) <= PROMPT_CHARACTERS else f"… {flip.prompt[-PROMPT_CHARACTERS:]}"
-        values = [change(flip.to_right), prompt, flip.target, flip.without_pauses, flip.with_pauses]
-        cells = (
-            f'<td data-name="{column}"><span style="{AS_WRITTEN}">{escape(value) or NOTHING}</span></td>'
-            for column, value in zip(columns, values, strict=True)
-        )
-        body += f"<tr>{''.join(cells)}</tr>"
-    return f'<table class="wide"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>\n'
-
-
-def _lens(findings: Findings, file: Path) -> str:
-    kinds = set(findings.first_tokens)
-    caption = f"Logit lens (lens.csv); examples: {len(findings.first_tokens)}, different first tokens: {len(kinds)}"
-    same = (
-        f"<p><strong>All answers begin with the same token, {escape(repr(findings.first_tokens[0]))}: the lens tells "
-        "nothing of what they say.</strong></p>\n"
-        if len(kinds) == 1
-        else ""
-    )
-    return (
-        f"<section>\n<h2>Where the answer forms</h2>\n{same}<p>{escape(summary(findings)[1])}</p>\n"
-        f'{picture(caption, file)}\n<p class="soft">{escape(LENS)}</p>\n</section>\n'
-    )
-
-
-def _attention(findings: Findings, file: Path) -> str:
-    measured = findings.measured
-    items = "".join(
-        f"<li><code>{name}</code>: {escape(meaning)}; mean over layers and heads "
-        f"{measured.attention_NxH[name].mean():.2f}, if even {measured.even[name]:.2f}</li>"
-        for name, meaning in MEASURES.items()
-    )
-    return (
-        f"<section>\n<h2>Attention to and from pauses</h2>\n<p>{escape(summary(findings)[2])}</p>\n"
-        f"{picture('Layers upwards (attention.csv, attention_by_pause.csv)', file)}\n"
-        f'<p class="soft">{escape(ATTENTION)}</p>\n<ul class="soft">{items}</ul>\n</section>\n'
-    )
+def _texts(flip: Flip) -> list[str]:
+    """A row of the table of answers."""
+    prompt = flip.prompt if len(flip.prompt) <= PROMPT_CHARACTERS else f"… {flip.prompt[-PROMPT_CHARACTERS:]}"
+    return [change(flip.to_right), prompt, flip.target, flip.without_pauses, flip.with_pauses]

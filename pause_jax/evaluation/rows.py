@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pause_jax import config as configs
 from pause_jax.checkpointing import history
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config
@@ -83,7 +85,18 @@ def training_columns(folder: RunFolder, config: Config, step: int, model: str) -
         "steps": step,
         "hints": finetune.hints,
         **start_columns(stages),
+        "settings": json.dumps(all_settings(stages), sort_keys=True),
     }
+
+
+def all_settings(stages: Sequence[history.Stage]) -> dict[str, Any]:
+    """Settings of a run that are not at their default; those of the stages before it as `stage1.NAME`, and so on."""
+    found: dict[str, Any] = {}
+    for number, stage in enumerate(stages, 1):
+        prefix = f"stage{number}." if number < len(stages) else ""
+        if stage.config is not None:
+            found |= {prefix + name: value for name, value in configs.settings(stage.config).items()}
+    return found
 
 
 def pretraining_columns(stages: Sequence[history.Stage]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def find(report: Report) -> list[Overview]:
     """Overviews of what was compared or chosen at two sizes or more; validation splits have none."""
     groups: dict[tuple[str, str, str], list[Panel]] = {}
     for panel in report.panels:
-        if not panel.is_for_choosing:
+        if not panel.is_validation:
             groups.setdefault((panel.task, panel.metric, panel.split), []).append(panel)
     overviews = []
     for panels in groups.values():
@@ -187,7 +187,7 @@ def plot_cost(overview: Overview, cost: result_plots.Cost, out: Path) -> None:
 
 def known_costs(overview: Overview) -> list[result_plots.Cost]:
     costs: tuple[result_plots.Cost, ...] = ("training", "inference")
-    if overview.panels[0].counts_errors:
+    if overview.panels[0].lower_is_better:
         return []
     homes = [panel.home(arm) for panel in overview.panels for arm in panel.arms]
     return [cost for cost in costs if any(is_cost(cell.flops(cost)) for cell in homes)]

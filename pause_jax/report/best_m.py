@@ -99,10 +99,10 @@ class Choice:
 
 def find_elections(panels: Sequence[Panel]) -> list[Election]:
     """Elections of every panel that is for claims and not of errors: families with two numbers of pauses or more."""
-    validation = {(panel.model, panel.task, panel.metric): panel for panel in panels if panel.is_for_choosing}
+    validation = {(panel.model, panel.task, panel.metric): panel for panel in panels if panel.is_validation}
     elections = []
     for panel in panels:
-        if panel.is_for_choosing or panel.counts_errors:
+        if panel.is_validation or panel.lower_is_better:
             continue
         beside = validation.get((panel.model, panel.task, panel.metric))
         chosen_by = _by_m(beside) if beside is not None else {}

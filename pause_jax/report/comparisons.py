@@ -78,7 +78,7 @@ class Comparison:
             )
         if not self.effect.found:
             return self.effect.why_not()
-        is_gain = (self.effect.difference.mean > 0) != self.panel.counts_errors
+        is_gain = (self.effect.difference.mean > 0) != self.panel.lower_is_better
         only = ""
         if self.shared_runs:
             only = (
@@ -137,7 +137,7 @@ class Report:
             if not abs(row.value) < HUGE
         ]
         panels = make_panels([row for row in rows if abs(row.value) < HUGE])
-        compared = find_pairs([panel for panel in panels if not panel.is_for_choosing])
+        compared = find_pairs([panel for panel in panels if not panel.is_validation])
         elections = best_m.find_elections(panels)
         candidates = [pair for election in elections for pair in election.pairs() if pair not in compared]
         decided = decide([*compared, *candidates])
@@ -155,7 +155,7 @@ class Report:
         """One line for the table of contents."""
         comparisons = self.of_panel(panel)
         found = [comparison for comparison in comparisons if comparison.effect.found]
-        if panel.is_for_choosing:
+        if panel.is_validation:
             return "for choosing, nothing is claimed from it"
         if not comparisons:
             return "nothing to compare"
@@ -196,7 +196,7 @@ class Report:
 
     def remarks(self, panel: Panel) -> list[str]:
         """What a reader of the panel must know besides the comparisons."""
-        if panel.is_for_choosing:
+        if panel.is_validation:
             return ["M and checkpoints are chosen on this split: nothing is claimed from it."]
         comparisons = self.of_panel(panel)
         compared = {comparison.cell.arm for comparison in comparisons}
@@ -248,7 +248,8 @@ def find_pairs(panels: Sequence[Panel]) -> list[Pair]:
     """Every arm with pauses and its bases.
 
     An arm is compared with the base of as many steps, of pretraining too where there is one, and with the one that is
-    nearest in training FLOPs where that is another. A base was trained in the same stages, with the same attention, on
+    nearest in training FLOPs where that is another. A base was trained with the same settings where there is such a
+    one, in the same stages, with the same attention, on
     seeds of which one at least is the arm's.
     """
     return [
@@ -280,6 +281,7 @@ def _bases(panel: Panel, cell: Cell) -> list[Cell]:
 
     bases = [panel.home(base) for base in panel.arms if fits(base)]
     bases = [base for base in bases if paired_differences(cell, base).values and not base.is_untrained]
+    bases = [base for base in bases if base.arm.settings == arm.settings] or bases
     bases.sort(key=lambda base: abs(base.training_flops - cell.training_flops))
     alike = [base for base in bases if base.arm.pretrain_steps == arm.pretrain_steps] or bases
     nearest = bases[:1] if bases and are_equal_flops(cell, bases[0]) else alike[:1]

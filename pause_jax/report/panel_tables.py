@@ -32,7 +32,7 @@ def arms(panel: Panel) -> Table:
     fronts = {
         cost: pareto.front([cell.flops(cost) for cell in cells], values)
         for cost in COSTS
-        if not panel.counts_errors and vary([cell.flops(cost) for cell in cells])
+        if not panel.lower_is_better and vary([cell.flops(cost) for cell in cells])
     }
     columns = ["arm", "M_ft", "M_inf", "seeds", *(["pretraining runs"] if panel.is_nested else [])]
     rows = [

@@ -1,7 +1,7 @@
 """From rows of results.csv to what stands in one table: panels, arms, cells and their seeds.
 
 panel   one model, task, metric and split: what may stand in one table
-arm     one way to train: everything that tells runs apart but the seed
+arm     one way to train: everything that tells runs apart but the seed; what the columns do not tell, `settings` do
 cell    an arm at one number of pauses at inference; it holds a result for each seed (pairs.py: and what is independent)
 home    of an arm: its cell at the M_inf that it was finetuned with (of a list the largest), or the nearest evaluated
 base    an arm without any pauses, with which others are compared
@@ -11,18 +11,23 @@ family  the finetuned arms of a panel that differ in M_ft only
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
+from pause_jax import config as configs
 from pause_jax.errors import UserError
 from pause_jax.report import pairs, statistics
 from pause_jax.report.pairs import Paired, Seed
-from pause_jax.report.results import LOSSES, Result
+from pause_jax.report.results import LOSSES, Result, settings_of
 from pause_jax.report.statistics import Estimate
 
 ERRORS = ("no_choice", *LOSSES)  # metrics of which less is better
 HUGE = 1e100  # no result is larger; sums and squares of smaller ones are finite
+_DEFAULT = {"default": True}  # in the place of a setting that a row does not have; no setting has such a value
 EQUAL_FLOPS = 0.05  # relative difference up to which two trainings count as equally costly
 
 
@@ -41,10 +46,13 @@ class Arm:
     steps: int
     pretrain_steps: str
     hints: str
+    settings: tuple[tuple[str, str], ...] = ()  # (name, value as text) of the settings that tell it from other arms
 
     @classmethod
-    def of(cls, row: Result) -> Arm:
+    def of(cls, row: Result, telling: Sequence[str] = ()) -> Arm:
+        """The arm of a row, told from others by the columns and the settings called `telling` (`telling_settings`)."""
         fields = {field.name: getattr(row, field.name) for field in dataclasses.fields(cls)}
+        fields["settings"] = tuple((name, _setting(row, name)) for name in telling) if row.settings else ()
         if row.m_ft == "0" and row.placement == "append":
             fields["placement"] = "none"  # placement tells of inference then: rows with and without pauses are one arm
         return cls(**fields)
@@ -148,12 +156,12 @@ class Panel:
         return vary([cell.inference_flops for cell in self.cells if not cell.is_untrained])
 
     @property
-    def is_for_choosing(self) -> bool:
+    def is_validation(self) -> bool:
         """Whether M and checkpoints are chosen on it, so that nothing may be claimed from it."""
         return self.split == "validation"
 
     @property
-    def counts_errors(self) -> bool:
+    def lower_is_better(self) -> bool:
         """Whether less is better."""
         return self.metric in ERRORS
 
@@ -206,7 +214,37 @@ def describe(arm: Arm, arms: Sequence[Arm]) -> str:
         parts.append(f"policy {arm.policy}")
     if len({other.num_pause_tokens for other in arms if other.num_pause_tokens}) > 1 and arm.num_pause_tokens:
         parts.append(f"{arm.num_pause_tokens} distinct")
+    parts += [f"{name}={value}" for name, value in arm.settings if _varies(name, arms)]
     return ", ".join(parts)
+
+
+def telling_settings(rows: Iterable[Result]) -> list[str]:
+    """Names of the settings by which rows differ that the columns take for one arm; seeds are none of them."""
+    alike: dict[Arm, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row.settings:
+            alike.setdefault(Arm.of(row), []).append(settings_of(row))
+    found: set[str] = set()
+    for group in alike.values():
+        names = {name for settings in group for name in settings if name.rpartition(".")[2] != "seed"}
+        found |= {name for name in names if len({json.dumps(one.get(name, _DEFAULT)) for one in group}) > 1}
+    return sorted(found)
+
+
+def _setting(row: Result, name: str) -> str:
+    """As text: the row's, or the field's default."""
+    field = re.sub(r"^stage\d+\.", "", name)
+    value = settings_of(row).get(name, _defaults().get(field))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@functools.cache
+def _defaults() -> dict[str, Any]:
+    return configs.flatten(configs.to_dict(configs.Config()))
+
+
+def _varies(name: str, arms: Sequence[Arm]) -> bool:
+    return len({dict(arm.settings).get(name) for arm in arms}) > 1
 
 
 def make_panels(rows: Sequence[Result]) -> list[Panel]:
@@ -225,8 +263,9 @@ def make_panels(rows: Sequence[Result]) -> list[Panel]:
 def _cells(rows: Sequence[Result]) -> list[Cell]:
     """Of a panel. Runs are told apart by their seed and, where that is not enough, by the one they started from."""
     found: dict[tuple[Arm, int], list[Result]] = {}
+    telling = telling_settings(rows)
     for row in rows:
-        found.setdefault((Arm.of(row), row.m_inf), []).append(row)
+        found.setdefault((Arm.of(row, telling), row.m_inf), []).append(row)
     is_crossed = any(len({row.seed for row in mine}) < len(mine) for mine in found.values())
     is_nested = not pairs.is_pretrained_alike(r for r in rows if r.finetune != "none" and r.pretrain != "none")
     is_percentage = rows[0].metric not in LOSSES and all(0 <= row.value <= 100 for row in rows)
@@ -302,6 +341,7 @@ def family_title(family: Arm, families: Iterable[Arm]) -> str:
         "hints": "no hints" if family.hints == "none" else f"hints on the {family.hints}",
     }
     varying = [text for name, text in words.items() if len({getattr(other, name) for other in alike}) > 1]
+    varying += [f"{name}={value}" for name, value in family.settings if _varies(name, alike)]
     return ", ".join([family.pretraining, *varying])
 
 

@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import errno
 import io
+import json
 import math
 import typing
 from collections.abc import Iterable, Sequence
@@ -62,6 +63,7 @@ class Result:
     hints: str = "none"  # which positions were told intermediate results in finetuning
     pretrain_run: str = ""  # names of the runs that it started from, the first first: "import|uptrain"; "": not known
     pretrain_seed: str = ""  # of the last of them; "": not known
+    settings: str = ""  # JSON: fields of the config that are not at their default, by dotted name; "": not known
 
     @property
     def has_untrained_pauses(self) -> bool:
@@ -70,12 +72,12 @@ class Result:
         return self.m_inf > 0 and had_none and self.placement != "filler"
 
     def key(self) -> tuple[Any, ...]:
-        """What tells this row from others: everything that is not an outcome, nor only known since."""
+        """What tells this row from others but for `settings`: all that is not an outcome, nor only known since."""
         other = ("value", "text_tokens", "model_flops", "n_examples", "inference_flops", *_SINCE)
         return tuple(value for name, value in dataclasses.asdict(self).items() if name not in other)
 
 
-_SINCE = ("pretrain_run", "pretrain_seed")
+_SINCE = ("pretrain_run", "pretrain_seed", "settings")
 _RENAMED = {"n_pauses": "num_pause_tokens"}  # columns of files that were written before → what they are called now
 COLUMNS = [field.name for field in dataclasses.fields(Result)]
 _TYPES = typing.get_type_hints(Result) | {"text_tokens": int}
@@ -117,17 +119,16 @@ def merge_results(paths: Sequence[Path]) -> list[Result]:
       UserError: as `read_results`, or rows of one run, task, metric and M_inf that differ in what came out.
     """
     seen: dict[tuple[Any, ...], tuple[Result, str]] = {}
-    for path in paths:
-        for number, result in enumerate(read_results(path), start=2):
-            where = f"{path}, line {number}"
-            first, first_where = seen.setdefault(result.key(), (result, where))
-            first, result = _told(first, result), _told(result, first)
-            seen[result.key()] = first, first_where
-            if repr(first) != repr(result):  # as text: nan is like nan
-                raise UserError(
-                    f"{first_where}, and {where}, are two runs with one fingerprint and different content "
-                    f"({result.checkpoint}, {result.task}, {result.metric}): remove the row that is wrong"
-                )
+    placed = [(f"{path}, line {n}", row) for path in paths for n, row in enumerate(read_results(path), start=2)]
+    for key, (where, result) in zip(_keys([row for _, row in placed]), placed, strict=True):
+        first, first_where = seen.setdefault(key, (result, where))
+        first, result = _told(first, result), _told(result, first)
+        seen[key] = first, first_where
+        if repr(first) != repr(result):  # as text: nan is like nan
+            raise UserError(
+                f"{first_where}, and {where}, are two runs with one fingerprint and different content "
+                f"({result.checkpoint}, {result.task}, {result.metric}): remove the row that is wrong"
+            )
     return [result for result, _ in seen.values()]
 
 
@@ -167,13 +168,28 @@ def check_writable(path: Path, what: str) -> None:
 
 
 def add_results(path: Path, results: Sequence[Result]) -> None:
-    """Add rows to a file, or make it; rows with the same `key` are replaced where they stand.
+    """Add rows to a file, or make it; rows of the same run, task, metric and M_inf are replaced where they stand.
 
     Raises:
       UserError: as `read_results`; the file is as it was then.
     """
-    rows = {result.key(): result for result in (read_results(path) if path.exists() else [])}
-    write_results(path, (rows | {result.key(): result for result in results}).values())
+    rows = [*(read_results(path) if path.exists() else []), *results]
+    write_results(path, dict(zip(_keys(rows), rows, strict=True)).values())
+
+
+def _keys(rows: Sequence[Result]) -> list[tuple[Any, ...]]:
+    """What tells each row from the others; one without settings is that with settings which is like it, if one is."""
+    known: dict[tuple[Any, ...], set[str]] = {}
+    for row in rows:
+        known.setdefault(row.key(), set()).update({row.settings} - {""})
+    alone = {key: next(iter(settings)) for key, settings in known.items() if len(settings) == 1}
+    return [(*row.key(), row.settings or alone.get(row.key(), "")) for row in rows]
+
+
+def settings_of(row: Result) -> dict[str, Any]:
+    """The row's settings that are not at their default, by dotted name."""
+    settings: dict[str, Any] = json.loads(row.settings or "{}")
+    return settings
 
 
 def _cells(result: Result) -> list[Any]:
@@ -215,9 +231,18 @@ def _parse(columns: list[str], line: list[str], where: str, *, decimal_comma: bo
         except ValueError:
             wanted = "a whole number" if kind is int else "a number"
             raise UserError(f"{where}, column {name}: {text!r} is not {wanted}") from None
+        if name == "settings" and not _is_json_object(text):
+            raise UserError(f"{where}, column {name}: {text!r} is no JSON object: restore it, or leave it empty")
         if name in _CHOICES and text not in _CHOICES[name]:
             raise UserError(f"{where}, column {name}: {text!r} is none of {', '.join(_CHOICES[name])}")
     return Result(**values)
+
+
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text or "{}"), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _whole(text: str) -> int:

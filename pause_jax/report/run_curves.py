@@ -18,7 +18,7 @@ from pause_jax.config import Config
 from pause_jax.errors import UserError
 from pause_jax.logging.writers import read_jsonl
 from pause_jax.report import figures
-from pause_jax.report.panels import HUGE, Arm, describe
+from pause_jax.report.panels import HUGE, Arm, describe, telling_settings
 from pause_jax.report.plots import DASHED
 from pause_jax.report.results import LOSSES, Result
 from pause_jax.report.statistics import Estimate, estimate
@@ -73,10 +73,11 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
     Args:
       rows: each names its run as `NAME/checkpoints/STEP`; FOLDER/NAME is the run.
     """
+    telling = telling_settings(rows)
     arms: dict[tuple[str, str], dict[Arm, None]] = {}  # of each model and task, in order
     for row in rows:
         if row.finetune != "none":
-            arms.setdefault((row.model, row.task), {})[Arm.of(row)] = None
+            arms.setdefault((row.model, row.task), {})[Arm.of(row, telling)] = None
     groups: dict[tuple[str, str, str], dict[str, dict[str, Records]]] = {}
     missing: list[str] = []
     unreadable: list[str] = []
@@ -84,7 +85,8 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
         try:
             runs = _lineage(name, folders)
             for run in runs:
-                key, label = _place(run, runs, row, list(arms.get((row.model, row.task), ())))
+                arm, others = Arm.of(row, telling), list(arms.get((row.model, row.task), ()))
+                key, label = _place(run, runs, row, describe(arm, others))
                 of_arm = groups.setdefault(key, {}).setdefault(label, {})
                 if run.path.name not in of_arm:
                     of_arm[run.path.name] = read_jsonl(run.metrics)
@@ -197,13 +199,11 @@ def _lineage(name: str, folders: Sequence[Path]) -> list[RunFolder]:
         return [found]
 
 
-def _place(
-    run: RunFolder, lineage: Sequence[RunFolder], row: Result, arms: Sequence[Arm]
-) -> tuple[tuple[str, str, str], str]:
-    """Stage, model and data of the run, and its arm in words."""
+def _place(run: RunFolder, lineage: Sequence[RunFolder], row: Result, arm: str) -> tuple[tuple[str, str, str], str]:
+    """Stage, model and data of the run, and its arm in words: `arm`, that of the row, where it is the finetuning."""
     config = run.config()
     if config.finetune.task:
-        return ("finetuning", row.model, config.finetune.task), describe(Arm.of(row), arms)
+        return ("finetuning", row.model, config.finetune.task), arm
     before = lineage[: lineage.index(run)]
     rate = config.pauses.mean_rate
     words = f"{100 * rate:g} % pauses, {config.pauses.label}" if rate else "no pauses"

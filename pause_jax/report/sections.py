@@ -50,8 +50,8 @@ class Section:
 def make_sections(report: Report, curves: Sequence[Curves], compared: Sequence[Compared] = ()) -> list[Section]:
     """Runs compared, overviews across sizes, panels, losses of training, at the end, folded, what is for choosing."""
     numbered = list(enumerate(report.panels, start=1))
-    shown = [_panel(report, panel, i) for i, panel in numbered if not panel.is_for_choosing]
-    folded = [_panel(report, panel, i) for i, panel in numbered if panel.is_for_choosing]
+    shown = [_panel(report, panel, i) for i, panel in numbered if not panel.is_validation]
+    folded = [_panel(report, panel, i) for i, panel in numbered if panel.is_validation]
     overviews = [_overview(overview, i) for i, overview in enumerate(across_sizes.find(report), start=1)]
     losses = [_losses(curve, i) for i, curve in enumerate(curves, start=1)]
     runs = [_runs(one, i) for i, one in enumerate(compared, start=1)]
@@ -72,7 +72,7 @@ def top_tables(report: Report) -> list[Table]:
 def _panel(report: Report, panel: Panel, number: int) -> Section:
     name = f"{number:02}-{_file_name(panel.task)}-{_file_name(panel.metric)}"
     compared, choices = report.of_panel(panel), report.choices_of(panel)
-    paper = None if panel.is_for_choosing else panel_tables.beside_paper(panel)
+    paper = None if panel.is_validation else panel_tables.beside_paper(panel)
     has_grid = any(arm.finetune in panel_tables.FINETUNING for arm in panel.arms)
     ballots = [
         dataclasses.replace(panel_tables.choice(choice), name=f"best_m{f'-{i}' if len(choices) > 1 else ''}")
@@ -93,14 +93,14 @@ def _panel(report: Report, panel: Panel, number: int) -> Section:
         tables=(panel_tables.arms(panel), *([paper] if paper else [])),
         details=(*ballots, *details),
         pictures=tuple(_panel_pictures(panel, name)),
-        is_folded=panel.is_for_choosing,
+        is_folded=panel.is_validation,
     )
 
 
 def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
     """Those that have something to show; of a split for choosing, only the maps of what M is chosen by."""
     pictures = []
-    if not panel.is_for_choosing:
+    if not panel.is_validation:
         plot: Draw = partial(result_plots.plot_seeds, panel)
         pictures.append(Picture("seeds", "every seed, mean and 95 % interval", plot))
         for lot, number, of in _lots(panel.arms) if panel.varies_m_inf else []:
@@ -111,7 +111,7 @@ def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
         title = f": {family_title(family, [key for key, _ in maps])}" if len(maps) > 1 else ""
         plot = partial(result_plots.plot_heat_map, panel, family, arms)
         pictures.append(Picture(f"heat_map-{i}", f"pauses in finetuning and at inference{title}", plot))
-    if not (panel.is_for_choosing or panel.counts_errors):
+    if not (panel.is_validation or panel.lower_is_better):
         if panel.varies_flops:
             plot = partial(result_plots.plot_cost, panel, "training")
             pictures.append(Picture("training_flops", "against training FLOPs", plot))

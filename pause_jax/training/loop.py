@@ -28,7 +28,7 @@ from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.profile import StepProfile
 from pause_jax.training.signals import StopSignals
 from pause_jax.training.step import State, make_debug_step, make_train_step, make_validation_step
-from pause_jax.training.watchdog import StallWatch
+from pause_jax.training.watchdog import Watchdog
 
 LocalBatch = dict[str, np.ndarray]  # the rows of this process
 
@@ -75,7 +75,7 @@ def train(job: TrainingJob) -> Literal["finished", "stopped"]:
         every_step, at_flush = (exits.enter_context(contextlib.closing(writer)) for writer in _open_writers(job, start))
         progress = exits.enter_context(Progress(job.label, steps, start, shown=jax.process_index() == 0))
         stop = exits.enter_context(StopSignals(run.max_seconds))
-        watch = exits.enter_context(StallWatch(run.stall_seconds))
+        watch = exits.enter_context(Watchdog(run.stall_seconds))
         profile = exits.enter_context(StepProfile(run.profiled_steps, job.folder.profile))
         log = StepLog(
             every_step,
@@ -104,7 +104,7 @@ def train(job: TrainingJob) -> Literal["finished", "stopped"]:
             save = last or step % run.checkpoint_every == 0
             if save or validated or step % run.log_every == 0 or step == start + 1:
                 log.flush(validated)
-                watch.beat(step)
+                watch.heartbeat(step)
             if save:
                 with log.timed("checkpoint"):
                     log.keep()  # or a run that goes on from here would lack them

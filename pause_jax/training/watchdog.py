@@ -14,8 +14,8 @@ USUAL = 20  # times the usual time is still no stall
 KNOWN_AFTER = 3  # stretches: what comes before them, compilation, is not usual
 
 
-class StallWatch:
-    """While entered, a thread looks whether the time since the last `beat` is far beyond what is usual between two.
+class Watchdog:
+    """While entered, a thread looks whether the time since the last `heartbeat` is far beyond what is usual between two.
 
     It shows stacks once a stall and ends nothing: a lost process ends the others by itself, a slow disk comes back.
     """
@@ -24,19 +24,19 @@ class StallWatch:
         """Less than `seconds` is never a stall; 0: nothing is watched."""
         self._seconds = seconds
         self._stretches: collections.deque[float] = collections.deque(maxlen=100)
-        self._last: float | None = None  # beat; None after its stall was told
+        self._last: float | None = None  # heartbeat; None after its stall was told
         self._step = 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def beat(self, step: int) -> None:
+    def heartbeat(self, step: int) -> None:
         """The loop has come to the end of `step`."""
         now = time.monotonic()
         if self._last is not None:
             self._stretches.append(now - self._last)
         self._last, self._step = now, step
 
-    def __enter__(self) -> StallWatch:
+    def __enter__(self) -> Watchdog:
         if self._seconds:
             self._thread.start()
         return self

@@ -84,12 +84,12 @@ def test_page_says_what_must_be_known(tmp_path):
     text = page.write_page(findings_of([flip(i) for i in range(25)]), tmp_path).read_text()
     assert "&lt;b&gt;yes&lt;/b&gt;" in text and "no &amp; yes" in text and "<b>" not in text
     assert text.count("<tr><td") == page.SHOWN_FLIPS and "The first 20 of 25; flips.csv has all" in text
-    assert text.count(page.NOTHING) == page.SHOWN_FLIPS
+    assert text.count('<span class="soft">nothing</span>') == page.SHOWN_FLIPS
     assert "never without" not in text and "begin with the same token" not in text
     other = findings_of(m_ft=(2,), first_tokens=[" ", " "])
     text = page.write_page(other, tmp_path).read_text()
     assert "finetuned with 2 pauses, never without" in text
-    assert "All answers begin with the same token, &#x27; &#x27;: the lens tells nothing" in text
+    assert "All answers begin with the same token, &#39; &#39;: the lens tells nothing" in text
     assert "<table" not in text  # nothing flipped
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pause_jax.checkpointing.run_folder import RunFolder
-from pause_jax.training.watchdog import StallWatch
+from pause_jax.training.watchdog import Watchdog
 from tests.reliability.programs import FULL, STEPS, Group, assert_same, last_step, note, run
 
 PEER_LOST = 4
@@ -18,24 +18,24 @@ def stand_still(seconds):
 
 
 def test_stacks_are_shown_once_a_stall(capfd):
-    with StallWatch(0.2) as watch:
+    with Watchdog(0.2) as watch:
         stand_still(0.5)  # before anything is usual
         for step in range(1, 6):
-            watch.beat(step)
+            watch.heartbeat(step)
         assert capfd.readouterr().err == ""
         for step in (5, 6):
             stand_still(1.0)
             told = capfd.readouterr().err
             assert len(re.findall(r"no step was finished for \d+ s after step \d, where 0\.0 s are usual", told)) == 1
             assert f"after step {step}," in told and "in stand_still" in told
-            watch.beat(6)
+            watch.heartbeat(6)
 
 
 def test_what_is_usual_is_no_stall_nor_is_anything_where_nothing_is_watched(capfd):
-    with StallWatch(0.05) as watch, StallWatch(0) as nothing:
+    with Watchdog(0.05) as watch, Watchdog(0) as nothing:
         for step in range(1, 6):
-            watch.beat(step)
-            nothing.beat(step)
+            watch.heartbeat(step)
+            nothing.heartbeat(step)
             stand_still(0.1)  # 20 of these would be a stall
         stand_still(0.5)
     assert capfd.readouterr().err == ""

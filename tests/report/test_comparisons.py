@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import json
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from pause_jax import config as configs
+from pause_jax.checkpointing.history import Stage
 from pause_jax.errors import UserError
+from pause_jax.evaluation.rows import all_settings
 from pause_jax.report import panel_tables
 from pause_jax.report.comparisons import Failure, Report, decide, find_pairs
 from pause_jax.report.panels import make_panels, paired_differences
@@ -333,3 +338,49 @@ def test_a_base_was_pretrained_for_as_many_steps_where_there_is_one():
     assert bases_of(("2000", 5.0), ("4000", 10.2)) == [("2000", 5.0), ("4000", 10.2)]  # as much: beside it
     assert bases_of(("1000", 5.0), ("4000", 12.0)) == [("4000", 12.0)]  # no such base: the nearest in FLOPs
     assert bases_of(("1000", 5.0), ("2000|100", 6.0)) == [("2000|100", 6.0)]
+
+
+def rows_of_axis(axis, values, **fields):
+    """Results of a sweep over a field of the config, with and without pauses, two seeds each, as evaluation notes them.
+
+    Without pauses another warm-up is set: what the columns tell apart already needs no setting's name.
+    """
+    for value in values:
+        for m, seed in itertools.product(("0", "10"), (0, 1)):
+            flat = configs.to_dict(configs.Config(seed=seed))
+            section, _, name = axis.partition(".")
+            flat[section][name] = value
+            flat["optimizer"]["warmup_steps"] = 7 if m == "0" else 9
+            stage = Stage("run", 10, "", configs.from_config_dict(flat), None, None)
+            settings = json.dumps(all_settings([stage]))
+            checkpoint = f"{value}_{m}_{seed}/checkpoints/10"
+            finetune = "std" if m == "0" else "pause"
+            yield row(seed=seed, m_ft=m, m_inf=int(m), finetune=finetune, checkpoint=checkpoint, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "words"),
+    [
+        ("optimizer.name", ["adamw", "lion"], ["optimizer.name=adamw", "optimizer.name=lion"]),
+        ("objective.z_loss", [0.0, 1e-4], ["objective.z_loss=0.0", "objective.z_loss=0.0001"]),
+    ],
+)
+def test_an_axis_that_no_column_knows_makes_arms(axis, values, words):
+    """Told apart by its name and value, each compared with the base of its own value."""
+    report = report_of(rows_of_axis(axis, values))
+    (panel,) = report.panels
+    labels = [panel.label(panel.home(arm)) for arm in panel.arms]
+    assert sorted(labels) == sorted(
+        f"standard pretraining, {m}, {word}" for m in ("no pauses", "10 pauses") for word in words
+    )
+    assert [(c.cell.arm.settings, c.cell.arm.m_ft, c.base.arm.m_ft) for c in report.comparisons] == [
+        (c.base.arm.settings, "10", "0") for c in report.comparisons
+    ]
+    assert len(report.comparisons) == 2
+
+
+def test_without_settings_such_rows_cannot_be_told_apart():
+    """As in files from before there was the column."""
+    rows = rows_of_axis("optimizer.name", ["adamw", "lion"])
+    with pytest.raises(UserError, match="differ in nothing but their checkpoints"):
+        report_of(dataclasses.replace(r, settings="") for r in rows)

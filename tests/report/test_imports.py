@@ -10,8 +10,8 @@ HEAVY = ["jax", "tensorflow", "torch", "ml_collections", "matplotlib", "tensorbo
 
 def test_importing_reporting_imports_nothing_heavy():
     code = (
-        "import sys; from pause_jax.report import comparisons, html_page, plots, progress, report, result_plots, "
-        "results, statistics, tables, writers; "
+        "import sys; from pause_jax.report import comparisons, html, plots, report, result_plots, results, statistics, "
+        "tables; from pause_jax.logging import progress, writers; "
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -265,7 +265,7 @@ def test_intervals_beyond_what_can_be_do_not_stretch_the_plot():
 def test_a_failure_while_writing_leaves_the_old_report(tmp_path, monkeypatch, without_drawing):
     write(toy_rows(), tmp_path)
     before = (tmp_path / "report.html").read_text()
-    monkeypatch.setattr(reports.html_page, "render", lambda *arguments: pytest.fail("killed"))
+    monkeypatch.setattr(reports.html, "render", lambda *arguments: pytest.fail("killed"))
     with pytest.raises(pytest.fail.Exception):
         write(grid_rows(seeds=2), tmp_path)
     assert (tmp_path / "report.html").read_text() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import math
 
 import pytest
@@ -56,14 +57,17 @@ def test_the_columns_are_those_of_the_design():
     wanted = (
         "model,pretrain,pretrain_rate,finetune,m_ft,m_inf,placement,task,metric,value,seed,text_tokens,model_flops,"
         "checkpoint,split,n_examples,inference_flops,policy,num_pause_tokens,attention,steps,"
-        "pretrain_steps,hints,pretrain_run,pretrain_seed"
+        "pretrain_steps,hints,pretrain_run,pretrain_seed,settings"
     )
     assert ",".join(COLUMNS) == wanted
 
 
 def test_a_file_from_before_there_were_hints_is_read_and_added_to(tmp_path):
     path = tmp_path / "results.csv"
-    write(path, lambda text: text.replace(",hints,pretrain_run,pretrain_seed\n", "\n").replace(",none,,\n", "\n"))
+    write(
+        path,
+        lambda text: text.replace(",hints,pretrain_run,pretrain_seed,settings\n", "\n").replace(",none,,,\n", "\n"),
+    )
     assert path.read_text().startswith("model,") and "hints" not in path.read_text()
     assert read_results(path) == [ROW]
     add_results(path, [dataclasses.replace(ROW, hints="prompt")])
@@ -109,7 +113,7 @@ def write(path, change):
         (lambda text: text.replace(",7.5,", ",good,"), "line 2, column value: 'good' is not a number"),
         (lambda text: text.replace(",1319,", ",1.5,"), "line 2, column n_examples: '1.5' is not a whole number"),
         (lambda text: text.replace(",std,", ",both,"), "line 2, column finetune: 'both' is none of std, pause, none"),
-        (lambda text: text + "130m,pause\n", "line 3, has 2 fields, but there are 25 columns"),
+        (lambda text: text + "130m,pause\n", "line 3, has 2 fields, but there are 26 columns"),
     ],
 )
 def test_damaged_files_are_named_and_left_as_they_are(tmp_path, change, sentence):
@@ -244,3 +248,29 @@ def test_outputs_are_tried_before_the_work(tmp_path):
     for path in (tmp_path, tmp_path / "file" / "r.csv"):
         with pytest.raises(UserError, match=r"--out=r\.csv cannot be written"):
             check_writable(path, "--out=r.csv")
+
+
+def test_settings_are_known_only_since_and_tell_runs_of_one_name_apart(tmp_path):
+    """A row without them is the same run asked again; two with other settings are two runs."""
+    path = tmp_path / "results.csv"
+    lion, muon = (
+        dataclasses.replace(ROW, settings=json.dumps({"optimizer.name": name, "data.files": "a,b"}))
+        for name in ("lion", "muon")
+    )
+    add_results(path, [ROW])
+    add_results(path, [lion])
+    assert read_results(path) == [lion]
+    add_results(path, [muon])
+    assert read_results(path) == [lion, muon]
+    old = tmp_path / "old.csv"
+    write_results(old, [ROW])
+    one = tmp_path / "one.csv"
+    write_results(one, [lion])
+    assert merge_results([old, one]) == merge_results([one, old]) == [lion]
+
+
+def test_settings_that_are_no_json_are_refused(tmp_path):
+    path = tmp_path / "results.csv"
+    write_results(path, [dataclasses.replace(ROW, settings="lion")])
+    with pytest.raises(UserError, match=r"line 2, column settings: 'lion' is no JSON object"):
+        read_results(path)

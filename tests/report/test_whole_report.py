@@ -62,8 +62,8 @@ def test_whole_reports_without_an_effect_rarely_claim_one():
     rng, claims, reports = np.random.default_rng(2), 0, 100
     template = [r for r in sweep_rows(seeds=10, effect=0.0, sizes=SIZES) if r.m_inf == int(r.m_ft)]
     for _ in range(reports):
-        of_run = {r.checkpoint: rng.normal(50, 3) for r in template}
-        rows = [dataclasses.replace(r, value=of_run[r.checkpoint] + rng.normal(0, 0.5)) for r in template]
+        value_of = {r.checkpoint: rng.normal(50, 3) for r in template}
+        rows = [dataclasses.replace(r, value=value_of[r.checkpoint] + rng.normal(0, 0.5)) for r in template]
         report = Report.of(rows)
         claims += any(CLAIM.search(sentence) for panel in report.panels for sentence in report.sentences(panel))
     assert claims <= 0.05 * reports + 3 * math.sqrt(reports * 0.05 * 0.95)
