@@ -6,7 +6,7 @@ DEV = .venv/.installed-dev
 BENCH = .venv/.installed-bench
 BEAM = .venv-beam/.installed
 
-.PHONY: help venv quickstart bench test slow beam margins reliability lint types coverage clean
+.PHONY: help venv quickstart bench test slow beam margins measures reliability lint types coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,9 @@ beam: $(BEAM) ## run the tests of Apache Beam, whose pins want an environment of
 
 margins: $(DEV) ## run the fast tests and list comparisons of numbers that come near their bounds
 	$(PYTHON) -m pytest -p tests.margins -m "not slow" -n 2 --dist=worksteal
+
+measures: $(DEV) ## print how the code reads, in numbers beside their goals
+	$(PYTHON) -m tests.measures
 
 reliability: $(DEV) ## break runs in every way that they must survive, and print how that went (a quarter of an hour)
 	@table=$$(mktemp); code=0; \

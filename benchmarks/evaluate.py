@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.measure import Pair
 from pause_jax.config.model import ModelConfig
-from pause_jax.evaluation.length_groups import batches
+from pause_jax.evaluation.length_groups import group_by_length
 from pause_jax.inference.decode import Decoding
 from pause_jax.inference.prefill import Prefill, PromptFormat
 from pause_jax.network import Network
@@ -39,7 +39,7 @@ def make_pair(
     prompts = [rng.integers(3, model.vocab_size, n).tolist() for n in rng.integers(*lengths, num_prompts)]
     in_batches = [
         ([prompts[i] for i in batch.examples], batch.length)
-        for batch in batches({i: len(prompt) for i, prompt in enumerate(prompts)}, batch_size)
+        for batch in group_by_length({i: len(prompt) for i, prompt in enumerate(prompts)}, batch_size)
     ]
     network = Network(dataclasses.replace(model, num_pause_tokens=1))
     params = jax.jit(lambda: network.init(0))()

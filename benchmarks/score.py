@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.measure import Pair
 from pause_jax.config.model import ModelConfig
-from pause_jax.evaluation.length_groups import batches, rung
+from pause_jax.evaluation.length_groups import group_by_length, rung
 from pause_jax.inference.prefill import PromptFormat
 from pause_jax.inference.score import score
 from pause_jax.network import Network, Params
@@ -56,7 +56,7 @@ def _shared(
 ) -> np.ndarray:
     """log p of each option, [items, options]."""
     sums = np.empty((len(prompts), OPTIONS))
-    for batch in batches({i: len(prompt) for i, prompt in enumerate(prompts)}, batch_size):
+    for batch in group_by_length({i: len(prompt) for i, prompt in enumerate(prompts)}, batch_size):
         row_options = [options[i] for i in batch.examples]
         longest = max(len(option) for one in row_options for option in one)
         sums[list(batch.examples)] = score(
@@ -77,7 +77,7 @@ def _by_option(
     """As `_shared`, a row for each option."""
     rows = [(prompt, option) for prompt, mine in zip(prompts, options, strict=True) for option in mine]
     sums = np.empty(len(rows))
-    for batch in batches({i: len(prompt) + len(option) for i, (prompt, option) in enumerate(rows)}, batch_size):
+    for batch in group_by_length({i: len(prompt) + len(option) for i, (prompt, option) in enumerate(rows)}, batch_size):
         ids_BxT = np.zeros((len(batch.examples), batch.length), np.int32)
         is_text_BxT, is_option_BxT = np.zeros(ids_BxT.shape, np.int32), np.zeros(ids_BxT.shape, bool)
         for row, (prompt, option) in enumerate(rows[i] for i in batch.examples):

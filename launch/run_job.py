@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 def main(argv: list[str]) -> int:
     cli.check_given("job")
     file = Path(FLAGS.job)
-    job = job_files.read(file)
+    job = job_files.read_job(file)
     with processes.initialize(cli.address(), FLAGS.start_timeout):
         outcome = run_job.run_job((job, str(file.parent.parent)))
     return cli.EXIT_STOPPED if outcome == "stopped" else cli.EXIT_DONE

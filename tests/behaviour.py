@@ -34,7 +34,7 @@ COMMON = (
     f"--config.train.steps={STEPS}",
     "--config.run.log_every=5",
     "--config.run.validation_batches=2",
-    "--config.run.tensorboard=False",
+    "--config.run.loggers=jsonl",
 )
 # Flags by run; {texts} is the file of `write_texts`: that of the standard library differs between versions of Python.
 RUNS: dict[str, tuple[str, ...]] = {

@@ -23,11 +23,11 @@ else:
     raise SystemExit("seqio was imported all the same")
 
 import pause_jax
-for part in ("model", "training", "inference", "distributed", "interop", "reporting", "diagnostics"):
+for part in ("model", "training", "inference", "distributed", "interop", "report", "diagnostics", "checkpointing", "logging"):
     package = importlib.import_module(f"pause_jax.{{part}}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
-from pause_jax import checkpoints, config, pauses, runs, tokenizer, trees
+from pause_jax import config, network, pauses, trees
 
 # and it runs: a resolved config, a step of training, an answer
 import jax, jax.numpy as jnp, optax
@@ -35,6 +35,7 @@ from pause_jax.inference.decode import Decoding, generate
 from pause_jax.network import Network
 from pause_jax.config.model import ModelConfig
 from pause_jax.training.step import make_train_step, new_state
+from pause_jax.training.objective import CrossEntropy
 from pause_jax.training.optimizer import make_optimizer
 
 resolved = config.from_config_dict(config.to_dict(config.Config()))
@@ -42,7 +43,7 @@ model = ModelConfig(vocab_size=11, num_pause_tokens=1, num_layers=1, d_model=8, 
 network = Network(model)
 params = jax.jit(lambda: network.init(0))()
 optimizer = make_optimizer(resolved.optimizer)
-step = make_train_step(network.bind, optimizer, lambda count: 0.1, accumulation=1, loss_chunk=0)
+step = make_train_step(CrossEntropy(network.bind), optimizer, lambda count: 0.1, vocab_size=11, accumulation=1)
 ones = jnp.ones((2, 4), jnp.int32)
 batch = dict(inputs=ones, targets=ones, positions=ones, segment_ids=ones, loss_weights=jnp.ones((2, 4)))
 state, metrics = jax.jit(step)(new_state(params, optimizer), batch)

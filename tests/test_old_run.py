@@ -28,7 +28,7 @@ MODEL = (
     "--config.optimizer.warmup_steps=1",
     "--config.run.log_every=1",
     "--config.run.validation_batches=1",
-    "--config.run.tensorboard=False",
+    "--config.run.loggers=jsonl",
 )
 PRETRAINED = ("--config.data.length=32", "--config.pauses.rate=0.1")
 FINETUNED = (

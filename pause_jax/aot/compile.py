@@ -39,7 +39,7 @@ _COLUMNS = [
 def compile_for(
     config: Config, asked: list[Topology], name: str, rows_per_device: int | None = None
 ) -> list[dict[str, Any]]:
-    """What `training_step.judge` says of each topology, and the config's name; call it before JAX is imported.
+    """What `training_step.analyze_step` says of each topology, and the config's name; call it before JAX is imported.
 
     Args:
       config: resolved.
@@ -63,7 +63,7 @@ def _compile_and_tell(config: Config, topology: Topology, name: str, rows_per_de
         name += f" --config.train.batch_size={rows}"
     print(f"compiling for {topology.name}: {topology.devices} devices", file=sys.stderr, flush=True)
     start = time.monotonic()
-    result = {"config": name, **training_step.judge(config, topology)}
+    result = {"config": name, **training_step.analyze_step(config, topology)}
     print(f"compiled for {topology.name} in {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     return result
 

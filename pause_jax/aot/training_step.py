@@ -23,7 +23,7 @@ from pause_jax.training.optimizer import make_optimizer
 _PARTITION_ONLY: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
 
 
-def judge(config: Config, topology: Topology) -> dict[str, Any]:
+def analyze_step(config: Config, topology: Topology) -> dict[str, Any]:
     """Compile the step of `config` for `topology`, and say whether it fits and what bounds it (launch/compile.py).
 
     Where it does not fit a TPU its compiler stops: what is read from the program is None then.

@@ -90,7 +90,10 @@ class Checkpoints:
             return
         optimizer = {"opt_state": state["opt_state"], "step": state["step"]}
         meta = meta | {
-            "checksums": {"params": checksums.of_arrays(state["params"]), "optimizer": checksums.of_arrays(optimizer)}
+            "checksums": {
+                "params": checksums.compute(state["params"]),
+                "optimizer": checksums.compute(optimizer),
+            }
         }
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state["params"]),
@@ -230,7 +233,7 @@ def save_params(folder: Path, step: int, params: Any, meta: dict[str, Any]) -> N
         enable_async_checkpointing=False, create=True, atomicity_options=_atomicity(folder)
     )
     handlers = {"params": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
-    meta = meta | {"checksums": {"params": checksums.of_arrays(params)}}
+    meta = meta | {"checksums": {"params": checksums.compute(params)}}
     try:
         with ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers) as manager:
             manager.save(
@@ -257,7 +260,7 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
         return items, json.loads((folder / "meta" / "metadata").read_text(encoding="utf-8"))
 
     items, meta = processes.run_on_all_or_none(arrays_and_meta)
-    sums = {item: checksums.of_arrays(arrays) for item, arrays in items.items()}  # which all processes compute
+    sums = {item: checksums.compute(arrays) for item, arrays in items.items()}  # which all processes compute
 
     def verify() -> None:
         recorded = meta.get("checksums", {})  # none in checkpoints of older versions

@@ -19,7 +19,7 @@ from pause_jax import trees
 _ODD = np.uint32(2654435761)  # spreads the elements' numbers over all 32 bits
 
 
-def of_arrays(tree: Any) -> dict[str, int]:
+def compute(tree: Any) -> dict[str, int]:
     """A number in 0..2^32 - 1 for each array under its path.
 
     It is the sum modulo 2^32 of each element's bits times an odd number that depends on where the element stands: sums

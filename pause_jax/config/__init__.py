@@ -20,6 +20,7 @@ from pause_jax.config.convert import (
 from pause_jax.config.data import DataConfig
 from pause_jax.config.finetune import FinetuneConfig
 from pause_jax.config.model import Execution, ModelConfig
+from pause_jax.config.objective import ObjectiveConfig
 from pause_jax.config.optimizer import OptimizerConfig
 from pause_jax.config.pauses import PauseConfig
 from pause_jax.config.run import MeshConfig, RunConfig
@@ -33,6 +34,7 @@ __all__ = [
     "FinetuneConfig",
     "MeshConfig",
     "ModelConfig",
+    "ObjectiveConfig",
     "OptimizerConfig",
     "PauseConfig",
     "RunConfig",

@@ -149,7 +149,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             raise UserError(f"{path} is {_shown(value)}, but must be one of {', '.join(map(repr, choices))}")
         return value
     if typing.get_origin(hint) is tuple:
-        items = value if isinstance(value, (list, tuple)) else [value]
+        items = value.split(",") if isinstance(value, str) else value  # --config.run.loggers=jsonl,wandb
+        items = items if isinstance(items, (list, tuple)) else [items]
         return tuple(_convert(typing.get_args(hint)[0], item, f"{path}[{i}]") for i, item in enumerate(items))
     wanted = (int, float) if hint is float else hint
     if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):

@@ -16,6 +16,7 @@ RENAMED = {
     "data.separate_documents": "data.document_mask",
     "finetune.prefix_length": "finetune.max_prompt_length",
     "optimizer.pauses_first": "optimizer.pause_only_steps",
+    "run.tensorboard": "run.loggers",
 }
 # fields that are gone → what says the same now, for the sentence; recorded values of them are dropped
 REMOVED = {
@@ -24,7 +25,10 @@ REMOVED = {
     "run.execution.row_major": "config.run.execution.kernels",
 }
 # name now → value before → value now
-VALUES: dict[str, dict[Any, Any]] = {"run.execution.scan_layers": {True: "on", False: "off"}}
+VALUES: dict[str, dict[Any, Any]] = {
+    "run.execution.scan_layers": {True: "on", False: "off"},
+    "run.loggers": {True: ("jsonl", "tensorboard"), False: ("jsonl",)},
+}
 
 
 def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class RunConfig:
     profile_steps: str = ""  # FIRST:LAST, such as 10:13: steps traced into profile/ (docs/performance.md); "": none
     check_memory: bool = True  # refuse what by formula the devices do not hold, before anything is allocated
     stall_seconds: int = 60  # without progress, and 20 times the usual, after which stacks are shown; 0: never
-    tensorboard: bool = True
+    loggers: tuple[str, ...] = ("jsonl", "tensorboard")  # of pause_jax/logging/loggers.py; jsonl is always written
 
     def validate(self) -> None:
         bounds.check(
@@ -88,6 +88,16 @@ class RunConfig:
         self.execution.validate()
         self.mesh.validate()
         _ = self.profiled_steps  # or it raises
+        self._validate_loggers()
+
+    def _validate_loggers(self) -> None:
+        from pause_jax.logging.loggers import LOGGERS  # which imports what imports configs
+
+        for name in self.loggers:
+            if name not in LOGGERS:
+                raise UserError(
+                    f"config.run.loggers names {name!r}, but has a choice of {', '.join(map(repr, LOGGERS))}"
+                )
 
     @property
     def profiled_steps(self) -> range:

@@ -8,6 +8,7 @@ from pause_jax.config.bounds import LARGEST
 from pause_jax.config.data import DataConfig
 from pause_jax.config.finetune import FinetuneConfig
 from pause_jax.config.model import ModelConfig
+from pause_jax.config.objective import ObjectiveConfig
 from pause_jax.config.optimizer import OptimizerConfig
 from pause_jax.config.pauses import PauseConfig
 from pause_jax.config.run import RunConfig
@@ -26,6 +27,7 @@ class Config:
     pauses: PauseConfig = PauseConfig()
     data: DataConfig = DataConfig()
     finetune: FinetuneConfig = FinetuneConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
     run: RunConfig = RunConfig()
@@ -34,7 +36,8 @@ class Config:
         """Raises UserError where a field, or two of them together, cannot be."""
         if not 0 <= self.seed < 2**31:
             raise UserError(f"config.seed is {self.seed}, but must be in 0..{2**31 - 1}")
-        for section in (self.model, self.data, self.finetune, self.optimizer, self.train, self.run):
+        sections = (self.model, self.data, self.finetune, self.objective, self.optimizer, self.train, self.run)
+        for section in sections:
             section.validate()
         self.validate_pauses()
         pause = self.pauses

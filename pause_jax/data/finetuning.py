@@ -16,12 +16,11 @@ from pause_jax import tasks
 from pause_jax.config import Config, DataConfig, FinetuneConfig
 from pause_jax.data.blocks import ordered_blocks, shuffled_blocks
 from pause_jax.data.tf_utils import keep_off_accelerators, without_autograph
+from pause_jax.data.training_data import HostBatch
 from pause_jax.errors import UserError
 from pause_jax.pauses import downstream, insertion
 from pause_jax.tasks import synthetic
 from pause_jax.tokenizers import tokenizer, vocabularies
-
-Batch = dict[str, np.ndarray]
 
 _READ_AT_ONCE = 512  # examples handed over by TensorFlow
 _STEPS_AT_ONCE = 64  # whose order TensorFlow is asked for: asking costs as much as making the batch
@@ -135,11 +134,11 @@ class FinetuningData:
         """What is cut off, in sentences."""
         return cut_sentences(self.task.train, self.config.finetune)
 
-    def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[Batch]:
+    def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[HostBatch]:
         return train_batches(self.task.train, self.config, self.task.filler_id, rows, start_step)
 
     @property
-    def validation(self) -> Mapping[str, Callable[[Sequence[int]], Iterator[Batch]]]:
+    def validation(self) -> Mapping[str, Callable[[Sequence[int]], Iterator[HostBatch]]]:
         validate = functools.partial(validation_batches, self.task.validation, self.config, self.task.filler_id)
         return {"loss": validate}
 
@@ -209,7 +208,7 @@ def _dataset(task: seqio.Task, split: str, names: Sequence[str]) -> tf.data.Data
 
 def train_batches(
     examples: Examples, config: Config, filler_id: int, rows: Sequence[int], start_step: int = 0
-) -> Iterator[Batch]:
+) -> Iterator[HostBatch]:
     """Batches for training from step `start_step` on, without end.
 
     Each has the features of `FEATURES`, [len(rows), T], and prefix_lm_length, [len(rows)]. An epoch visits each example
@@ -223,7 +222,7 @@ def train_batches(
     return _batches(order, make, config.train.batch_size, rows, range(start_step, np.iinfo(np.int64).max))
 
 
-def validation_batches(examples: Examples, config: Config, filler_id: int, rows: Sequence[int]) -> Iterator[Batch]:
+def validation_batches(examples: Examples, config: Config, filler_id: int, rows: Sequence[int]) -> Iterator[HostBatch]:
     """The first `config.run.validation_batches` batches of the examples in order, or all if there are fewer.
 
     The last one is padded. Of several M_ft each example draws the same one in each call. Arrays, arguments and errors
@@ -235,7 +234,9 @@ def validation_batches(examples: Examples, config: Config, filler_id: int, rows:
     return _batches(ordered_blocks, make, batch_size, rows, steps)
 
 
-def features(examples: Examples, epoch_B: np.ndarray, index_B: np.ndarray, *, config: Config, filler_id: int) -> Batch:
+def features(
+    examples: Examples, epoch_B: np.ndarray, index_B: np.ndarray, *, config: Config, filler_id: int
+) -> HostBatch:
     """The features of some examples; of indices after the last, padding. Seeded by (seed, epoch, index)."""
     finetune = config.finetune
     exists_B = index_B < len(examples)
@@ -298,12 +299,12 @@ def draw_m_ft(m_ft: Sequence[int], *, seed: int, epoch: int, example: int) -> in
     return m_ft[int(insertion.random_words(seed, epoch, example, 1)[0] % len(m_ft))]
 
 
-def _batches(order: Any, make: Any, batch_size: int, rows: Sequence[int], steps: range) -> Iterator[Batch]:
+def _batches(order: Any, make: Any, batch_size: int, rows: Sequence[int], steps: range) -> Iterator[HostBatch]:
     keep_off_accelerators()
     make(*np.zeros((2, 1), np.int64))  # a user's mistake is raised here, not at the first batch
     rows_R = np.asarray(rows, np.int64)
 
-    def batches() -> Iterator[Batch]:
+    def batches() -> Iterator[HostBatch]:
         for start in range(steps.start, steps.stop, _STEPS_AT_ONCE):
             step_S = np.arange(start, min(start + _STEPS_AT_ONCE, steps.stop))
             example_SxR = step_S[:, None] * batch_size + rows_R

@@ -19,11 +19,10 @@ from pause_jax.data.blocks import BlockSource, Mixture, num_blocks
 from pause_jax.data.splits import SPLITS
 from pause_jax.data.streams import Stream, read_stream
 from pause_jax.data.tf_utils import keep_off_accelerators, numpy_elements, without_autograph
+from pause_jax.data.training_data import HostBatch
 from pause_jax.pauses import insertion, policies
 from pause_jax.pauses.policies import POLICIES
 from pause_jax.tokenizers import tokenizer, vocabularies
-
-Batch = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +110,11 @@ class PretrainingData:
     def warnings(self) -> list[str]:
         return []
 
-    def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[Batch]:
+    def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[HostBatch]:
         return train_batches(self.corpus.train, self.config, rows, start_step)
 
     @property
-    def validation(self) -> Mapping[str, Callable[[Sequence[int]], Iterator[Batch]]]:
+    def validation(self) -> Mapping[str, Callable[[Sequence[int]], Iterator[HostBatch]]]:
         """`loss` is of clean text; where pauses are inserted, `paused_loss` is of text with the mean number of them."""
         validate = functools.partial(validation_batches, self.corpus.validation, self.config)
         found = {"loss": functools.partial(validate, rate=0.0)}
@@ -124,7 +123,7 @@ class PretrainingData:
         return found
 
 
-def train_batches(mixture: Mixture, config: Config, rows: Sequence[int], start_step: int = 0) -> Iterator[Batch]:
+def train_batches(mixture: Mixture, config: Config, rows: Sequence[int], start_step: int = 0) -> Iterator[HostBatch]:
     """Batches for training from step `start_step` on, without end, prepared in the background.
 
     Each has `inputs`, `targets`, `positions`, `segment_ids` (int32) and `loss_weights` (float32), [len(rows), length].
@@ -147,7 +146,7 @@ def train_batches(mixture: Mixture, config: Config, rows: Sequence[int], start_s
     return _batches(source, config, shuffle=True)
 
 
-def validation_batches(mixture: Mixture, config: Config, rows: Sequence[int], *, rate: float) -> Iterator[Batch]:
+def validation_batches(mixture: Mixture, config: Config, rows: Sequence[int], *, rate: float) -> Iterator[HostBatch]:
     """The first `config.run.validation_batches` batches of the text in order, or all if there are fewer.
 
     The last one is padded. Of a mixture they are mixed as in training, and there is padding for a corpus whose text is
@@ -187,7 +186,7 @@ def _check(config: Config) -> int:
     return insertion.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
 
 
-def _batches(source: BlockSource, config: Config, *, shuffle: bool) -> Iterator[Batch]:
+def _batches(source: BlockSource, config: Config, *, shuffle: bool) -> Iterator[HostBatch]:
     """The pipeline: source, pauses as a preprocessor of a SeqIO task, feature converter."""
     keep_off_accelerators()
     length, vocab_size = config.data.length, config.model.vocab_size

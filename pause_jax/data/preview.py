@@ -18,7 +18,7 @@ from pause_jax.config import Config, FinetuneConfig, PauseConfig
 from pause_jax.data import pretraining
 from pause_jax.data.blocks import Mixture
 from pause_jax.data.finetuning import Examples, train_batches
-from pause_jax.data.training_data import Batch
+from pause_jax.data.training_data import HostBatch
 from pause_jax.pauses import insertion
 from pause_jax.tokenizers import vocabularies
 
@@ -38,7 +38,7 @@ class Counts:
     segments: int
 
     @classmethod
-    def of(cls, row: Batch, vocab_size: int) -> Counts:
+    def of(cls, row: HostBatch, vocab_size: int) -> Counts:
         """Of one row of a batch: its features, [T] each."""
         is_pause_T, is_padding_T = row["inputs"] >= vocab_size, row["segment_ids"] == 0
         has_loss_T = row["loss_weights"] > 0
@@ -130,7 +130,7 @@ def cut_shares(examples: Examples, finetune: FinetuneConfig) -> tuple[float, flo
     return float(np.mean(prompts_N > finetune.max_prompt_length)), float(np.mean(targets_N > finetune.target_length))
 
 
-def _parts(row: Batch, finetune: FinetuneConfig, vocab_size: int) -> str:
+def _parts(row: HostBatch, finetune: FinetuneConfig, vocab_size: int) -> str:
     """What a row of finetuning holds, and who sees whom."""
     is_real_T = row["segment_ids"] > 0
     is_pause_T = is_real_T & (row["inputs"] >= vocab_size)
@@ -171,7 +171,7 @@ def legend(num_pause_tokens: int, *, finetuning: bool = False) -> Text:
     return text
 
 
-def row_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
+def row_text(row: HostBatch, shown: Sequence[str], vocab_size: int) -> Text:
     """One row of a batch (its features, [T] each) for people to read.
 
     >>> row = {"inputs": [5, 6, 9, 1, 7, 0], "targets": [6, 9, 1, 7, 0, 0], "loss_weights": [1, 0, 1, 0, 0, 0],
@@ -206,7 +206,7 @@ def row_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
     return text
 
 
-def example_text(row: Batch, shown: Sequence[str], vocab_size: int) -> Text:
+def example_text(row: HostBatch, shown: Sequence[str], vocab_size: int) -> Text:
     """One row of finetuning (its features, [T] each) for people to read.
 
     >>> row = {"inputs": [0, 5, 6, 9, 9, 7, 1], "targets": [5, 6, 9, 9, 7, 1, 0],
@@ -262,7 +262,9 @@ def _visible(token: bytes) -> str:
     return "".join(visible)
 
 
-def _first_rows(config: Config, mixture: Mixture, count: int, pause: PauseConfig, *, length: int) -> Iterator[Batch]:
+def _first_rows(
+    config: Config, mixture: Mixture, count: int, pause: PauseConfig, *, length: int
+) -> Iterator[HostBatch]:
     """The rows of training's first examples, one by one."""
     config = dataclasses.replace(
         config,

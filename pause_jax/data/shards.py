@@ -49,7 +49,7 @@ def token_dtype(vocab_size: int) -> TokenType:
     return np.uint16 if vocab_size <= 2**16 else np.int32
 
 
-class Batch(NamedTuple):
+class TokenizedDocuments(NamedTuple):
     """Some documents, tokenized."""
 
     tokens: np.ndarray  # [tokens] int32: all documents end to end, each with its EOS
@@ -109,7 +109,7 @@ def write_record(file: Path, content: Any, indent: int | None = None) -> None:
         raise _unwritable(file, error.strerror) from error
 
 
-def write_shard(file: Path, batches: Iterable[Batch], dtype: TokenType) -> Shard:
+def write_shard(file: Path, batches: Iterable[TokenizedDocuments], dtype: TokenType) -> Shard:
     """Write a shard; `file` is either whole or not there. Its sidecar is the caller's.
 
     Raises:
@@ -140,10 +140,10 @@ def _unwritable(file: Path, reason: str | None) -> UserError:
     )
 
 
-def _write(file: Path, batches: Iterable[Batch], dtype: TokenType) -> Shard:
+def _write(file: Path, batches: Iterable[TokenizedDocuments], dtype: TokenType) -> Shard:
     text_bytes = 0
 
-    def counted() -> Iterator[Batch]:
+    def counted() -> Iterator[TokenizedDocuments]:
         nonlocal text_bytes
         for batch in batches:
             text_bytes += batch.text_bytes
@@ -166,7 +166,7 @@ def _write(file: Path, batches: Iterable[Batch], dtype: TokenType) -> Shard:
     return Shard(documents, text_tokens, text_bytes, digest.hexdigest(), file.stat().st_size, file_sha256)
 
 
-def records(batches: Iterable[Batch]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def records(batches: Iterable[TokenizedDocuments]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Documents cut anew: up to `RECORD_TOKENS` tokens at a time, and where in them documents start."""
     tokens, starts = np.zeros(0, np.int32), np.zeros(0, np.int64)
     for batch in batches:

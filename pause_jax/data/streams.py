@@ -13,7 +13,7 @@ import seqio
 import tensorflow as tf
 from absl import logging
 
-from pause_jax.data.shards import Batch, token_dtype
+from pause_jax.data.shards import TokenizedDocuments, token_dtype
 from pause_jax.data.tf_utils import keep_off_accelerators, without_autograph
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import SECONDS_BETWEEN_LINES
@@ -92,7 +92,7 @@ def read_stream(task: seqio.Task, split: str) -> TokenStream:
     return TokenStream(tokens, starts, text_bytes=text_bytes, sha256=digest.hexdigest())
 
 
-def _told(batches: Iterator[Batch], what: str) -> Iterator[Batch]:
+def _told(batches: Iterator[TokenizedDocuments], what: str) -> Iterator[TokenizedDocuments]:
     """`batches`, with a line on stderr every ten seconds: nothing else is said while a corpus is tokenized."""
     started = told = time.monotonic()
     text_bytes = 0
@@ -105,7 +105,7 @@ def _told(batches: Iterator[Batch], what: str) -> Iterator[Batch]:
         yield batch
 
 
-def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Iterator[Batch]:
+def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Iterator[TokenizedDocuments]:
     """The documents of one shard of a split's source, of as many as the source lists, in order.
 
     Raises:
@@ -115,7 +115,7 @@ def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Itera
     for targets, sizes in _tokens_and_sizes(task, split, seqio.ShardInfo(shard, num_shards)).ragged_batch(_BATCH):
         text_bytes = int(tf.reduce_sum(tf.cast(sizes, tf.int64)))
         lengths = targets.row_lengths().numpy()
-        yield Batch(targets.values.numpy(), lengths[lengths > 0], text_bytes)  # without an EOS, a document may be empty
+        yield TokenizedDocuments(targets.values.numpy(), lengths[lengths > 0], text_bytes)
 
 
 @without_autograph

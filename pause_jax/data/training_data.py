@@ -10,7 +10,7 @@ import numpy as np
 from pause_jax.config import Config
 from pause_jax.system.native_stderr import suppress_native_stderr
 
-Batch = dict[str, np.ndarray]
+HostBatch = dict[str, np.ndarray]  # features of this process's rows, on the host
 
 
 class TrainingData(Protocol):
@@ -24,11 +24,11 @@ class TrainingData(Protocol):
     def warnings(self) -> list[str]:
         """What the user should know of it, in sentences."""
 
-    def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[Batch]:
+    def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[HostBatch]:
         """Batches number `start_step`, + 1, … without end: these `rows` of the global batch."""
 
     @property
-    def validation(self) -> Mapping[str, Callable[[Sequence[int]], Iterator[Batch]]]:
+    def validation(self) -> Mapping[str, Callable[[Sequence[int]], Iterator[HostBatch]]]:
         """The metric's name → these rows of its batches, the same in each call."""
 
 

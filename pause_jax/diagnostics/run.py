@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,6 @@ def diagnose(
     """
     with suppress_native_stderr():
         from pause_jax.data import finetuning
-        from pause_jax.tasks import seqio_examples
         from pause_jax.tokenizers import vocabularies
     from pause_jax.diagnostics.context import marked_rows, position_names
     from pause_jax.diagnostics.findings import Findings
@@ -69,17 +69,9 @@ def diagnose(
     run = RestoredRun.restore(run_or_checkpoint)
     config = run.config
     _check_has_pauses(run)
-    vocabulary = config.data.vocabulary
-    data_dir = config.data.data_dir if data_dir is None else data_dir
-    whole = seqio_examples.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir)
-    if not whole.predict_metrics:
-        raise UserError(
-            f"task {task!r} is answered by the likelihood of given options, none is written: give a task "
-            "whose answers are written"
-        )
-    evaluator.check(run, whole, [m_inf])
-    count = min(examples, len(whole.ids))
-    first = seqio_examples.read_examples(task, vocabulary=vocabulary, split=split, data_dir=data_dir, limit=count)
+    whole, first = _read_examples(run, task, split, examples, data_dir)
+    evaluator.check_examples(run, whole, [m_inf])
+    vocabulary, count = config.data.vocabulary, len(first.ids)
     filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
     words = tokenizer.load(vocabulary)
     tokens = [[*words.encode(reference), words.eos_id][0] for reference in first.references]
@@ -105,6 +97,27 @@ def diagnose(
         positions=position_names(config.finetune.placement, m_inf),
         first_tokens=[words.decode([t]) for t in tokens],
     )
+
+
+def _read_examples(
+    run: RestoredRun, task: str, split: str, examples: int, data_dir: str | None
+) -> tuple[TaskExamples, TaskExamples]:
+    """All of the split, and the first so many. Raises UserError for a task without written answers."""
+    with suppress_native_stderr():
+        from pause_jax.tasks import seqio_examples
+
+    data = run.config.data
+    folder = data.data_dir if data_dir is None else data_dir
+    read = functools.partial(
+        seqio_examples.read_examples, task, vocabulary=data.vocabulary, split=split, data_dir=folder
+    )
+    whole = read()
+    if not whole.predict_metrics:
+        raise UserError(
+            f"task {task!r} is answered by the likelihood of given options, none is written: give a task "
+            "whose answers are written"
+        )
+    return whole, read(limit=min(examples, len(whole.ids)))
 
 
 def _check_has_pauses(run: RestoredRun) -> None:

@@ -36,7 +36,7 @@ def platform_of(mesh: Mesh) -> str:
     return platform
 
 
-def check(config: Config, mesh: Mesh) -> None:
+def check_kernels(config: Config, mesh: Mesh) -> None:
     """What `config.run.execution.attention` asks of the mesh; what it asks of the config is checked there.
 
     Raises:

@@ -148,11 +148,11 @@ def assert_equal_across_processes(facts: Mapping[str, Any]) -> None:
         return
     ours = {fact: json.dumps(value, sort_keys=True, default=str) for fact, value in facts.items()}
 
-    def judge(everyone: list[str]) -> str:
+    def decide(everyone: list[str]) -> str:
         first, *others = map(json.loads, everyone)
         return _verdict(first, dict(enumerate(others, 1)))
 
-    if verdict := _judged(json.dumps(ours), judge):
+    if verdict := _decided(json.dumps(ours), decide):
         raise UserError(verdict)
 
 
@@ -174,13 +174,13 @@ def run_on_all_or_none[T](do: Callable[[], T]) -> T:
         problem = beginning(error) or type(error).__name__
     if _group is not None:
         problem = f"process {_group.index}: {problem}" if problem else ""
-        problem = _judged(problem, lambda problems: next(filter(None, problems), ""))
+        problem = _decided(problem, lambda problems: next(filter(None, problems), ""))
     if problem:
         raise Failed(problem)
     return done
 
 
-def _judged(ours: str, judge: Callable[[list[str]], str]) -> str:
+def _decided(ours: str, decide: Callable[[list[str]], str]) -> str:
     """What process 0 makes of the words of all processes, in all of them. Raises as `_await`."""
     assert _group is not None
     name = f"agree/{next(_agreements)}"
@@ -189,7 +189,7 @@ def _judged(ours: str, judge: Callable[[list[str]], str]) -> str:
         return _await(f"{name}/verdict", 0, AGREEMENT_SECONDS + 60)
     deadline = time.monotonic() + AGREEMENT_SECONDS
     theirs = [_await(f"{name}/{k}", k, deadline - time.monotonic()) for k in range(1, _group.size)]
-    verdict = judge([ours, *theirs])
+    verdict = decide([ours, *theirs])
     _group.put(f"{name}/verdict", verdict)
     return verdict
 

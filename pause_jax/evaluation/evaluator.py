@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pause_jax.evaluation.length_groups import Batch, batches
+from pause_jax.evaluation.length_groups import LengthGroup, group_by_length
 from pause_jax.evaluation.predictions import Predictions, Record
 from pause_jax.inference.prefill import Prefill
 from pause_jax.inference.restored import RestoredRun
@@ -82,7 +82,7 @@ def evaluate(
             prompts = {i: _prompt(run, examples, i, previous_answers, tokenizer) for i in numbers}
             for i, prompt in prompts.items():
                 _check_positions(run, examples, i, len(prompt.ids), max(m_infs))
-            for batch in batches({i: len(prompt.ids) for i, prompt in prompts.items()}, size):
+            for batch in group_by_length({i: len(prompt.ids) for i, prompt in prompts.items()}, size):
                 ids = [examples.ids[i] for i in batch.examples]
                 wanted = [m for m in together if any(i not in kept[m].records for i in ids)]
                 if not wanted:
@@ -98,7 +98,7 @@ def evaluate(
     return [_outcome(run, examples, [kept[m_inf].records[i] for i in examples.ids]) for m_inf in m_infs]
 
 
-def check(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[int]) -> None:
+def check_examples(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[int]) -> None:
     """Raises UserError where a prompt, its pauses and the answer are more positions than the model has learned."""
     at_most = run.config.finetune.max_prompt_length if run.config.finetune.task else None
     for number, ids in enumerate(examples.prompts):
@@ -132,7 +132,7 @@ def _answers(
     run: RestoredRun,
     examples: TaskExamples,
     prompts: Mapping[int, _Prompt],
-    batch: Batch,
+    batch: LengthGroup,
     m_infs: Sequence[int],
     wanted: Sequence[int],
     size: int,

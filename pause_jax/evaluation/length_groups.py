@@ -10,21 +10,21 @@ from pause_jax.inference.rows import round_up
 _STEP = 8
 
 
-class Batch(NamedTuple):
+class LengthGroup(NamedTuple):
     """Examples by number, and the positions that their prompts are padded to."""
 
     examples: tuple[int, ...]
     length: int
 
 
-def batches(lengths: Mapping[int, int], batch_size: int) -> list[Batch]:
+def group_by_length(lengths: Mapping[int, int], batch_size: int) -> list[LengthGroup]:
     """All examples, as few batches as can be, the longest first: where memory runs out, it does so at once.
 
     Prompts are padded to one of few lengths, each a compilation: 8, 12, 16, 24, 32, 48, … (`rung`), none longer than
     the longest prompt rounded up to a multiple of 8. The batches depend on the arguments alone.
 
-    >>> batches({0: 5, 1: 40, 2: 13, 3: 16}, 2)
-    [Batch(examples=(1, 3), length=40), Batch(examples=(2, 0), length=16)]
+    >>> group_by_length({0: 5, 1: 40, 2: 13, 3: 16}, 2)
+    [LengthGroup(examples=(1, 3), length=40), LengthGroup(examples=(2, 0), length=16)]
 
     Args:
       lengths: of the prompts, by the examples' numbers.
@@ -32,7 +32,7 @@ def batches(lengths: Mapping[int, int], batch_size: int) -> list[Batch]:
     longest = round_up(max(lengths.values()), _STEP)
     order = sorted(lengths, key=lambda i: (-lengths[i], i))
     chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return [Batch(tuple(chunk), min(rung(lengths[chunk[0]]), longest)) for chunk in chunks]
+    return [LengthGroup(tuple(chunk), min(rung(lengths[chunk[0]]), longest)) for chunk in chunks]
 
 
 def rung(length: int) -> int:

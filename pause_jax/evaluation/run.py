@@ -107,7 +107,7 @@ def evaluate_run(
     sets = _read_examples(spec, how, config)
     processes.assert_equal_across_processes({f"the {e.split} examples of {e.name}": e.fingerprint() for e in sets})
     for examples in sets:
-        evaluator.check(run, examples, m_inf)
+        evaluator.check_examples(run, examples, m_inf)
     vocabulary = config.data.vocabulary
     files = [prediction_files(run, examples, m_inf) for examples in sets]
     filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(vocabulary))

@@ -18,7 +18,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window, simple_parse_args_string
 
 from pause_jax.errors import UserError
-from pause_jax.evaluation.length_groups import batches, rung
+from pause_jax.evaluation.length_groups import group_by_length, rung
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.inference.rows import pad_batch
 from pause_jax.tokenizers import tokenizer
@@ -165,7 +165,9 @@ class PauseModel(LM):
         """`answer` of contexts and continuations, together with others of similar length, in their order."""
         answers: dict[int, Answer] = {}
         for batch in (
-            batches({i: len(context) for i, (context, _) in enumerate(pairs)}, self._batch_size) if pairs else ()
+            group_by_length({i: len(context) for i, (context, _) in enumerate(pairs)}, self._batch_size)
+            if pairs
+            else ()
         ):
             asked = [pairs[i] for i in batch.examples]
             found = answer([context for context, _ in asked], [ids for _, ids in asked], batch.length)

@@ -62,7 +62,7 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratc
     paused = dataclasses.replace(model, num_pause_tokens=len(pauses))
     sharding.param_shardings(paused, mesh)  # or it cannot be cut over the mesh
     named = vocabulary or tokenizers.find(source)
-    vocabulary = vocabulary or tokenizers.read(source, pauses, scratch)
+    vocabulary = vocabulary or tokenizers.read_tokenizer(source, pauses, scratch)
     _check_tokenizer(vocabulary, named, model, source)
     config = Config(
         model=paused,

@@ -60,7 +60,7 @@ def find(folder: Path) -> str:
     )
 
 
-def read(source: Path, pause_ids: Sequence[int], folder: Path) -> str:
+def read_tokenizer(source: Path, pause_ids: Sequence[int], folder: Path) -> str:
     """Copy the tokenizer of `source` into the folder `folder`, without the pauses that `write` added.
 
     Returns:

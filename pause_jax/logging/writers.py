@@ -1,4 +1,4 @@
-"""Where metrics go: a JSON-lines file, TensorBoard, or nowhere.
+"""Where metrics go: a JSON-lines file, TensorBoard, or nowhere (hosted.py: experiment trackers).
 
 A write that fails (disk full) never stops training: it is warned about once per kind of failure.
 """
@@ -6,6 +6,7 @@ A write that fails (disk full) never stops training: it is warned about once per
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import mmap
@@ -22,6 +23,16 @@ from pause_jax.errors import UserError
 from pause_jax.system import mounts
 
 SECONDS_BETWEEN_SYNCS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class LoggedRun:
+    """What a logger is told of the run whose metrics it gets."""
+
+    folder: Path
+    name: str
+    resume_step: int  # the step that it goes on from; what was logged beyond it is written anew
+    settings: Mapping[str, Any]  # the config flattened, without `run.*`
 
 
 class MetricWriter(Protocol):

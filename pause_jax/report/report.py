@@ -99,7 +99,7 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared:
       UserError: the folder can't be written.
     """
     curves, remarks = run_curves.collect(report.rows(), runs)
-    parts = sections.of_report(report, curves, compared)
+    parts = sections.make_sections(report, curves, compared)
     file, fingerprint = out / "report.html", _fingerprint(report, [*curves, *compared], remarks)
     if _stands(file, fingerprint, parts):
         return file

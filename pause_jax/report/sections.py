@@ -47,7 +47,7 @@ class Section:
         return {f"{self.name}-{table.name}.csv": table for table in (*self.tables, *self.details)}
 
 
-def of_report(report: Report, curves: Sequence[Curves], compared: Sequence[Compared] = ()) -> list[Section]:
+def make_sections(report: Report, curves: Sequence[Curves], compared: Sequence[Compared] = ()) -> list[Section]:
     """Runs compared, overviews across sizes, panels, losses of training, at the end, folded, what is for choosing."""
     numbered = list(enumerate(report.panels, start=1))
     shown = [_panel(report, panel, i) for i, panel in numbered if not panel.is_for_choosing]

@@ -11,7 +11,7 @@ from pause_jax.pauses import insertion
 KINDS = ("steps", "text_tokens", "model_flops")
 
 
-def check(value: Any, where: str) -> None:
+def check_budget(value: Any, where: str) -> None:
     """Raises UserError where `value` is no (kind, number above 0)."""
     kind, number = value if isinstance(value, (list, tuple)) and len(value) == 2 else ("", 0)
     if kind not in KINDS or type(number) not in (int, float) or not 0 < number < 1e300:

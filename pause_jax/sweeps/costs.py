@@ -18,7 +18,7 @@ def device_hours(flops: float, chip: Chip) -> float:
 
 def measured_rate(lines: Sequence[Line]) -> float | None:
     """Model FLOP/s of one worker over the jobs that are done; None while none is."""
-    done = [line for line in lines if line.status in ("found", "done") and line.seconds]
+    done = [line for line in lines if line.status in ("cached", "done") and line.seconds]
     return sum(line.flops for line in done) / sum(line.seconds for line in done) if done else None
 
 

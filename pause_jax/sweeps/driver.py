@@ -17,7 +17,7 @@ from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.config import Config, user_paths
 from pause_jax.errors import UserError
 from pause_jax.sweeps import graph, job_files, record, results, run_job
-from pause_jax.sweeps.execution import Execution, Resources
+from pause_jax.sweeps.execution import ExecutorConfig, Resources
 from pause_jax.sweeps.executors import gke, local
 from pause_jax.sweeps.graph import Job, Sweep
 from pause_jax.sweeps.results import is_finished
@@ -40,7 +40,7 @@ class _Calls:
     on_tick: Callable[[], None]
 
 
-def make_schedule(sweep: Sweep, workdir: Path, how: Execution, *, retries: int) -> Schedule:
+def make_schedule(sweep: Sweep, workdir: Path, how: ExecutorConfig, *, retries: int) -> Schedule:
     """All jobs, those that are finished found.
 
     Raises:
@@ -60,18 +60,19 @@ def make_schedule(sweep: Sweep, workdir: Path, how: Execution, *, retries: int) 
         log_folder=workdir / "logs",
     )
     took = record.seconds_of(workdir)
-    for entry in made.with_status("found"):
+    for entry in made.with_status("cached"):
         entry.seconds = took.get(entry.job.name, 0.0)
     return made
 
 
 def check_folder(workdir: Path, sweep: Sweep) -> None:
     """Raises UserError where `workdir` holds another sweep: one of other base configs."""
-    record = workdir / "sweep.json"
-    if not record.is_file():
+    recorded = workdir / "sweep.json"
+    if not recorded.is_file():
         return
     ours, theirs = (
-        configs.flatten(json.loads(text)) for text in (json.dumps(sweep.base()), record.read_text(encoding="utf-8"))
+        configs.flatten(json.loads(text))
+        for text in (json.dumps(sweep.identity()), recorded.read_text(encoding="utf-8"))
     )
     other = sorted(field for field in ours.keys() | theirs.keys() if ours.get(field) != theirs.get(field))
     other = [field for field in other if ".config.run." not in f".config.{field.split('.', 1)[1]}"]
@@ -82,7 +83,7 @@ def check_folder(workdir: Path, sweep: Sweep) -> None:
 
 
 def run_sweep(
-    schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, workers: int
+    schedule: Schedule, sweep: Sweep, workdir: Path, how: ExecutorConfig, workers: int
 ) -> Literal["finished", "stopped"]:
     """Run what is left; leaves results.csv, jobs.json and failures.json.
 
@@ -97,7 +98,7 @@ def run_sweep(
     count = local.worker_count(workers, local_chips.of_this_machine(), len(left)) if is_local else 0
     cluster = None if is_local else _slurm_cluster(workdir, how)
     with locks.held(workdir / "lock"), StopSignals() as stop, ProgressTable(schedule, count) as table:
-        write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
+        write_atomically(workdir / "sweep.json", json.dumps(sweep.identity(), indent=1))
         recorder = record.Recorder(schedule, workdir, how.executor, count)
 
         def on_tick() -> None:
@@ -130,7 +131,7 @@ def _tell_end(schedule: Schedule, workdir: Path) -> None:
     overhead, seconds = schedule.overhead()
     if seconds:
         print(f"start-up and compilation: {100 * overhead / seconds:.0f} % of {seconds:.0f} s of work")
-    print(f"{len(schedule.with_status('found', 'done'))} of {len(schedule.entries)} jobs done: {workdir}")
+    print(f"{len(schedule.with_status('cached', 'done'))} of {len(schedule.entries)} jobs done: {workdir}")
 
 
 def _run_here(schedule: Schedule, workdir: Path, setups: list[local.Setup], calls: _Calls) -> None:
@@ -143,19 +144,23 @@ def _run_here(schedule: Schedule, workdir: Path, setups: list[local.Setup], call
             worker.close()
 
 
-def _slurm_cluster(workdir: Path, how: Execution) -> Cluster:
+def _slurm_cluster(workdir: Path, how: ExecutorConfig) -> Cluster:
     """Raises UserError where it is not to be had."""
     from pause_jax.sweeps.executors.slurm import Cluster
 
     return Cluster(workdir, how.slurm)
 
 
-def _watch(schedule: Schedule, workdir: Path, how: Execution, cluster: Cluster) -> Watch:
+def _watch(schedule: Schedule, workdir: Path, how: ExecutorConfig, cluster: Cluster) -> Watch:
     """What takes the jobs through SLURM."""
     from pause_jax.sweeps.executors.slurm import Watch
 
     def call(job: Job) -> Any:
-        files = (job_files.write(job, workdir.absolute()), schedule.log_of(job).absolute(), cluster.report_file(job))
+        files = (
+            job_files.write_job(job, workdir.absolute()),
+            schedule.log_of(job).absolute(),
+            cluster.report_file(job),
+        )
         for file in files:
             file.parent.mkdir(parents=True, exist_ok=True)
         return functools.partial(run_job.on_slurm, *map(str, files))
@@ -163,7 +168,7 @@ def _watch(schedule: Schedule, workdir: Path, how: Execution, cluster: Cluster) 
     return Watch(schedule, cluster, lambda job: how.of(job.size), call, lambda job: is_finished(job, workdir))
 
 
-def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Execution, *, template: str) -> None:
+def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: ExecutorConfig, *, template: str) -> None:
     """Write WORKDIR/gke/ and the files of the jobs that are left.
 
     Args:
@@ -177,9 +182,9 @@ def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Executio
         files = gke.write(
             left, workdir, gke=how.gke, takes=lambda job: how.of(job.size), template=template
         )  # raises before anything else is written
-        write_atomically(workdir / "sweep.json", json.dumps(sweep.base(), indent=1))
+        write_atomically(workdir / "sweep.json", json.dumps(sweep.identity(), indent=1))
         for job in left:
-            job_files.write(job, workdir)
+            job_files.write_job(job, workdir)
         record.Recorder(schedule, workdir, how.executor, 0).write(ended=True)
         results.collect(schedule, workdir)
     seen = gke.workdir_in_pods(workdir, how.gke)

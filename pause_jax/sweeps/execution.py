@@ -63,7 +63,7 @@ class Gke:
 
 
 @dataclasses.dataclass(frozen=True)
-class Execution:
+class ExecutorConfig:
     """How a sweep is run."""
 
     executor: str
@@ -80,7 +80,7 @@ class Execution:
         return CHIPS.get(self.of(size).chip)
 
 
-def parse(values: Mapping[str, Any], sizes: Iterable[str] = ()) -> Execution:
+def parse(values: Mapping[str, Any], sizes: Iterable[str] = ()) -> ExecutorConfig:
     """From a sweep's `executor`, `slurm`, `gke` and `resources`.
 
     Args:
@@ -101,7 +101,7 @@ def parse(values: Mapping[str, Any], sizes: Iterable[str] = ()) -> Execution:
         if size not in known:
             raise UserError(f"config.resources.{size} names no size: there are {', '.join(known)}")
         resources[size] = _resources(asked, f"config.resources.{size}")
-    made = Execution(
+    made = ExecutorConfig(
         executor, dict(values.get("slurm", {})), _build(Gke, values.get("gke", {}), "config.gke"), resources
     )
     if executor == "gke":
@@ -128,7 +128,7 @@ def _resources(asked: Any, where: str) -> Resources:
     return made
 
 
-def _check_gke(made: Execution, sizes: Iterable[str]) -> None:
+def _check_gke(made: ExecutorConfig, sizes: Iterable[str]) -> None:
     for name in ("image", "claim"):
         if not getattr(made.gke, name):
             raise UserError(f"config.gke.{name} is missing: launch/gke/README.md says what JobSets need")

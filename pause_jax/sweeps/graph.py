@@ -48,7 +48,7 @@ class Job:
 
     name: str  # of its folder or file: what it varies, and its identity
     kind: Kind
-    needs: str  # the job before it; "" for none
+    depends_on: str  # the job before it; "" for none
     config: Config  # of the run that is trained or evaluated, resolved
     evaluation: EvaluationSpec | None = None  # of kind evaluate
     size: str = ""  # the name of the model's size; "" where the sweep has no sizes
@@ -74,7 +74,7 @@ class Sweep:
     sizes: Sizes = dataclasses.field(default_factory=dict)
     execution: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of `EXECUTION`, as it was given
 
-    def base(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What makes it this sweep: the stages' configs, but not the points, of which there may be more later."""
         stages = {name: getattr(self, name) for name in TRAINING}
         return {name: stage.config for name, stage in stages.items() if stage is not None}
@@ -222,13 +222,13 @@ def _evaluation(values: Mapping[str, Any] | None) -> EvaluationSpec | None:
 def _training(
     kind: Kind,
     before: _Run,
-    base: Mapping[str, Any],
+    template: Mapping[str, Any],
     point: Point,
     sizes: Sizes,
     runs: Path,
     resolve: Callable[[Config], Config],
 ) -> _Run:
-    values, start = _with(base, []), before.job
+    values, start = _with(template, []), before.job
     if start is not None:
         before_values = configs.to_dict(start.config)
         values = {**values, "model": before_values["model"], "seed": before_values["seed"]}

@@ -146,7 +146,7 @@ def _axis(axis: Any, where: str, sizes: Sizes, before: Mapping[str, Sequence[Any
             there = f"config.sizes has {', '.join(sizes)}" if sizes else "config.sizes is missing"
             raise UserError(f"{where}: there is no size {value!r}: {there}")
         if field == "budget":
-            budgets.check(value, where)
+            budgets.check_budget(value, where)
         if is_condition(field) and value not in before[field]:
             raise UserError(f"{where}: {field!r} never is {value!r}, but one of {_listed(before[field])}")
     return made

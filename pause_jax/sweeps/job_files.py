@@ -14,7 +14,7 @@ from pause_jax.evaluation.spec import EvaluationSpec
 from pause_jax.sweeps.graph import Job
 
 
-def write(job: Job, workdir: Path) -> Path:
+def write_job(job: Job, workdir: Path) -> Path:
     """The job's file in `workdir`, which is returned."""
     file = workdir / "jobs" / f"{job.name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -25,10 +25,12 @@ def write(job: Job, workdir: Path) -> Path:
     return file
 
 
-def read(file: Path) -> Job:
-    """What `write` wrote. Raises UserError where it did not."""
+def read_job(file: Path) -> Job:
+    """What `write_job` wrote. Raises UserError where it did not."""
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
+        if "needs" in fields:  # of older drivers
+            fields["depends_on"] = fields.pop("needs")
         asked = fields["evaluation"]
         if asked is not None:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in asked.items()}

@@ -63,7 +63,7 @@ def shown(rows: list[Result]) -> list[Result]:
 
 def pretraining_runs(schedule: Schedule, workdir: Path) -> dict[str, RunFolder]:
     """The finished pretraining runs of the first seed, by their rate of pauses."""
-    done = [entry.job for entry in schedule.with_status("found", "done") if entry.job.kind == "pretrain"]
+    done = [entry.job for entry in schedule.with_status("cached", "done") if entry.job.kind == "pretrain"]
     first = [job for job in done if job.config.seed == min(other.config.seed for other in done)]
     return {
         f"{100 * job.config.pauses.rate:g} % pauses" if job.config.pauses.rate else "no pauses": RunFolder(

@@ -8,11 +8,13 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.sweeps.scheduler import Entry, Schedule, Status
 
+RENAMED = {"needs": "depends_on", "found": "cached", "mistaken": "user_error"}  # by what older code wrote
 SECONDS_BETWEEN_SIGNS = 60.0  # a driver that lives writes at least so often
 
 
@@ -22,7 +24,7 @@ class Line:
 
     name: str
     kind: str
-    needs: str
+    depends_on: str
     status: Status
     message: str
     flops: float
@@ -38,7 +40,7 @@ class Line:
         return cls(
             job.name,
             job.kind,
-            job.needs,
+            job.depends_on,
             entry.status,
             entry.message,
             entry.flops,
@@ -98,12 +100,12 @@ class Recorder:
         write_atomically(folder / "jobs.json", json.dumps(dataclasses.asdict(record), indent=1))
 
 
-def read(workdir: Path) -> Record:
+def read_record(workdir: Path) -> Record:
     """Raises UserError where no sweep has been started in `workdir`."""
     file = workdir / "jobs.json"
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        return Record(**told | {"jobs": [Line(**line) for line in told["jobs"]]})
+        return Record(**told | {"jobs": [Line(**_renamed(line)) for line in told["jobs"]]})
     except OSError as error:
         raise UserError(
             f"{file} cannot be read ({error.strerror}): give the --workdir of a sweep that launch.sweep has begun"
@@ -115,7 +117,7 @@ def read(workdir: Path) -> Record:
 def seconds_of(workdir: Path) -> dict[str, float]:
     """What finished jobs took, by name, as far as it was recorded."""
     record = _read_if_whole(workdir)
-    return {line.name: line.seconds for line in record.jobs if line.status in ("found", "done")} if record else {}
+    return {line.name: line.seconds for line in record.jobs if line.status in ("cached", "done")} if record else {}
 
 
 def wall_seconds_of(workdir: Path) -> float:
@@ -126,6 +128,12 @@ def wall_seconds_of(workdir: Path) -> float:
 
 def _read_if_whole(workdir: Path) -> Record | None:
     try:
-        return read(workdir)
+        return read_record(workdir)
     except UserError:
         return None
+
+
+def _renamed(line: dict[str, Any]) -> dict[str, Any]:
+    """A job as it is written now."""
+    line = {RENAMED.get(name, name): value for name, value in line.items()}
+    return line | {"status": RENAMED.get(line["status"], line["status"])}

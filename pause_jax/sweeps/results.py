@@ -39,7 +39,7 @@ def failures(schedule: Schedule) -> list[Failure]:
 
 def collect(schedule: Schedule, workdir: Path) -> None:
     """results.csv of all evaluations that are done, in the order of the jobs; of a sweep without any, of the losses."""
-    done = [entry.job for entry in schedule.with_status("found", "done")]
+    done = [entry.job for entry in schedule.with_status("cached", "done")]
     if any(entry.job.evaluation is not None for entry in schedule.entries):
         found = [row for job in done if job.evaluation for row in read_results(results_of(workdir, job.name))]
     else:

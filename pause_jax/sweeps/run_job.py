@@ -38,7 +38,7 @@ def run_job(task: tuple[Job, str]) -> local.Outcome:
     job, workdir = task[0], Path(task[1])
     if job.evaluation is None:
         return "stopped" if training.run_training(job.config, workdir / "runs" / job.name) == "stopped" else "done"
-    evaluated = evaluation.evaluate_run(str(workdir / "runs" / job.needs), job.evaluation, model=job.size)
+    evaluated = evaluation.evaluate_run(str(workdir / "runs" / job.depends_on), job.evaluation, model=job.size)
     if processes.index() == 0:
         write_results(results_of(workdir, job.name), evaluated.results)
     return "done"
@@ -69,7 +69,7 @@ def on_slurm(file: str, log: str, report: str) -> None:
 
 
 def _join_and_run(file: str) -> local.Outcome:
-    job = job_files.read(Path(file))
+    job = job_files.read_job(Path(file))
     with processes.initialize(None, processes.START_TIMEOUT):
         return run_job((job, str(Path(file).parent.parent)))
 

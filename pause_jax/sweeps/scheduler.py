@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pause_jax.sweeps.executors.local import Report, Worker, ready
+from pause_jax.sweeps.executors.local import JobResult, Worker, ready
 from pause_jax.sweeps.graph import Job
 
-Status = Literal["waiting", "running", "found", "done", "failed", "blocked"]
+Status = Literal["waiting", "running", "cached", "done", "failed", "blocked"]
 
 
 @dataclasses.dataclass
@@ -20,7 +20,7 @@ class Entry:
 
     job: Job
     flops: float
-    status: Status = "waiting"  # "found": it was finished before
+    status: Status = "waiting"  # "cached": it was finished before
     tries: int = 0
     message: str = ""  # of its last failure
     seconds: float = 0.0  # of work, all tries
@@ -52,7 +52,7 @@ class Schedule:
         log_folder: Path,
     ) -> Schedule:
         """Raises what `is_finished` raises."""
-        entries = [Entry(job, flops(job), "found" if is_finished(job) else "waiting") for job in jobs]
+        entries = [Entry(job, flops(job), "cached" if is_finished(job) else "waiting") for job in jobs]
         return cls(entries, retries, log_folder)
 
     def run(
@@ -104,14 +104,14 @@ class Schedule:
     def overhead(self) -> tuple[float, float]:
         """Seconds that workers spent on start-up and compilation, and in all."""
         spent = self.startup_seconds + self.compile_seconds
-        return spent, self.startup_seconds + sum(entry.seconds for entry in self.entries if entry.status != "found")
+        return spent, self.startup_seconds + sum(entry.seconds for entry in self.entries if entry.status != "cached")
 
     def _next(self) -> Entry | None:
-        finished = {entry.job.name for entry in self.with_status("found", "done")}
+        finished = {entry.job.name for entry in self.with_status("cached", "done")}
         waiting = self.with_status("waiting")
-        return next((entry for entry in waiting if not entry.job.needs or entry.job.needs in finished), None)
+        return next((entry for entry in waiting if not entry.job.depends_on or entry.job.depends_on in finished), None)
 
-    def note(self, entry: Entry, report: Report) -> None:
+    def note(self, entry: Entry, report: JobResult) -> None:
         """What became of a try."""
         entry.seconds += report.seconds
         entry.message = report.message
@@ -127,7 +127,7 @@ class Schedule:
 
     def _block(self, name: str) -> None:
         for entry in self.entries:
-            if entry.job.needs == name and entry.status == "waiting":
+            if entry.job.depends_on == name and entry.status == "waiting":
                 entry.status, entry.message = "blocked", f"needs {name}"
                 self._block(entry.job.name)
 
@@ -146,7 +146,7 @@ class Timed(Protocol):
 
 def seconds_left(jobs: Sequence[Timed], workers: int) -> float | None:
     """From the seconds that a FLOP took in done jobs of the same kind, or of any; None while nothing is done."""
-    done = [job for job in jobs if job.status in ("found", "done") and job.seconds]
+    done = [job for job in jobs if job.status in ("cached", "done") and job.seconds]
     if not done:
         return None
 

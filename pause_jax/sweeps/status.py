@@ -46,7 +46,7 @@ def show(workdir: Path, *, once: bool) -> None:
 
 def look(workdir: Path) -> Record:
     """The driver's record, with what has been finished since. Raises UserError where there is none."""
-    told = record.read(workdir)
+    told = record.read_record(workdir)
     for line in told.jobs:
         if line.status in ("waiting", "running") and made(workdir, line):
             line.status = "done"
@@ -115,4 +115,4 @@ def step(workdir: Path, line: Line) -> str:
 
 
 def _status(line: Line) -> str:
-    return "done" if line.status == "found" else line.status
+    return "done" if line.status == "cached" else line.status

@@ -10,7 +10,7 @@ from typing import Any
 from pause_jax.logging.progress import SECONDS_BETWEEN_LINES, format_seconds
 from pause_jax.report import tables
 from pause_jax.sweeps import costs, record
-from pause_jax.sweeps.execution import Execution
+from pause_jax.sweeps.execution import ExecutorConfig
 from pause_jax.sweeps.scheduler import Schedule
 
 MOST_JOBS_SHOWN = 40
@@ -20,20 +20,20 @@ def show_graph(schedule: Schedule, *, all_jobs: bool = False) -> None:
     """The jobs, or where they are many how many each stage has, and their FLOPs."""
     entries = schedule.entries
     if len(entries) <= MOST_JOBS_SHOWN or all_jobs:
-        rows = [[e.job.name, e.job.needs or "-", e.status, tables.human_flops(e.flops)] for e in entries]
-        tables.print_table("Jobs", ["job", "needs", "status", "model FLOPs"], rows)
+        rows = [[e.job.name, e.job.depends_on or "-", e.status, tables.human_flops(e.flops)] for e in entries]
+        tables.print_table("Jobs", ["job", "depends on", "status", "model FLOPs"], rows)
     else:
         rows = []
         for kind in dict.fromkeys(entry.kind for entry in entries):
             stage = [entry for entry in entries if entry.kind == kind]
-            found = sum(1 for entry in stage if entry.status == "found")
-            rows.append([kind, str(len(stage)), str(found), tables.human_flops(sum(e.flops for e in stage))])
-        tables.print_table("Jobs (--all_jobs names them)", ["stage", "jobs", "found", "model FLOPs"], rows)
+            cached = sum(1 for entry in stage if entry.status == "cached")
+            rows.append([kind, str(len(stage)), str(cached), tables.human_flops(sum(e.flops for e in stage))])
+        tables.print_table("Jobs (--all_jobs names them)", ["stage", "jobs", "cached", "model FLOPs"], rows)
     left = schedule.with_status("waiting")
     print(f"{len(left)} of {len(entries)} jobs to run: {tables.human_flops(sum(e.flops for e in left))} model FLOPs")
 
 
-def show_costs(schedule: Schedule, how: Execution) -> None:
+def show_costs(schedule: Schedule, how: ExecutorConfig) -> None:
     """Device-hours of what is left, and the disk that all of it takes at its end."""
     left = schedule.with_status("waiting")
     hours: dict[str, float] = {}
@@ -94,7 +94,7 @@ class ProgressTable:
         self._said_at = time.monotonic()
 
     def _summary(self) -> str:
-        done = len(self._schedule.with_status("found", "done"))
+        done = len(self._schedule.with_status("cached", "done"))
         left = self._schedule.seconds_left(self._count or max(1, len(self._schedule.with_status("running"))))
         return f"{done}/{len(self._schedule.entries)}" + (f"  ETA {format_seconds(left)}" if left is not None else "")
 

@@ -15,7 +15,7 @@ from pause_jax.sweeps.graph import Job
 def sentence(jobs: Sequence[Job]) -> str:
     """What a verdict takes, and what there is; "" where the sweep has no runs to compare."""
     by_name = {job.name: job for job in jobs}
-    before = {job.needs for job in jobs if job.evaluation is None}
+    before = {job.depends_on for job in jobs if job.evaluation is None}
     last = [job for job in jobs if job.evaluation is None and job.name not in before]
     arms: dict[tuple[str, ...], list[tuple[Job, ...]]] = {}
     for job in last:
@@ -42,7 +42,7 @@ def sentence(jobs: Sequence[Job]) -> str:
 
 def _lineage(job: Job, by_name: dict[str, Job]) -> tuple[Job, ...]:
     """The runs from the first to this one."""
-    return (*(_lineage(by_name[job.needs], by_name) if job.needs else ()), job)
+    return (*(_lineage(by_name[job.depends_on], by_name) if job.depends_on else ()), job)
 
 
 def _without_seed(config: Config) -> str:

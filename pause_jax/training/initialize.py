@@ -25,7 +25,7 @@ from pause_jax.training.step import State, new_state
 _COMPILE_FAST = {"xla_backend_optimization_level": "0"}
 
 
-def check(config: Config, mesh: jax.sharding.Mesh) -> None:
+def check_config(config: Config, mesh: jax.sharding.Mesh) -> None:
     """Everything that can be wrong with the state, found from shapes and names before anything is computed or written.
 
     Raises:
@@ -33,7 +33,7 @@ def check(config: Config, mesh: jax.sharding.Mesh) -> None:
         `config.init_from` is not there, does not fit or had another tokenizer.
     """
     sharding.param_shardings(config.model, mesh)
-    kernels.check(config, mesh)
+    kernels.check_kernels(config, mesh)
     if config.init_from:
         _locate_source(config)
 

@@ -115,7 +115,9 @@ class StepLog:
         counters.loss_tokens += int(metrics["loss_tokens"])
         counters.skipped_steps += skipped
         counters.skipped_in_a_row = counters.skipped_in_a_row + 1 if skipped else 0
-        values = {name: float(metrics[name]) for name in ("loss", "grad_norm", "learning_rate")}
+        counted = {"text_tokens", "pause_tokens", "loss_tokens", "skipped"}
+        names = dict.fromkeys(["loss", "grad_norm", "learning_rate", *metrics])  # then the objective's own
+        values = {name: float(metrics[name]) for name in names if name not in counted}
         return {**values, **dataclasses.asdict(counters), "model_flops": step * self.flops_per_step}
 
     def _rates(self, before: Counters, steps: int) -> dict[str, float]:

@@ -16,12 +16,14 @@ from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import global_batch as global_batches
 from pause_jax.distributed import kernels, processes, sharding
+from pause_jax.logging.loggers import open_loggers
 from pause_jax.logging.progress import Progress
-from pause_jax.logging.writers import JsonLinesWriter, MetricWriter, NullWriter, TensorBoardWriter
+from pause_jax.logging.writers import LoggedRun, MetricWriter, NullWriter
 from pause_jax.network import Network
 from pause_jax.training import header, initialize
 from pause_jax.training.flops import flops_per_step
 from pause_jax.training.log import Counters, StepLog
+from pause_jax.training.objective import make_objective, make_validation_objective
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.profile import StepProfile
 from pause_jax.training.signals import StopSignals
@@ -134,27 +136,23 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     config = kernels.resolve_config(config, kernels.platform_of(mesh))
     network = Network(config.model, config.run.execution, mesh).bind
     optimizer = make_optimizer(config.optimizer)
-    how: dict[str, Any] = {
-        "accumulation": config.run.accumulation,
-        "loss_chunk": config.run.loss_chunk,
-        "first_loss": config.first_loss,
-        "prefix_lm_length": config.prefix_lm_length,
-    }
+    objective, vocab_size = make_objective(config, network), config.model.vocab_size
     step = make_train_step(
-        network,
+        objective,
         optimizer,
         make_schedule(config.optimizer, config.train.steps),
-        **how,
+        vocab_size=vocab_size,
+        accumulation=config.run.accumulation,
     )
-    debug = make_debug_step(network, **how)
-    validation = make_validation_step(network, config.run.loss_chunk, config.first_loss, config.prefix_lm_length)
+    debug = make_debug_step(objective, accumulation=config.run.accumulation)
+    validation = make_validation_step(make_validation_objective(config, network), vocab_size=vocab_size)
     state = initialize.state_shardings(config, optimizer, mesh)
     batch = None  # lies where `put` has put it
     everywhere = sharding.replicated(mesh)
     return (
         jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
         jax.jit(_on(mesh, validation), in_shardings=(state["params"], batch), out_shardings=everywhere),
-        jax.jit(_on(mesh, debug), in_shardings=(state["params"], batch), out_shardings=everywhere),
+        jax.jit(_on(mesh, debug), in_shardings=(state, batch), out_shardings=everywhere),
     )
 
 
@@ -184,14 +182,11 @@ def _show_header(job: TrainingJob, start: int) -> None:
 
 
 def _open_writers(job: TrainingJob, start: int) -> tuple[MetricWriter, MetricWriter]:
-    """(for every step, for the steps at which the progress line moves): process 0 writes, the others do not."""
+    """As `open_loggers`: process 0 writes, the others do not."""
     if jax.process_index() != 0:
         return NullWriter(), NullWriter()
-    tensorboard: MetricWriter = NullWriter()
-    if job.config.run.tensorboard:
-        hyperparameters = {k: v for k, v in flatten(to_dict(job.config)).items() if not k.startswith("run.")}
-        tensorboard = TensorBoardWriter(job.folder.tensorboard, start, hyperparameters)
-    return JsonLinesWriter(job.folder.metrics, start), tensorboard
+    settings = {k: v for k, v in flatten(to_dict(job.config)).items() if not k.startswith("run.")}
+    return open_loggers(job.config.run.loggers, LoggedRun(job.folder.path, job.label, start, settings))
 
 
 def _validate(job: TrainingJob, compiled: Compiled, state: State) -> dict[str, float]:

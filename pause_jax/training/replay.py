@@ -35,7 +35,7 @@ def replay(job: TrainingJob) -> str:
     batches = global_batches.prefetch(job.open_batches(start), compiled.put)
     for _ in range(start, step - 1):
         state, _ = compiled.train_step(state, next(batches))
-    found = jax.device_get(compiled.debug_step(state["params"], next(batches)))
+    found = jax.device_get(compiled.debug_step(state, next(batches)))
     where = f"step {step} (batch {step - 1}), from the state of step {start}" + (" on" if start < step - 1 else "")
     return "\n".join([where, *_lines(found)])
 

@@ -15,6 +15,7 @@ from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
+from pause_jax.logging import loggers
 from pause_jax.system import code_version
 
 Outcome = Literal["finished", "stopped", "replayed"]
@@ -112,6 +113,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
     processes.assert_equal_across_processes({f"the steps saved in --workdir={workdir}": folder.saved_steps()})
     if finished and folder.has_places_of(config):
         return "finished"
+    loggers.check_installed(config.run.loggers)
     check_data(config)
     # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
     from pause_jax.data.training_data import open_training_data
@@ -121,7 +123,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
     devices = mesh.make_mesh(config.run.mesh)
     config = kernels.resolve_config(config, kernels.platform_of(devices))
     rows = global_batch.process_rows(config.train.batch_size, config.length, devices, config.run.accumulation)
-    initialize.check(config, devices)
+    initialize.check_config(config, devices)
     memory.check_training(config, devices)
     data = open_training_data(config)
     if processes.index() == 0:

@@ -29,7 +29,7 @@ def by_hand(array):
 
 
 def test_by_hand():
-    got = checksums.of_arrays(ARRAYS)
+    got = checksums.compute(ARRAYS)
     assert got == {
         "a/b": by_hand(ARRAYS["a"]["b"]),
         "c": by_hand(ARRAYS["c"]),
@@ -42,7 +42,7 @@ def test_by_hand():
 def test_the_same_on_any_mesh(spec):
     on = NamedSharding(mesh.make_mesh(MeshConfig(data=4, fsdp=2)), PartitionSpec(*spec))
     sharded = jax.device_put(ARRAYS["a"]["b"], on)
-    assert checksums.of_arrays({"x": sharded}) == {"x": by_hand(ARRAYS["a"]["b"])}
+    assert checksums.compute({"x": sharded}) == {"x": by_hand(ARRAYS["a"]["b"])}
 
 
 @given(st.integers(0, 47), st.integers(0, 31))
@@ -50,19 +50,19 @@ def test_every_flipped_bit_is_found(element, bit):
     array = ARRAYS["a"]["b"].copy()
     array.view(np.uint32).ravel()[element] ^= np.uint32(1 << bit)
     changed = ARRAYS | {"a": {"b": array}}
-    assert checksums.differing(checksums.of_arrays(changed), checksums.of_arrays(ARRAYS)) == ["a/b"]
+    assert checksums.differing(checksums.compute(changed), checksums.compute(ARRAYS)) == ["a/b"]
 
 
 def test_swapped_elements_are_found():
     array = ARRAYS["a"]["b"][:, ::-1].copy()
-    assert checksums.differing(checksums.of_arrays({"a": {"b": array}}), checksums.of_arrays(ARRAYS)) == ["a/b"]
+    assert checksums.differing(checksums.compute({"a": {"b": array}}), checksums.compute(ARRAYS)) == ["a/b"]
 
 
 def test_arrays_of_one_shape_compile_once():
     """A state has dozens of arrays: as one program they took 2.4 s to compile at the quickstart's first save."""
     before = checksums._sum._cache_size()
     arrays = {f"{k}": np.full((3, 5, 7), k, np.float32) for k in range(20)}
-    checksums.of_arrays(arrays)
+    checksums.compute(arrays)
     assert checksums._sum._cache_size() == before + 1
 
 
@@ -71,5 +71,5 @@ def test_no_program_is_compiled_or_started_while_another_runs(monkeypatch):
     done, wait, compute = [], jax.block_until_ready, checksums._sum
     monkeypatch.setattr(jax, "block_until_ready", lambda tree: done.append("wait") or wait(tree))
     monkeypatch.setattr(checksums, "_sum", lambda array: done.append("sum") or compute(array))
-    checksums.of_arrays(ARRAYS)
+    checksums.compute(ARRAYS)
     assert done == ["wait", *["sum", "wait"] * 4]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pause_jax.config import DataConfig
 from pause_jax.data import pretraining, shards
 from pause_jax.data.blocks import Mixture
-from pause_jax.data.shards import Batch, PreparedStream
+from pause_jax.data.shards import PreparedStream, TokenizedDocuments
 from pause_jax.data.streams import TokenStream
 from pause_jax.errors import UserError
 from tests.data.configs import config_of
@@ -32,13 +32,13 @@ def write_folder(folder: Path, lengths, *, vocab_size=300):
     batches, made = [], []
     for index, of_shard in enumerate(lengths):
         tokens = rng.integers(0, vocab_size, sum(of_shard)).astype(np.int32)
-        batches.append(Batch(tokens, np.array(of_shard, np.int64), 3 * sum(of_shard)))
+        batches.append(TokenizedDocuments(tokens, np.array(of_shard, np.int64), 3 * sum(of_shard)))
         file = shards.shard_file(folder, "train", index)
         cut = len(of_shard) // 2
         at = sum(of_shard[:cut])
         parts = [
-            Batch(tokens[:at], np.array(of_shard[:cut], np.int64), 0),
-            Batch(tokens[at:], np.array(of_shard[cut:], np.int64), 3 * len(tokens)),
+            TokenizedDocuments(tokens[:at], np.array(of_shard[:cut], np.int64), 0),
+            TokenizedDocuments(tokens[at:], np.array(of_shard[cut:], np.int64), 3 * len(tokens)),
         ]
         made.append(shards.write_shard(file, parts, dtype))
         shards.write_sidecar(file, made[-1])
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_nothing_behind(small_disk):
     tokens = np.zeros(2_000_000, np.int32)
     file = shards.shard_file(small_disk, "train", 0)
     with pytest.raises(UserError, match=r"00000\.array_record cannot be written \(.*No space left on device\)"):
-        shards.write_shard(file, [Batch(tokens, np.array([len(tokens)]), 0)], np.uint16)
+        shards.write_shard(file, [TokenizedDocuments(tokens, np.array([len(tokens)]), 0)], np.uint16)
     assert list(file.parent.iterdir()) == []
 
 

@@ -45,7 +45,7 @@ def make_job(path, family, mesh):
             log_every=5,
             validate_every=0,
             checkpoint_every=10,
-            tensorboard=False,
+            loggers=("jsonl",),
         ),
     )
     config.validate()

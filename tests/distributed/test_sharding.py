@@ -95,16 +95,16 @@ def test_collisions_and_unknown_axes_are_defects():
 def test_a_kernel_for_other_devices_is_refused(kernel, device):
     config = Config(model=MODEL, run=RunConfig(execution=Execution(attention=kernel)))
     with pytest.raises(UserError, match=rf"'{kernel}' is a kernel for devices of kind '{device}', but .* 'cpu': set"):
-        initialize.check(config, make_mesh(MeshConfig()))
+        initialize.check_config(config, make_mesh(MeshConfig()))
 
 
 def test_heads_that_a_kernel_cannot_cut_are_refused(monkeypatch):
     """Whole rows on each device: along `sequence` the heads are cut too."""
     monkeypatch.setitem(kernels._PLATFORM, "splash", "cpu")
     config = Config(model=MODEL, run=RunConfig(execution=Execution(attention="splash")))
-    kernels.check(config, make_mesh(MeshConfig(data=4, sequence=2)))
+    kernels.check_kernels(config, make_mesh(MeshConfig(data=4, sequence=2)))
     with pytest.raises(UserError, match=r"num_kv_heads under the kernel 'splash'.* = 2 is not divisible by .* = 4"):
-        kernels.check(config, make_mesh(MeshConfig(data=2, sequence=2, tensor=2)))
+        kernels.check_kernels(config, make_mesh(MeshConfig(data=2, sequence=2, tensor=2)))
 
 
 def test_a_length_that_does_not_divide_stays_whole_and_rows_must_divide():

@@ -17,7 +17,7 @@ from pause_jax.config.model import ModelConfig
 from pause_jax.distributed import mesh as meshes
 from pause_jax.distributed import sharding
 from pause_jax.errors import UserError
-from pause_jax.evaluation.evaluator import check, evaluate
+from pause_jax.evaluation.evaluator import check_examples, evaluate
 from pause_jax.evaluation.predictions import Predictions
 from pause_jax.inference.restored import RestoredRun
 from pause_jax.model import counts, decoder
@@ -192,13 +192,13 @@ def test_conversations_go_on_from_what_was_said():
 def test_a_prompt_beyond_the_learned_positions_is_named():
     """The longest are of 8 tokens, 9 when read whole; the last new token is not read back."""
     learned = {"model": dataclasses.replace(MODEL, positions="learned", max_positions=29)}
-    check(run_of(**learned), examples_of(), [19])
+    check_examples(run_of(**learned), examples_of(), [19])
     with pytest.raises(UserError, match=r"^task 't', example id-4: a prompt of 6.* 28 .*learned 27"):
-        check(run_of(model=dataclasses.replace(learned["model"], max_positions=27)), examples_of(), [20])
-    check(run_of(**learned), examples_of(predict_metrics=[]), [20])  # options have two tokens at most
+        check_examples(run_of(model=dataclasses.replace(learned["model"], max_positions=27)), examples_of(), [20])
+    check_examples(run_of(**learned), examples_of(predict_metrics=[]), [20])  # options have two tokens at most
     whole = run_of(task="", model=dataclasses.replace(learned["model"], max_positions=39))
     with pytest.raises(UserError, match=r"a prompt of 9 tokens, 0 pauses and 32 new tokens need 40"):
-        check(whole, examples_of(), [0])
+        check_examples(whole, examples_of(), [0])
 
 
 def test_progress_counts_each_example_once():

@@ -5,19 +5,24 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pause_jax.evaluation.length_groups import Batch, batches, rung
-from pause_jax.inference.rows import pad_batch
+from pause_jax.evaluation.length_groups import LengthGroup, group_by_length, rung
+from pause_jax.inference.rows import filled
 
 
 def test_by_hand():
     """Longest first; equal ones in order; only the last batch is short; its length is that of its longest prompt."""
     lengths = {0: 5, 1: 100, 2: 13, 3: 16, 4: 70, 5: 90, 6: 100}
-    assert batches(lengths, 2) == [Batch((1, 6), 104), Batch((5, 4), 96), Batch((3, 2), 16), Batch((0,), 8)]
+    assert group_by_length(lengths, 2) == [
+        LengthGroup((1, 6), 104),
+        LengthGroup((5, 4), 96),
+        LengthGroup((3, 2), 16),
+        LengthGroup((0,), 8),
+    ]
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=60), st.integers(1, 20))
 def test_properties(lengths, batch_size):
-    made = batches(dict(enumerate(lengths)), batch_size)
+    made = group_by_length(dict(enumerate(lengths)), batch_size)
     assert sorted(i for batch in made for i in batch.examples) == list(range(len(lengths)))
     assert len(made) == -(-len(lengths) // batch_size)
     for batch in made:
@@ -36,4 +41,4 @@ def test_rungs(length):
 
 
 def test_the_last_batch_is_filled():
-    assert pad_batch([1, 2], 4) == [1, 2, 1, 1] and pad_batch([1, 2], 2) == [1, 2]
+    assert filled([1, 2], 4) == [1, 2, 1, 1] and filled([1, 2], 2) == [1, 2]

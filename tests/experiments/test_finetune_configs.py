@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +13,6 @@ from pause_jax.report.results import add_results, read_results
 from pause_jax.training import run as train
 from tests.evaluations import evaluate
 
-FOLDER = Path(finetune.__file__).parent
 # Tables 3 and 4: learning rate, warm-up, steps, batch size of 1B, then of 130M.
 TABLES = """
 squad_v1       1e-4 100 10000 256   1e-4 400 40000  16
@@ -32,16 +29,14 @@ ROWS = {task: list(map(float, numbers)) for task, *numbers in map(str.split, TAB
 
 
 def loaded(task, arg):
-    """What the config file of a task returns, loaded by its path, as --config does."""
-    spec = importlib.util.spec_from_file_location(f"finetune_{task}", FOLDER / f"{task}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert f"--config=experiments/finetune/{task}.py:130m,m_ft=10 --workdir=runs/{task}" in module.__doc__
-    return from_config_dict(module.get_config(arg))
+    """What the config file returns for a task."""
+    return from_config_dict(finetune.get_config(f"{task},{arg}"))
 
 
-def test_a_file_a_task():
-    assert {file.stem for file in FOLDER.glob("*.py")} == {*ROWS, "__init__"} == {*finetune.TASKS, "__init__"}
+def test_all_tasks_are_there_and_named():
+    assert list(finetune.TASKS) == list(ROWS)
+    assert f": {', '.join(ROWS)}." in " ".join(finetune.__doc__.split())
+    assert from_config_dict(finetune.get_config()) == loaded("gsm8k", "130m")
 
 
 @pytest.mark.parametrize("task", ROWS)
@@ -63,14 +58,23 @@ def test_the_papers_numbers(task):
     assert loaded(task, "toy").finetune.m_ft == (10,)
 
 
+@pytest.mark.parametrize("arg", ["", "gsm9k,toy", "toy", "130m,gsm8k"])
+def test_other_tasks_are_refused(arg):
+    with pytest.raises(
+        UserError, match=rf"finetune\.py:{arg} does not exist: choose a task of squad_v1, gsm8k"
+    ) as told:
+        finetune.get_config(arg)
+    assert str(told.value).endswith("did you mean 'gsm8k'?") == (arg == "gsm9k,toy")
+
+
 @pytest.mark.parametrize(
     "arg", ["", "2b", "toy,", "toy,m_ft=", "toy,m_ft=-1", "toy,m_ft=x", "toy,m_ft=1,m_ft=2", "m_ft=1"]
 )
 def test_other_arguments_are_refused(arg):
     with pytest.raises(
-        UserError, match=f"experiments/finetune/gsm8k.py:{arg} does not exist: choose :toy, :130m or :1b"
+        UserError, match=f"experiments/finetune.py:gsm8k,{arg} does not exist: choose toy, 130m or 1b as its size"
     ):
-        finetune.config_of("gsm8k", arg)
+        finetune.get_config(f"gsm8k,{arg}")
 
 
 @pytest.mark.slow

@@ -22,15 +22,15 @@ LAPTOP_FLOPS = 6e13  # 150 CPU minutes: two cores did the 1.25e13 of experiments
 JOBS = {  # file → argument, jobs that pretrain, uptrain and finetune
     "science/demonstration": ("6", 0, 0, 6 * 4),
     "science/controls": ("3", 0, 0, 3 * 4),
-    "science/larger": ("3", 0, 0, 3 * 3),
-    "science/knee": ("3", 0, 0, 3 * 2 * 4),
-    "science/knee_large": ("3", 0, 0, 3 * 3 * 5),
+    "science/larger_network": ("3", 0, 0, 3 * 3),
+    "science/pause_count_by_length": ("3", 0, 0, 3 * 2 * 4),
+    "science/pause_count_by_length_long": ("3", 0, 0, 3 * 3 * 5),
     "science/positions": ("3", 0, 0, 3 * 3 * 2),
     "science/hints": ("6", 0, 0, 6 * 3),
-    "science/late_hints": ("6", 0, 0, 6 * 5),
-    "science/theorem": ("3", 0, 0, 3 * 4 * 3),
-    "science/no_help": ("3", 0, 0, 3 * 5 * 2),
-    "science/late": ("3", 0, 0, 3 * 2 * 3),
+    "science/question_last_hints": ("6", 0, 0, 6 * 5),
+    "science/operations_per_position": ("3", 0, 0, 3 * 4 * 3),
+    "science/where_pauses_do_nothing": ("3", 0, 0, 3 * 5 * 2),
+    "science/question_last": ("3", 0, 0, 3 * 2 * 3),
     "science/curriculum": ("10", 10 * 2, 10 * 2, 10 * 2),
     "science/pretraining": ("6", 12, 0, 12 * 2),
     "science/wikipedia": ("3", 3 * 3 * 3, 0, 0),
@@ -73,7 +73,7 @@ def test_without_hints_there_are_no_fewer_flops_than_with_hints_on_pauses():
 
 
 def test_no_arm_without_pauses_has_fewer_flops_than_late_hints_on_pauses():
-    with_hints, pauses_alone, *without = jobs = jobs_of_a_seed("science/late_hints")
+    with_hints, pauses_alone, *without = jobs = jobs_of_a_seed("science/question_last_hints")
     assert [job.config.finetune.m_ft for job in jobs] == [(13,), (13,), (0,), (0,), (0,)]
     assert with_hints.config.train.steps == pauses_alone.config.train.steps
     assert all(1 <= graph.flops(job) / graph.flops(with_hints) < 1.05 for job in without)
@@ -81,7 +81,7 @@ def test_no_arm_without_pauses_has_fewer_flops_than_late_hints_on_pauses():
 
 def test_late_hints_again_has_two_of_its_arms_on_other_seeds():
     again, first = (
-        [job.config for job in jobs_of("science/late_hints", argument) if job.kind == "finetune"]
+        [job.config for job in jobs_of("science/question_last_hints", argument) if job.kind == "finetune"]
         for argument in ("again", "6")
     )
     assert {config.seed for config in again} == set(range(16, 26)) and len(again) == 2 * 10
@@ -92,7 +92,7 @@ def test_late_hints_again_has_two_of_its_arms_on_other_seeds():
 
 @pytest.mark.parametrize("task", ["program_8", "walk_back_3"])
 def test_the_last_arm_of_late_has_no_fewer_flops_than_pauses(task):
-    jobs = jobs_of_a_seed("science/late")
+    jobs = jobs_of_a_seed("science/question_last")
     pauses, same_steps, same_flops = (job for job in jobs if job.config.finetune.task == task)
     assert pauses.config.train.steps == same_steps.config.train.steps and same_flops.config.finetune.m_ft == (0,)
     assert 1 <= graph.flops(same_flops) / graph.flops(pauses) < 1.15
@@ -100,7 +100,11 @@ def test_the_last_arm_of_late_has_no_fewer_flops_than_pauses(task):
 
 def test_an_arm_of_the_curriculum_is_the_same_in_all_stages():
     jobs = {job.name: job for job in jobs_of("science/curriculum")}
-    chains = [(jobs[jobs[job.needs].needs], jobs[job.needs], job) for job in jobs.values() if job.kind == "finetune"]
+    chains = [
+        (jobs[jobs[job.depends_on].depends_on], jobs[job.depends_on], job)
+        for job in jobs.values()
+        if job.kind == "finetune"
+    ]
     arms, flops = Counter(), Counter()
     for chain in chains:
         assert [job.config.finetune.task for job in chain] == [f"count_parity_{bits}" for bits in (8, 16, 24)]

@@ -58,7 +58,7 @@ def test_the_graph(name, arg, pretrain, uptrain, finetune):
     assert Counter(job.kind for job in jobs) == {kind: count for kind, count in wanted.items() if count}
     seen, sizes = {""}, graph.parse(get_config(name, arg)).sizes
     for job in jobs:
-        assert job.needs in seen and job.size in sizes
+        assert job.depends_on in seen and job.size in sizes
         seen.add(job.name)
     flops = sum(graph.flops(job) for job in jobs)
     assert flops < LAPTOP_FLOPS if arg else flops > 1e21
@@ -96,7 +96,7 @@ def test_the_papers_grid_has_the_papers_hyperparameters():
 def test_periods_follow_standard_pretraining_only(arg):
     jobs = {job.name: job for job in jobs_of("placement", arg)}
     rates = Counter(
-        (job.config.finetune.placement, jobs[job.needs].config.pauses.rate)
+        (job.config.finetune.placement, jobs[job.depends_on].config.pauses.rate)
         for job in jobs.values()
         if job.kind == "finetune" and job.config.finetune.m_ft != (0,)
     )
@@ -140,7 +140,7 @@ def test_uptraining_is_1_to_10_percent_of_standard_pretraining(arg):
     shares = Counter()
     for job in jobs.values():
         if job.kind == "uptrain":
-            before = jobs[job.needs]
+            before = jobs[job.depends_on]
             assert before.config.pauses.rate == 0.0 and job.config.model.num_pause_tokens == 1
             ratio = job.config.optimizer.learning_rate / before.config.optimizer.learning_rate
             assert ratio == 0.5 and job.config.optimizer.warmup_steps < before.config.train.steps / 100
@@ -153,7 +153,9 @@ def test_uptraining_is_1_to_10_percent_of_standard_pretraining(arg):
 def test_arms_that_differ_in_pretraining_have_several_runs_of_it(name):
     """Each finetuning's seed is its pretraining run's, but where all start from one."""
     jobs = {job.name: job for job in jobs_of(name, "laptop")}
-    seeds = Counter((jobs[job.needs].config.seed, job.config.seed) for job in jobs.values() if job.kind == "finetune")
+    seeds = Counter(
+        (jobs[job.depends_on].config.seed, job.config.seed) for job in jobs.values() if job.kind == "finetune"
+    )
     wanted = {(0 if name == "pause_count" else seed, seed) for seed in range(sweeps.LAPTOP.seeds)}
     assert set(seeds) == wanted and len(set(seeds.values())) == 1
     said = verdicts.sentence(list(jobs.values()))

@@ -20,7 +20,7 @@ SMALL = [
     "--config.train.steps=2",
     "--config.run.log_every=1",
     "--config.run.validation_batches=1",
-    "--config.run.tensorboard=False",
+    "--config.run.loggers=jsonl",
     "--config.optimizer.warmup_steps=1",
 ]
 TASK = [

@@ -87,7 +87,7 @@ def test_official_files_that_are_there_and_what_finetuning_makes_of_them(data_di
     done = program("prepare", "--download=gsm8k", f"--data_dir={data_dir}")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert done.stdout == f"0 files fetched; the files of gsm8k are whole and as published: {data_dir}\n"
-    config = "--config=experiments/finetune/gsm8k.py:toy,m_ft=3"
+    config = "--config=experiments/finetune.py:gsm8k,toy,m_ft=3"
     done = program("prepare", config, "--show=2", f"--config.data.data_dir={data_dir}")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert done.stdout.count("=== example") == 2 and done.stdout.count("Answer:‹pause›‹pause›⟧‹pause› ") == 2

@@ -14,7 +14,7 @@ def small(config):
     config.model.update(SMALL)
     config.data.length, config.train.batch_size, config.train.steps = 64, 8, 12
     config.optimizer.warmup_steps = 2
-    config.run.update({"validate_every": 12, "tensorboard": False, "checkpoint_every": 12})
+    config.run.update({"validate_every": 12, "loggers": ("jsonl",), "checkpoint_every": 12})
 
 
 @pytest.mark.slow

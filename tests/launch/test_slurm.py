@@ -33,7 +33,7 @@ ARGUMENTS = [
     "--config.run.log_every=1",
     "--config.run.validate_every=0",
     "--config.run.checkpoint_every=100000",
-    "--config.run.tensorboard=False",
+    "--config.run.loggers=jsonl",
 ]
 
 

@@ -66,7 +66,7 @@ def test_the_time_left_is_that_of_jobs_of_the_kind_or_of_any(folder):
 
 
 def test_a_driver_that_is_silent_or_has_ended_is_told_of(folder):
-    jobs = record.read(folder).jobs
+    jobs = record.read_record(folder).jobs
     write(folder, jobs, updated=time.time() - 3600)
     assert "silent for" in status.headline(status.look(folder))
     write(folder, jobs, updated=time.time() - 3600, ended=True)
@@ -77,4 +77,4 @@ def test_a_folder_without_a_sweep(tmp_path):
     assert_one_sentence(program("status", f"--workdir={tmp_path}"), r"jobs\.json cannot be read \(No such file")
     (tmp_path / "jobs.json").write_text("[]")
     with pytest.raises(UserError, match="no record of a sweep"):
-        record.read(tmp_path)
+        record.read_record(tmp_path)

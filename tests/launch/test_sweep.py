@@ -32,7 +32,7 @@ def tiny():
     config.model.num_layers, config.model.d_model, config.model.num_heads, config.model.d_ff = 1, 16, 2, 16
     config.data.length, config.train.batch_size, config.train.steps = 32, 8, 30
     config.optimizer.warmup_steps = 3
-    config.run.validate_every, config.run.tensorboard, config.run.checkpoint_every = 0, False, 10
+    config.run.validate_every, config.run.loggers, config.run.checkpoint_every = 0, ("jsonl",), 10
     return config
 
 def get_config(seeds="1", tasks="recall_2", steps="30"):
@@ -210,9 +210,9 @@ def test_jobsets_are_written_and_name_the_jobs_files(tmp_path, sweep):
             "args"
         ]
         file = tmp_path / argument.removeprefix("--job=/runs/")
-        job = job_files.read(file)
+        job = job_files.read_job(file)
         assert job.kind == "finetune" and job.config.run.mesh == configs.MeshConfig(data=32, dcn_data=2)
-        assert job.config.init_from == f"/runs/sweep/runs/{job.needs}"
+        assert job.config.init_from == f"/runs/sweep/runs/{job.depends_on}"
     assert len(manifests) == 2
 
 
@@ -246,7 +246,7 @@ def schedule(tmp_path, argument):
 
 @pytest.mark.slow
 def test_a_sweep_that_only_pretrains_has_the_losses_as_results(tmp_path, sweep):
-    text = SWEEP.replace("config.run.validate_every, config.run.tensorboard", "_, config.run.tensorboard")
+    text = SWEEP.replace("config.run.validate_every, config.run.loggers", "_, config.run.loggers")
     text = text.replace("    return sweep\n", "    del sweep['finetune'], sweep['evaluate']\n    return sweep\n")
     (tmp_path / "tiny.py").write_text(text)
     result = sweep("2")
@@ -286,9 +286,9 @@ def test_values_added_to_an_axis_add_only_their_jobs(tmp_path, sweep):
         entry.status, entry.seconds = "done", 2.0
     record.Recorder(first, folder, "local", 2).write(ended=True)
     more = schedule(tmp_path, "2")
-    assert {entry.job.name for entry in more.with_status("found")} == {entry.job.name for entry in first.entries}
+    assert {entry.job.name for entry in more.with_status("cached")} == {entry.job.name for entry in first.entries}
     assert len(more.with_status("waiting")) == 6 and all("seed1" in e.job.name for e in more.with_status("waiting"))
-    assert {entry.seconds for entry in more.with_status("found")} == {2.0}  # what they took is known still
+    assert {entry.seconds for entry in more.with_status("cached")} == {2.0}  # what they took is known still
     assert re.search(r"of one worker, at the \S+ FLOP/s of the jobs that are done", sweep("2", "--dry_run").stdout)
     other = json.loads((run := folder / "runs" / first.entries[0].job.name / "config.json").read_text())
     run.write_text(json.dumps(other | {"seed": 7}))
@@ -302,10 +302,10 @@ def test_a_job_is_run_from_its_file(tmp_path, sweep):
     assert_one_sentence(program("run_job", f"--job={tmp_path}/none.json"), "cannot be read")
     made = schedule(tmp_path, "1")
     job = made.entries[0].job
-    file = job_files.write(job, tmp_path / "sweep")
-    assert job_files.read(file) == job
+    file = job_files.write_job(job, tmp_path / "sweep")
+    assert job_files.read_job(file) == job
     evaluation = made.entries[-1].job
-    assert job_files.read(job_files.write(evaluation, tmp_path / "sweep")) == evaluation
+    assert job_files.read_job(job_files.write_job(evaluation, tmp_path / "sweep")) == evaluation
     done = program("run_job", f"--job={file}")
     assert done.returncode == 0, done.stderr
     assert results.is_finished(job, tmp_path / "sweep")

@@ -66,7 +66,7 @@ def test_killed_and_cancelled_it_ends_with_the_rows_of_a_local_sweep(tmp_path, s
     assert again.returncode == 0 and "6 of 6 jobs done" in output, output
     assert set(trained(folder).values()) == {30} and len(trained(folder)) == 4  # nothing twice
     kept = {entry["name"]: entry for entry in json.loads((folder / "jobs.json").read_text())["jobs"]}
-    assert all(entry["status"] in ("found", "done") for entry in kept.values())
+    assert all(entry["status"] in ("cached", "done") for entry in kept.values())
 
     local = sweep(tmp_path / "local", "--workers=2")
     assert local.wait(timeout=300) == 0

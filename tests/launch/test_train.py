@@ -40,7 +40,7 @@ def config_for(files, **fields):
         model=TINY,
         data=DataConfig(files=str(files), length=32),
         train=TrainConfig(steps=3, batch_size=8),
-        run=RunConfig(log_every=1, tensorboard=False, validation_batches=1),
+        run=RunConfig(log_every=1, loggers=("jsonl",), validation_batches=1),
     )
     return train.resolve(dataclasses.replace(config, **fields))
 

@@ -14,7 +14,7 @@ from pause_jax import trees
 from pause_jax.config import Config, FinetuneConfig, TrainConfig
 from pause_jax.config.model import Execution, ModelConfig
 from pause_jax.model import counts, decoder
-from pause_jax.training import loop, step
+from pause_jax.training import loop, objective
 
 WHOLE = Execution("reference", "xla", "off", "none")  # attention computes all pairs, masked or not
 PAPER_130M = ModelConfig(vocab_size=64_512, num_layers=12, d_model=768, num_heads=12, d_ff=3072, max_positions=2130)
@@ -158,13 +158,9 @@ def test_the_trainers_forward_against_xla():
     whole, weights = (jax.ShapeDtypeStruct((2, length), dtype) for dtype in (jnp.int32, jnp.float32))
     batch = {name: whole for name in ("inputs", "targets", "positions", "segment_ids")}
     batch |= {"loss_weights": weights, "prefix_lm_length": jax.ShapeDtypeStruct((2,), jnp.int32)}
-    loss = functools.partial(step.batch_loss_sum, network=network, loss_chunk=0, first_loss=config.first_loss)
-    xla = (
-        jax.jit(loss)
-        .lower(decoder.abstract_params(dataclasses.replace(model, num_pause_tokens=1)), batch)
-        .compile()
-        .cost_analysis()["flops"]
-    )
+    loss = objective.CrossEntropy(network, first_loss=config.first_loss).loss_sum
+    params = decoder.abstract_params(dataclasses.replace(model, num_pause_tokens=1))
+    xla = jax.jit(loss).lower(params, batch, 0).compile().cost_analysis()["flops"]
     other_half = (
         4 * model.num_heads * model.head_dim * (length * (length - 1) - 193 * 192) / 2
     )  # of 193, prompt and pauses

@@ -89,7 +89,7 @@ def test_head_loss(name, chunk, dtype):
     targets, weights = jnp.asarray(rng.integers(0, 50, (2, 24))), jnp.asarray(rng.integers(0, 2, (2, 24)), jnp.float32)
 
     def loss(hidden, head, weights, execution):
-        return ops.head_loss(hidden.astype(dtype), head, targets, weights, execution, chunk=chunk) / 24
+        return ops.head_loss(hidden.astype(dtype), head, targets, weights, execution, chunk=chunk)[0] / 24
 
     ours, theirs = (
         values_and_gradients(lambda *arrays, e=e: loss(*arrays, e), hidden, head, weights)
@@ -154,7 +154,7 @@ def value_and_gradients(config: ModelConfig, execution: Execution, length: int =
         model = decoder.bind(params, dataclasses.replace(config, num_pause_tokens=1), execution)
         hidden, _ = model(ids, jnp.cumsum(ones, axis=1) - 1, ones)
         weights = jnp.ones(ids.shape, jnp.float32)
-        return ops.head_loss(hidden, model.head_VxD(), ids, weights, execution)
+        return ops.head_loss(hidden, model.head_VxD(), ids, weights, execution)[0]
 
     return jax.jit(jax.value_and_grad(loss)), decoder.init(dataclasses.replace(config, num_pause_tokens=1), seed=0)
 

@@ -36,7 +36,7 @@ TINY = Config(
     finetune=FinetuneConfig(max_prompt_length=8, target_length=4),
     optimizer=OptimizerConfig(warmup_steps=1),
     train=TrainConfig(steps=4, batch_size=8),
-    run=RunConfig(tensorboard=False),
+    run=RunConfig(loggers=("jsonl",)),
 )
 
 # --- Values
@@ -163,7 +163,7 @@ def step_shapes(config: Config, devices: int) -> None:
     """Trace a training step as launch.train and the loop make it; nothing is computed or written."""
     grid = mesh.make_mesh(config.run.mesh, jax.devices()[:devices])
     rows = global_batch.process_rows(config.train.batch_size, config.length, grid, config.run.accumulation)
-    initialize.check(config, grid)
+    initialize.check_config(config, grid)
     job = loop.TrainingJob(
         config=config, mesh=grid, rows=rows, open_batches=iter, validation={}, folder=None, label="", provenance={}
     )
@@ -355,7 +355,7 @@ COMMANDS = [
     [GOOD, "--config.optimizer.learning_rate=1,5"],
     [GOOD, "--config.optimizer.schedule=cosinus"],
     [GOOD, "--config.optimizer.schedule="],
-    [GOOD, "--config.run.tensorboard=maybe"],
+    [GOOD, "--config.run.check_memory=maybe"],
     [GOOD, "--config.finetune.m_ft=(1,"],
     [GOOD, "--config.finetune.m_ft=1.5"],
     [GOOD, "--config.finetune.m_ft=('a',)"],

@@ -23,7 +23,7 @@ from pause_jax import config as configs
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, DataConfig
 from pause_jax.data import documents, prepare, shards, splits
-from pause_jax.data.shards import Batch, PreparedStream
+from pause_jax.data.shards import PreparedStream, TokenizedDocuments
 from pause_jax.errors import UserError
 from pause_jax.logging.writers import JsonLinesWriter, read_jsonl
 from pause_jax.report.results import COLUMNS, Result, add_results, read_results
@@ -198,7 +198,7 @@ def prepared(tmp_path_factory) -> Path:
     for split in splits.SPLITS:
         made = []
         for index in range(2):
-            batch = Batch(rng.integers(0, 259, 100).astype(np.int32), np.array([40, 60]), 98)
+            batch = TokenizedDocuments(rng.integers(0, 259, 100).astype(np.int32), np.array([40, 60]), 98)
             made.append(shards.write_shard(shards.shard_file(folder, split, index), [batch], np.uint16))
             shards.write_sidecar(shards.shard_file(folder, split, index), made[-1])
         by_split[split] = {

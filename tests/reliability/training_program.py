@@ -34,7 +34,7 @@ def make_config(steps: int, **run) -> Config:
         "log_every": 2,
         "validate_every": 0,
         "checkpoint_every": 4,
-        "tensorboard": False,
+        "loggers": ("jsonl",),
     }
     return Config(
         model=dataclasses.replace(MODEL, num_pause_tokens=1),

@@ -81,6 +81,6 @@ def test_nothing_is_set_beside_a_validation_split(tmp_path):
     from pause_jax.report import sections
 
     report = Report.of([row(task="gsm8k", split=split) for split in ("validation", "test")])
-    validation, test = sorted(sections.of_report(report, []), key=lambda section: section.name)
+    validation, test = sorted(sections.make_sections(report, []), key=lambda section: section.name)
     assert [table.name for table in test.tables] == ["arms", "paper"]
     assert [table.name for table in validation.tables] == ["arms"]

@@ -38,15 +38,15 @@ def test_two_by_two_over_two_seeds():
     by_name = {job.name: job for job in jobs}
     assert len(by_name) == 20
     for place, job in enumerate(jobs):
-        assert not job.needs or [j.name for j in jobs].index(job.needs) < place
+        assert not job.depends_on or [j.name for j in jobs].index(job.depends_on) < place
         if job.kind == "finetune":
-            before = by_name[job.needs]
+            before = by_name[job.depends_on]
             assert job.config.init_from == str(RUNS / before.name)
             assert job.config.seed == before.config.seed and job.config.model == before.config.model
             assert job.config.model.vocab_size == 259
         if job.kind == "evaluate":
             assert job.evaluation.tasks == ("recall_2",) and job.evaluation.m_inf == (0, 10)
-    points = {(j.config.seed, by_name[j.needs].config.pauses.rate, j.config.finetune.m_ft) for j in jobs[4:12]}
+    points = {(j.config.seed, by_name[j.depends_on].config.pauses.rate, j.config.finetune.m_ft) for j in jobs[4:12]}
     assert points == {(seed, rate, m) for seed in (0, 1) for rate in (0.0, 0.1) for m in ((0,), (10,))}
 
 
@@ -80,7 +80,7 @@ def test_what_changes_a_result_changes_a_name_and_speed_does_not():
 def test_several_fields_may_move_together():
     arms = (("finetune.m_ft", "train.steps"), (((24,), 30), ((0,), 30), ((0,), 75)))
     jobs = jobs_of({"finetune": {"config": FINETUNE, "axes": (("seed", (1, 2)), arms)}})
-    assert len(jobs) == 6 and all(job.needs == "" and job.config.init_from == "" for job in jobs)
+    assert len(jobs) == 6 and all(job.depends_on == "" and job.config.init_from == "" for job in jobs)
     assert [(j.config.seed, j.config.finetune.m_ft, j.config.train.steps) for j in jobs[:3]] == [
         (1, (24,), 30),
         (1, (0,), 30),
@@ -140,12 +140,12 @@ def test_uptraining_goes_between_pretraining_and_finetuning():
     assert kinds == ["pretrain"] * 4 + ["uptrain"] * 4 + ["finetune"] * 16 + ["evaluate"] * 16
     by_name = {job.name: job for job in jobs}
     for job in jobs[4:8]:
-        before = by_name[job.needs]
+        before = by_name[job.depends_on]
         assert before.kind == "pretrain" and before.config.pauses.rate == 0.0
         assert job.config.init_from == str(RUNS / before.name) and not job.config.finetune.task
         assert job.config.pauses.rate == 0.1 and job.config.train.steps in (10, 100)
     assert jobs[4].name.startswith("uptrain-sizesmall-rate0.0-steps10-")
-    needed = [job.needs for job in jobs[8:24]]
+    needed = [job.depends_on for job in jobs[8:24]]
     assert {name: needed.count(name) for name in needed} == {job.name: 2 for job in jobs[:8]}
     assert jobs[16].name.startswith("finetune-sizesmall-rate0.0-steps10-m_ft0-")
 
@@ -154,7 +154,7 @@ def test_finetuning_from_the_uptrained_runs_alone():
     uptrain = {**UPTRAINED["uptrain"], "keep_pretrained": False}
     jobs = jobs_of({**UPTRAINED, "uptrain": uptrain})
     assert len(jobs) == 4 + 4 + 8 + 8
-    assert {job.needs for job in jobs if job.kind == "finetune"} == {job.name for job in jobs[4:8]}
+    assert {job.depends_on for job in jobs if job.kind == "finetune"} == {job.name for job in jobs[4:8]}
 
 
 def test_uptraining_may_be_the_last_stage():
@@ -173,7 +173,7 @@ def test_a_stage_may_choose_by_the_stages_before():
     chosen = [job for job in jobs if job.kind == "finetune" and job.config.finetune.m_ft == (10,)]
     assert len([job for job in jobs if job.kind == "finetune"]) == 8 + 2 + 2
     before = {job.name: job for job in jobs}
-    assert {(before[j.needs].kind, before[j.needs].config.train.steps) for j in chosen} == {
+    assert {(before[j.depends_on].kind, before[j.depends_on].config.train.steps) for j in chosen} == {
         ("pretrain", Config().train.steps),
         ("uptrain", 100),
     }
@@ -200,7 +200,7 @@ def test_an_evaluation_of_two_splits_costs_twice():
 def test_where_jobs_run_is_passed_on_and_no_part_of_the_sweep():
     execution = {"executor": "slurm", "slurm": {"partition": "gpu"}, "resources": {"default": {"gpus": 1}}}
     sweep = graph.parse({**TWO_BY_TWO, **execution})
-    assert sweep.execution == execution and sweep.base() == graph.parse(TWO_BY_TWO).base()
+    assert sweep.execution == execution and sweep.identity() == graph.parse(TWO_BY_TWO).identity()
     assert [job.name for job in jobs_of({**TWO_BY_TWO, **execution})] == [job.name for job in jobs_of(TWO_BY_TWO)]
 
 
@@ -288,5 +288,5 @@ def test_mistakes(change, sentence):
 
 def test_the_base_is_what_makes_it_this_sweep():
     sweep = graph.parse(TWO_BY_TWO)
-    assert sweep.base() == {"pretrain": PRETRAIN, "finetune": FINETUNE}
-    assert dataclasses.replace(sweep, evaluate=None).base() == sweep.base()
+    assert sweep.identity() == {"pretrain": PRETRAIN, "finetune": FINETUNE}
+    assert dataclasses.replace(sweep, evaluate=None).identity() == sweep.identity()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from pause_jax.config import Config
-from pause_jax.sweeps import scheduler
-from pause_jax.sweeps.executors.local import Report
+from pause_jax.sweeps import job_files, record, scheduler
+from pause_jax.sweeps.executors.local import JobResult
 from pause_jax.sweeps.graph import Job
 from pause_jax.sweeps.scheduler import Schedule
 
@@ -35,7 +36,7 @@ class Pretender:
 
     def receive(self):
         told = self.behaviour.get(self.task, [])
-        return told.pop(0) if told else Report("done", "", seconds=2.0, compile_seconds=0.5, startup_seconds=0.25)
+        return told.pop(0) if told else JobResult("done", "", seconds=2.0, compile_seconds=0.5, startup_seconds=0.25)
 
     def ask_to_stop(self):
         self.stops += 1
@@ -65,26 +66,26 @@ def test_each_job_runs_once_and_after_what_it_needs(monkeypatch, workers):
     schedule, history, done, _ = run(monkeypatch, workers=workers)
     assert sorted(history) == sorted(j.name for j in JOBS) and sorted(done) == sorted(history)
     for one in JOBS:
-        if one.needs:
-            assert done.index(one.needs) < history.index(one.name)
+        if one.depends_on:
+            assert done.index(one.depends_on) < history.index(one.name)
     assert set(statuses(schedule).values()) == {"done"}
 
 
 def test_what_is_finished_is_not_run_again(monkeypatch):
     schedule, history, _, _ = run(monkeypatch, finished={"p1", "f1", "e1"})
     assert sorted(history) == ["e2", "f2", "f3", "p2"]
-    assert statuses(schedule)["e1"] == "found"
+    assert statuses(schedule)["e1"] == "cached"
 
 
 def test_a_failed_job_is_tried_again(monkeypatch):
-    schedule, history, _, _ = run(monkeypatch, {"f1": [Report("failed", "once", seconds=3.0)]}, workers=1)
+    schedule, history, _, _ = run(monkeypatch, {"f1": [JobResult("failed", "once", seconds=3.0)]}, workers=1)
     assert history.count("f1") == 2 and statuses(schedule)["e1"] == "done"
     entry = next(e for e in schedule.entries if e.job.name == "f1")
     assert (entry.tries, entry.seconds, entry.message) == (2, 5.0, "")
 
 
 def test_a_failure_stops_only_what_needs_it(monkeypatch):
-    schedule, history, _, _ = run(monkeypatch, {"p1": [Report("failed", "bad")] * 2}, workers=1)
+    schedule, history, _, _ = run(monkeypatch, {"p1": [JobResult("failed", "bad")] * 2}, workers=1)
     assert history.count("p1") == 2
     wanted = {
         "p1": "failed",
@@ -100,13 +101,13 @@ def test_a_failure_stops_only_what_needs_it(monkeypatch):
 
 
 def test_a_users_mistake_is_not_tried_again(monkeypatch):
-    schedule, history, _, _ = run(monkeypatch, {"f2": [Report("mistaken", "no such task")] * 2}, workers=1)
+    schedule, history, _, _ = run(monkeypatch, {"f2": [JobResult("user_error", "no such task")] * 2}, workers=1)
     assert history.count("f2") == 1 and statuses(schedule)["f2"] == "failed" and statuses(schedule)["e1"] == "done"
 
 
 def test_stopping_starts_nothing_and_asks_what_runs_to_stop(monkeypatch):
     schedule, history, done, pool = run(
-        monkeypatch, {"p1": [Report("stopped", "")], "p2": [Report("stopped", "")]}, stop_after=2
+        monkeypatch, {"p1": [JobResult("stopped", "")], "p2": [JobResult("stopped", "")]}, stop_after=2
     )
     assert sorted(history) == ["p1", "p2"] and done == []
     assert all(worker.stops for worker in pool)
@@ -124,14 +125,31 @@ def test_time_left_and_overhead(monkeypatch):
 
 
 def test_what_was_found_finished_is_not_blocked_by_what_failed_since(monkeypatch):
-    told = {"p1": [Report("mistaken", "no such file")]}
+    told = {"p1": [JobResult("user_error", "no such file")]}
     schedule, *_ = run(monkeypatch, behaviour=told, finished=("f1", "e1"))
     assert statuses(schedule) == {
         "p1": "failed",
-        "f1": "found",
-        "e1": "found",
+        "f1": "cached",
+        "e1": "cached",
         "f2": "blocked",
         "e2": "blocked",
         "p2": "done",
         "f3": "done",
     }
+
+
+def test_a_record_of_older_drivers_is_read(tmp_path):
+    """They wrote `needs`, and "found" of what was there already."""
+    line = {"name": "f1", "kind": "finetune", "needs": "p1", "status": "found", "message": "", "flops": 1.0}
+    line |= {"seconds": 2.0, "since": 0.0, "steps": 3, "log": "logs/f1.log"}
+    told = {"executor": "local", "host": "h", "process": 1, "workers": 1, "ended": True, "updated": 0.0, "jobs": [line]}
+    (tmp_path / "jobs.json").write_text(json.dumps(told))
+    (read,) = record.read_record(tmp_path).jobs
+    assert (read.depends_on, read.status) == ("p1", "cached") and record.seconds_of(tmp_path) == {"f1": 2.0}
+
+
+def test_a_jobs_file_of_older_drivers_is_read(tmp_path):
+    wanted = job("f1", "p1")
+    file = job_files.write_job(wanted, tmp_path)
+    file.write_text(file.read_text().replace('"depends_on"', '"needs"'))
+    assert '"needs": "p1"' in file.read_text() and job_files.read_job(file).depends_on == "p1"

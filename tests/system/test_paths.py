@@ -147,7 +147,13 @@ def _is_text(call: ast.Call) -> bool:
 def test_an_ascii_locale_prints_and_writes(tmp_path, locale):
     environment = os.environ | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"} | locale
     done = subprocess.run(
-        [sys.executable, "-m", "launch.report", f"--results={ROOT}/docs/results/late.csv", f"--out={tmp_path}/é"],
+        [
+            sys.executable,
+            "-m",
+            "launch.report",
+            f"--results={ROOT}/docs/results/question_last.csv",
+            f"--out={tmp_path}/é",
+        ],
         cwd=ROOT,
         env=environment,
         capture_output=True,

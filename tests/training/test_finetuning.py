@@ -18,6 +18,7 @@ from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.network import Network
 from pause_jax.pauses import downstream
+from pause_jax.training.objective import CrossEntropy
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, new_state
 from tests.data.configs import config_of
@@ -73,10 +74,8 @@ def logits(params, ids_1xT, *, family, prefix_lm_length):
 def step_of(family, first_loss):
     config = OptimizerConfig(schedule="constant", warmup_steps=0)
     optimizer = make_optimizer(config)
-    network = Network(MODELS[family]).bind
-    step = make_train_step(
-        network, optimizer, make_schedule(config, 5), accumulation=2, loss_chunk=0, first_loss=first_loss
-    )
+    objective = CrossEntropy(Network(MODELS[family]).bind, first_loss=first_loss)
+    step = make_train_step(objective, optimizer, make_schedule(config, 5), vocab_size=V, accumulation=2)
     return jax.jit(step), optimizer
 
 

@@ -14,6 +14,7 @@ import pytest
 from pause_jax.config import FinetuneConfig, OptimizerConfig
 from pause_jax.data.finetuning import Examples, Ragged, draw_m_ft, train_batches, validation_batches
 from pause_jax.network import Network
+from pause_jax.training.objective import CrossEntropy
 from pause_jax.training.optimizer import make_optimizer, make_schedule
 from pause_jax.training.step import make_train_step, make_validation_step, new_state
 from tests.data.configs import config_of
@@ -96,10 +97,9 @@ def steps_of(model, first_loss):
     config = OptimizerConfig(schedule="constant", warmup_steps=0)
     optimizer = make_optimizer(config)
     network = Network(dataclasses.replace(MODELS[model], num_pause_tokens=N_PAUSES), SCANNED).bind
-    step = make_train_step(
-        network, optimizer, make_schedule(config, 5), accumulation=1, loss_chunk=0, first_loss=first_loss
-    )
-    validate = make_validation_step(network, loss_chunk=2, first_loss=first_loss)
+    objective = CrossEntropy(network, first_loss=first_loss)
+    step = make_train_step(objective, optimizer, make_schedule(config, 5), vocab_size=V, accumulation=1)
+    validate = make_validation_step(CrossEntropy(network, 2, first_loss), vocab_size=V)
     return jax.jit(step), jax.jit(validate), new_state(params_of(model), optimizer)
 
 

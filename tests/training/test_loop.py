@@ -50,7 +50,7 @@ def make_config(steps=6, model=GPT, num_pause_tokens=1, mesh=ONE_DEVICE, **run):
                 "log_every": 2,
                 "validate_every": 3,
                 "checkpoint_every": 3,
-                "tensorboard": False,
+                "loggers": ("jsonl",),
                 **run,
             }
         ),
@@ -197,7 +197,7 @@ def test_starting_from_what_is_not_there_or_does_not_fit(tmp_path):
 
     def check(sentence, **fields):
         with pytest.raises(UserError, match=sentence):
-            initialize.check(dataclasses.replace(make_config(1), **fields), mesh)
+            initialize.check_config(dataclasses.replace(make_config(1), **fields), mesh)
 
     check(r"nowhere holds no run", init_from=str(tmp_path / "nowhere"))
     check(r"no checkpoint of step 7; it has steps 1", init_from=f"{folder.path}/checkpoints/7")

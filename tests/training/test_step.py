@@ -11,8 +11,9 @@ from pause_jax.config import OptimizerConfig
 from pause_jax.config.model import ModelConfig
 from pause_jax.model import decoder
 from pause_jax.network import Network
+from pause_jax.training.objective import CrossEntropy
 from pause_jax.training.optimizer import make_optimizer, make_schedule
-from pause_jax.training.step import batch_loss_sum, make_train_step, new_state
+from pause_jax.training.step import make_train_step, new_state
 
 V, B, L = 23, 8, 12
 MODEL = ModelConfig(
@@ -55,12 +56,11 @@ def compiled_step(accumulation):
     return make_step(accumulation)
 
 
-def make_step(accumulation=1, clip_norm=0.0, loss_chunk=0):
+def make_step(accumulation=1, clip_norm=0.0, loss_chunk=0, terms=()):
     config = OptimizerConfig(clip_norm=clip_norm, warmup_steps=0, schedule="constant", learning_rate=1e-2)
     optimizer = make_optimizer(config)
-    step = make_train_step(
-        NETWORK, optimizer, make_schedule(config, 10), accumulation=accumulation, loss_chunk=loss_chunk
-    )
+    objective = CrossEntropy(NETWORK, loss_chunk, terms=terms)
+    step = make_train_step(objective, optimizer, make_schedule(config, 10), vocab_size=V, accumulation=accumulation)
     return jax.jit(step), new_state(initial_params(), optimizer)
 
 
@@ -85,7 +85,8 @@ def test_accumulation_equals_one_large_batch():
 def test_pauses_move_alone_at_first():
     """For two steps; then all does, by no more than it would have anyway."""
     optimizer = make_optimizer(OptimizerConfig(pause_only_steps=2))
-    step = jax.jit(make_train_step(NETWORK, optimizer, lambda count: 1e-2, accumulation=1, loss_chunk=0))
+    step = make_train_step(CrossEntropy(NETWORK), optimizer, lambda count: 1e-2, vocab_size=V, accumulation=1)
+    step = jax.jit(step)
     state = new_state(initial_params(), optimizer)
     moved = []
     for t in range(3):
@@ -107,7 +108,7 @@ def test_a_mean_of_means_would_be_another_loss():
     batch = make_batch()
     whole, _ = gradients(1, batch)
     params = initial_params()
-    loss_sum = jax.jit(lambda micro: batch_loss_sum(params, micro, NETWORK, 0))
+    loss_sum = jax.jit(lambda micro: CrossEntropy(NETWORK).loss_sum(params, micro, 0)[0])
     means = []
     for j in range(4):
         micro = jax.tree.map(lambda x, j=j: x[j::4], batch)
@@ -177,3 +178,20 @@ def test_pause_vector_learns_and_never_decays():
     untouched, _ = step(state, text)
     np.testing.assert_array_equal(untouched["params"]["pause"]["embedding"], state["params"]["pause"]["embedding"])
     assert np.any(untouched["params"]["token"]["embedding"] != state["params"]["token"]["embedding"])
+
+
+@pytest.mark.parametrize(("accumulation", "loss_chunk"), [(1, 0), (4, 5)])
+def test_z_loss_is_added_and_told(accumulation, loss_chunk):
+    """Of logits worked out here; and what is told without it is the loss that is told less the term."""
+    batch = make_batch()
+    step, state = make_step(accumulation, loss_chunk=loss_chunk, terms=(("z_loss", 0.25),))
+    _, told = step(state, batch)
+    model = NETWORK(initial_params())
+    hidden, _ = model(batch["inputs"], batch["positions"], batch["segment_ids"])
+    log_z = np.asarray(jax.nn.logsumexp(model.logits(hidden), axis=-1), np.float64)
+    weights = np.asarray(batch["loss_weights"])
+    np.testing.assert_allclose(told["z_loss"], 0.25 * np.sum(weights * log_z**2) / weights.sum(), rtol=1e-5)
+    without, _ = gradients(1, batch)
+    assert "z_loss" not in without
+    np.testing.assert_allclose(told["loss"] - told["z_loss"], without["loss"], rtol=1e-5)
+    assert told["z_loss"] > 0.01 * told["loss"]

@@ -47,7 +47,7 @@ def train_one_step(path, model, paused, loss_chunk=0):
             execution=Execution(scan_layers="on"),
             loss_chunk=loss_chunk,
             validate_every=1,
-            tensorboard=False,
+            loggers=("jsonl",),
         ),
     )
     folder, mesh = RunFolder(path), make_mesh(ONE_DEVICE, jax.devices()[:1])

@@ -18,6 +18,7 @@ import jax
 
 from pause_jax.config.model import ATTENTION_KERNELS, Execution
 from pause_jax.model.mask import Mask
+from pause_jax.model.ops.losses import Sums, Terms
 
 
 class Kernels(Protocol):
@@ -36,7 +37,8 @@ class Kernels(Protocol):
         targets_BxT: jax.Array,
         weights_BxT: jax.Array,
         chunk: int,
-    ) -> jax.Array: ...
+        terms: Terms,
+    ) -> Sums: ...
 
     def transposes_for_decoding(self, rows: int, new_tokens: int) -> bool: ...
 
@@ -90,8 +92,11 @@ def head_loss(
     execution: Execution,
     *,
     chunk: int = 0,
-) -> jax.Array:
-    """Sum over positions of weight · (−log p(target)), in nats, float32; p is the softmax of hidden · headᵀ.
+    terms: Terms = (),
+) -> Sums:
+    """Sum over positions of weight · (−log p(target) + Σ coefficient · term), float32; and what each term adds to it.
+
+    In nats; p is the softmax of hidden · headᵀ. No gradient comes through the terms' own sums, which are for the log.
 
     Args:
       hidden_BxTxD: the decoder's output; its dtype is that of the products, whose sums are float32.
@@ -99,8 +104,9 @@ def head_loss(
       targets_BxT: int32; where the weight is 0 any value, pauses (≥ V) included.
       weights_BxT: float32.
       chunk: positions of each row whose logits exist at a time; 0: all.
+      terms: (coefficient, term) of what is added to the cross-entropy.
     """
-    return get(execution).head_loss(hidden_BxTxD, head_VxD, targets_BxT, weights_BxT, chunk)
+    return get(execution).head_loss(hidden_BxTxD, head_VxD, targets_BxT, weights_BxT, chunk, terms)
 
 
 def transposes_for_decoding(rows: int, new_tokens: int, execution: Execution) -> bool:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from pause_jax.model.mask import Mask, query_blocks
 from pause_jax.model.ops import chunked_loss
+from pause_jax.model.ops.losses import Sums, Terms
 from pause_jax.model.ops.matmul import matmul
 from pause_jax.model.ops.matmul import sum_over_rows as plain_sum_over_rows
 
@@ -41,10 +42,15 @@ def transposes_for_decoding(rows: int, new_tokens: int) -> bool:
 
 
 def head_loss(
-    hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT: jax.Array, weights_BxT: jax.Array, chunk: int = 0
-) -> jax.Array:
+    hidden_BxTxD: jax.Array,
+    head_VxD: jax.Array,
+    targets_BxT: jax.Array,
+    weights_BxT: jax.Array,
+    chunk: int = 0,
+    terms: Terms = (),
+) -> Sums:
     """See `ops.head_loss`."""
-    return chunked_loss.head_loss(hidden_BxTxD, head_VxD, targets_BxT, weights_BxT, chunk, sum_over_rows)
+    return chunked_loss.head_loss(hidden_BxTxD, head_VxD, targets_BxT, weights_BxT, chunk, terms, sum_over_rows)
 
 
 def attention(

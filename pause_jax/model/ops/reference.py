@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from pause_jax.model.mask import Mask
+from pause_jax.model.ops.losses import Sums, Terms
 
 
 def linear(x: jax.Array, kernel: jax.Array, transposed: bool) -> jax.Array:
@@ -33,13 +34,21 @@ def attention(
 
 
 def head_loss(
-    hidden_BxTxD: jax.Array, head_VxD: jax.Array, targets_BxT: jax.Array, weights_BxT: jax.Array, chunk: int = 0
-) -> jax.Array:
+    hidden_BxTxD: jax.Array,
+    head_VxD: jax.Array,
+    targets_BxT: jax.Array,
+    weights_BxT: jax.Array,
+    chunk: int = 0,
+    terms: Terms = (),
+) -> Sums:
     """See `ops.head_loss`; all logits exist at once, whatever `chunk` says."""
     logits_BxTxV = linear(hidden_BxTxD, head_VxD.astype(hidden_BxTxD.dtype), transposed=True)
     targets_BxT = jnp.where(weights_BxT > 0, targets_BxT, 0)
     target_BxT = jnp.take_along_axis(logits_BxTxV, targets_BxT[..., None], axis=-1)[..., 0]
-    return jnp.sum(weights_BxT * (jax.nn.logsumexp(logits_BxTxV, axis=-1) - target_BxT))
+    log_z_BxT = jax.nn.logsumexp(logits_BxTxV, axis=-1)
+    added = tuple(jnp.sum(weights_BxT * coefficient * term(log_z_BxT, target_BxT)) for coefficient, term in terms)
+    loss = sum(added, start=jnp.sum(weights_BxT * (log_z_BxT - target_BxT)))
+    return loss, jax.tree.map(jax.lax.stop_gradient, added)
 
 
 def transposes_for_decoding(rows: int, new_tokens: int) -> bool:

@@ -24,11 +24,11 @@ from pause_jax.errors import UserError
 from pause_jax.system import forking, local_chips
 from pause_jax.system.cores import available_cores
 
-Outcome = Literal["done", "stopped", "failed", "mistaken"]  # the last: a UserError, which no retry can cure
+Outcome = Literal["done", "stopped", "failed", "user_error"]  # the last: a UserError, which no retry can cure
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class JobResult:
     """What became of a job."""
 
     outcome: Outcome
@@ -68,7 +68,7 @@ class Worker:
         """Begin a job; what it prints goes to `log`."""
         self.connection.send((job, log))
 
-    def receive(self) -> Report:
+    def receive(self) -> JobResult:
         """What became of the job, once `connection` is ready; restarts a process that has died."""
         try:
             return self.connection.recv()
@@ -76,7 +76,7 @@ class Worker:
             self._process.join()
             code = self._process.exitcode
             self._start()
-            return Report("failed", f"its process died with exit code {code}")
+            return JobResult("failed", f"its process died with exit code {code}")
 
     def ask_to_stop(self) -> None:
         """A run that is under way saves and stops."""
@@ -137,14 +137,14 @@ def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: 
             startup = 0.0
 
 
-def run_once(run: Callable[[], Outcome], log: Path | None) -> Report:
+def run_once(run: Callable[[], Outcome], log: Path | None) -> JobResult:
     """What a worker does for a job, in this process; prints to `log` unless it is None."""
     clock = CompileClock()
     clock.listen()
     return _timed(run, log, clock)
 
 
-def _timed(run: Callable[[], Outcome], log: Path | None, clock: CompileClock) -> Report:
+def _timed(run: Callable[[], Outcome], log: Path | None, clock: CompileClock) -> JobResult:
     begun, compiled = time.time(), clock.seconds
     with _output_to(log) if log else contextlib.nullcontext():
         report = _run(run)
@@ -167,15 +167,15 @@ def _raise(error: Exception, job: Any) -> Outcome:
     raise error
 
 
-def _run(run: Callable[[], Outcome]) -> Report:
+def _run(run: Callable[[], Outcome]) -> JobResult:
     try:
-        return Report(run(), "")
+        return JobResult(run(), "")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return Report("mistaken", str(error))
+        return JobResult("user_error", str(error))
     except Exception as error:  # a job's failure is the sweep's news, not its end
         traceback.print_exc()
-        return Report("failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        return JobResult("failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
 
 
 class CompileClock:

@@ -23,8 +23,9 @@ from absl import logging
 
 from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError, beginning
+from pause_jax.sweeps import record
 from pause_jax.sweeps.execution import Resources
-from pause_jax.sweeps.executors.local import Report
+from pause_jax.sweeps.executors.local import JobResult
 from pause_jax.sweeps.graph import Job
 from pause_jax.sweeps.scheduler import Entry, Schedule
 
@@ -121,11 +122,12 @@ class Cluster:
         """Where the job is to leave its report."""
         return self.folder / "reports" / f"{job.name}.json"
 
-    def report(self, job: Job, number: str) -> Report | None:
+    def report(self, job: Job, number: str) -> JobResult | None:
         """What SLURM's job of this number has said of its end, if it has."""
         try:
             told = json.loads(self.report_file(job).read_text(encoding="utf-8"))
-            return Report(**told) if told.pop("id") == number else None
+            told["outcome"] = record.RENAMED.get(told["outcome"], told["outcome"])
+            return JobResult(**told) if told.pop("id") == number else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -170,28 +172,28 @@ class Watch:
 
     def _adopt(self, queue: Mapping[str, list[Queued]]) -> None:
         """Take over what is queued or running, unless it waits for what will never come."""
-        done = {entry.job.name for entry in self.schedule.with_status("found")}
+        done = {entry.job.name for entry in self.schedule.with_status("cached")}
         for entry in self.schedule.entries:
             job = entry.job
             live = [q for q in queue.get(job.name, []) if q.state not in ENDED]
             if entry.status == "waiting" and not live and self.is_finished(job):  # since it was looked for
-                entry.status = "found"
+                entry.status = "cached"
                 done.add(job.name)
             if job.name in done:  # it may still run, about to end
                 continue
-            comes = not job.needs or job.needs in done or job.needs in self.ids
+            comes = not job.depends_on or job.depends_on in done or job.depends_on in self.ids
             mine = [q for q in live[-1:] if comes and q.reason != NEVER]
             self.cluster.cancel([q.id for q in live if q not in mine])
             if mine:
                 self.ids[job.name], entry.tries = mine[0].id, 1
 
     def _submit_missing(self, stopping: Callable[[], bool]) -> None:
-        done = {entry.job.name for entry in self.schedule.with_status("found", "done")}
+        done = {entry.job.name for entry in self.schedule.with_status("cached", "done")}
         for entry in self.schedule.with_status("waiting"):
             job = entry.job
             if job.name in self.ids or stopping():
                 continue
-            after = "" if job.needs in done or not job.needs else self.ids[job.needs]
+            after = "" if job.depends_on in done or not job.depends_on else self.ids[job.depends_on]
             self.ids[job.name] = self.cluster.submit(job, self.takes(job), after, self.call(job))
             entry.tries += 1
             self._record()
@@ -205,7 +207,7 @@ class Watch:
             if number is None:  # it needed one that just failed
                 continue
             told = next((q for q in queue.get(job.name, []) if q.id == number), None)
-            if told is not None and told.reason == NEVER and self._is_done(job.needs):
+            if told is not None and told.reason == NEVER and self._is_done(job.depends_on):
                 # What it needs was killed when all was saved already.
                 self.cluster.cancel([self.ids.pop(job.name)])
                 entry.tries -= 1
@@ -217,26 +219,26 @@ class Watch:
                 continue
             report = self.cluster.report(job, number)
             if self.is_finished(job):
-                self._close(entry, report or Report("done", ""))
+                self._close(entry, report or JobResult("done", ""))
                 done.append(job)
-            elif report is not None and report.outcome in ("failed", "mistaken"):
+            elif report is not None and report.outcome in ("failed", "user_error"):
                 self._fail(entry, report)
             else:
                 self.unseen[job.name] = self.unseen.get(job.name, 0) + 1
                 if self.unseen[job.name] >= LOOKS_UNTIL_GONE:
                     state = told.state if told is not None else "gone from the queue"
-                    self._fail(entry, Report("failed", f"SLURM's job {number} ended without a word: {state}"))
+                    self._fail(entry, JobResult("failed", f"SLURM's job {number} ended without a word: {state}"))
         return done
 
     def _is_done(self, name: str) -> bool:
-        return any(entry.job.name == name for entry in self.schedule.with_status("found", "done"))
+        return any(entry.job.name == name for entry in self.schedule.with_status("cached", "done"))
 
-    def _close(self, entry: Entry, report: Report) -> None:
+    def _close(self, entry: Entry, report: JobResult) -> None:
         del self.ids[entry.job.name]
         self.unseen.pop(entry.job.name, None)
         self.schedule.note(entry, dataclasses.replace(report, outcome="done", message=""))
 
-    def _fail(self, entry: Entry, report: Report) -> None:
+    def _fail(self, entry: Entry, report: JobResult) -> None:
         """Tried again or given up; what waits for it in the queue waits for a number that will never be done."""
         waiting = self._needing(entry.job.name)
         self.cluster.cancel([self.ids.pop(name) for name in waiting if name in self.ids])
@@ -248,7 +250,7 @@ class Watch:
         self.schedule.note(entry, report)
 
     def _needing(self, name: str) -> list[str]:
-        direct = [entry.job.name for entry in self.schedule.entries if entry.job.needs == name]
+        direct = [entry.job.name for entry in self.schedule.entries if entry.job.depends_on == name]
         return [*direct, *(further for one in direct for further in self._needing(one))]
 
     def _record(self) -> None:

@@ -57,7 +57,7 @@ def test_a_worker_lives_through_many_jobs(worker, tmp_path):
 def test_failures_are_told_and_the_worker_goes_on(worker, tmp_path):
     log = tmp_path / "log"
     mistake, defect = do(worker, "mistake", log), do(worker, "defect", log)
-    assert (mistake.outcome, mistake.message) == ("mistaken", "the sentence")
+    assert (mistake.outcome, mistake.message) == ("user_error", "the sentence")
     assert (defect.outcome, defect.message) == ("failed", "ValueError: first line")
     assert "error: the sentence" in log.read_text() and "Traceback" in log.read_text()
     assert do(worker, "a", log).outcome == "done"

@@ -9,7 +9,7 @@ import pytest
 from pause_jax.errors import UserError
 from pause_jax.sweeps.execution import Resources
 from pause_jax.sweeps.executors import slurm
-from pause_jax.sweeps.executors.local import Report
+from pause_jax.sweeps.executors.local import JobResult
 from pause_jax.sweeps.executors.slurm import Queued, Watch
 from pause_jax.sweeps.scheduler import Schedule
 from tests.sweeps.test_scheduler import JOBS, LOGS, statuses
@@ -38,7 +38,7 @@ class Pretender:
             name, after, state, _ = told
             before = self.jobs[after][2] if after else "COMPLETED"
             if state == "RUNNING":
-                report = self.behaviour.get(name, []).pop(0) if self.behaviour.get(name) else Report("done", "")
+                report = self.behaviour.get(name, []).pop(0) if self.behaviour.get(name) else JobResult("done", "")
                 if report is not None:
                     self.reports[number] = report
                 told[2] = "COMPLETED" if report and report.outcome == "done" else "FAILED"
@@ -79,12 +79,12 @@ def test_all_is_submitted_at_once_each_after_what_it_needs(monkeypatch):
     schedule, done = watch(monkeypatch, cluster)
     assert set(statuses(schedule).values()) == {"done"} and sorted(done) == sorted(job.name for job in JOBS)
     number = {name: str(100 + i) for i, (name, _) in enumerate(cluster.history)}
-    assert cluster.history == [(job.name, number[job.needs] if job.needs else "") for job in JOBS]
+    assert cluster.history == [(job.name, number[job.depends_on] if job.depends_on else "") for job in JOBS]
     assert cluster.cancelled == []
 
 
 def test_a_failed_job_is_tried_again_with_all_that_need_it(monkeypatch):
-    cluster = Pretender({"f1": [Report("failed", "once")], "p2": [None]})  # the second was killed
+    cluster = Pretender({"f1": [JobResult("failed", "once")], "p2": [None]})  # the second was killed
     schedule, _ = watch(monkeypatch, cluster)
     assert set(statuses(schedule).values()) == {"done"}
     times = [name for name, _ in cluster.history]
@@ -93,7 +93,7 @@ def test_a_failed_job_is_tried_again_with_all_that_need_it(monkeypatch):
 
 
 def test_what_fails_for_good_blocks_only_what_needs_it(monkeypatch):
-    cluster = Pretender({"p1": [None, None], "f3": [Report("mistaken", "no such task")]})
+    cluster = Pretender({"p1": [None, None], "f3": [JobResult("user_error", "no such task")]})
     schedule, done = watch(monkeypatch, cluster)
     assert statuses(schedule) == dict(
         p1="failed", p2="done", f1="blocked", f2="blocked", f3="failed", e1="blocked", e2="blocked"
@@ -116,7 +116,7 @@ def test_another_driver_takes_over_what_is_queued_and_submits_the_rest(monkeypat
         }
     )
     schedule, _ = watch(monkeypatch, cluster, finished={"p1"})
-    assert statuses(schedule).pop("p1") == "found" and set(statuses(schedule).values()) == {"found", "done"}
+    assert statuses(schedule).pop("p1") == "cached" and set(statuses(schedule).values()) == {"cached", "done"}
     assert [name for name, _ in cluster.history] == ["f2", "f3", "e2"] and cluster.cancelled == ["6"]
 
 

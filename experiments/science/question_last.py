@@ -1,6 +1,6 @@
 """Do pauses win at equal FLOPs where what is asked comes last: commands behind the data, answers of several steps?
 
-    python -m launch.sweep --config=experiments/science/late.py --workdir=runs/late
+    python -m launch.sweep --config=experiments/science/question_last.py --workdir=runs/question_last
 
 `program_8`: what two commands behind eight digits make of them; `walk_back_3`: three steps in a table, the last one to
 be written first. Eight pauses, none at the same steps, and none at no fewer training FLOPs. A network of 2 layers, 32

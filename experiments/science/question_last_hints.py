@@ -1,7 +1,8 @@
 """Do pauses win at equal FLOPs where they are told what no prompt token can know? Late parity with hints, and controls.
 
-    python -m launch.sweep --config=experiments/science/late_hints.py --workdir=runs/late_hints
-    python -m launch.sweep --config=experiments/science/late_hints.py:again --workdir=runs/late_hints_again
+    python -m launch.sweep --config=experiments/science/question_last_hints.py --workdir=runs/question_last_hints
+    python -m launch.sweep --config=experiments/science/question_last_hints.py:again \\
+        --workdir=runs/question_last_hints_again
 
 `late_parity_6`: of six digits, is the number that a table relates to the one behind them even or odd? In training
 twelve of thirteen pauses are told the steps. Against them, each at no fewer training FLOPs: no pauses and no hints; no

@@ -1,6 +1,7 @@
 """Tasks on which pauses did not help at a first look (`TOY_TASK` of the project's notes), looked at again.
 
-    python -m launch.sweep --config=experiments/science/no_help.py --workdir=runs/no_help
+    python -m launch.sweep --config=experiments/science/where_pauses_do_nothing.py \\
+        --workdir=runs/where_pauses_do_nothing
 
 Counting related items, counting pairs that sum to a number, counting pairs in a relation, the k-th smallest number, and
 where three steps in a table lead: each asked for behind the prompt, answered after no pauses and after as many as the

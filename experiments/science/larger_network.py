@@ -1,6 +1,6 @@
 """More network instead of pauses: the demonstration's task without pauses, at about the FLOPs of 24 an answer.
 
-    python -m launch.sweep --config=experiments/science/larger.py --workdir=runs/larger
+    python -m launch.sweep --config=experiments/science/larger_network.py --workdir=runs/larger_network
 
 Twice the layers, or an MLP of 48 instead of 8, or four heads instead of two (at no FLOPs more). The argument is the
 number of seeds, from 10 on as the demonstration's.

@@ -1,6 +1,7 @@
 """Theorem J.1 of the paper: N operations on pairs of L symbols want N positions, of which the prompt gives about L.
 
-    python -m launch.sweep --config=experiments/science/theorem.py --workdir=runs/theorem
+    python -m launch.sweep --config=experiments/science/operations_per_position.py \\
+        --workdir=runs/operations_per_position
 
 `matches_N`: of N fixed pairs among 12 symbols of four values, how many are alike? A network of two layers, as in the
 theorem, that reads prompt and pauses in both directions. Is there a knee at N = 12 + M? The argument is the number of

@@ -1,6 +1,6 @@
 """How many pauses are enough, and does it depend on the task's size? Parity of 12 and 16 bits after 0 to 16 pauses.
 
-    python -m launch.sweep --config=experiments/science/knee.py --workdir=runs/knee
+    python -m launch.sweep --config=experiments/science/pause_count_by_length.py --workdir=runs/pause_count_by_length
 
 The network and the steps of the demonstration. Each is asked after every number of pauses, so that the answers after
 others than were trained with are there too. The argument is the number of seeds, from 10 on.

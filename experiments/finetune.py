@@ -1,14 +1,17 @@
-"""The paper's finetuning: nine tasks, a config each, made here (Goyal et al., ICLR 2024, tables 3 and 4).
+"""The paper's finetuning on nine tasks (Goyal et al., ICLR 2024, tables 3 and 4).
 
-    python -m launch.train --config=experiments/finetune/gsm8k.py:130m,m_ft=10 --workdir=runs/gsm8k \\
+    python -m launch.prepare --download=gsm8k --data_dir=data
+    python -m launch.train --config=experiments/finetune.py:gsm8k,130m,m_ft=10 --workdir=runs/gsm8k \\
         --config.init_from=runs/130m_pause --config.data.data_dir=data
+    python -m launch.evaluate --run=runs/gsm8k --tasks=gsm8k --m_inf=0,2,5,10,25,50 --out=results.csv
 
-The argument is a size and, if not 10, the number of pauses after the prompt. Sizes: `1b` and `130m`, the paper's, as
-experiments/paper.py pretrains them; `toy`, as experiments/quickstart.py does, which two cores train in minutes, from a
-fresh start too. With `--config.init_from=RUN` model and tokenizer are that run's, whatever the size says, and prompts
-are read causally where it was imported from Hugging Face (docs/interop.md). Other choices are config fields:
-`--config.finetune.m_ft=0,10` draws one of these for each example, `--config.finetune.placement=prepend`,
-`--config.finetune.attention=causal`, `--config.seed=1`.
+The argument is a task, a size and, if not 10, the number of pauses after the prompt. The tasks, which docs/tasks.md
+describes: squad_v1, gsm8k, commonsenseqa, lambada, webquestions, nq_open, coqa, piqa, hellaswag. Sizes: `1b` and
+`130m`, the paper's, as experiments/paper.py pretrains them; `toy`, as experiments/quickstart.py does, which two cores
+train in minutes, from a fresh start too. With `--config.init_from=RUN` model and tokenizer are that run's, whatever the
+size says, and prompts are read causally where it was imported from Hugging Face (docs/interop.md). Other choices are
+config fields: `--config.finetune.m_ft=0,10` draws one of these for each example, `--config.finetune.placement=prepend`,
+`--config.finetune.attention=causal`, `--config.seed=1`. (Finetuned on lambada, lambada_openai can be evaluated too.)
 
 From the paper: learning rate, warm-up, steps and batch size; M_ft 10 or 50; full finetuning.
 
@@ -24,7 +27,7 @@ import dataclasses
 from typing import Any
 
 from experiments import paper, quickstart
-from pause_jax.errors import UserError
+from pause_jax.errors import UserError, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +70,19 @@ TASKS = {
 }
 
 
+def get_config(arg: str = "gsm8k,130m") -> Any:
+    """`TASK,SIZE` or `TASK,SIZE,m_ft=PAUSES`. Raises UserError for another argument."""
+    task, _, rest = arg.partition(",")
+    if task not in TASKS:
+        raise UserError(
+            f"experiments/finetune.py:{arg} does not exist: choose a task of {', '.join(TASKS)}, and "
+            f"a size behind it, such as :gsm8k,130m{did_you_mean(task, TASKS)}"
+        )
+    return config_of(task, rest)
+
+
 def config_of(task: str, arg: str) -> Any:
-    """The config of a task, which is also the name of the file that asks; `arg` as above.
+    """The config of a task of `TASKS`; `arg` is what the argument says behind it, such as "130m,m_ft=50".
 
     Raises:
       UserError: there is no such size, or the number of pauses is none.
@@ -78,8 +92,8 @@ def config_of(task: str, arg: str) -> Any:
     recipe = TASKS[task]
     if size not in recipe.at or not m_ft.isdecimal():
         raise UserError(
-            f"experiments/finetune/{task}.py:{arg} does not exist: choose :toy, :130m or :1b, with ,m_ft=50, say, "
-            "behind it for other than 10 pauses"
+            f"experiments/finetune.py:{task},{arg} does not exist: choose toy, 130m or 1b as its size, with "
+            ",m_ft=50, say, behind it for other than 10 pauses"
         )
     config = quickstart.get_config("pause") if size == "toy" else paper.get_config(size)
     config.pauses.rate = 0.0
