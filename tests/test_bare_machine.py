@@ -23,7 +23,8 @@ else:
     raise SystemExit("seqio was imported all the same")
 
 import pause_jax
-for part in ("model", "training", "inference", "distributed", "interop", "report", "diagnostics", "checkpointing", "logging"):
+ROOMS = "model", "training", "inference", "distributed", "interop", "report", "diagnostics", "checkpointing", "logging"
+for part in ROOMS:
     package = importlib.import_module(f"pause_jax.{{part}}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
