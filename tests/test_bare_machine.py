@@ -23,11 +23,12 @@ else:
     raise SystemExit("seqio was imported all the same")
 
 import pause_jax
-for part in ("model", "training", "inference", "distributed", "interop", "reporting", "diagnostics"):
+ROOMS = "model", "training", "inference", "distributed", "interop", "report", "diagnostics", "checkpointing", "logging"
+for part in ROOMS:
     package = importlib.import_module(f"pause_jax.{{part}}")
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
-from pause_jax import checkpoints, config, pauses, runs, tokenizer, trees
+from pause_jax import config, network, pauses, trees
 
 # and it runs: a resolved config, a step of training, an answer
 import jax, jax.numpy as jnp, optax

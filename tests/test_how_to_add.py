@@ -1,7 +1,9 @@
 """WORKSPACE.md's "How to add", run as it is written: each block in its file's own namespace, then used by its name."""
 
 from __future__ import annotations
+import __future__
 
+import dataclasses
 import importlib
 import re
 from pathlib import Path
@@ -13,10 +15,14 @@ import optax
 import pytest
 
 from pause_jax.config import Config, ModelConfig, OptimizerConfig, PauseConfig, from_config_dict, to_dict
+from pause_jax.config.objective import ObjectiveConfig
 from pause_jax.interop import configs as hf_configs
+from pause_jax.logging import loggers
+from pause_jax.logging.writers import LoggedRun
 from pause_jax.model import mask
+from pause_jax.network import Network
 from pause_jax.pauses import insertion, policies
-from pause_jax.training import optimizer
+from pause_jax.training import objective, optimizer
 
 PAGE = Path(__file__).parents[1] / "WORKSPACE.md"
 AT_MOST = 10  # lines of code, blank ones not counted
@@ -45,7 +51,7 @@ def added(monkeypatch):
         names = vars(module)
         tables = [value for value in names.values() if type(value) is dict and value is not names["__builtins__"]]
         touched.extend((table, dict(table)) for table in [names, *tables])
-        exec(compile(code, file, "exec"), names)
+        exec(compile(code, file, "exec", flags=__future__.annotations.compiler_flag), names)
 
     yield add
     for table, before in reversed(touched):
@@ -80,6 +86,34 @@ def test_a_mask(added):
     seen = np.asarray(mask.Mask(ones, ones, rule="window").may_attend_BxTxS())[0]
     assert seen[99].sum() == 64 and seen[10].sum() == 11
     assert mask.keys_seen_by(99, 100, rule="window") == 100
+
+
+def test_a_loss_term(added):
+    added("A loss term")
+    with_margin = dataclasses.make_dataclass(
+        "ObjectiveConfig", [("margin", float, 0.0)], bases=(ObjectiveConfig,), frozen=True
+    )
+    assert with_margin(margin=0.5).coefficients == (("margin", 0.5),)
+    model = ModelConfig(vocab_size=3, num_layers=1, d_model=4, num_heads=1, d_ff=4, max_positions=2)
+    network = Network(model)
+    ones = np.ones((1, 2), np.int32)
+    batch = {"inputs": ones, "targets": ones, "positions": ones - 1, "segment_ids": ones}
+    batch["loss_weights"] = np.ones((1, 2), np.float32)
+    params = jax.tree.map(np.zeros_like, network.init(0))  # all logits 0: p = 1/3 at each of two positions
+    plain, _ = objective.CrossEntropy(network.bind).loss_sum(params, batch, 0)
+    loss, metrics = objective.CrossEntropy(network.bind, terms=(("margin", 0.5),)).loss_sum(params, batch, 0)
+    np.testing.assert_allclose(plain, 2 * np.log(3), rtol=1e-6)
+    np.testing.assert_allclose(metrics["margin"], np.log(3) - np.log(2), rtol=1e-6)  # 2 positions, times 0.5
+    np.testing.assert_allclose(loss, plain + metrics["margin"], rtol=1e-6)
+
+
+def test_a_logger(added, tmp_path):
+    added("A logger")
+    assert parsed("run", loggers=("jsonl", "csv")).run.loggers == ("jsonl", "csv")
+    _, at_flush = loggers.open_loggers(("jsonl", "csv"), LoggedRun(tmp_path, "run", 0, {}))
+    at_flush.write(7, {"loss": 1.5})
+    at_flush.close()
+    assert (tmp_path / "losses.csv").read_text(encoding="utf-8") == "7,1.5\n"
 
 
 def test_a_pause_policy(added):

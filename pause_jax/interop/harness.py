@@ -169,8 +169,8 @@ class PauseModel(LM):
             if pairs
             else ()
         ):
-            mine = [pairs[i] for i in batch.examples]
-            found = answer([context for context, _ in mine], [ids for _, ids in mine], batch.length)
+            asked = [pairs[i] for i in batch.examples]
+            found = answer([context for context, _ in asked], [ids for _, ids in asked], batch.length)
             answers |= zip(batch.examples, found, strict=True)
         return [answers[i] for i in range(len(pairs))]
 

@@ -89,10 +89,10 @@ class Decoder(nnx.Module):
         k_segments = segments_BxT
         starts_cache = cache is not None and isinstance(cache.index, int)  # as `empty_cache` has it, 0
         if cache is not None:
-            filled = jax.lax.dynamic_update_slice(cache.segments_BxS, segments_BxT, (0, cache.index))
-            cache = dataclasses.replace(cache, segments_BxS=filled)
+            segments_BxS = jax.lax.dynamic_update_slice(cache.segments_BxS, segments_BxT, (0, cache.index))
+            cache = dataclasses.replace(cache, segments_BxS=segments_BxS)
             if not starts_cache:
-                first_query, k_segments = cache.index, filled
+                first_query, k_segments = cache.index, segments_BxS
         context = ForwardContext(
             mask=Mask(segments_BxT, k_segments, first_query, prefix_lm_length, self.config.mask),
             cos_sin=rope.angles(positions_BxT, self.config) if self.config.positions == "rope" else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,12 +38,8 @@ def lines(
 
 def _model(config: Config) -> str:
     model = config.model
-    parameters, of_pauses = counts.parameter_counts(
-        dataclasses.replace(model, num_pause_tokens=config.model.num_pause_tokens)
-    )
-    of_pauses_text = (
-        f" and {of_pauses:,} of {config.model.num_pause_tokens} pause token(s)" if of_pauses else ", no pauses"
-    )
+    parameters, of_pauses = counts.parameter_counts(model)
+    of_pauses_text = f" and {of_pauses:,} of {model.num_pause_tokens} pause token(s)" if of_pauses else ", no pauses"
     return (
         f"{parameters:,} parameters{of_pauses_text}: {model.num_layers} layers, d_model {model.d_model}, "
         f"{model.num_heads} heads, {model.vocab_size:,} text tokens, {model.dtype}"

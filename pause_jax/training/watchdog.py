@@ -15,7 +15,7 @@ KNOWN_AFTER = 3  # stretches: what comes before them, compilation, is not usual
 
 
 class Watchdog:
-    """While entered, a thread looks whether the time since the last `heartbeat` is far beyond the usual one.
+    """While entered, a thread looks whether the time since the last `heartbeat` is far beyond the usual.
 
     It shows stacks once a stall and ends nothing: a lost process ends the others by itself, a slow disk comes back.
     """

@@ -94,7 +94,7 @@ def test_a_whole_number_is_a_float_but_not_the_other_way_round():
         ({"finetune__m_ft": ()}, r"config\.finetune\.m_ft is \(\)"),
         (
             {"finetune__m_ft": (3,), "finetune__task": "t"},
-            r"m_ft = \(3,\) gives pauses to prompts, but config\.pauses",
+            r"m_ft = \(3,\) gives pauses to prompts, but config\.model",
         ),
         ({"finetune__target_length": 0}, r"config\.finetune\.target_length is 0"),
         (

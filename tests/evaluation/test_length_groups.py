@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pause_jax.evaluation.length_groups import LengthGroup, group_by_length, rung
-from pause_jax.inference.rows import filled
+from pause_jax.inference.rows import pad_batch
 
 
 def test_by_hand():
@@ -41,4 +41,4 @@ def test_rungs(length):
 
 
 def test_the_last_batch_is_filled():
-    assert filled([1, 2], 4) == [1, 2, 1, 1] and filled([1, 2], 2) == [1, 2]
+    assert pad_batch([1, 2], 4) == [1, 2, 1, 1] and pad_batch([1, 2], 2) == [1, 2]

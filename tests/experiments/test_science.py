@@ -44,7 +44,7 @@ def jobs_of(name, argument=None):
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert f"--config=experiments/{name}.py --workdir=runs/" in module.__doc__
+    assert f"--config=experiments/{name}.py --workdir=runs/" in " ".join(module.__doc__.replace("\\", "").split())
     sweep = module.get_config(argument or JOBS[name][0]).to_dict()
     return graph.make_jobs(graph.parse(sweep), Path("runs"), resolve)
 

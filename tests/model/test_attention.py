@@ -87,18 +87,18 @@ def test_by_hand(attend):
 
 
 @pytest.mark.parametrize("attend", [cpu.attention, reference.attention])
-@pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_equals_a_loop(kv_heads, attend):
+@pytest.mark.parametrize("num_kv_heads", [1, 2, 4])
+def test_equals_a_loop(num_kv_heads, attend):
     """Grouped heads: query head h reads key/value head h // (H / K)."""
     rng = np.random.default_rng(0)
-    q, k, v = (rng.normal(size=(2, 5, heads, 6)).astype(np.float32) for heads in (4, kv_heads, kv_heads))
+    q, k, v = (rng.normal(size=(2, 5, heads, 6)).astype(np.float32) for heads in (4, num_kv_heads, num_kv_heads))
     ids = np.array([[1, 1, 2, 2, 2], [0, 1, 1, 1, 1]], np.int32)
     mask = Mask(jnp.asarray(ids), jnp.asarray(ids), prefix_lm_length=4)
     out = attend(jnp.asarray(q), jnp.asarray(k), jnp.asarray(v), mask)
     for b, t, h in np.ndindex(2, 5, 4):
         seen = [s for s in range(5) if ids[b, t] == ids[b, s] != 0 and (s <= t or (s < 4 and t < 4))]
         if seen:
-            group = h // (4 // kv_heads)
+            group = h // (4 // num_kv_heads)
             weights = np.exp([q[b, t, h] @ k[b, s, group] / np.sqrt(6) for s in seen])
             wanted = (weights / weights.sum()) @ v[b, seen, group]
             np.testing.assert_allclose(out[b, t, h], wanted, rtol=1e-4, atol=1e-5)
@@ -132,10 +132,10 @@ def test_cudnn_is_refused_where_there_is_none():
 
 
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN needs a GPU")
-@pytest.mark.parametrize(("length", "kv_heads", "prefix_lm_length"), [(64, 4, 0), (63, 2, 40), (130, 1, 0)])
-def test_cudnn_equals_plain_attention(length, kv_heads, prefix_lm_length):
+@pytest.mark.parametrize(("length", "num_kv_heads", "prefix_lm_length"), [(64, 4, 0), (63, 2, 40), (130, 1, 0)])
+def test_cudnn_equals_plain_attention(length, num_kv_heads, prefix_lm_length):
     rng = np.random.default_rng(0)
-    q, k, v = (jnp.asarray(rng.normal(size=(2, length, h, 64)), jnp.bfloat16) for h in (4, kv_heads, kv_heads))
+    q, k, v = (jnp.asarray(rng.normal(size=(2, length, h, 64)), jnp.bfloat16) for h in (4, num_kv_heads, num_kv_heads))
     ids = jnp.asarray(np.repeat([[0] * 5 + [1] * (length - 5), [1] * 30 + [2] * (length - 30)], 1, axis=0), jnp.int32)
     mask = Mask(ids, ids, prefix_lm_length=prefix_lm_length)
 

@@ -44,6 +44,10 @@ SEGMENTS = np.array([[0, 1, 1, 1, 1, 2, 2, 2, 2, 0], [1] * T], np.int32)
 POSITIONS = np.array([[0, 0, 1, 2, 3, 0, 1, 2, 3, 0], [*range(T)]], np.int32)
 
 
+def with_pauses(config, num_pause_tokens):
+    return dataclasses.replace(config, num_pause_tokens=num_pause_tokens)
+
+
 def random_params(config, num_pause_tokens=0, seed=0):
     """Random everywhere: `init` has biases of 0 and scales of 1, where mistakes would not show."""
     rng = np.random.default_rng(seed)
@@ -52,9 +56,7 @@ def random_params(config, num_pause_tokens=0, seed=0):
         scale = 1.0 if path.endswith("embedding") else 0.4
         return (path.endswith("scale") + scale * rng.normal(size=leaf.shape)).astype(np.float32)
 
-    return trees.map_with_path(
-        draw, decoder.abstract_params(dataclasses.replace(config, num_pause_tokens=num_pause_tokens))
-    )
+    return trees.map_with_path(draw, decoder.abstract_params(with_pauses(config, num_pause_tokens)))
 
 
 def random_ids(high=V, seed=1):
@@ -64,7 +66,7 @@ def random_ids(high=V, seed=1):
 @functools.partial(jax.jit, static_argnames=("config", "execution", "num_pause_tokens", "prefix_lm_length"))
 def forward(params, ids, positions, segments, *, config, execution=SCANNED, num_pause_tokens=0, prefix_lm_length=0):
     """Hidden vectors and logits."""
-    model = decoder.bind(params, dataclasses.replace(config, num_pause_tokens=num_pause_tokens), execution)
+    model = decoder.bind(params, with_pauses(config, num_pause_tokens), execution)
     hidden, _ = model(ids, positions, segments, prefix_lm_length=prefix_lm_length)
     return hidden, model.logits(hidden)
 
@@ -331,10 +333,7 @@ def test_bfloat16_stays_near_float32(name):
     assert hidden.dtype == jnp.bfloat16 and logits.dtype == jnp.float32
     error = np.abs(logits - wanted)[SEGMENTS > 0].max() / np.abs(wanted).max()
     assert 1e-4 < error < 4e-2  # the lower bound: the dtype took effect
-    assert all(
-        leaf.dtype == jnp.float32
-        for leaf in jax.tree.leaves(decoder.abstract_params(dataclasses.replace(config, num_pause_tokens=1)))
-    )
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(decoder.abstract_params(with_pauses(config, 1))))
 
 
 def test_nothing_is_float64():
@@ -364,8 +363,7 @@ def test_a_pause_model_without_pauses_is_the_standard_model(name):
 
 def test_pause_parameters_are_d_model_and_the_rest_starts_the_same():
     standard, paused = (
-        trees.flatten(decoder.init(dataclasses.replace(GPT, num_pause_tokens=num_pause_tokens), 3))
-        for num_pause_tokens in (0, 1)
+        trees.flatten(decoder.init(with_pauses(GPT, num_pause_tokens), 3)) for num_pause_tokens in (0, 1)
     )
     assert set(paused) - set(standard) == {"pause/embedding"}
     assert paused.pop("pause/embedding").size == D
@@ -376,10 +374,8 @@ def test_pause_parameters_are_d_model_and_the_rest_starts_the_same():
 
 
 def test_new_pauses_are_those_of_init():
-    made = decoder.new_pauses(dataclasses.replace(GPT, num_pause_tokens=1), 3)["embedding"]
-    np.testing.assert_allclose(
-        decoder.init(dataclasses.replace(GPT, num_pause_tokens=1), 3)["pause"]["embedding"], made, rtol=1e-6
-    )
+    made = decoder.new_pauses(with_pauses(GPT, 1), 3)["embedding"]
+    np.testing.assert_allclose(decoder.init(with_pauses(GPT, 1), 3)["pause"]["embedding"], made, rtol=1e-6)
     wide = np.asarray(
         decoder.new_pauses(dataclasses.replace(dataclasses.replace(GPT, d_model=4096), num_pause_tokens=2), 3)[
             "embedding"
@@ -439,7 +435,7 @@ def test_prefill_and_steps_equal_one_forward_pass(scan, prefix_lm_length, name):
 
     @jax.jit
     def read(cache, ids, positions, segments):
-        model = decoder.bind(params, dataclasses.replace(config, num_pause_tokens=1), execution)
+        model = decoder.bind(params, with_pauses(config, 1), execution)
         return model(ids, positions, segments, prefix_lm_length=prefix_lm_length, cache=cache)
 
     cache, pieces = decoder.empty_cache(config, 2, T + 3), []
@@ -457,7 +453,7 @@ def test_starting_a_cache_equals_writing_to_one(scan):
     execution = Execution(scan_layers=scan)
     params, ids, segments = random_params(LLAMA, 1), random_ids(V + 1), np.ones((2, T), np.int32)
     positions = np.broadcast_to(np.arange(T, dtype=np.int32), (2, T))
-    model = decoder.bind(params, dataclasses.replace(LLAMA, num_pause_tokens=1), execution)
+    model = decoder.bind(params, with_pauses(LLAMA, 1), execution)
     started, written = (
         model(ids, positions, segments, cache=dataclasses.replace(decoder.empty_cache(LLAMA, 2, T + 3), index=index))
         for index in (0, jnp.zeros((), jnp.int32))
@@ -472,7 +468,7 @@ def test_starting_a_cache_equals_writing_to_one(scan):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"num_heads": 3}, "config.model.d_model = 16 is not divisible by config.model.num_heads = 3"),
+        ({"num_heads": 3, "head_dim": 0}, "config.model.d_model = 16 is not divisible by config.model.num_heads = 3"),
         ({"num_kv_heads": 3}, "config.model.num_heads = 4 is not divisible by config.model.num_kv_heads = 3"),
         ({"positions": "rope", "head_dim": 5}, "needs an even head size, but it is 5"),
         ({"num_layers": 0}, "config.model.num_layers is 0, but must be at least 1"),
@@ -488,8 +484,8 @@ def test_sizes_that_do_not_fit(fields, message):
 
 def test_logical_axes_have_one_name_a_dimension():
     for config in FAMILIES.values():
-        axes = decoder.logical_axes(dataclasses.replace(config, num_pause_tokens=1))
-        shapes = trees.flatten(decoder.abstract_params(dataclasses.replace(config, num_pause_tokens=1)))
+        axes = decoder.logical_axes(with_pauses(config, 1))
+        shapes = trees.flatten(decoder.abstract_params(with_pauses(config, 1)))
         assert {path: len(names) for path, names in axes.items()} == {path: leaf.ndim for path, leaf in shapes.items()}
 
 

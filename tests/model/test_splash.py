@@ -55,12 +55,12 @@ CASES = {  # segments [B, T], prefix_lm_length
 }
 
 
-def outputs_and_gradients(attention, mask, heads, kv_heads, dtype):
+def outputs_and_gradients(attention, mask, heads, num_kv_heads, dtype):
     """Of all real positions, as float32: the outputs, and gradients of q, k and v of a random function of them."""
     length = mask.q_segments_BxT.shape[1]
     rng = np.random.default_rng(0)
     q, k, v, out_cotangent = (
-        jnp.asarray(rng.normal(size=(B, length, h, E)), dtype) for h in (heads, kv_heads, kv_heads, heads)
+        jnp.asarray(rng.normal(size=(B, length, h, E)), dtype) for h in (heads, num_kv_heads, num_kv_heads, heads)
     )
     real_BxTx1x1 = (mask.q_segments_BxT > 0)[:, :, None, None]
 
@@ -74,9 +74,9 @@ def outputs_and_gradients(attention, mask, heads, kv_heads, dtype):
     return [np.asarray(x, np.float32) for x in compared]
 
 
-def check_equal(mask, heads, kv_heads, dtype, tolerance):
-    wanted = outputs_and_gradients(plain, mask, heads, kv_heads, dtype)
-    got = outputs_and_gradients(emulated, mask, heads, kv_heads, dtype)
+def check_equal(mask, heads, num_kv_heads, dtype, tolerance):
+    wanted = outputs_and_gradients(plain, mask, heads, num_kv_heads, dtype)
+    got = outputs_and_gradients(emulated, mask, heads, num_kv_heads, dtype)
     for name, ours, theirs in zip(("out", "dq", "dk", "dv"), got, wanted, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * np.abs(theirs).max(), err_msg=name)
 
@@ -87,11 +87,11 @@ def test_equals_plain_attention(case):
     check_equal(Mask(jnp.asarray(rows), jnp.asarray(rows), prefix_lm_length=prefix_lm_length), 2, 2, jnp.float32, 2e-6)
 
 
-@pytest.mark.parametrize(("kv_heads", "dtype", "tolerance"), [(2, jnp.float32, 2e-6), (1, jnp.bfloat16, 2e-2)])
-def test_equals_plain_attention_with_grouped_heads(kv_heads, dtype, tolerance):
+@pytest.mark.parametrize(("num_kv_heads", "dtype", "tolerance"), [(2, jnp.float32, 2e-6), (1, jnp.bfloat16, 2e-2)])
+def test_equals_plain_attention_with_grouped_heads(num_kv_heads, dtype, tolerance):
     rows, prefix_lm_length = finetuning("prefix_only")
     check_equal(
-        Mask(jnp.asarray(rows), jnp.asarray(rows), prefix_lm_length=prefix_lm_length), 4, kv_heads, dtype, tolerance
+        Mask(jnp.asarray(rows), jnp.asarray(rows), prefix_lm_length=prefix_lm_length), 4, num_kv_heads, dtype, tolerance
     )
 
 

@@ -181,7 +181,7 @@ def test_without_pauses_both_modes_give_the_text():
 
 
 def test_inserting_pauses_that_the_model_does_not_have():
-    with pytest.raises(UserError, match=r"config\.pauses\.num_pause_tokens = 0"):
+    with pytest.raises(UserError, match=r"config\.model\.num_pause_tokens = 0"):
         insert([A, B, AHEAD], [1, 1, 1], slots_of(1, num_slots=3), length=3, num_pause_tokens=0)
 
 

@@ -58,9 +58,9 @@ def attention(
 ) -> jax.Array:
     """See `ops.attention`."""
     batch, length, heads, size = q_BxTxHxE.shape
-    keys, kv_heads = k_BxSxKxE.shape[1:3]
+    keys, num_kv_heads = k_BxSxKxE.shape[1:3]
     # Heads first: products of matrices that lie together are faster, transposes included.
-    q_BxTxKxGxE = q_BxTxHxE.reshape(batch, length, kv_heads, heads // kv_heads, size)
+    q_BxTxKxGxE = q_BxTxHxE.reshape(batch, length, num_kv_heads, heads // num_kv_heads, size)
     q_BxKxGxTxE = _as_operand(q_BxTxKxGxE.transpose(0, 2, 3, 1, 4))
     k_BxKxSxE, v_BxKxSxE = (_as_operand(jnp.swapaxes(x, 1, 2)) for x in (k_BxSxKxE, v_BxSxKxE))
     if mask.is_static:
@@ -149,8 +149,8 @@ _attend_blocks.defvjp(_attend_blocks_forward, _attend_blocks_backward)
 
 def _rows(x_BxKxGxTxE: jax.Array) -> jax.Array:
     """As [B, K, R, E]: R = G · T."""
-    batch, kv_heads, _, _, size = x_BxKxGxTxE.shape
-    return x_BxKxGxTxE.reshape(batch, kv_heads, -1, size)
+    batch, num_kv_heads, _, _, size = x_BxKxGxTxE.shape
+    return x_BxKxGxTxE.reshape(batch, num_kv_heads, -1, size)
 
 
 def _over_queries(x_BxKxRxS: jax.Array, y_BxKxRxE: jax.Array) -> jax.Array:

@@ -22,8 +22,8 @@ def attention(
 ) -> jax.Array:
     """See `ops.attention`."""
     batch, length, heads, size = q_BxTxHxE.shape
-    kv_heads = k_BxSxKxE.shape[2]
-    q_BxTxKxGxE = q_BxTxHxE.reshape(batch, length, kv_heads, heads // kv_heads, size)
+    num_kv_heads = k_BxSxKxE.shape[2]
+    q_BxTxKxGxE = q_BxTxHxE.reshape(batch, length, num_kv_heads, heads // num_kv_heads, size)
     scores_BxKxGxTxS = jnp.einsum("btkge,bske->bkgts", q_BxTxKxGxE, k_BxSxKxE, preferred_element_type=jnp.float32)
     may_attend_Bx1x1xTxS = mask.may_attend_BxTxS()[:, None, None]
     # finite, so that a padding query, which may attend to nothing, gives numbers rather than NaN
