@@ -5,7 +5,7 @@ data.json      the data's manifest: tokenizer fingerprint, counts, checksums
 tokenizer.*    the tokenizer, unless it is "byte"; of a tokenizer.json with the tokenizer_config.json that goes with it
 history.json   what the parameters went through before, of a run that started from another (history.py)
 metrics.jsonl  one object a line, each with `step`
-tensorboard/   the same for TensorBoard
+tensorboard/   the same for TensorBoard; wandb/ and *_id: for trackers that config.run.loggers names
 profile/       a trace of some steps, where config.run.profile_steps asks for one
 checkpoints/   one folder a saved step (checkpoints.py)
 lock           held while a process trains in the folder (locks.py)
