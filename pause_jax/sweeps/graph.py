@@ -231,7 +231,9 @@ def _training(
     values, start = _with(template, []), before.job
     if start is not None:
         before_values = configs.to_dict(start.config)
-        values = {**values, "model": before_values["model"], "seed": before_values["seed"]}
+        # the network is the run's that it starts from, but whether it has pauses is each stage's own
+        model = {**before_values["model"], "num_pause_tokens": values["model"]["num_pause_tokens"]}
+        values = {**values, "model": model, "seed": before_values["seed"]}
         values["data"] = {**values["data"], "vocabulary": before_values["data"]["vocabulary"]}
         values["init_from"] = str((runs / start.name).absolute())
     elif values.get("init_from"):

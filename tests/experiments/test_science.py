@@ -147,7 +147,11 @@ def test_uptraining_of_an_imported_model_has_its_network(tmp_path, monkeypatch):
         Config(model=model, data=dataclasses.replace(Config().data, length=64)), {"vocabulary": ""}
     )
     config = from_config_dict(imported.get_config(str(tmp_path)))
-    assert config.model == model and config.init_from == str(tmp_path) and config.data.length == 64
+    assert (
+        config.model == dataclasses.replace(model, num_pause_tokens=1)
+        and config.init_from == str(tmp_path)
+        and config.data.length == 64
+    )
     assert (config.model.num_pause_tokens, config.pauses.init) == (1, "mean")
     assert from_config_dict(imported.get_config(f"{tmp_path},control")).model.num_pause_tokens == 0
     assert config.run == Config().run  # as on any CPU

@@ -8,19 +8,26 @@ from pathlib import Path
 import pytest
 
 from pause_jax import config as configs
-from pause_jax.config import Config, FinetuneConfig, ModelConfig
+from pause_jax.config import Config
 from pause_jax.errors import UserError
 from pause_jax.model import counts
 from pause_jax.sweeps import graph
 from pause_jax.training import run as train
 
 RUNS = Path("/sweep/runs")
-PRETRAIN = configs.to_dict(Config(model=ModelConfig(num_pause_tokens=1)))
-FINETUNE = configs.to_dict(
-    Config(
-        model=ModelConfig(num_pause_tokens=1), seed=99, finetune=FinetuneConfig(task="recall_2", max_prompt_length=8)
-    )
-)
+
+
+def template(**sections):
+    """The defaults with some fields of sections changed; what follows from a size stays open, as in config files."""
+    values = configs.default_values()
+    values["model"]["num_pause_tokens"] = 1
+    for name, fields in sections.items():
+        values[name] = values[name] | fields if isinstance(fields, dict) else fields
+    return values
+
+
+PRETRAIN = template()
+FINETUNE = template(seed=99, finetune={"task": "recall_2", "max_prompt_length": 8})
 TWO_BY_TWO = {
     "pretrain": {"config": PRETRAIN, "axes": (("seed", (0, 1)), ("pauses.rate", (0.0, 0.1)))},
     "finetune": {"config": FINETUNE, "axes": (("finetune.m_ft", ((0,), (10,))),)},
@@ -48,6 +55,13 @@ def test_two_by_two_over_two_seeds():
             assert job.evaluation.tasks == ("recall_2",) and job.evaluation.m_inf == (0, 10)
     points = {(j.config.seed, by_name[j.depends_on].config.pauses.rate, j.config.finetune.m_ft) for j in jobs[4:12]}
     assert points == {(seed, rate, m) for seed in (0, 1) for rate in (0.0, 0.1) for m in ((0,), (10,))}
+
+
+def test_each_stage_has_pauses_or_not_on_its_own():
+    """A standard model, finetuned with pauses: the network is the pretraining's, the pauses are not."""
+    standard = template(model={"num_pause_tokens": 0})
+    jobs = jobs_of({"pretrain": {"config": standard, "axes": ()}, "finetune": {"config": FINETUNE, "axes": ()}})
+    assert [job.config.model.num_pause_tokens for job in jobs] == [0, 1]
 
 
 def test_names_say_what_varies():
@@ -93,7 +107,7 @@ def test_equal_points_are_one_job():
 
 
 def test_a_model_without_pauses_is_asked_without_them():
-    config = configs.to_dict(Config(finetune=FinetuneConfig(task="recall_2", max_prompt_length=8)))
+    config = template(finetune={"task": "recall_2", "max_prompt_length": 8}, model={"num_pause_tokens": 0})
     jobs = jobs_of({"finetune": {"config": config}, "evaluate": {"m_inf": (0, 10)}})
     assert jobs[1].evaluation.m_inf == (0,)
 
