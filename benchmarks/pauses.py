@@ -57,5 +57,5 @@ def make_prefill_pair(
 
 def _ratios(ours: jax.stages.Compiled, peer: jax.stages.Compiled) -> dict[str, float]:
     """Each compiled figure of ours over the peer's."""
-    mine, theirs = (dataclasses.asdict(costs.costs(compiled)) for compiled in (ours, peer))
-    return {f"{name}_ratio": mine[name] / theirs[name] for name in mine}
+    our_costs, peer_costs = (dataclasses.asdict(costs.costs(compiled)) for compiled in (ours, peer))
+    return {f"{name}_ratio": our_costs[name] / peer_costs[name] for name in our_costs}

@@ -75,7 +75,7 @@ def _by_option(
     network: Network, params: Params, prompts: list[Ids], options: list[list[Ids]], batch_size: int
 ) -> np.ndarray:
     """As `_shared`, a row for each option."""
-    rows = [(prompt, option) for prompt, mine in zip(prompts, options, strict=True) for option in mine]
+    rows = [(prompt, option) for prompt, row_options in zip(prompts, options, strict=True) for option in row_options]
     sums = np.empty(len(rows))
     for batch in group_by_length({i: len(prompt) + len(option) for i, (prompt, option) in enumerate(rows)}, batch_size):
         ids_BxT = np.zeros((len(batch.examples), batch.length), np.int32)

@@ -16,7 +16,7 @@ import numpy as np
 
 from pause_jax.distributed.sharding import with_mesh
 from pause_jax.errors import UserError
-from pause_jax.inference import sharded
+from pause_jax.inference import multihost
 from pause_jax.inference.prefill import Prefill, PromptFormat, prefill
 from pause_jax.inference.rows import check_positions
 from pause_jax.inference.sampling import Sampling, sample
@@ -90,7 +90,7 @@ def decode(network: Network, params: Params, prefill: Prefill, decoding: Decodin
         max_new_tokens=decoding.max_new_tokens,
         sampling=decoding.sampling,
     )
-    return [_until(decoding.eos_id, ids) for ids in sharded.fetch(ids_BxN).tolist()[: prefill.num_rows]]
+    return [_until(decoding.eos_id, ids) for ids in multihost.fetch(ids_BxN).tolist()[: prefill.num_rows]]
 
 
 @jax.tree_util.register_dataclass

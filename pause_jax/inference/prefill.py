@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pause_jax.distributed.sharding import with_mesh
-from pause_jax.inference import sharded
+from pause_jax.inference import multihost
 from pause_jax.inference.rows import pad_batch, round_up
 from pause_jax.model import decoder
 from pause_jax.model.layers import Cache
@@ -75,7 +75,7 @@ def prefill(
     Raises:
       UserError: as `downstream.context_rows`.
     """
-    padded = pad_batch(prompts, round_up(len(prompts), sharded.row_parts(network.mesh)))
+    padded = pad_batch(prompts, round_up(len(prompts), multihost.row_parts(network.mesh)))
     attention, tokens = prompt_format.attention, network.pause_tokens(prompt_format.filler)
     shared = len(m_infs) > 1 and can_share(attention, "filler" if tokens.filler is not None else "append")
     for together in [m_infs] if shared else [[m_inf] for m_inf in m_infs]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from pause_jax.distributed.sharding import with_mesh
 from pause_jax.errors import UserError
-from pause_jax.inference import sharded
+from pause_jax.inference import multihost
 from pause_jax.inference.prefill import Prefill, PromptFormat, prefill
 from pause_jax.inference.rows import check_positions, round_up
 from pause_jax.model.layers import Cache
@@ -74,7 +74,7 @@ def score_from_prefill(
     And, where `compare` asks for it, which options are what greedy decoding would write.
     """
     _check_lengths(options, option_length)
-    is_cut = sharded.row_parts(network.mesh) > 1
+    is_cut = multihost.row_parts(network.mesh) > 1
     num_rows = len(prefill.next_positions_B)
     # Half as many at a time lie closer in length: of lengths like HellaSwag's, a third less is padding.
     groups = _groups(options, num_rows if is_cut else -(-num_rows // 2), stays_in_row=is_cut)
@@ -99,7 +99,7 @@ def _by_row(groups: list[Group], values: Sequence[Any], options: Sequence[Sequen
     """What the groups' arrays [B] have for each option of each row."""
     found: list[list[Any]] = [[None] * len(row_options) for row_options in options]
     for group, values_B in zip(groups, values, strict=True):
-        for (row, number), value in zip(group, sharded.fetch(values_B).tolist(), strict=True):
+        for (row, number), value in zip(group, multihost.fetch(values_B).tolist(), strict=True):
             if number is not None:
                 found[row][number] = value
     return found

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from pause_jax.distributed.sharding import with_mesh
-from pause_jax.inference import sharded
+from pause_jax.inference import multihost
 from pause_jax.inference.prefill import PromptFormat
 from pause_jax.inference.rows import check_positions, pad_batch
 from pause_jax.network import Network, Params
@@ -29,7 +29,7 @@ def logits(
     """
     check_positions(len(ids), m_inf, 1, network.config, "a text")
     rows = downstream.context_rows(
-        pad_batch([ids], sharded.row_parts(network.mesh)),
+        pad_batch([ids], multihost.row_parts(network.mesh)),
         m_inf,
         tokens=network.pause_tokens(prompt_format.filler),
         bucket=prompt_format.bucket,
@@ -42,7 +42,7 @@ def logits(
         network=network,
         prefix_lm_length=downstream.prefix_lm_length(prompt_format.attention, rows.prompt_length, m_inf),
     )
-    return sharded.fetch(found)[0, -len(ids) - m_inf :]
+    return multihost.fetch(found)[0, -len(ids) - m_inf :]
 
 
 def loss(logits_TxV: np.ndarray, targets_T: Sequence[int]) -> float:

@@ -132,12 +132,12 @@ class PauseModel(LM):
         answer = self._words.encode(continuation)
         return self._prompt(self._words.encode(bare), len(answer)), answer
 
-    def _prompt(self, ids: list[int], room: int) -> list[int]:
+    def _prompt(self, ids: list[int], answer_length: int) -> list[int]:
         """A context that leaves room for pauses and answer: it loses its beginning; without any, the end of a text."""
-        at_most = self._most_positions() - room
+        at_most = self._most_positions() - answer_length
         if at_most < 1:
             raise UserError(
-                f"an answer of {room} tokens and {self._m_inf} pauses do not fit the {self._max_length} positions of "
+                f"an answer of {answer_length} tokens and {self._m_inf} pauses do not fit the {self._max_length} positions of "
                 "config.model.max_positions or max_length: ask for less"
             )
         return (ids or [self._words.eos_id])[-at_most:]

@@ -107,11 +107,12 @@ def _conversations(name: str, ids: Sequence[str | int], texts: Sequence[str]) ->
     if not after:
         raise UserError(f"task {name!r} has no conversations, in whose prompts answers could be: use gold history")
 
-    def render(number: int, said: Mapping[int, str]) -> str:
+    def render(number: int, previous_answers: Mapping[int, str]) -> str:
         if number not in after:
             return texts[number]
         before, rest = after[number]
-        return f"{render(before, said)} {official.clean(said[before])}{rest}"
+        earlier = render(before, previous_answers)
+        return f"{earlier} {official.clean(previous_answers[before])}{rest}"
 
     longest = max(map(len, turns.values()))
     rounds = [[numbers[k] for numbers in turns.values() if k < len(numbers)] for k in range(longest)]

@@ -26,7 +26,7 @@ RUNS = [(*place, True) for place in PLACES] + [("llama", BOTH_WAYS, False)]
 def passed(name, case):
     """(context, residual streams before and after each layer, attention of each layer)."""
     context = marked_rows(config_of(name, case), PROMPTS, 3, filler=11)
-    how = {"config": MODELS[name], "num_pause_tokens": N_PAUSES}
+    how = {"config": dataclasses.replace(MODELS[name], num_pause_tokens=N_PAUSES)}
     first = embed(params_of(name), ids_BxT=context.ids_BxC, positions_BxT=context.positions_BxC, **how)
     views = list(
         run_layers(
@@ -62,7 +62,7 @@ def log_probabilities(name, case, scan):
 def test_the_lens_of_the_last_layer_is_what_the_decoder_predicts(name, case, scan):
     context, residuals, _ = passed(name, case)
     wanted = log_probabilities(name, case, scan)
-    how = {"config": MODELS[name], "num_pause_tokens": N_PAUSES}
+    how = {"config": dataclasses.replace(MODELS[name], num_pause_tokens=N_PAUSES)}
     for token in (0, V - 1):
         tokens = np.full(len(PROMPTS), token, np.int32)
         log_p, rank = lens.look(params_of(name), residuals[-1], context.looked_at_BxL, tokens, **how)
