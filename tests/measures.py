@@ -105,8 +105,10 @@ def mask_files() -> list[str]:
     found = set()
     for file in old_names.files(("pause_jax/model",)):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            compares = isinstance(node, ast.Compare) and any(isinstance(op, (ast.Lt, ast.LtE)) for op in node.ops)
-            if compares and "prefix_lm_length" in ast.unparse(node):
+            if not isinstance(node, ast.Compare) or not any(isinstance(op, (ast.Lt, ast.LtE)) for op in node.ops):
+                continue
+            with_number = any(isinstance(side, ast.Constant) for side in (node.left, *node.comparators))
+            if "prefix_lm_length" in ast.unparse(node) and not with_number:
                 found.add(str(file.relative_to(ROOT)))
     return sorted(found)
 

@@ -137,8 +137,8 @@ class PauseModel(LM):
         at_most = self._most_positions() - answer_length
         if at_most < 1:
             raise UserError(
-                f"an answer of {answer_length} tokens and {self._m_inf} pauses do not fit the {self._max_length} positions of "
-                "config.model.max_positions or max_length: ask for less"
+                f"an answer of {answer_length} tokens and {self._m_inf} pauses do not fit the {self._max_length} "
+                "positions of config.model.max_positions or max_length: ask for less"
             )
         return (ids or [self._words.eos_id])[-at_most:]
 

@@ -37,7 +37,7 @@ def angles(positions_BxT: jax.Array, config: ModelConfig) -> tuple[jax.Array, ja
 
 
 def rotate(x_BxTxHxE: jax.Array, cos_sin: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Each pair (i, i + E/2) of a head turned by its position's angle; computed in float32, same dtype out."""
+    """Each pair (i, i + E/2) of a head, rotated by its position's angle; computed in float32, same dtype out."""
     cos, sin = cos_sin
     first, second = jnp.split(x_BxTxHxE.astype(jnp.float32), 2, axis=-1)
     rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)

@@ -61,12 +61,7 @@ def train(job: TrainingJob) -> Literal["finished", "stopped"]:
     config, run = job.config, job.config.run
     compiled = compile_steps(job)
     with contextlib.ExitStack() as exits:
-        checkpoints = Checkpoints(
-            job.folder.checkpoints,
-            keep=run.keep_checkpoints,
-            keep_every=run.keep_every,
-            max_failed_saves=run.max_failed_saves,
-        )
+        checkpoints = _open_checkpoints(job)
         exits.callback(checkpoints.close)  # whatever happens, what is being saved is saved
         state, counters = restore_or_start(job, checkpoints)
         start, steps = int(state["step"]), config.train.steps
@@ -173,6 +168,16 @@ def restore_or_start(job: TrainingJob, checkpoints: Checkpoints, up_to: int | No
     if restored is not None:
         return restored.state, Counters(**restored.meta["counters"])
     return initialize.initial_state(job.config, optimizer, job.mesh), Counters()
+
+
+def _open_checkpoints(job: TrainingJob) -> Checkpoints:
+    run = job.config.run
+    return Checkpoints(
+        job.folder.checkpoints,
+        keep=run.keep_checkpoints,
+        keep_every=run.keep_every,
+        max_failed_saves=run.max_failed_saves,
+    )
 
 
 def _show_header(job: TrainingJob, start: int) -> None:
