@@ -10,7 +10,7 @@ from experiments.finetune import config_of
 from pause_jax import config as configs
 from pause_jax.checkpointing import starting
 from pause_jax.checkpointing.run_folder import RunFolder
-from pause_jax.config import Config, DataConfig, FinetuneConfig, ModelConfig, PauseConfig
+from pause_jax.config import Config, DataConfig, FinetuneConfig, ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.interop import tokenizers
 from pause_jax.tokenizers import tokenizer
@@ -32,13 +32,12 @@ MODEL = ModelConfig(
 )
 
 
-def make(folder, origin, **pauses):
+def make(folder, origin, num_pause_tokens=0):
     words = folder.parent / "words"
     words.mkdir(exist_ok=True)
     tokenizers.write("byte", [], words, max_length=64)
-    config = Config(
-        model=MODEL, pauses=PauseConfig(**pauses), data=DataConfig(vocabulary=str(words / "tokenizer.json"))
-    )
+    model = dataclasses.replace(MODEL, num_pause_tokens=num_pause_tokens)
+    config = Config(model=model, data=DataConfig(vocabulary=str(words / "tokenizer.json")))
     run = RunFolder(folder)
     run.claim(config, {"vocabulary": tokenizer.fingerprint(config.data.vocabulary), **origin})
     return run
@@ -57,7 +56,10 @@ def test_a_paper_task_takes_model_and_tokenizer_of_the_run(tmp_path, task, origi
     assert taken(config)[1] == []  # from scratch: as the paper has it
     config.init_from = str(run.path)
     found, said = taken(config)
-    assert dataclasses.replace(found.model, dtype="float32") == MODEL and found.model.dtype == config.model.dtype
+    assert (
+        dataclasses.replace(found.model, dtype="float32", num_pause_tokens=0) == MODEL
+        and found.model.dtype == config.model.dtype
+    )
     assert found.data.vocabulary == str(run.path / "tokenizer.json") and found.model.num_pause_tokens == 1
     assert found.finetune.attention == ("causal" if origin else "prefix_and_pauses")
     assert said[0] == f"model and tokenizer are those of {run.path}" and len(said) == 1 + bool(origin)
