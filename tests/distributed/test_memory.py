@@ -107,8 +107,8 @@ def test_what_is_offered_fits():
     mesh = Devices("TPU v5 lite", (1, 16, 1, 1))
     with pytest.raises(UserError) as refused:
         memory.check_training(resolved(paper, "1b"), mesh)  # the example that was published for v5litepod-16
-    assert ": --config.run.accumulation=16 takes " in str(refused.value)
-    memory.check_training(resolved(paper, "1b", accumulation=16), mesh)
+    assert ": --config.run.accumulation=8 takes " in str(refused.value)
+    memory.check_training(resolved(paper, "1b", accumulation=8), mesh)
 
 
 def test_copies_on_every_device_are_cut_where_that_fits():
@@ -119,7 +119,7 @@ def test_copies_on_every_device_are_cut_where_that_fits():
 
 
 def test_a_gpu_has_what_jax_takes_of_it():
-    config = resolved(paper, "130m,h100-8")
+    config = resolved(paper, "130m,h100-8", "gpu")
     least = total(config, 8)
     for limit in (0.9 * least, 1.1 * least):
         mesh = Devices("NVIDIA H100 80GB HBM3", (1, 8, 1, 1), {"bytes_limit": limit + 5, "bytes_in_use": 5}, "gpu")
