@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pause_jax.config import renames
 from pause_jax.config.bounds import LARGEST
+from pause_jax.config.model import ModelConfig
 from pause_jax.config.schema import Config
 from pause_jax.errors import UserError
 
@@ -85,7 +86,13 @@ def differences(ours: Config, theirs: Config) -> list[str]:
 
 def settings(config: Config) -> dict[str, Any]:
     """The fields that are not at their default, by dotted name, without `run.*`, `train.steps` and paths."""
-    defaults = flatten(to_dict(Config()))
+    model = config.model
+    # what was filled in from the model's other fields says nothing of its own
+    derived = ModelConfig(d_model=model.d_model, num_heads=model.num_heads)
+    defaults = flatten(to_dict(Config())) | {
+        "model.head_dim": derived.head_dim,
+        "model.num_kv_heads": derived.num_kv_heads,
+    }
     return {name: value for name, value in flatten(_identity_fields(config)).items() if value != defaults[name]}
 
 
