@@ -16,7 +16,7 @@ from tests.reliability.programs import Group, last_step, note, records, run
 
 HOLDER = """
 import pathlib, sys, time
-from pause_jax import locks
+from pause_jax.checkpointing import locks
 with locks.held(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
