@@ -436,8 +436,9 @@ def test_an_ascii_locale_hinders_no_tokenizer(tmp_path):
     (tmp_path / "hf/tokenizer.json").write_text(json.dumps(content, ensure_ascii=False), "utf-8")
     (tmp_path / "run").mkdir()
     code = (
-        "import sys, pathlib as p; from pause_jax.tokenizers import tokenizer; from pause_jax.interop import tokenizers as t\n"
-        "a, b, c = map(p.Path, sys.argv[1:]); c.mkdir(); v = t.read(a, [], b)\n"
+        "import sys, pathlib as p; from pause_jax.tokenizers import tokenizer\n"
+        "from pause_jax.interop import tokenizers as t\n"
+        "a, b, c = map(p.Path, sys.argv[1:]); c.mkdir(); v = t.read_tokenizer(a, [], b)\n"
         "assert tokenizer.keep(v, c) == 'tokenizer.json'; assert tokenizer.load(str(c / 'tokenizer.json')).eos_id == 1"
     )
     environment = {**os.environ, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}

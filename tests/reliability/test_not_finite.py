@@ -90,13 +90,13 @@ def test_a_finite_step_is_what_the_run_had_of_it_through_steps_that_were_skipped
 def test_row_losses_are_means_over_the_rows_positions():
     """By hand: rows cut out of the batch, one by one."""
     job = job_of({"folder": "nowhere", "steps": 10})
-    params = loop.restore_or_start(job, NoCheckpoints())[0]["params"]
+    state = loop.restore_or_start(job, NoCheckpoints())[0]
     compiled = loop.compile_steps(job)
-    found = jax.device_get(compiled.debug_step(params, compiled.put(make_batch(0))))
+    found = jax.device_get(compiled.debug_step(state, compiled.put(make_batch(0))))
     for row in (0, 7, 15):
         batch = make_batch(0)
         batch["loss_weights"][np.arange(16) != row] = 0
-        loss, count, *_ = compiled.validation_step(params, compiled.put(batch))
+        loss, count, *_ = compiled.validation_step(state["params"], compiled.put(batch))
         np.testing.assert_allclose(found["row_losses"][row], loss / count, rtol=1e-5)
 
 
