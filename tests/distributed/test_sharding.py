@@ -53,7 +53,12 @@ def test_a_mesh_for_more_devices_than_a_cpu_counts_as_says_how_it_counts_as_more
 
 def test_every_parameter_lies_as_the_table_says():
     mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
-    specs = {path: s.spec for path, s in trees.flatten(sharding.param_shardings(MODEL, 1, mesh)).items()}
+    specs = {
+        path: s.spec
+        for path, s in trees.flatten(
+            sharding.param_shardings(dataclasses.replace(MODEL, num_pause_tokens=1), mesh)
+        ).items()
+    }
     assert specs["layers/attention/q/kernel"] == PartitionSpec(None, "fsdp", "tensor", None)
     assert specs["layers/attention/out/kernel"] == PartitionSpec(None, "tensor", None, "fsdp")
     assert specs["layers/mlp/down/kernel"] == PartitionSpec(None, "tensor", "fsdp")
@@ -75,7 +80,7 @@ def test_what_does_not_divide_is_refused_by_name():
     with pytest.raises(
         UserError, match=r"layers/attention/k/.*kv_heads = 2 is not divisible by config\.run\.mesh\.tensor = 4"
     ):
-        sharding.param_shardings(MODEL, 0, mesh)
+        sharding.param_shardings(MODEL, mesh)
     odd = dataclasses.replace(MODEL, vocab_size=259, num_kv_heads=4)
     with pytest.raises(
         UserError, match=r"token/embedding.*vocab = 259 is not divisible.*: set --config\.model\.vocab_size=26[04]"
@@ -125,7 +130,11 @@ def test_every_axis_the_network_names_has_a_rule():
         MODEL,
         dataclasses.replace(MODEL, positions="rope", mlp="swiglu", qk_norm=True, tie_embeddings=False),
     ):
-        used = {axis for axes in decoder.logical_axes(config, 1).values() for axis in axes}
+        used = {
+            axis
+            for axes in decoder.logical_axes(dataclasses.replace(config, num_pause_tokens=1)).values()
+            for axis in axes
+        }
         assert used <= set(sharding.RULES)
 
 
