@@ -85,7 +85,7 @@ def test_what_does_not_divide_is_refused_by_name():
     with pytest.raises(
         UserError, match=r"token/embedding.*vocab = 259 is not divisible.*: set --config\.model\.vocab_size=26[04]"
     ):
-        sharding.param_shardings(odd, 0, mesh)
+        sharding.param_shardings(odd, mesh)
 
 
 def test_collisions_and_unknown_axes_are_defects():
