@@ -159,7 +159,7 @@ def is_text_file(path: str) -> bool:
 
 
 def lines_of(piece: Piece) -> Iterator[tuple[str, int, bytes]]:
-    """Of each line of a JSON-lines file: (its document's name, the byte where it starts in the unzipped text, itself)."""
+    """(its document's name, the byte where it starts in the unzipped text, the line) for each line of JSON lines."""
     offset = piece.start
     for number, line in enumerate(_lines(piece.path, piece.start), start=piece.line):
         if piece.stop is not None and offset >= piece.stop:

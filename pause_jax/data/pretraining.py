@@ -1,4 +1,4 @@
-"""Pretraining batches: blocks of text, pauses inserted, as the model's features. Batch t depends on (config, t) alone."""
+"""Pretraining batches: blocks of text with pauses, as the model's features. Batch t is a function of (config, t)."""
 
 from __future__ import annotations
 
