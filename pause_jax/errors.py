@@ -1,4 +1,7 @@
-"""The one exception that stands for a mistake of the user's, others that end a run, and what libraries' say first."""
+"""Exceptions of this package, and parts of the sentences they carry.
+
+`UserError` stands for a user's mistake; `RunStopped` and `PeerLost` end a run that did nothing wrong.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +34,12 @@ class PeerLost(RuntimeError):
 
 
 def beginning(error: BaseException) -> str:
-    """What a library says first: some go on for pages. Empty where it says nothing."""
+    """The first line of a library's error message, which may go on for pages; empty where there is none."""
     return str(error).split("\n")[0][:200]
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The end of a sentence on a name that is none: the known one that is nearest; "" where none is near."""
+    """How a sentence about an unknown name ends: ": did you mean NEAREST?", or "" where no known name is near."""
     import difflib  # only mistakes need it
 
     close = difflib.get_close_matches(str(name), list(known), n=1)

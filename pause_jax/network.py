@@ -1,6 +1,6 @@
 """A network as one object: what it is, how it is run, and on which devices.
 
-Letters: see the modules of pause_jax/inference, which the methods stand for.
+The methods call functions of pause_jax/inference, whose modules list the letters of shapes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pause_jax.model import decoder
 from pause_jax.model.decoder import Decoder
 from pause_jax.pauses.downstream import PauseTokens
 
-if TYPE_CHECKING:  # which take a network: the methods below import them when they are called
+if TYPE_CHECKING:  # they import this module, so the methods below import them when called
     from pause_jax.inference.decode import Decoding
     from pause_jax.inference.prefill import Prefill, PromptFormat
 
@@ -37,7 +37,7 @@ class Network:
     """
 
     config: ModelConfig
-    execution: Execution = Execution()  # what is left open in it is as the mesh's devices have it
+    execution: Execution = Execution()  # its "auto" fields are resolved for the mesh's devices
     mesh: Mesh | None = None  # where arrays lie; None: wherever the parameters are
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class Network:
         return decoder.bind(params, self.config, self.execution)
 
     def pause_tokens(self, filler: int | None = None) -> PauseTokens:
-        """What stands where pauses go: the model's pause tokens, or an ordinary token in their place."""
+        """The ids put where pauses go: those of the model's pause tokens, or of the ordinary token `filler`."""
         return PauseTokens(self.config.vocab_size, self.config.num_pause_tokens, filler)
 
     def prefill(
@@ -74,13 +74,13 @@ class Network:
         *,
         extra_cache_length: int,
     ) -> Iterator[Prefill]:
-        """The prompts and each number of pauses, read: see `inference.prefill.prefill`."""
+        """Read the prompts once, then each number of pauses after them: see `inference.prefill.prefill`."""
         from pause_jax.inference import prefill
 
         return prefill.prefill(self, params, prompts, m_infs, prompt_format, extra_cache_length=extra_cache_length)
 
     def decode(self, params: Params, prefill: Prefill, decoding: Decoding) -> list[list[int]]:
-        """Answers after what has been read: see `inference.decode.decode`."""
+        """Decode answers after a prefill: see `inference.decode.decode`."""
         from pause_jax.inference import decode
 
         return decode.decode(self, params, prefill, decoding)
@@ -94,7 +94,7 @@ class Network:
         option_length: int,
         compare: bool = False,
     ) -> tuple[list[list[float]], list[list[bool]]]:
-        """log p of options after what has been read: see `inference.score.score_from_prefill`."""
+        """log p of options after a prefill: see `inference.score.score_from_prefill`."""
         from pause_jax.inference import score
 
         return score.score_from_prefill(self, params, prefill, options, option_length=option_length, compare=compare)

@@ -1,9 +1,9 @@
 """Checkpoints through Orbax: written in the background, restored onto any mesh and any number of processes.
 
 A step's folder holds three items: `params` and `optimizer` (arrays) and `meta` (JSON, the arrays' checksums among it).
-A folder without its commit mark was not written to the end and is not seen; one that cannot be read, or whose arrays
+A folder without its commit mark was not written to the end and is ignored; one that cannot be read, or whose arrays
 are not what was saved, is set aside with a warning, and the one before it is used. A save that fails, as on a full
-disk, is told and survived, until too many in a row do.
+disk, causes a warning; too many in a row end the run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from pause_jax.checkpointing import checksums
+from pause_jax.checkpointing import checksums, places
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config
 from pause_jax.distributed import processes, sharding
@@ -39,7 +39,7 @@ _AFTER_FAILURE = "make room or repair the disk; the same command goes on from th
 
 @dataclasses.dataclass
 class Restored:
-    """A state on its devices, and what was noted with it."""
+    """A state on its devices, and the JSON that was saved with it."""
 
     state: State
     meta: dict[str, Any]
@@ -49,15 +49,15 @@ class Checkpoints:
     """The checkpoints of one run."""
 
     def __init__(self, folder: Path, *, keep: int, keep_every: int = 0, max_failed_saves: int = 1):
-        """Keeps the newest `keep`, and for good those at multiples of `keep_every` steps (0: none).
+        """Keeps the newest `keep` checkpoints, and for good those at multiples of `keep_every` steps (0: none).
 
-        The last of `max_failed_saves` saves that fail in a row ends the run.
+        The run ends when `max_failed_saves` saves in a row have failed.
 
         Raises:
-          UserError: the folder cannot be made, or what Orbax notes of a checkpoint is damaged.
+          UserError: the folder cannot be made, or Orbax's metadata of a checkpoint is damaged.
         """
         self._folder = folder.absolute()
-        # Where a folder that is made in the background cannot be, Orbax's threads wait for it for five minutes.
+        # Where a folder cannot be made, Orbax's threads would wait for it for five minutes if made in the background.
         saving = ocp.options.AsyncOptions(create_directories_asynchronously=False, barrier_sync_fn=_meet)
         self._options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
@@ -83,7 +83,7 @@ class Checkpoints:
 
         Raises:
           RunStopped: this save, or the one before, is known to have failed, and too many did in a row.
-          UserError: as that, of several processes: there the first failed save ends the run.
+          UserError: with several processes, where the first failed save ends the run.
         """
         self._finish()
         if step in self._manager.all_steps():
@@ -107,7 +107,7 @@ class Checkpoints:
             self._tell_failed(step, error)
 
     def finish(self) -> None:
-        """Wait for what is being written. Raises as `save`, where the last save failed even if it is the only one."""
+        """Wait for what is being written. Raises as `save`, and where only the last save has failed."""
         self._max_failed = 1
         self._finish()
         if self._failed:
@@ -116,7 +116,7 @@ class Checkpoints:
     def restore_newest(self, abstract: State, up_to: int | None = None) -> Restored | None:
         """The newest readable checkpoint, laid out as `abstract` (shapes, dtypes, shardings); None when there is none.
 
-        Of several processes all must be able to read it. Those beyond step `up_to` are left alone.
+        With several processes all must be able to read it. Checkpoints beyond step `up_to` are left alone.
 
         Raises:
           UserError: there are checkpoints, now or when the run was last started, and none of them can be read.
@@ -141,10 +141,10 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Wait for what is being written, and tell where that fails."""
+        """Wait for what is being written, with a warning where that fails."""
         with contextlib.suppress(RunStopped, UserError):
             self._finish()
-        with contextlib.suppress(Exception):  # it raises again what has been told
+        with contextlib.suppress(Exception):  # it raises again what has been warned of
             self._manager.close()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -173,7 +173,7 @@ class Checkpoints:
             count = f", and so could none of the {self._failed - 1} before it" if self._failed > 1 else ""
             raise RunStopped(f"{what}{count}: {_AFTER_FAILURE}") from error
         logging.warning("%s: training goes on, until %d saves in a row have failed", what, self._max_failed)
-        with contextlib.suppress(Exception):  # of a disk that is gone, which the next save will tell
+        with contextlib.suppress(Exception):  # of a disk that is gone, which the next save reports
             self._manager = self._open()  # the old one may still count the step, and half of it may fill the disk
 
     def _set_aside(self, step: int) -> None:
@@ -196,20 +196,19 @@ def locate(run_or_checkpoint: str) -> tuple[RunFolder, int]:
       UserError: no run, or no such checkpoint, lies there.
     """
     path = Path(run_or_checkpoint)
-    is_checkpoint = path.name.isdigit() and path.parent.name == "checkpoints"
-    folder = RunFolder(path.parent.parent if is_checkpoint else path)
+    folder = RunFolder(places.run_of(path))
     folder.config()  # raises where there is no run
     steps = folder.saved_steps()
     if not steps:
         raise UserError(f"the run in {folder.path} has no checkpoint yet: train it, or wait for its first one")
-    step = int(path.name) if is_checkpoint else steps[-1]
+    step = int(path.name) if places.is_checkpoint(path) else steps[-1]
     if step not in steps:
         raise UserError(f"{folder.path} has no checkpoint of step {step}; it has steps {', '.join(map(str, steps))}")
     return folder, step
 
 
 def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.Mesh) -> dict[str, Any]:
-    """The parameters alone of one checkpoint of the run whose config this is, cut over `mesh`.
+    """The parameters of one checkpoint of the run that has this config, cut over `mesh`; no optimizer state.
 
     Raises:
       UserError: the checkpoint cannot be read, or its arrays are not what was saved.
@@ -224,7 +223,7 @@ def restore_params(folder: Path, step: int, config: Config, mesh: jax.sharding.M
 
 
 def save_params(folder: Path, step: int, params: Any, meta: dict[str, Any]) -> None:
-    """Write parameters alone, for runs to start from. Orbax copies what each process has of them to its memory once.
+    """Write parameters alone, for runs to start from. Orbax holds one copy of each process's part in host memory.
 
     Raises:
       UserError: they cannot be written.
@@ -244,14 +243,14 @@ def save_params(folder: Path, step: int, params: Any, meta: dict[str, Any]) -> N
 
 
 def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The items of a step, each laid out as `abstract` has it, and what was noted with them.
+    """The items of a step, each laid out as `abstract` says, and the JSON that was saved with them.
 
     Raises:
       processes.Failed: in all processes, where one cannot read them or its arrays are not what was saved.
     """
 
     def arrays_and_meta() -> tuple[dict[str, Any], dict[str, Any]]:
-        # Not by the manager: in there the others would wait for one that fails.
+        # Not through the manager, in which the other processes would wait for one that fails.
         with contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
             items = {
                 item: handler.restore(epath.Path(folder / item), args=ocp.args.StandardRestore(like))
@@ -268,7 +267,7 @@ def _read(folder: Path, abstract: Mapping[str, Any]) -> tuple[dict[str, Any], di
             if differing := checksums.differing(sums[item], recorded[item]):
                 raise ValueError(f"{differing[0]} is not what was saved: its checksum differs")
 
-    processes.run_on_all_or_none(verify)  # of an array that lies on all of them, one may have a damaged copy
+    processes.run_on_all_or_none(verify)  # of an array that is replicated, one process may have read a damaged copy
     return items, meta
 
 
@@ -279,9 +278,9 @@ def _atomicity(folder: Path) -> ocp.options.AtomicityOptions:
 
 
 def _meet(*, key: str, timeout_ms: int) -> None:
-    """Where Orbax's threads of all processes wait for each other; one that comes with an exception is let through.
+    """The barrier at which Orbax's threads of all processes meet; a thread that is handling an exception passes.
 
-    The others will not come, as they wait for what it has failed to do: it would be told of after twenty minutes.
+    The others will not come, as they wait for what it failed to do: its error would appear after twenty minutes.
     """
     if sys.exc_info()[1] is None:
         ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
@@ -294,5 +293,5 @@ def _free_name(folder: Path) -> Path:
 
 
 def with_shardings(shapes: Any, shardings: Any) -> Any:
-    """Shapes and dtypes with the places where the arrays are to lie: what Orbax restores into."""
+    """Shapes and dtypes with shardings: what Orbax restores into."""
     return jax.tree.map(lambda s, to: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=to), shapes, shardings)

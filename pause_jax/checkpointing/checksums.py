@@ -26,7 +26,7 @@ def compute(tree: Any) -> dict[str, int]:
     of integers do not depend on the order, so neither on the sharding. A single flipped bit always changes it, other
     damage all but once in 2^32.
     """
-    # Each is waited for, on all its devices: compiling while several CPU devices run a program can stop both for ever.
+    # Wait for each one on all its devices: compiling while several CPU devices run a program can deadlock both.
     jax.block_until_ready(tree)
     return {path: int(jax.block_until_ready(_sum(array))) for path, array in trees.flatten(tree).items()}
 

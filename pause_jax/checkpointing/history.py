@@ -1,7 +1,7 @@
-"""What a run's parameters went through, the first stage first: pretraining, uptraining, finetuning, and what each cost.
+"""The stages of a run's parameters, the first one first: pretraining, uptraining, finetuning, and what each cost.
 
-A run keeps the stages before its own in history.json, so that it can be judged where they are not. Records of older
-code have none; there the runs themselves are asked, and where one is gone its stage is not known.
+A run keeps the stages before its own in history.json, so that reports need not find those runs. Runs of older versions
+have no such file; then the earlier runs are read, and the stage of one that is gone is not known.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ class Stage:
     config: Config | None  # None: not known
     text_tokens: int | None  # of this stage alone; None: not known
     model_flops: float | None
-    imported_from: str = ""  # of Hugging Face's models
+    imported_from: str = ""  # the Hugging Face model that the run was made from; "": none
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Stage:
-        """Raises KeyError, TypeError or UserError where `to_json` has not made it."""
+        """The stage of `to_json`'s dict. Raises KeyError, TypeError or UserError for other values."""
         config = values["config"]
         return cls(**values | {"config": None if config is None else configs.from_recorded(config)})
 
 
 def stages(folder: RunFolder, step: int) -> list[Stage]:
-    """Those of a run up to `step`, its own the last. Raises UserError where its own record cannot be read."""
+    """The stages of a run up to `step`, its own the last. Raises UserError where its own record cannot be read."""
     config, manifest = folder.config(), folder.manifest()
     text_tokens, model_flops = _costs(folder.metrics, step)
     own = Stage(
@@ -70,7 +70,7 @@ def before(folder: RunFolder, config: Config) -> list[Stage]:
 
 
 def of_source(init_from: str) -> list[Stage]:
-    """The stages up to the run or checkpoint that `config.init_from` means; one that is not known where it is gone."""
+    """The stages of the run or checkpoint that `config.init_from` names; a single unknown one where that is gone."""
     from pause_jax.checkpointing import checkpoints  # JAX, which reports do without
 
     try:
@@ -80,7 +80,7 @@ def of_source(init_from: str) -> list[Stage]:
 
 
 def is_imported(folder: RunFolder) -> bool:
-    """Whether the run, or one that it started from, came from Hugging Face, as far as their records tell."""
+    """Whether the run, or a run before it, was imported from Hugging Face, as far as their records tell."""
     recorded = folder.stages_before()
     if folder.manifest().get("imported_from") or any(stage.imported_from for stage in recorded or []):
         return True
@@ -90,7 +90,7 @@ def is_imported(folder: RunFolder) -> bool:
 
 
 def total(values: Sequence[float | None]) -> float | None:
-    """Their sum; None where one is not known."""
+    """The sum of `values`; None where one of them is not known."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 

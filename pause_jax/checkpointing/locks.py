@@ -17,12 +17,12 @@ from absl import logging
 
 from pause_jax.errors import UserError
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system that has none
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # errors of a file system without locks
 
 
 @contextlib.contextmanager
 def held(file: Path) -> Iterator[None]:
-    """Hold the lock of `file`, which is made, with its folders, where it is missing, and never deleted.
+    """Hold the lock on `file`, which is made, with its folders, where it is missing, and never deleted.
 
     Raises:
       UserError: another process holds it, or the file cannot be written.
@@ -34,7 +34,7 @@ def held(file: Path) -> Iterator[None]:
         raise UserError(f"{file.parent} cannot be written to ({error.strerror}): give another --workdir") from None
     with opened:
         _lock(opened.fileno(), file)
-        with contextlib.suppress(OSError):  # a full disk; the name is only for the sentence of who comes second
+        with contextlib.suppress(OSError):  # a full disk; the text is only for the message of a second process
             opened.truncate(0)
             opened.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield

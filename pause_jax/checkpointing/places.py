@@ -1,8 +1,8 @@
-"""Where things lie that a run's config names: how that is recorded, so that the run can be moved, and found again.
+"""How a run records the paths in its config, so that the run can be moved, and how they are found again.
 
-A path in the folder that the run lies in (another run of the same sweep, say) is recorded from the run's folder on,
-`../NAME`; any other is recorded from the root on. Records of older code have paths as they were given. Which folder it
-was is no part of what a run is: the manifest of its data and the identity of the run that it started from tell that.
+A path inside the folder that contains the run (another run of the same sweep, say) is recorded relative to the run,
+`../NAME`; any other is recorded as an absolute path. Older versions recorded paths as they were given. Paths are no
+part of a run's identity: its data's manifest and the identity of the run that it started from are.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def recorded(config: Config, folder: Path) -> dict[str, str]:
 
 
 def found(config: Config, folder: Path) -> dict[str, str]:
-    """The values of `FIELDS` of a recorded config, as paths that hold wherever this process works.
+    """The values of `FIELDS` of a recorded config, as paths that are right in any working directory.
 
-    What was recorded by older code, or is not where it was, is looked for beside the run and in the folders above it.
+    What an older version recorded, or is not where it was, is looked for beside the run and in the folders above it.
     """
     data = config.data
     return {
@@ -45,7 +45,7 @@ def found(config: Config, folder: Path) -> dict[str, str]:
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two values of one of `FIELDS` mean one place."""
+    """Whether two values of one of `FIELDS` name the same place."""
     whole = [os.path.abspath(os.path.expanduser(path)) for path in (one, other) if path]
     return one == other or (len(whole) == 2 and whole[0] == whole[1])
 
@@ -61,14 +61,16 @@ def run_of(path: Path) -> Path:
 
 
 def name(path: str) -> str:
-    """What the last part of a path is called, wherever it lies; of a checkpoint, RUN/checkpoints/STEP."""
+    """The last part of a path; of a checkpoint RUN/checkpoints/STEP."""
     whole = Path(os.path.abspath(path))
     return "/".join(whole.parts[-3:] if is_checkpoint(whole) else whole.parts[-1:])
 
 
 def _recorded(path: str, folder: Path, meaning: str = "") -> str:
-    """Args:
-    meaning: characters that are no part of a name where the path is used.
+    """`path` as the run in `folder` records it.
+
+    Args:
+      meaning: characters that are special where the path is used, such as * in a glob.
     """
     if not path or "://" in path or (set(meaning) & set(os.getcwd()) and not os.path.isabs(path)):
         return path
@@ -82,7 +84,7 @@ def _joined(path: str, folder: Path) -> str:
 
 
 def _found(path: str, folder: Path, is_there: Callable[[str], bool]) -> str:
-    """The first place where it is; where it is nowhere, the one that the record says."""
+    """The first candidate where `is_there` holds; where there is none, the recorded place."""
     if not path or "://" in path:
         return path
     return next(filter(is_there, _candidates(path, folder)), _joined(path, folder))

@@ -1,9 +1,9 @@
-"""A run's folder: what lies where, and whose it is.
+"""A run's folder: which files it has, and which run it belongs to.
 
 config.json    the resolved config; pause_jax/checkpointing/places.py says how paths are written in it
 data.json      the data's manifest: tokenizer fingerprint, counts, checksums
-tokenizer.*    the tokenizer, unless it is "byte"; of a tokenizer.json with the tokenizer_config.json that goes with it
-history.json   what the parameters went through before, of a run that started from another (history.py)
+tokenizer.*    the tokenizer, unless it is "byte"; a tokenizer.json has its tokenizer_config.json beside it
+history.json   the stages before this run, where it started from another one (history.py)
 metrics.jsonl  one object a line, each with `step`
 tensorboard/   the same for TensorBoard; wandb/ and *_id: for trackers that config.run.loggers names
 profile/       a trace of some steps, where config.run.profile_steps asks for one
@@ -32,13 +32,13 @@ from pause_jax.tokenizers import tokenizer
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run, and what was recorded of it. Making one touches nothing."""
+    """Paths of one run, and what was recorded of it. Making the object touches no file."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The folder's, also where its path is `.`"""
+        """The folder's name, also where its path is `.`."""
         return Path(os.path.abspath(self.path)).name
 
     @property
@@ -61,7 +61,7 @@ class RunFolder:
         return (self.path / "config.json").is_file()
 
     def config(self) -> Config:
-        """The recorded config, its paths such that this process finds what they name.
+        """The recorded config, with paths at which this process finds what they name.
 
         Raises:
           UserError: no run lies here, or its record cannot be read.
@@ -99,7 +99,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """While entered, no other run can enter. Of several processes the first one holds the folder.
+        """While entered, no other run can use the folder. Of several processes the first one holds the lock.
 
         Raises:
           UserError: another run is in it, or it cannot be written to.
@@ -129,7 +129,7 @@ class RunFolder:
             )
 
     def _write(self, config: Config, manifest: Mapping[str, Any], is_new: bool) -> None:
-        """Everything that makes it a run, config.json last."""
+        """Write the files that make the folder a run, config.json last."""
         vocabulary = tokenizer.keep(config.data.vocabulary, self.path)
         stages = history.of_source(config.init_from) if config.init_from and is_new else []
         if stages:
@@ -181,13 +181,13 @@ class RunFolder:
             self._check_source(config.init_from, recorded.init_from)
 
     def _check_source(self, ours: str, theirs: str) -> None:
-        """Raises UserError unless the run `ours` is the one that this one started from, which was at `theirs`."""
+        """Raises UserError unless `ours` is the run that this run started from, which was at `theirs` then."""
         stages = self.stages_before()
         step = Path(ours).name if places.is_checkpoint(Path(ours)) else ""
         source = RunFolder(places.run_of(Path(ours)))
         if stages and stages[-1].identity and source.exists():
             is_same = stages[-1].identity == source.identity() and step in ("", str(stages[-1].step))
-        else:  # it is not there to be compared, and whoever reads it says so
+        else:  # it is not there to be compared; reading it raises later
             is_same = places.name(ours) == places.name(theirs)
         if not is_same:
             raise UserError(
@@ -196,7 +196,7 @@ class RunFolder:
             )
 
     def identity(self) -> str:
-        """What tells this run from others, wherever it lies. Raises as `config`."""
+        """The run's fingerprint (`config.identity`), the same wherever the folder lies. Raises as `config`."""
         return configs.identity(self.config(), self.manifest())
 
     def has_places_of(self, config: Config) -> bool:
@@ -239,7 +239,7 @@ class RunFolder:
 
 
 def read_json_object(file: Path, what_to_do: str) -> dict[str, Any]:
-    """The content of a file of JSON. Raises UserError where it is none, or no object, ending in `what_to_do`."""
+    """The JSON object in `file`. Raises UserError, ending in `what_to_do`, where it holds no JSON object."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What numbers of a config may be: one sentence for each that is out of its bounds."""
+"""Bounds of the numbers in a config, and the sentence for a number that is out of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pause_jax.errors import UserError
 
-LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: 3.4028234e38}  # of 32 bits
+LARGEST: Mapping[type, float] = {int: 2**31 - 1, float: 3.4028234e38}  # what 32 bits hold
 
 Bound = Literal["be at least 1", "not be negative", "be more than 0", "be in [0, 1)", "be in [0, 1]"]
 

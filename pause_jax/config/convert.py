@@ -1,4 +1,4 @@
-"""Configs from and into ConfigDicts and records, and what makes two runs the same."""
+"""Converts configs from and to ConfigDicts and records, and says what makes two runs the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PATHS = ("init_from", "data.vocabulary", "data.prepared", "data.files", "data.v
 
 def default_config() -> Any:
     """The defaults of every field, as an unlocked ml_collections ConfigDict for `experiments/` to change."""
-    import ml_collections  # not needed on a bare accelerator box that restores a resolved config
+    import ml_collections  # not needed where a recorded config is restored
 
     return ml_collections.ConfigDict(default_values())
 
@@ -56,7 +56,7 @@ def from_recorded(values: Mapping[str, Any]) -> Config:
 
 
 def checked(section: Any, path: str) -> Any:
-    """A section of a config, each of its fields of its type. Raises UserError, in which it is called `path`."""
+    """A section of a config with each field checked against its type. A UserError calls the section `path`."""
     return _build(type(section), dataclasses.asdict(section), path)
 
 
@@ -76,7 +76,10 @@ def identity(config: Config, manifest: Mapping[str, Any]) -> str:
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
-    """The fields in which two runs' identities differ, as `config.a.b: theirs -> ours`; paths where one has none."""
+    """The fields in which two runs' identities differ, as `config.a.b: theirs -> ours`.
+
+    Paths differ where only one of the two runs has one.
+    """
     whole_ours, whole_theirs = (flatten(to_dict(c)) for c in (ours, theirs))
     compared = flatten(_identity_fields(ours))
     fields = [k for k in compared if whole_theirs[k] != whole_ours[k]]
@@ -116,7 +119,7 @@ def _defaults(section: type) -> dict[str, Any]:
 
 
 def _merge(defaults: Any, values: Any) -> Any:
-    """`values`, with what their sections lack of `defaults`."""
+    """`values`, with defaults for the fields that they lack."""
     if not isinstance(defaults, Mapping) or not isinstance(values, Mapping):
         return values
     return {**defaults, **{name: _merge(defaults.get(name), value) for name, value in values.items()}}
@@ -143,8 +146,8 @@ def _build(cls: type, values: Mapping[str, Any], path: str) -> Any:
     hints = _hints(cls)
     for name in values:
         if name not in hints:
-            if said := renames.sentence(f"{path}.{name}".removeprefix("config.")):
-                raise UserError(said)
+            if renamed := renames.sentence(f"{path}.{name}".removeprefix("config.")):
+                raise UserError(renamed)
             raise UserError(f"{path}.{name} is no field of the config; {path} has {', '.join(sorted(hints))}")
     if missing := sorted(set(hints) - set(values)):
         raise UserError(f"{path}.{missing[0]} is missing")
@@ -172,7 +175,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 
 def _number(hint: type, value: Any, path: str) -> int | float:
-    """`value` as the type `hint`. Raises UserError where 32 bits, of which all arrays are, do not hold it."""
+    """`value` as the type `hint`. Raises UserError where 32 bits do not hold it: all arrays have numbers of 32 bits."""
     if not abs(value) <= LARGEST[hint]:
         raise UserError(f"{path} is {_shown(value)}, but must be a number of at most {LARGEST[hint]}")
     return hint(value) + 0  # -0.0 becomes 0.0, which JSON tells apart

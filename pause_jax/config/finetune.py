@@ -46,6 +46,6 @@ class FinetuneConfig:
         return self.max_prompt_length + max(self.m_ft)
 
     def prefix_lm_length[Number: (int, np.ndarray)](self, num_pauses: Number) -> Number:
-        """How many positions at the start of a row with so many pauses see each other both ways; arrays of rows too."""
+        """How many positions at the start of a row with `num_pauses` pauses see each other both ways; arrays too."""
         after_prompt = num_pauses * (self.placement != "prepend")
         return downstream.prefix_lm_length(self.attention, self.context_length - after_prompt, after_prompt)

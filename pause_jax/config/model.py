@@ -1,4 +1,4 @@
-"""What the network is: sizes and parts. How it is executed (remat, scan, kernels) is `Execution`."""
+"""The network's sizes and parts (`ModelConfig`), and how it is executed: kernels, scan, remat (`Execution`)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class ModelConfig:
             )
 
 
-# Of each implementation in pause_jax/model/ops: the attention kernels that it has.
+# The attention kernels of each implementation in pause_jax/model/ops.
 ATTENTION_KERNELS: dict[str, tuple[str, ...]] = {
     "cpu": ("xla",),
     "tpu": ("xla", "splash"),
@@ -107,18 +107,18 @@ ATTENTION_KERNELS: dict[str, tuple[str, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """How a decoder is run: same numbers (to rounding), other speed and memory. "auto": as `BY_PLATFORM` has it."""
+    """How a decoder is run: same numbers (to rounding), other speed and memory. "auto": what `BY_PLATFORM` says."""
 
-    kernels: Literal["auto", "cpu", "tpu", "gpu", "reference"] = "auto"  # pause_jax/model/ops: whose forms of products
+    kernels: Literal["auto", "cpu", "tpu", "gpu", "reference"] = "auto"  # the file of pause_jax/model/ops to use
     # The kernel of whole rows: "splash" is for TPUs, "cudnn" for GPUs. Where keys and values come from a cache
     # (inference) it is always "xla": splash compiles its mask, and a cache is filled to another place at each call.
     attention: Literal["auto", "xla", "splash", "cudnn"] = "auto"
     scan_layers: Literal["auto", "on", "off"] = "auto"  # "on": one compiled layer looped over; "off": unrolled
-    # What the backward pass recomputes: nothing, all but what dense layers give, all.
+    # What the backward pass recomputes: nothing, all but the outputs of dense layers, all.
     remat: Literal["auto", "none", "dots", "full"] = "auto"
 
     def validate(self) -> None:
-        """Raises UserError for an attention kernel that the kernels have not got."""
+        """Raises UserError for an attention kernel that `kernels` does not have."""
         if self.kernels != "auto" and self.attention not in ("auto", *ATTENTION_KERNELS[self.kernels]):
             raise UserError(
                 f"config.run.execution.attention = {self.attention!r} is no kernel of config.run.execution.kernels = "

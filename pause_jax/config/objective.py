@@ -20,7 +20,7 @@ class ObjectiveConfig:
         bounds.check(self, "config.objective", "not be negative", "z_loss")
         if self.name == "cross_entropy":
             return
-        from pause_jax.training.objective import OBJECTIVES  # imports JAX, which not every reader of a config wants
+        from pause_jax.training.objective import OBJECTIVES  # imports JAX, which reading a default config should not
 
         if self.name not in OBJECTIVES:
             raise UserError(

@@ -13,13 +13,13 @@ from pause_jax.errors import UserError
 class OptimizerConfig:
     """The optimizer and its schedule. Weight decay is on matrices only: never on biases, norms or pauses."""
 
-    name: str = "adamw"  # of ALGORITHMS in pause_jax/training/optimizer.py, which says what each is
+    name: str = "adamw"  # of ALGORITHMS in pause_jax/training/optimizer.py, which describes each
     learning_rate: float = 1e-3  # the peak
     schedule: Literal["cosine", "linear", "rsqrt", "constant", "wsd"] = "cosine"  # after warm-up
     warmup_steps: int = 100
     schedule_steps: int = 0  # steps until the schedule's end, after which its last value stays; 0: train.steps
-    final_fraction: float = 0.1  # cosine, linear, wsd: learning rate at the last step, as a part of the peak
-    decay_from: float = 0.8  # wsd (warm-up, stable, decay): the part of the steps after which it falls, linearly
+    final_fraction: float = 0.1  # cosine, linear, wsd: learning rate at the last step, as a fraction of the peak
+    decay_from: float = 0.8  # wsd (warm-up, stable, decay): the fraction of the steps after which it decays linearly
     b1: float = 0.9  # of the first moment; muon: of its momentum
     b2: float = 0.95  # of the second; lion: of its momentum
     eps: float = 1e-8
@@ -60,7 +60,7 @@ class OptimizerConfig:
     def _validate_name(self) -> None:
         if self.name == "adamw":
             return
-        from pause_jax.training.optimizer import ALGORITHMS  # imports JAX, which not every reader of a config wants
+        from pause_jax.training.optimizer import ALGORITHMS  # imports JAX, which reading a default config should not
 
         if self.name not in ALGORITHMS:
             raise UserError(

@@ -18,11 +18,12 @@ class PauseConfig:
     max_rate: float = 0.0  # if given, each block draws its number of pauses between those of `rate` and this one
     mode: Literal["trim", "exact"] = "trim"  # "trim" (paper): insert, then cut back to length; "exact": lose no text
     policy: str = "uniform"  # where they go, by its name in pause_jax/pauses/policies.py; "uniform" in the paper
-    boundary: policies.Boundary = "word"  # policy "boundary": pauses come before what
+    boundary: policies.Boundary = "word"  # policy "boundary": what pauses come before the start of
     burst: int = 0  # policy "burst": pauses in a run
-    # Of new pauses, which an `init_from` lacks: noise, or a little of it around its embeddings' mean or one of them.
+    # Vectors of pauses that the model of `init_from` lacks: noise, or noise around the mean of its token embeddings, or
+    # around the embedding of `init_token`.
     init: Literal["noise", "mean", "token"] = "noise"
-    init_token: str = ""  # of "token": the text whose last token it is
+    init_token: str = ""  # "token" only: a text; its last token is the one whose embedding is taken
 
     def validate(self) -> None:
         bounds.check(self, "config.pauses", "be in [0, 1]", "rate", "max_rate")
@@ -74,7 +75,7 @@ class PauseConfig:
 
     @property
     def label(self) -> str:
-        """All that tells how pauses are placed, but not how many: what `policy` is in results.csv.
+        """How pauses are placed, but not how many, in one word: the column `policy` of results.csv.
 
         "uniform_trim", "boundary_sentence_exact", "burst_4_trim", "fixed_trim"; of a range "uniform_trim_0.05_to_0.15".
         """

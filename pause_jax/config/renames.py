@@ -1,4 +1,4 @@
-"""Fields of configs as they were: what runs of earlier versions recorded is read by today's.
+"""Old names and values of config fields, so that what earlier versions recorded can still be read.
 
 All names are dotted, below `config`.
 """
@@ -18,7 +18,7 @@ RENAMED = {
     "optimizer.pauses_first": "optimizer.pause_only_steps",
     "run.tensorboard": "run.loggers",
 }
-# fields that are gone → what says the same now, for the sentence; recorded values of them are dropped
+# fields that are gone → the field to use now, for the sentence; their recorded values are dropped
 REMOVED = {
     "run.execution.attention_blocks": "config.run.execution.kernels",
     "run.execution.few_rows": "config.run.execution.kernels",
@@ -50,7 +50,7 @@ def with_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sentence(name: str) -> str | None:
-    """What to say of a field that is called otherwise now, or is gone; None of others."""
+    """The sentence for a field that has another name now, or is gone; None for all others."""
     if now := RENAMED.get(name):
         return f"config.{name} is called config.{now} now: write it so"
     if instead := REMOVED.get(name):

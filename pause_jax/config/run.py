@@ -1,4 +1,4 @@
-"""What does not change the result beyond rounding: `config.run`."""
+"""Settings that do not change the result beyond rounding: `config.run`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MeshConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """What does not change the result (beyond rounding): speed, memory, logs, checkpoints."""
+    """Settings that do not change the result (beyond rounding): speed, memory, logs, checkpoints."""
 
     mesh: MeshConfig = MeshConfig()
     execution: Execution = Execution()
@@ -53,10 +53,10 @@ class RunConfig:
     keep_every: int = 0  # steps; checkpoints at its multiples are kept for good; 0: none
     max_skipped_steps: int = 10  # non-finite steps in a row after which the run stops
     max_failed_saves: int = 3  # checkpoints in a row that cannot be written, after which the run stops
-    replay_step: int = 0  # a step to look at instead of training: what it computes from which rows; 0: train
+    replay_step: int = 0  # a step to take again and inspect instead of training (training/replay.py); 0: train
     max_seconds: int = 0  # of training, compilation included, after which it saves and stops; 0: no limit
     profile_steps: str = ""  # FIRST:LAST, such as 10:13: steps traced into profile/ (docs/performance.md); "": none
-    check_memory: bool = True  # refuse what by formula the devices do not hold, before anything is allocated
+    check_memory: bool = True  # refuse what, by formula, does not fit the devices, before anything is allocated
     stall_seconds: int = 60  # without progress, and 20 times the usual, after which stacks are shown; 0: never
     loggers: tuple[str, ...] = ("jsonl", "tensorboard")  # of pause_jax/logging/loggers.py; jsonl is always written
 
@@ -91,7 +91,7 @@ class RunConfig:
         self._validate_loggers()
 
     def _validate_loggers(self) -> None:
-        from pause_jax.logging.loggers import LOGGERS  # which imports what imports configs
+        from pause_jax.logging.loggers import LOGGERS  # not at the top: loggers import configs
 
         for name in self.loggers:
             if name not in LOGGERS:

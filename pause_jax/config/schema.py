@@ -1,4 +1,4 @@
-"""One run: all sections, and what they say together."""
+"""The config of one run: all sections, and the checks that concern several of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pause_jax.pauses import insertion
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One run."""
+    """The config of one run."""
 
     seed: int = 0
     init_from: str = ""  # a run's folder, or one of its checkpoints (RUN/checkpoints/STEP): whose parameters to take
@@ -33,7 +33,7 @@ class Config:
     run: RunConfig = RunConfig()
 
     def validate(self) -> None:
-        """Raises UserError where a field, or two of them together, cannot be."""
+        """Raises UserError where a field is out of bounds, or fields contradict each other."""
         if not 0 <= self.seed < 2**31:
             raise UserError(f"config.seed is {self.seed}, but must be in 0..{2**31 - 1}")
         sections = (self.model, self.data, self.finetune, self.objective, self.optimizer, self.train, self.run)
@@ -71,7 +71,7 @@ class Config:
         self._validate_attention()
 
     def validate_pauses(self) -> None:
-        """Raises UserError where `pauses` cannot be, or the model has none to insert."""
+        """Raises UserError where `pauses` is wrong in itself, or the model has no pauses to insert."""
         self.pauses.validate()
         for name in ("rate", "max_rate"):
             if getattr(self.pauses, name) > 0 and self.model.num_pause_tokens == 0:
@@ -93,7 +93,7 @@ class Config:
             )
 
     def _validate_attention(self) -> None:
-        """What the attention kernels cannot serve, as far as a config tells."""
+        """Raises UserError for what the attention kernel cannot serve, as far as the config tells."""
         kernel, dtype = self.run.execution.attention, self.model.dtype
         if kernel == "splash" and self.prefix_lm_length is None:
             raise UserError(
@@ -110,7 +110,7 @@ class Config:
 
     @property
     def length(self) -> int:
-        """Positions L of a row, pauses counted."""
+        """Positions T of a row, pauses counted."""
         if not self.finetune.task:
             return self.data.length
         return self.finetune.context_length + self.finetune.target_length - 1  # the last token is only a target

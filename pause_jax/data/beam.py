@@ -1,4 +1,4 @@
-"""Units of a preparation on Apache Beam: the engine and its options are the user's, the unit is the local one."""
+"""Runs the units of a preparation on Apache Beam, with the runner and options that the user gives."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ def num_blocks(num_tokens: int, stride: int) -> int:
 def places_in_mixture(example_R: tf.Tensor, rates: Sequence[float]) -> tuple[tf.Tensor, tf.Tensor]:
     """The components of examples, and their indices in these, both int64: a function of the example's number alone.
 
-    Of the first n examples component 0 has n - floor(n * (1 - rate)); those that are left are numbered anew and dealt
-    to the other components in the same way. So each has its share of any stretch, but for less than an example at each
-    deal, and its own examples in order.
+    Of the first n examples component 0 has n - floor(n * (1 - rate)); the rest are numbered anew and dealt to the
+    other components in the same way. So each component has its share of any stretch of examples, but for less than one
+    at each deal, and its own examples in order.
 
     >>> component, index = places_in_mixture(tf.range(8, dtype=tf.int64), [0.5, 0.25, 0.25])
     >>> component.numpy(), index.numpy()
@@ -120,7 +120,7 @@ class BlockSource(seqio.DataSource):
         self._stride = stride
         self._batch_size = batch_size
         self._rows = np.asarray(rows, np.int64)
-        self._separate_documents = document_mask
+        self._document_mask = document_mask
         self._start = start
         self._stop = stop
         self._num_blocks = [num_blocks(stream.num_tokens, stride) for stream in self._streams]
@@ -140,7 +140,7 @@ class BlockSource(seqio.DataSource):
         shard_info: seqio.ShardInfo | None = None,
         **unused: object,
     ) -> tf.data.Dataset:
-        """Elements as described above; in order without `shuffle`. Both arguments must be given."""
+        """Elements as described above; in order without `shuffle`. `seed` must be given."""
         if seed is None:
             raise ValueError("blocks are shuffled by a seed")
         shape = (len(self._rows), self._stride + 1)
@@ -173,5 +173,5 @@ class BlockSource(seqio.DataSource):
                 stream, start = self._streams[component], block * self._stride
                 tokens, documents = stream.slice(start, min(start + self._stride + 1, stream.num_tokens))
                 text_RxN1[row, : len(tokens)] = tokens
-                segments_RxN1[row, : len(tokens)] = documents - documents[0] + 1 if self._separate_documents else 1
+                segments_RxN1[row, : len(tokens)] = documents - documents[0] + 1 if self._document_mask else 1
         return text_RxN1, segments_RxN1

@@ -20,7 +20,7 @@ from pause_jax.data.splits import FilePlan
 from pause_jax.errors import UserError
 from pause_jax.tasks import synthetic
 
-LONG_BYTES = 10_000_000  # a document of more is taken whole, but told of
+LONG_BYTES = 10_000_000  # a longer document is kept whole, but reported
 PREPROCESSORS = (seqio.preprocessors.tokenize, seqio.preprocessors.append_eos)
 
 
@@ -32,9 +32,9 @@ def features(vocabulary: seqio.Vocabulary) -> Mapping[str, seqio.Feature]:
 def text_task(
     data: DataConfig, vocabulary: seqio.Vocabulary, *, plan: FilePlan | None = None, skip_bad: bool = False
 ) -> seqio.Task:
-    """The task of `data.files` or else `data.task`, tokenized by `vocabulary`, whichever it was registered with.
+    """The task of `data.files` or else `data.task`, tokenized by `vocabulary` in place of the one it registered.
 
-    `plan` of the files saves a look through them; `skip_bad` leaves out what is no text in them.
+    A `plan` of the files, if given, saves scanning them; `skip_bad` leaves out documents that are no text.
 
     Raises:
       UserError: no task of this name, one without the two splits, or one whose TensorFlow data set is not there.
@@ -61,7 +61,7 @@ def text_task(
 
 
 def _read_from(task: seqio.Task, data: DataConfig) -> seqio.Task:
-    """A task whose TensorFlow data set is read from `data.data_dir`. Raises UserError where it is not."""
+    """`task` with its TensorFlow data set read from `data.data_dir`. Raises UserError where it is not there."""
     name = task.source.tfds_dataset.name
     task = task.replace(source=seqio.TfdsDataSource(name, tfds_data_dir=data.data_dir or None))
     try:
@@ -78,7 +78,7 @@ def _read_from(task: seqio.Task, data: DataConfig) -> seqio.Task:
 class FileSource(seqio.DataSource):
     """The user's files, cut into ranges: a shard of the data set is a range of the plan, read whole, in plain Python.
 
-    `left_out` and `long` tell of what was read last.
+    `left_out` and `long` describe what `get_dataset` read last.
     """
 
     def __init__(self, plan: Callable[[], FilePlan], text_field: str, *, skip_bad: bool = False):
@@ -115,7 +115,7 @@ class FileSource(seqio.DataSource):
         index, step = (shard_info.index, shard_info.num_shards) if shard_info else (0, 1)
         self.left_out, self.long = {"blank": 0, "bad": 0}, []
         texts = [text for pieces in self.plan.ranges[split][index::step] for text in self._texts(pieces, split)]
-        if self.plan.rule == "tails" and split == "validation":  # of the documents of training, which tells of them
+        if self.plan.rule == "tails" and split == "validation":  # the same documents as in training, which reports them
             self.left_out, self.long = {"blank": 0, "bad": 0}, []
         return tf.data.Dataset.from_tensor_slices({"targets": tf.constant(texts, tf.string)})
 

@@ -53,7 +53,7 @@ class BadText(UserError):
 
 
 def stop_at(error: BadText) -> None:
-    """What is done about a bad document unless the user asks for something else."""
+    """Raise the error of a bad document, with how to skip such documents: the default of `read_piece`."""
     sentence = f"{ValueError.__str__(error)}, or leave such documents out with launch.prepare --on_bad_text=skip"
     raise BadText(sentence, error.name) from error
 
@@ -73,7 +73,9 @@ def read_files(pattern: str, text_field: str) -> Iterator[Document]:
 
 
 def list_files(pattern: str, *, field: str = "files") -> list[Piece]:
-    """The files that match a glob, each as a whole, in the order of their paths; `field` of config.data has it.
+    """The files that match a glob, each as a whole, in the order of their paths.
+
+    Messages say that `field` of config.data holds the glob.
 
     Raises:
       UserError: no file matches, or a suffix is none of those that are read.
@@ -126,7 +128,7 @@ def read_piece(
     wanted: Callable[[str], bool] = lambda name: True,
     on_bad: Callable[[BadText], None] = stop_at,
 ) -> Iterator[Document]:
-    """The documents of a piece that are `wanted` by their names, blank ones among them, and not one that is bad.
+    """The documents of a piece whose names are `wanted`, blank ones included; bad ones go to `on_bad` instead.
 
     Raises:
       UserError: as `read_files`, and what `on_bad` raises.
@@ -144,7 +146,7 @@ def read_piece(
 
 
 def read_line(path: str, name: str, line: bytes, offset: int, text_field: str) -> Document | None:
-    """The document in a line of JSON, if any is there. Raises UserError as `read_files`."""
+    """The document in a line of JSON; None where the line is blank. Raises UserError as `read_files`."""
     content = _decode(line, path, offset=offset, name=name).removeprefix("\ufeff")
     if not content.strip():
         return None
@@ -157,7 +159,7 @@ def is_text_file(path: str) -> bool:
 
 
 def lines_of(piece: Piece) -> Iterator[tuple[str, int, bytes]]:
-    """Each line of a JSON-lines file: the name of its document, where it starts in the file, unzipped, and itself."""
+    """(its document's name, the byte where it starts in the unzipped text, the line) for each line of JSON lines."""
     offset = piece.start
     for number, line in enumerate(_lines(piece.path, piece.start), start=piece.line):
         if piece.stop is not None and offset >= piece.stop:
@@ -190,7 +192,7 @@ def _fixed_part(pattern: str) -> pathlib.Path:
 
 
 def _parts(piece: Piece, text_field: str) -> Iterator[tuple[str, Callable[[], Document | None]]]:
-    """The names of a piece's documents, and how each is read."""
+    """The name of each of a piece's documents, and a function that reads it."""
     if is_text_file(piece.path):
         yield piece.name, functools.partial(_read_text, piece)
         return
@@ -238,7 +240,7 @@ def _lines(path: str, start: int = 0) -> Iterator[bytes]:
     """The lines of a file from byte `start` on with their ends; only \\n ends one, as JSON may hold U+2028."""
     try:
         with gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb") as file:
-            file.seek(start)  # of a zipped file, all before it is unzipped: quick beside what is done to text
+            file.seek(start)  # a zipped file is unzipped up to there: quick beside tokenizing
             yield from file
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}): is it whole?") from error

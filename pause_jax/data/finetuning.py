@@ -23,8 +23,8 @@ from pause_jax.tasks import synthetic
 from pause_jax.tokenizers import tokenizer, vocabularies
 
 _READ_AT_ONCE = 512  # examples handed over by TensorFlow
-_STEPS_AT_ONCE = 64  # whose order TensorFlow is asked for: asking costs as much as making the batch
-SHARE_CUT = 0.01  # of prompts or targets, above which it is told that they are cut
+_STEPS_AT_ONCE = 64  # steps whose order TensorFlow computes in one call: a call costs as much as making a batch
+SHARE_CUT = 0.01  # of prompts or targets that are cut, above which the user is warned
 FEATURES = {
     "inputs": np.int32,
     "targets": np.int32,
@@ -131,7 +131,7 @@ class FinetuningData:
 
     @property
     def warnings(self) -> list[str]:
-        """What is cut off, in sentences."""
+        """Sentences on prompts and targets that are cut."""
         return cut_sentences(self.task.train, self.config.finetune)
 
     def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[HostBatch]:
@@ -144,7 +144,7 @@ class FinetuningData:
 
 
 def cut_sentences(examples: Examples, finetune: FinetuneConfig) -> list[str]:
-    """A sentence each for prompts and targets, where more than 1 % of a part's are longer than the config allows."""
+    """A sentence for prompts and one for targets, each only where more than 1 % are longer than the config allows."""
     sentences = []
     for what, part, field, loses in (
         ("prompts", examples.prompts, "max_prompt_length", "beginning"),
@@ -237,7 +237,7 @@ def validation_batches(examples: Examples, config: Config, filler_id: int, rows:
 def features(
     examples: Examples, epoch_B: np.ndarray, index_B: np.ndarray, *, config: Config, filler_id: int
 ) -> HostBatch:
-    """The features of some examples; of indices after the last, padding. Seeded by (seed, epoch, index)."""
+    """The features of some examples; padding for indices after the last. Seeded by (seed, epoch, index)."""
     finetune = config.finetune
     exists_B = index_B < len(examples)
     index_B = np.where(exists_B, index_B, 0)
@@ -279,7 +279,7 @@ def features(
 def _place_hints(
     hints: Ragged, index_B: np.ndarray, finetune: FinetuneConfig, prompt_lengths_B: np.ndarray, num_pauses_B: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The hints of each row, which of them are used, and the position of the first, as `finetune.hints` has it."""
+    """The hints of each row, which of them are used, and the position of the first, as `finetune.hints` says."""
     prompt_ends_B = finetune.context_length - num_pauses_B * (finetune.placement != "prepend")  # after its last token
     if finetune.hints == "pauses":  # the first hint at the first pause
         hints_BxH, count_B = hints.first(index_B, max(finetune.m_ft) - 1)
@@ -293,7 +293,7 @@ def _place_hints(
 
 
 def draw_m_ft(m_ft: Sequence[int], *, seed: int, epoch: int, example: int) -> int:
-    """One of the numbers of `m_ft`, each as likely, from (seed, epoch, example)."""
+    """One of the numbers of `m_ft`, all equally likely: a function of (seed, epoch, example)."""
     if len(m_ft) == 1:
         return m_ft[0]
     return m_ft[int(insertion.random_words(seed, epoch, example, 1)[0] % len(m_ft))]

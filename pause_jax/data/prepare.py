@@ -1,8 +1,8 @@
-"""Preparing a corpus: the plan, the unit of work, the manifest. Who runs the units is another's business.
+"""Preparing a corpus: the plan, the unit of work, the manifest. prepare_corpus.py and beam.py run the units.
 
 A unit makes one shard of one split from one shard of a SeqIO task's source, whatever else was made before or elsewhere,
-and leaves it alone where it is whole. So a preparation may be killed at any moment, and be gone on with by other
-processes: the folder will be the same, byte for byte. Nothing here imports TensorFlow before a unit runs.
+and leaves it alone where it is whole. So a preparation may be killed at any moment and continued by other processes:
+the folder will be the same, byte for byte. Nothing here imports TensorFlow before a unit runs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pause_jax.data.splits import SPLITS, FilePlan, Scan
 from pause_jax.errors import UserError
 from pause_jax.tokenizers import tokenizer
 
-_FIELDS = ("task", "files", "text_field", "data_dir", "vocabulary")  # of the config: what a unit needs to know
+_FIELDS = ("task", "files", "text_field", "data_dir", "vocabulary")  # the fields of config.data that a unit needs
 
 Scanner = Callable[[Sequence[Piece]], Mapping[Piece, Scan]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What a config's corpus is, before any text of it was read."""
+    """A config's corpus, as far as it is known before any of its text is read."""
 
     task: str
     vocabulary: str  # its fingerprint
@@ -40,7 +40,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """One shard to be made; all else is in the folder's plan.json."""
+    """One shard to make; all else that making it takes is in the folder's plan.json."""
 
     folder: str
     split: str
@@ -68,7 +68,7 @@ def describe(data: DataConfig) -> Source:
 
 
 def with_absolute_paths(data: DataConfig) -> DataConfig:
-    """`data` as other processes, in other folders, can use it."""
+    """`data` with absolute paths, so that processes in other folders can use it."""
     names = ["files", "validation_files", "data_dir"] + ["vocabulary"] * (data.vocabulary != "byte")
     paths = {name: path for name in names if (path := getattr(data, name)) and "://" not in path}
     values = {name: os.path.abspath(os.path.expanduser(path)) for name, path in paths.items()}
@@ -86,7 +86,7 @@ def begin(
     """Write the folder's plan, or find it, and list its units. Cutting the user's files is left to `scan_files`.
 
     Raises:
-      UserError: the folder holds another preparation or other things, or see `ranges.plan_files`.
+      UserError: the folder holds another preparation or other things, or see `splits.plan_files`.
     """
     files = splits.files_of(data) if data.files else {}
     request = {
@@ -113,7 +113,7 @@ def begin(
 
 
 def run_unit(unit: Unit, on_batch: Callable[[int], None] = lambda text_bytes: None) -> Shard:
-    """Make a shard, or find it made; `on_batch` is told of text as it is tokenized.
+    """Make a shard, or find it made; `on_batch` gets the bytes of text of each batch that is tokenized.
 
     Raises:
       UserError: text that is none, a full disk, another tokenizer than the plan's; nothing is left half done.
@@ -180,7 +180,7 @@ def finish(folder: Path, units: Sequence[Unit]) -> dict[str, Any]:
 
 
 def verify(folder: Path) -> int:
-    """Compare all shards with their checksums; how many there are.
+    """Compare all shards with their checksums and return how many there are.
 
     Raises:
       UserError: naming the first that differs.
@@ -199,7 +199,7 @@ def verify(folder: Path) -> int:
 
 
 def _state(path: str) -> list[Any]:
-    """What changes when a file is changed."""
+    """Path, size and time of change of a file: by these a later run sees that it was changed."""
     stat = os.stat(path)
     return [path, stat.st_size, stat.st_mtime_ns]
 

@@ -1,6 +1,6 @@
-"""Preparing a corpus on this machine or on Apache Beam, from its config to its manifest; and what else prepares data.
+"""What launch.prepare does: prepare a corpus on this machine or on Beam, show rows, download, train a tokenizer.
 
-pause_jax/data/prepare.py has the plan and the unit of work; this file has who carries it out.
+pause_jax/data/prepare.py has the plan and the unit of work; this file carries them out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Options:
 
 
 def run(out: Path, data: DataConfig, options: Options) -> bool:
-    """Make what is missing in `out`, and say what was made; False where a signal stopped it.
+    """Make what is missing in `out`, and print what was made; False where a signal stopped it.
 
     Raises:
       UserError: see `prepare.begin` and `prepare.run_unit`.
@@ -51,7 +51,7 @@ def run(out: Path, data: DataConfig, options: Options) -> bool:
 
 
 def make_shards(out: Path, data: DataConfig, pool: Pool, options: Options) -> Mapping[str, Any]:
-    """Make what is missing in `out`; its manifest.
+    """Make what is missing in `out`, and return its manifest.
 
     Raises:
       UserError: see `prepare.begin` and `prepare.run_unit`.
@@ -73,7 +73,7 @@ def make_shards(out: Path, data: DataConfig, pool: Pool, options: Options) -> Ma
 
 
 def scan(pool: Pool, data: DataConfig, skip_bad: bool, files: Sequence[Piece]) -> dict[Piece, Scan]:
-    """Look through the user's files, so that they can be cut."""
+    """Scan the user's files, so that they can be cut into shards."""
     look = functools.partial(splits.scan_file, text_field=data.text_field, skip_bad=skip_bad)
     with Progress("look through the files", len(files), unit="files") as progress:
         scans = pool.map(look, files, lambda done: progress.update(done, {}))
@@ -81,7 +81,7 @@ def scan(pool: Pool, data: DataConfig, skip_bad: bool, files: Sequence[Piece]) -
 
 
 def conclude(out: Path, manifest: Mapping[str, Any]) -> None:
-    """Say what was made, and what was left out or is out of the ordinary."""
+    """Print what was made, what was left out, and which documents are unusually long."""
     for split, made in manifest["splits"].items():
         print(
             f"{split}: {made['documents']:,} documents, {made['text_tokens']:,} text tokens, "
@@ -131,7 +131,7 @@ def train_tokenizer(out: Path, data: DataConfig, size: int) -> None:
     """Write a SentencePiece model, trained on the training text.
 
     Raises:
-      UserError: `out` exists, or see `sentencepieces.train`.
+      UserError: `out` exists, or see `train_sentencepiece.train`.
     """
     if out.exists():
         raise UserError(f"--out={out} exists: give another name, a tokenizer is not to change under what uses it")
@@ -141,7 +141,7 @@ def train_tokenizer(out: Path, data: DataConfig, size: int) -> None:
     print(
         f"train {size:,} pieces on up to {train_sentencepiece.SAMPLE_BYTES / 1e6:.0f} MB of text: minutes", flush=True
     )
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the trainer would not hear of Python's
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the trainer is C++ and would not notice Python's handler
     with Heartbeat("train the tokenizer"):
         model = train_sentencepiece.train(data, size)
     try:

@@ -24,7 +24,7 @@ class Stopped(Exception):
 
 
 class Pool:
-    """Processes that prepare, one a core; none of their messages are seen, what they raise is raised here."""
+    """Worker processes that prepare; their messages are hidden, and what they raise is raised here."""
 
     def __init__(self, workers: int, *, stopping: Callable[[], bool]):
         context = forking.context(["pause_jax.data.corpora", "pause_jax.data.prepare"])
@@ -45,7 +45,7 @@ class Pool:
 
         Raises:
           Stopped: by a signal; what was under way has been finished.
-          Exception: what the function raises first; the rest is not begun.
+          Exception: the first that the function raises; the rest is not begun.
         """
         jobs = [self._executor.submit(function, item) for item in items]
         left: set[futures.Future[R]] = set(jobs)
@@ -86,7 +86,7 @@ class Speedometer:
 
 
 def _start_worker(text_bytes: Synchronized[int]) -> None:
-    """A fresh process: deaf to signals, which are the parent's to answer, dead soon after it, one thread, no GPU."""
+    """Set up a fresh worker: it ignores signals, which the parent handles, ends with it, has one thread and no GPU."""
     global _text_bytes
     _text_bytes = text_bytes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -99,15 +99,15 @@ def _start_worker(text_bytes: Synchronized[int]) -> None:
         tf_utils.keep_off_accelerators()
 
 
-_text_bytes: Synchronized[int] | None = None  # in a worker: what it shares with the parent
+_text_bytes: Synchronized[int] | None = None  # in a worker: `Pool.text_bytes`
 
 
-def _tell(text_bytes: int) -> None:
+def _add_text_bytes(text_bytes: int) -> None:
     assert _text_bytes is not None
     with _text_bytes.get_lock():
         _text_bytes.value += text_bytes
 
 
 def make(unit: Unit) -> Shard:
-    """One shard, in a worker's process."""
-    return prepare.run_unit(unit, _tell)
+    """Make one shard, in a worker's process."""
+    return prepare.run_unit(unit, _add_text_bytes)

@@ -1,4 +1,4 @@
-"""Pauses in anybody's SeqIO task: a preprocessor after the last one that makes token ids, for decoders such as t5x's.
+"""Pauses for any SeqIO task: a preprocessor to put after tokenization, for decoders such as t5x's.
 
     seqio.TaskRegistry.add(
         "my_task_with_pauses",

@@ -1,4 +1,4 @@
-"""Pretraining batches: blocks of text, pauses inserted, as the model's features. Batch t is a function of t."""
+"""Pretraining batches: blocks of text with pauses, as the model's features. Batch t is a function of (config, t)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_corpus(data: DataConfig) -> Corpus:
             [rate for _, rate in data.prepared_folders],
             fingerprint,
         )
-    if data.files:  # may change from one run to the next
+    if data.files:  # not cached: files may change between runs of one process
         return _read_corpus(data, fingerprint)
     return _registered_corpus(
         DataConfig(task=data.task, data_dir=data.data_dir, vocabulary=data.vocabulary), fingerprint
@@ -152,9 +152,9 @@ def validation_batches(mixture: Mixture, config: Config, rows: Sequence[int], *,
     The last one is padded. Of a mixture they are mixed as in training, and there is padding for a corpus whose text is
     used up.
 
-    `rate` replaces that of `config.pauses`: 0 is clean text, with the same blocks as `trim` at any rate. Where there is
-    a range of rates it does so too: every block has the same number of pauses, so that the loss is of one thing. Pauses
-    are placed by the config's policy, those of epoch 0, so each call gives the same batches. Arrays, arguments and
+    `rate` replaces that of `config.pauses`: 0 is clean text, with the same blocks as `trim` at any rate. It replaces a
+    range of rates too: every block has the same number of pauses, so that losses are comparable. Pauses are placed by
+    the config's policy with the random words of epoch 0, so each call gives the same batches. Arrays, arguments and
     errors as in `train_batches`.
     """
     config = dataclasses.replace(config, pauses=dataclasses.replace(config.pauses, rate=rate, max_rate=0.0))
@@ -180,7 +180,7 @@ def _steps_of_all(mixture: Mixture, stride: int, batch_size: int) -> int:
 
 
 def _check(config: Config) -> int:
-    """Text tokens of a block, once length, rate and pauses are known to fit together."""
+    """Check that length, rate and pauses fit together, and return the text tokens of a block."""
     pause = config.pauses
     config.validate_pauses()
     return insertion.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)

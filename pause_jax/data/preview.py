@@ -1,4 +1,4 @@
-"""Rows to look at: a block of text without and with pauses, or a prompt, its pauses and its target; loss made visible.
+"""Prints rows to look at: a block of text without and with pauses, or a prompt with pauses and target; and their loss.
 
 Every mark is made of characters, so that it survives in a file; colours come on top on a terminal.
 """
@@ -28,7 +28,7 @@ _SHADES = ("on grey15", "on grey30")  # of text tokens, in turn: their borders s
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """What a row of T positions holds. The look-ahead, which is only a target, is not counted."""
+    """Counts of a row of T positions. The look-ahead, which is only a target, is not counted."""
 
     text: int
     pauses: int
@@ -39,7 +39,7 @@ class Counts:
 
     @classmethod
     def of(cls, row: HostBatch, vocab_size: int) -> Counts:
-        """Of one row of a batch: its features, [T] each."""
+        """The counts of one row of a batch, given its features, [T] each."""
         is_pause_T, is_padding_T = row["inputs"] >= vocab_size, row["segment_ids"] == 0
         has_loss_T = row["loss_weights"] > 0
         return cls(
@@ -76,7 +76,7 @@ def show_blocks(config: Config, mixture: Mixture, *, count: int, console: Consol
     shown = shown_tokens(config.data.vocabulary, vocab_size, config.model.num_pause_tokens)
     num_text = insertion.text_tokens_per_block(config.data.length, pause.rate, pause.mode, pause.max_rate)
     standard = dataclasses.replace(pause, rate=0.0, max_rate=0.0)
-    texts = _first_rows(config, mixture, count, standard, length=num_text)  # of the same blocks: they go by num_text
+    texts = _first_rows(config, mixture, count, standard, length=num_text)  # the same blocks as below
     rows = _first_rows(config, mixture, count, pause, length=config.data.length)
     _print(console, legend(config.model.num_pause_tokens))
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), start=1):
@@ -131,7 +131,7 @@ def cut_shares(examples: Examples, finetune: FinetuneConfig) -> tuple[float, flo
 
 
 def _parts(row: HostBatch, finetune: FinetuneConfig, vocab_size: int) -> str:
-    """What a row of finetuning holds, and who sees whom."""
+    """How many positions of each kind a row of finetuning has, and how many see each other both ways."""
     is_real_T = row["segment_ids"] > 0
     is_pause_T = is_real_T & (row["inputs"] >= vocab_size)
     context = int(is_real_T[: finetune.context_length].sum())
@@ -148,7 +148,7 @@ def _parts(row: HostBatch, finetune: FinetuneConfig, vocab_size: int) -> str:
 
 
 def legend(num_pause_tokens: int, *, finetuning: bool = False) -> Text:
-    """What the marks mean, each in its colours."""
+    """The meaning of each mark, in its colours."""
     where = [
         ("⟦x⟧", _NO_LOSS, "no loss where x is read: a pause, another segment, padding or nothing follows"),
         ("¶ segment 2", _SEGMENT, "a document starts that is a segment of its own"),

@@ -1,9 +1,9 @@
-"""Shards: token streams on disk, in ArrayRecord files that are read at any place at the same cost.
+"""Shards: token streams on disk, in ArrayRecord files, where every place costs the same to read.
 
-A prepared folder (launch/prepare.py writes it):
+A prepared folder, as launch.prepare writes it:
   manifest.json              counts and checksums of all shards; written last
   train/00000.array_record   tokens of the first range of text, then those of the second, ...
-  train/00000.json           what the manifest says of it; written when the shard is whole and in its place
+  train/00000.json           the shard's entry in the manifest; written when the shard is whole and in its place
   validation/...
 A record is `RECORD_TOKENS` tokens, the last one of a shard fewer, all little-endian:
   number of documents that start in it    uint32
@@ -34,7 +34,7 @@ from array_record.python import array_record_module
 from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 
-FORMAT = 1  # of the folder; whatever changes what is written counts it up
+FORMAT = 1  # of the folder; counted up by every change of what is written
 RECORD_TOKENS = 8192
 OPEN_SHARDS = 512  # file handles kept, of the 1,024 that many systems allow; opening one takes about 0.5 ms
 _WRITER = "group_size:1,uncompressed"  # zstd would save 30 % of the disk and take a quarter of the reading speed
@@ -59,7 +59,7 @@ class TokenizedDocuments(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """What is known of a shard."""
+    """Counts and checksums of a shard."""
 
     documents: int
     text_tokens: int
@@ -167,7 +167,7 @@ def _write(file: Path, batches: Iterable[TokenizedDocuments], dtype: TokenType) 
 
 
 def records(batches: Iterable[TokenizedDocuments]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Documents cut anew: up to `RECORD_TOKENS` tokens at a time, and where in them documents start."""
+    """The documents cut into records: up to `RECORD_TOKENS` tokens each, and where in them documents start."""
     tokens, starts = np.zeros(0, np.int32), np.zeros(0, np.int64)
     for batch in batches:
         starts = np.concatenate([starts, len(tokens) + np.cumsum(batch.lengths) - batch.lengths])
@@ -208,7 +208,7 @@ class PreparedStream:
         return self._manifest["text_tokens"]
 
     def manifest(self) -> dict[str, Any]:
-        """As that of `TokenStream`, but `sha256` is of the shards' checksums, for they are made in any order."""
+        """As that of `TokenStream`, but `sha256` is of the shards' checksums, as shards are made in any order."""
         return dict(self._manifest)
 
     def slice(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -255,7 +255,7 @@ class PreparedStream:
         reader = array_record_module.ArrayRecordReader(str(self._files[shard]), _READER)
         if reader.num_records() != self._shards[shard].num_records:
             raise ValueError(f"it has {reader.num_records()} records, not {self._shards[shard].num_records}")
-        return reader, threading.Lock()  # a reader remembers where it was sent
+        return reader, threading.Lock()  # a reader has a position of its own, which threads would share
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -284,7 +284,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def reading(file: Path, do: str = "run the same launch.prepare again, which writes it anew") -> Iterator[None]:
-    """Whatever JSON that is broken, or was changed, makes the code within raise becomes one sentence."""
+    """Turn what the code within raises, where the JSON of `file` is broken or was changed, into a UserError."""
     try:
         yield
     except UserError:
@@ -295,7 +295,7 @@ def reading(file: Path, do: str = "run the same launch.prepare again, which writ
 
 
 def summary(shards: Sequence[Shard]) -> dict[str, Any]:
-    """What the shards of a split hold together, ready for JSON."""
+    """Sums over the shards of a split, and a checksum of all, ready for JSON."""
     checksums = "".join(shard.text_sha256 for shard in shards)
     return {
         "documents": sum(shard.documents for shard in shards),

@@ -25,7 +25,7 @@ Rule = Literal["names", "tails", "whole"]  # which part of a document is in a sp
 
 
 def split_documents(found: Iterable[Document], *, corpus: str) -> Mapping[str, list[bytes]]:
-    """Texts of the splits "train" and "validation", in order, as `choose_rule` and `part` have it.
+    """Texts of the splits "train" and "validation", in order, cut as `choose_rule` and `part` say.
 
     Raises:
       UserError: a split would be empty; `corpus` names the corpus.
@@ -44,7 +44,7 @@ def split_documents(found: Iterable[Document], *, corpus: str) -> Mapping[str, l
 
 
 def choose_rule(count: int, hit: int) -> Rule:
-    """How a corpus of so many documents is split, of which `is_validation` hits so many.
+    """How a corpus of `count` documents is split, of which `hit` are in validation by `is_validation`.
 
     A document is in validation where the CRC-32 of its name says so, for about 1 in 20. Of fewer than 20 documents (one
     big file, say), or where none was hit, the last 5 % of each one are taken instead.
@@ -53,7 +53,7 @@ def choose_rule(count: int, hit: int) -> Rule:
 
 
 def part(document: Document, split: str, rule: Rule) -> bytes:
-    """What of a document is in "train" or "validation"; of a corpus that is a split of its own, all ("whole")."""
+    """The part of a document that is in a split; all of it where the rule is "whole": files given for each split."""
     if rule == "tails":
         return cut_tail(document.text)[split == "validation"]
     return document.text if may_be_in(document.name, split, rule) else b""
@@ -65,7 +65,7 @@ def may_be_in(name: str, split: str, rule: Rule) -> bool:
 
 
 def cut_tail(text: bytes) -> tuple[bytes, bytes]:
-    """UTF-8 text without its last 5 %, and these: cut after a newline or else a space, if one is within 1 % before.
+    """UTF-8 text without its last 5 %, and that rest: cut after a newline or else a space, if one is within 1 % before.
 
     >>> cut_tail(b"x" * 90 + b" now " + b"y" * 5)[1]
     b'yyyyy'
@@ -95,7 +95,7 @@ class Scan:
 
     pieces: Sequence[tuple[Piece, int]]  # each with its size in bytes, unzipped
     documents: int  # with text; counted until the rule of the split is clear
-    hit: int  # of them by `is_validation`
+    hit: int  # how many of them `is_validation` holds out
     bad: str = ""  # what is wrong with the first document that was left out for it; "": none was
 
 
@@ -120,7 +120,7 @@ class FilePlan:
 
 
 def plan_files(data: DataConfig, scans: Mapping[Piece, Scan] | None = None, *, skip_bad: bool = False) -> FilePlan:
-    """The plan of `data.files` and `data.validation_files`; looks through all files that `scans` does not have.
+    """The plan of `data.files` and `data.validation_files`; scans all files that `scans` does not have.
 
     Raises:
       UserError: see `documents.read_files`; or no document has text.
@@ -154,10 +154,10 @@ def files_of(data: DataConfig) -> dict[str, list[Piece]]:
 def scan_file(file: Piece, text_field: str, *, skip_bad: bool = False) -> Scan:
     """Cut a file at the first document's start after each `RANGE_BYTES`, and count its documents.
 
-    Only the first lines are parsed, until as much is known as decides about the rule of the split: the rest goes by at
-    the speed of the disk, or of unzipping.
+    Only the first lines are parsed, until enough is known to choose the rule of the split: the rest is read at the
+    speed of the disk, or of unzipping.
     """
-    bad: list[BadText] = []  # who reads the documents counts them
+    bad: list[BadText] = []  # only the first is used here; `corpora.FileSource` counts them
     on_bad = bad.append if skip_bad else documents.stop_at
     if documents.is_text_file(file.path):
         found = list(documents.read_piece(file, text_field, on_bad=on_bad))

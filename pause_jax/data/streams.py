@@ -78,7 +78,7 @@ def read_stream(task: seqio.Task, split: str) -> TokenStream:
     num_shards = len(task.source.list_shards(split))
     for shard in range(num_shards):
         part = f"tokenize {task.name}, {split}, part {shard + 1} of {num_shards}"
-        for batch in _told(tokenize(task, split, shard, num_shards), part):
+        for batch in _with_progress(tokenize(task, split, shard, num_shards), part):
             digest.update(batch.tokens.astype("<i4").tobytes())
             text_bytes += batch.text_bytes
             pieces.append(batch.tokens.astype(dtype))
@@ -92,8 +92,8 @@ def read_stream(task: seqio.Task, split: str) -> TokenStream:
     return TokenStream(tokens, starts, text_bytes=text_bytes, sha256=digest.hexdigest())
 
 
-def _told(batches: Iterator[TokenizedDocuments], what: str) -> Iterator[TokenizedDocuments]:
-    """`batches`, with a line on stderr every ten seconds: nothing else is said while a corpus is tokenized."""
+def _with_progress(batches: Iterator[TokenizedDocuments], what: str) -> Iterator[TokenizedDocuments]:
+    """`batches`, with a line on stderr every ten seconds: nothing else shows progress while a corpus is tokenized."""
     started = told = time.monotonic()
     text_bytes = 0
     for batch in batches:
@@ -106,7 +106,7 @@ def _told(batches: Iterator[TokenizedDocuments], what: str) -> Iterator[Tokenize
 
 
 def tokenize(task: seqio.Task, split: str, shard: int, num_shards: int) -> Iterator[TokenizedDocuments]:
-    """The documents of one shard of a split's source, of as many as the source lists, in order.
+    """The tokenized documents of one of the `num_shards` shards of a split's source, in order.
 
     Raises:
       UserError: the task keeps no text beside its tokens, or what its source raises.

@@ -1,4 +1,4 @@
-"""TensorFlow reads data here; the accelerators are JAX's."""
+"""Helpers for TensorFlow, which only reads data here: it leaves the accelerators to JAX."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def keep_off_accelerators() -> None:
 
 
 def without_autograph[**P, T](make: Callable[P, T]) -> Callable[P, T]:
-    """`make`, a function that makes a data set, with nothing rewritten by AutoGraph that does not need it.
+    """`make`, a function that makes a data set, run without AutoGraph unless it needs it.
 
-    Rewriting what SeqIO and its preprocessors map takes seconds at every start, and nothing of ours branches on
-    tensors. What does, in somebody's own task, ends in a TypeError, and is then made again with AutoGraph.
+    Rewriting what SeqIO and its preprocessors map takes seconds at every start, and no function of ours branches on
+    tensors. One that does, in a user's own task, raises a TypeError, and `make` is then run again with AutoGraph.
     """
 
     @functools.wraps(make)

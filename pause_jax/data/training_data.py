@@ -1,4 +1,4 @@
-"""What a run trains on: the same from outside, whether it pretrains on text or finetunes on a task."""
+"""`TrainingData`: one interface for what a run trains on, text in pretraining or a task in finetuning."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class TrainingData(Protocol):
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know of it, in sentences."""
+        """Sentences on the data that the user should read, such as how many prompts are cut."""
 
     def train(self, rows: Sequence[int], start_step: int = 0) -> Iterator[HostBatch]:
-        """Batches number `start_step`, + 1, … without end: these `rows` of the global batch."""
+        """Batches number `start_step`, `start_step` + 1 and so on without end: these `rows` of each global batch."""
 
     @property
     def validation(self) -> Mapping[str, Callable[[Sequence[int]], Iterator[HostBatch]]]:
-        """The metric's name → these rows of its batches, the same in each call."""
+        """By the metric's name, a function from rows to those rows of its batches, the same in each call."""
 
 
 def open_training_data(config: Config) -> TrainingData:

@@ -1,1 +1,1 @@
-"""Mesh, sharding rules, the rows of this process. What is network or data knows nothing of it."""
+"""Mesh, sharding rules, processes, and the rows of this process. Model and data know nothing of it."""

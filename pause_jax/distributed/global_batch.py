@@ -41,9 +41,9 @@ def rows_of(devices: Collection[jax.Device], batch_size: int, length: int, mesh:
 def prefetch(
     batches: Iterator[dict[str, np.ndarray]], put: Callable[[dict[str, np.ndarray]], dict[str, jax.Array]]
 ) -> Iterator[dict[str, jax.Array]]:
-    """The batches on the devices; the next one is on its way there before one is used.
+    """The batches on the devices, one ahead: the next one is sent before the current one is used.
 
-    So the devices need not wait for it after a step at which the host waited for them.
+    So the devices need not wait for a batch after a step at which the host waited for them.
     """
     batch = put(next(batches))
     for local in batches:
@@ -54,12 +54,12 @@ def prefetch(
 
 
 def to_global(local: Mapping[str, np.ndarray], rows: list[int], batch_size: int, mesh: Mesh) -> dict[str, jax.Array]:
-    """The global batch, arrays [batch_size, length] or [batch_size], of which this process has `local`, its `rows`."""
+    """The global batch, arrays [batch_size, length] or [batch_size]; `local` has the `rows` of this process."""
     place = {row: i for i, row in enumerate(rows)}
 
     def put(array: np.ndarray) -> jax.Array:
         def part(index: tuple[slice, ...] | None) -> np.ndarray:
-            assert index is not None  # of a device of another process
+            assert index is not None  # it is None only for devices of other processes
             return array[[place[row] for row in range(batch_size)[index[0]]]][(slice(None), *index[1:])]
 
         shape = (batch_size, *array.shape[1:])

@@ -1,4 +1,4 @@
-"""All that we use of JAX beside its public interface, which another version may name otherwise."""
+"""All that we use of JAX's private modules, in one place: another version may name them otherwise."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ def coordination_client() -> Any:
 
 
 def tpu_clusters() -> tuple[Any, ...]:
-    """What finds the other hosts of a TPU slice, on GKE and on Compute Engine."""
+    """The classes that find the other hosts of a TPU slice, on GKE and on Compute Engine."""
     module = "jax._src.clusters.cloud_tpu_cluster"
     return _find(module, "GkeTpuCluster"), _find(module, "GceTpuCluster")
 
 
 def slurm_cluster() -> Any:
-    """What finds the other tasks of a SLURM job."""
+    """The class that finds the other tasks of a SLURM job."""
     return _find("jax._src.clusters.slurm_cluster", "SlurmCluster")
 
 
 def _find(module: str, name: str) -> Any:
-    """Raises UserError where this version of JAX has no such thing."""
+    """`name` of `module`. Raises UserError where this version of JAX does not have it."""
     try:
         return getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):

@@ -1,4 +1,4 @@
-"""How a run is executed on the devices that it has: what its config leaves open, and whether they can run it."""
+"""Resolves what a config leaves to the platform ("auto"), and checks that the devices can run it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pause_jax.config.model import resolve
 from pause_jax.distributed.sharding import partition_spec
 from pause_jax.errors import UserError
 
-_PLATFORM = {"splash": "tpu", "cudnn": "gpu"}  # of the attention kernels that are written for one
-_LOSS_CHUNK = 1024  # on accelerators, whose memory all logits of a batch would fill
+_PLATFORM = {"splash": "tpu", "cudnn": "gpu"}  # of attention kernels that are written for one platform
+_LOSS_CHUNK = 1024  # on accelerators, where all logits of a batch would fill the memory
 
 
 def resolve_config(config: Config, platform: str) -> Config:
-    """`config` with all that `config.run` leaves to the platform ("auto", `loss_chunk` -1) as `platform` has it.
+    """`config` with everything that `config.run` leaves open ("auto", `loss_chunk` -1) resolved for `platform`.
 
-    The attention kernel too is one that serves the config: where each row has a mask of its own, plain XLA's.
+    An "auto" attention kernel becomes one that can serve the config: XLA's where each row has a mask of its own.
     """
     execution = config.run.execution
     if execution.attention == "auto" and config.prefix_lm_length is None:
@@ -31,13 +31,13 @@ def resolve_config(config: Config, platform: str) -> Config:
 
 
 def platform_of(mesh: Mesh) -> str:
-    """What JAX calls the kind of the mesh's devices: "cpu", "gpu" or "tpu"."""
+    """JAX's name for the platform of the mesh's devices: "cpu", "gpu" or "tpu"."""
     platform: str = mesh.devices.flat[0].platform
     return platform
 
 
 def check_kernels(config: Config, mesh: Mesh) -> None:
-    """What `config.run.execution.attention` asks of the mesh; what it asks of the config is checked there.
+    """Check `config.run.execution.attention` against the mesh; `Config.validate` checks it against the config.
 
     Raises:
       UserError: the kernel is for other devices, or its heads cannot be cut over them.

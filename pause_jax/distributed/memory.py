@@ -1,4 +1,4 @@
-"""What a run holds in the memory of each device, by formula, against what is there: before anything is allocated."""
+"""Whether a run fits the memory of each device, by formula, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from pause_jax.training.optimizer import make_optimizer
 
 # TensorFlow, compiling and the data, on a CPU: a small model's training takes 0.7 GB more in the end than at the check.
 _PROGRAMS = 0.7e9
-_MOST_DEVICES = 2**16  # beyond which none is asked for
+_MOST_DEVICES = 2**16  # beyond which no remedy is sought
 
 
 def training_bytes(config: Config, sizes: Mapping[str, int], on_host: int = 0) -> dict[str, float]:
-    """Bytes of one device in training, by what they are for (estimates.temporaries says what the last are).
+    """Bytes of one device in training, by what they are for (`estimates.temporaries` describes the last of them).
 
     Args:
       config: resolved (kernels.resolve_config).
       sizes: of the mesh's axes (mesh.AXES), none of them -1.
-      on_host: how many of the devices are CPUs of one process, if they are: Orbax's copy of the state that is being
-        saved lies in the same memory, and so do the programs.
+      on_host: how many of the devices are CPUs of one process, 0 for other devices. In that memory lie Orbax's copy of
+        the state that is being saved, and the programs, too.
 
     Raises:
       UserError: a parameter cannot be cut over the mesh.
@@ -52,14 +52,14 @@ def parameter_bytes(config: Config, sizes: Mapping[str, int]) -> float:
 
 
 def optimizer_bytes(config: Config, sizes: Mapping[str, int]) -> float:
-    """Bytes of one device's part of what the optimizer keeps. Raises as `training_bytes`."""
+    """Bytes of one device's part of the optimizer's state. Raises as `training_bytes`."""
     shapes, shardings = _parameters(config, sizes)
     state = _optimizer_state(config.model, config.optimizer)
     return _bytes(state, shardings_like_parameters(state, shapes, shardings))
 
 
 def _parameters(config: Config, sizes: Mapping[str, int]) -> tuple[Any, Any]:
-    """Shapes and shardings."""
+    """Shapes and shardings of the parameters."""
     mesh = AbstractMesh(tuple(sizes[axis] for axis in AXES), AXES)
     return (
         decoder.abstract_params(config.model),
@@ -69,7 +69,7 @@ def _parameters(config: Config, sizes: Mapping[str, int]) -> tuple[Any, Any]:
 
 @functools.cache  # `_remedy` asks again and again
 def _optimizer_state(model: ModelConfig, optimizer: OptimizerConfig) -> Any:
-    """Shapes of what the optimizer keeps."""
+    """Shapes of the optimizer's state."""
     return jax.eval_shape(make_optimizer(optimizer).init, decoder.abstract_params(model))
 
 
@@ -80,10 +80,10 @@ def _bytes(shapes: Any, shardings: Any) -> float:
 
 
 def check_training(config: Config, mesh: Mesh) -> None:
-    """Nothing, where the devices hold what training takes by formula, or nobody knows what they hold.
+    """Check that the devices hold what training takes by formula; passes where their memory is not known.
 
     Raises:
-      UserError: they don't; what is there, what is wanted and for what, and settings that would fit.
+      UserError: they don't; it says what there is, what is needed and for what, and settings that would fit.
     """
     config = kernels.resolve_config(config, kernels.platform_of(mesh))
     if there := _room(mesh):
@@ -91,10 +91,10 @@ def check_training(config: Config, mesh: Mesh) -> None:
 
 
 def check_chips(config: Config, sizes: Mapping[str, int], room: float, whose: str, on_host: int = 0) -> None:
-    """As `check_training`, on a mesh of these sizes of devices that have `room` bytes each.
+    """As `check_training`, for a mesh of these sizes whose devices have `room` bytes each.
 
     Args:
-      whose: the room, for the sentence.
+      whose: what the room is, for the message.
       on_host: of `training_bytes`.
     """
     if not config.run.check_memory:
@@ -111,7 +111,7 @@ def check_chips(config: Config, sizes: Mapping[str, int], room: float, whose: st
 
 
 def check_parameters(config: Config, mesh: Mesh, what: str) -> None:
-    """Nothing, where the devices hold the parameters alone. Raises UserError where they don't."""
+    """Raises UserError where the devices do not hold the parameters alone."""
     there = _room(mesh)
     held = parameter_bytes(config, mesh.shape)
     if there is None or held <= there[0]:
@@ -125,7 +125,7 @@ def check_parameters(config: Config, mesh: Mesh, what: str) -> None:
 
 
 def _room(mesh: Mesh) -> tuple[float, str] | None:
-    """(bytes that a device has left, whose they are); None where that is not known."""
+    """(free bytes of a device, what memory it is, for messages); None where that is not known."""
     devices = mesh.local_devices
     if _are_cpus(mesh):
         there, whose = host_memory.available()
@@ -149,7 +149,7 @@ def _are_cpus(mesh: Mesh) -> bool:
 
 
 def _remedy(config: Config, sizes: Mapping[str, int], room: float, on_host: int) -> str:
-    """Settings that fit by formula: as few changes as do, on these devices or on how many more."""
+    """Settings that fit by formula, with as few changes as possible: on these devices, or on more of them."""
     cut = {**sizes, "data": config.run.mesh.dcn_data, "fsdp": sizes["data"] * sizes["fsdp"] // config.run.mesh.dcn_data}
     for layout in (dict(sizes), cut):
         if fitting := _fitting(config, layout, room, on_host):

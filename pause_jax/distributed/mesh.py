@@ -1,4 +1,4 @@
-"""The device mesh. `jax.jit` with shardings on it is what used to be called pjit."""
+"""The device mesh."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AXES = ("data", "fsdp", "tensor", "sequence")
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
     """A mesh over all devices (or those given) with the axes of `AXES`, sizes as configured.
 
-    On several TPU slices the outer part of the data axis, `config.dcn_data`, goes from slice to slice: only sums of
+    On several TPU slices the outer `config.dcn_data` parts of the data axis lie on different slices: only sums of
     gradients cross the slow network between them.
 
     Raises:
@@ -68,9 +68,9 @@ def mesh_shape(config: MeshConfig, num_devices: int) -> tuple[int, ...]:
 
 
 def over_slices(config: MeshConfig, slices: int, chips: int) -> MeshConfig:
-    """A mesh of so many TPU slices of so many chips, every size given, from one that may be meant for one slice alone.
+    """The mesh of `slices` TPU slices of `chips` chips each, all sizes given; `config` may be meant for a single slice.
 
-    Then the data axis is that many times as long. Raises UserError where it fits neither.
+    If so, the data axis becomes `slices` times as long. Raises UserError where `config` fits neither.
     """
     whole = dataclasses.replace(config, dcn_data=slices)
     try:
@@ -85,4 +85,4 @@ def _count_slices(devices: Sequence[jax.Device]) -> int:
     """How many TPU slices the devices are of; other devices count as of one."""
     if devices[0].platform != "tpu":  # GPUs have the attribute too: there it is the machine
         return 1
-    return len({getattr(device, "slice_index", 0) for device in devices})  # a topology's devices, not there, have none
+    return len({getattr(device, "slice_index", 0) for device in devices})  # compile-only devices have none

@@ -1,4 +1,4 @@
-"""Where an optimizer's state lies: each array as the parameter that it belongs to."""
+"""Shardings of an optimizer's state: each array lies as the parameter that it belongs to."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ def shardings_like_parameters(opt_state: Any, params: Any, param_shardings: Any)
 
     An array belongs to the parameter whose path its own path ends with. With the parameter's shape it lies as the
     parameter does; without one dimension of it (a row's or a column's second moment, as Adafactor keeps them) as the
-    parameter does along the others; an array of any other shape lies everywhere.
+    parameter does along the others; an array of any other shape is replicated.
 
     Args:
       opt_state: shapes (`jax.eval_shape(optimizer.init, params)`).
-      params: shapes; param_shardings: as `sharding.param_shardings` says, in the same tree.
+      params: shapes.
+      param_shardings: of `sharding.param_shardings`, in the same tree.
     """
     shapes, shardings = trees.flatten(params), trees.flatten(param_shardings)
     mesh = next(iter(shardings.values())).mesh

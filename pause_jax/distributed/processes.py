@@ -5,10 +5,10 @@
         processes.assert_equal_across_processes({"config": ...})  # or a UserError in all that names who differs
         ...  # training
 
-What is agreed on goes through the coordination service of `jax.distributed`, which process 0 hosts: no device is
-touched. A process that is killed, or that stands still, shows in one of two ways. Under gloo, collectives of the others
-raise at once. Everywhere the service misses its heartbeats, and JAX then aborts the others from C++, where no
-exception can be caught: the signal is, and made to end the process with a sentence and EXIT_PEER_LOST.
+Agreement goes through the coordination service of `jax.distributed`, which process 0 hosts: no device is touched. A
+process that is killed, or hangs, shows in one of two ways. Under gloo, the others' collectives raise at once. On every
+platform the service misses its heartbeats, and JAX then aborts the others from C++, where no exception can be caught;
+so SIGABRT is handled, and ends the process with a sentence and EXIT_PEER_LOST.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from pause_jax.distributed import jax_private
 from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
 from pause_jax.system.exit_codes import EXIT_PEER_LOST, EXIT_USER_ERROR
 
-EXIT_START_FAILED = EXIT_USER_ERROR  # the address, or how many processes there are
+EXIT_START_FAILED = EXIT_USER_ERROR  # the address or the number of processes is wrong
 START_TIMEOUT = 300  # seconds for all processes to meet
 
 HEARTBEAT_SECONDS = 30  # without a sign of a process, after which it counts as lost
 AGREEMENT_SECONDS = 600  # for the slowest process to come to a point of agreement
 FAREWELL_SECONDS = 60  # for which process 0 waits until all have heard why the run ends
-ENDING_SECONDS = 10  # from having told or heard of a failure to the end
+ENDING_SECONDS = 10  # from a failure that was told or heard of to the end of the process
 
-
+# What errors say that come of another process's end.
 _GONE = re.compile(r"Gloo \w+ failed|Connection (reset|closed) by peer|CoordinationService")
 
 
@@ -52,7 +52,7 @@ class Address:
     coordinator: str  # HOST:PORT, on which process 0 listens
     num_processes: int
     process_id: int
-    local_device_ids: tuple[int, ...] = ()  # of this machine's GPUs those that are this process's; (): all
+    local_device_ids: tuple[int, ...] = ()  # this process's GPUs among the machine's; (): all
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r".+:\d+", self.coordinator):
@@ -86,7 +86,7 @@ class _Group:
 
 
 _group: _Group | None = None
-_agreements = itertools.count()  # all processes come to them in the same order
+_agreements = itertools.count()  # numbers of agreements, to which all processes come in the same order
 
 
 def index() -> int:
@@ -101,7 +101,7 @@ def several() -> bool:
 
 @contextlib.contextmanager
 def initialize(address: Address | None, start_timeout: int) -> Iterator[None]:
-    """Within, this process is one of a run's: `address` says where, or else the cluster it runs on.
+    """While entered, this process is one of several of a run, which meet at `address` or where the cluster says.
 
     Raises, besides what is raised within:
       UserError: the others were not met in `start_timeout` seconds (the process is ended: JAX would abort it).
@@ -157,11 +157,11 @@ def assert_equal_across_processes(facts: Mapping[str, Any]) -> None:
 
 
 class Failed(RuntimeError):
-    """What processes did together failed in one of them; one line says in which and why."""
+    """What all processes were to do failed in one of them; one line says in which and why."""
 
 
 def run_on_all_or_none[T](do: Callable[[], T]) -> T:
-    """Do it in every process, without waiting for each other within; what came of it here, once all are done.
+    """Call `do` in every process and return its result here, once all have done it; within, none waits for another.
 
     Raises:
       Failed: in all processes, where any raised an exception.
@@ -181,7 +181,7 @@ def run_on_all_or_none[T](do: Callable[[], T]) -> T:
 
 
 def _decided(ours: str, decide: Callable[[list[str]], str]) -> str:
-    """What process 0 makes of the words of all processes, in all of them. Raises as `_await`."""
+    """Process 0's `decide` on the texts of all processes, returned in all of them. Raises as `_await`."""
     assert _group is not None
     name = f"agree/{next(_agreements)}"
     if _group.index > 0:
@@ -195,7 +195,7 @@ def _decided(ours: str, decide: Callable[[list[str]], str]) -> str:
 
 
 def _verdict(ours: Mapping[str, str], theirs: Mapping[int, Mapping[str, str]]) -> str:
-    """ "" where all agree; else a sentence on the first process that differs, and how many more do."""
+    """A sentence on the first process that differs, and how many more do; empty where all agree."""
     differing = {k: [f for f in sorted({*ours, *facts}) if ours.get(f) != facts.get(f)] for k, facts in theirs.items()}
     differing = {k: names for k, names in differing.items() if names}
     if not differing:
@@ -230,8 +230,8 @@ def _await(key: str, who: int, seconds: float) -> str:
 
 
 def _detected(timeout: int) -> Address | None:
-    """Of the cluster that this process runs on; None where it is alone."""
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:  # of the step: a shell in an allocation for many is one task
+    """The address on the cluster that this process runs on; None where the process is alone."""
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) > 1:  # not the allocation's: its shell is one task
         return _on_slurm(timeout)
     if os.environ.get("JAX_PLATFORMS") == "cpu" or not importlib.util.find_spec("libtpu"):
         return None
@@ -291,7 +291,7 @@ def _start(address: Address | None, timeout: int) -> None:
 
 
 def _part() -> None:
-    """All processes are done: the service is shut down once each of them is here."""
+    """Leave the group at the end of a run: the service is shut down once all processes are here."""
     global _group
     if _group is None:
         return
@@ -303,21 +303,21 @@ def _part() -> None:
 
 
 def _tell(why: str) -> None:
-    """Let the others know of this process's failure; process 0, with which the service ends, waits until they do."""
+    """Tell the others of this process's failure; process 0, with which the service ends, waits until they know."""
     assert _group is not None
     group = _group
-    if group.index > 0:  # process 0 ends once all have heard, with it the service, and JAX aborts who is still there
+    if group.index > 0:  # process 0 and the service end once all have heard, and JAX aborts what still runs
         _on_abort(lambda: _end_aborted(ENDING_SECONDS))
 
     def tell() -> None:
-        with contextlib.suppress(Exception):  # of a service that is gone, there is no one to tell
+        with contextlib.suppress(Exception):  # the service is gone: there is no one to tell
             group.put("failure", f"process {group.index}: {' '.join(why.split())[:2000]}")
             group.put(f"heard/{group.index}", "")
             deadline = time.monotonic() + FAREWELL_SECONDS
             for k in range(1, group.size) if group.index == 0 else ():
                 group.get(f"heard/{k}", max(deadline - time.monotonic(), 0.001))
 
-    # In a thread, as a service that goes while it answers leaves the caller waiting until JAX aborts it.
+    # In a thread: where the service ends while it answers, the caller would wait until JAX aborts it.
     telling = threading.Thread(target=tell, daemon=True)
     telling.start()
     telling.join(None if group.index == 0 else ENDING_SECONDS / 2)
@@ -346,10 +346,10 @@ def _why_not_met(address: Address, timeout: int) -> str:
 
 
 def _heard_failure() -> str | None:
-    """What another process has told of its failure. Takes a tenth of a second where there was none."""
+    """What another process has told of its failure, or None, which takes a tenth of a second to find out."""
     assert _group is not None
     with contextlib.suppress(Exception):  # the service may be gone
-        return _group.get("failure", seconds=0.1)  # of all calls only this one is sure to return from one that is gone
+        return _group.get("failure", seconds=0.1)  # the only call that is sure to return where the service is gone
     return None
 
 

@@ -1,4 +1,4 @@
-"""From logical axes to mesh axes: one table, and what follows from it for parameters, batches and activations."""
+"""Logical axes to mesh axes: the one table of rules, and shardings of parameters, batches and activations from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pause_jax.errors import UserError
 from pause_jax.model import decoder
 from pause_jax.model.partitioning import Axes, Function, activation_sharding
 
-ROW_AXES = ("data", "fsdp")  # the second too: it is data parallelism whose parameters are cut as well
+ROW_AXES = ("data", "fsdp")  # fsdp too: it is data parallelism with parameters cut as well
 RULES: dict[str, str | tuple[str, ...] | None] = {
     "batch": ROW_AXES,
     "length": "sequence",
@@ -34,7 +34,7 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
 
 
 def partition_spec(name: str, shape: tuple[int, ...], axes: Axes, mesh: Mesh | AbstractMesh) -> PartitionSpec:
-    """How the array called `name` lies on `mesh`.
+    """The PartitionSpec on `mesh` of the array called `name`.
 
     Raises:
       UserError: a dimension is not divisible by the devices it is cut over.
@@ -79,14 +79,14 @@ def row_parts(mesh: Mesh) -> int:
 
 
 def batch_sharding(mesh: Mesh, ndim: int = 2) -> NamedSharding:
-    """Of each [rows, positions] array of a batch, or with `ndim` 1 of each [rows] array."""
+    """The sharding of a batch's [rows, positions] arrays, or with `ndim` 1 of its [rows] arrays."""
     return NamedSharding(mesh, PartitionSpec(*(RULES["batch"], RULES["length"])[:ndim]))
 
 
 def with_mesh(mesh: Mesh | None) -> contextlib.AbstractContextManager[None]:
-    """Trace the network within this, and its activations lie on `mesh` as the rules say; None: where they come to lie.
+    """Within this context a network is traced with its activations on `mesh` as the rules say; None: unconstrained.
 
-    The mesh must be a static argument of what is traced, or part of one.
+    The mesh must be a static argument of the traced function, or part of one.
     """
     return contextlib.nullcontext() if mesh is None else activation_sharding(_OnMesh(mesh))
 
@@ -108,7 +108,7 @@ class _OnMesh:
         return on_parts
 
     def _spec(self, x: jax.Array, axes: Axes) -> PartitionSpec:
-        # a length that does not divide stays whole: a chunk of the loss, an answer's next token
+        # a length that does not divide stays whole: that of a chunk of the loss, or of an answer's next token
         parts = self.mesh.shape["sequence"]
         axes = tuple(None if axis == "length" and n % parts else axis for n, axis in zip(x.shape, axes, strict=True))
         return partition_spec("an activation", x.shape, axes, self.mesh)

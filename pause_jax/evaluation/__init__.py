@@ -1,1 +1,1 @@
-"""How good a run is at its tasks: metrics as the official scripts compute them, and the evaluator."""
+"""Evaluates runs on tasks: answers at each M_inf, kept as they come, and their metrics."""

@@ -1,7 +1,7 @@
-"""A run on a task: every example answered once after each number of pauses, and the metrics of the answers.
+"""Evaluates a run on a task: answers every example once after each number of pauses, and computes the metrics.
 
-Where the run's attention allows it (`RestoredRun.shares_prompts`), all M_inf go on from one prefill of the prompts.
-Runs without TensorFlow and SeqIO, on any mesh and in any number of processes, each of which calls it alike.
+Where the run's attention allows it (`RestoredRun.shares_prompts`), all M_inf share one prefill of the prompts. Runs
+without TensorFlow and SeqIO, on any mesh and in any number of processes, which must all make the same call.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pause_jax.tasks.examples import TaskExamples
 from pause_jax.tasks.metrics import OptionScore
 from pause_jax.tokenizers.tokenizer import Tokenizer
 
-PRETRAINED_NEW_TOKENS = 32  # written at most by a run that was not finetuned
+PRETRAINED_NEW_TOKENS = 32  # the longest answer of a run that was not finetuned
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one M_inf gave."""
+    """The result for one M_inf."""
 
     metrics: Mapping[str, float]
     predictions: Sequence[Record]  # of each example, in order
-    inference_flops: float  # model FLOPs to answer all examples, mean of one
+    inference_flops: float  # model FLOPs of an answer, mean over examples
     truncated: int  # how many prompts were longer than the run's and lost their beginning
 
 
@@ -51,20 +51,20 @@ def evaluate(
     kept: Mapping[int, Predictions] | None = None,
     done: Callable[[int, int], None] = lambda m_inf, count: None,
 ) -> list[Outcome]:
-    """What each M_inf gives over all examples. Greedy; options are scored by likelihood where the task has them.
+    """The outcome of each M_inf over all examples. Decoding is greedy; options, if any, are scored by likelihood.
 
     Prompts that are longer than `config.finetune.max_prompt_length` lose their beginning, as in finetuning; a run that
-    was not finetuned reads them whole. Numbers do not depend on batches, mesh and what else is evaluated, but for the
-    rounding of floats: an answer changes where two tokens are as likely to within it.
+    was not finetuned reads them whole. Numbers do not depend on batches, mesh and what else is evaluated, up to the
+    rounding of floats: an answer can change only where two tokens are equally likely to within that.
 
-    A prediction has the fields `id`, `prompt`, `prediction` (the text written, or where no metric wants one the
+    A prediction has the fields `id`, `prompt`, `prediction` (the generated text, or where no metric needs one the
     likeliest option), `target`, `score` (the value that the task's first metric has on this example alone), `m_inf`,
     `truncated`, `prompt_tokens` and `answer_tokens` (pauses not counted), and where there are options `option_log_p`.
 
     Args:
       filler: id of the token that the run was finetuned with in the pauses' place; not used by other placements.
       batch_size: examples at a time.
-      kept: for each M_inf, where its predictions are kept; examples that are there already are not answered again.
+      kept: for each M_inf, where its predictions are kept; examples that are already there are not answered again.
       done: called with M_inf and the number of examples answered, after each batch.
 
     Raises:
@@ -106,7 +106,7 @@ def check_examples(run: RestoredRun, examples: TaskExamples, m_infs: Sequence[in
 
 
 def new_tokens_at_most(run: RestoredRun) -> int:
-    """Tokens that an answer has at most."""
+    """The largest number of tokens that an answer may have."""
     return run.config.finetune.target_length if run.config.finetune.task else PRETRAINED_NEW_TOKENS
 
 
@@ -139,9 +139,9 @@ def _answers(
     tokenizer: Tokenizer,
     filler: int,
 ) -> Iterator[tuple[int, list[Record]]]:
-    """The records of a batch's examples for one M_inf after the other, of which those not `wanted` are only read.
+    """The records of a batch's examples for each `wanted` M_inf; for the others only the prefill is computed.
 
-    So an evaluation that goes on computes what it would have computed, to the last bit.
+    So an evaluation that is resumed computes what it would have computed, to the last bit.
     """
     options = [examples.options[i] for i in batch.examples] if examples.options else []
     option_length = max((len(option) for row_options in examples.options for option in row_options), default=1)
@@ -159,7 +159,7 @@ def _answers(
             written = [(tokenizer.decode(answer), len(answer)) for answer in ids[: len(batch.examples)]]
         else:
             best = [row_options[p.index(max(p))] for row_options, p in zip(options, log_p, strict=False)]
-            written = [(tokenizer.decode(row_options), len(row_options)) for row_options in best]
+            written = [(tokenizer.decode(option), len(option)) for option in best]
         yield (
             m_inf,
             [
@@ -172,7 +172,7 @@ def _answers(
 def _prefill(
     run: RestoredRun, rows: Sequence[Sequence[int]], m_infs: Sequence[int], length: int, extra: int, filler: int
 ) -> Iterator[Prefill]:
-    """The rows with their pauses, where the run was finetuned to have them."""
+    """The rows read with their pauses, placed as the run was finetuned."""
     if run.config.finetune.placement != "prepend":
         is_filler = run.config.finetune.placement == "filler"
         yield from run.prefill(
@@ -194,7 +194,7 @@ def _record(
     answer_tokens: int,
     log_p: Sequence[float] | None,
 ) -> Record:
-    """What is kept of an answer."""
+    """The record that is kept of an answer."""
     record = {
         "id": examples.ids[number],
         "prompt": prompt.text,
@@ -238,10 +238,10 @@ def _outcome(run: RestoredRun, examples: TaskExamples, records: Sequence[Record]
 
 
 def _flops(run: RestoredRun, record: Record, options: Sequence[Sequence[int]]) -> float:
-    """Of an example: every position is read once, the prompt's for all options, and the head is the answers' only.
+    """Model FLOPs of an example: each position is read once, the prompt once for all options; the head is for answers.
 
     Args:
-      options: those that are scored where no answer is written; none where one is.
+      options: the options that are scored, where no answer is generated; else empty.
     """
     model, placement = run.config.model, run.config.finetune.placement
     prompt, m_inf, written = record["prompt_tokens"], record["m_inf"], record["answer_tokens"]

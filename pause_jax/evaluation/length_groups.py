@@ -1,4 +1,4 @@
-"""Which examples are answered together: those of similar length, so that few positions are padding."""
+"""Groups examples of similar length into batches, so that few positions are padding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LengthGroup(NamedTuple):
 
 
 def group_by_length(lengths: Mapping[int, int], batch_size: int) -> list[LengthGroup]:
-    """All examples, as few batches as can be, the longest first: where memory runs out, it does so at once.
+    """All examples in as few batches as possible, the longest first: where memory runs out, it does so at once.
 
     Prompts are padded to one of few lengths, each a compilation: 8, 12, 16, 24, 32, 48, … (`rung`), none longer than
     the longest prompt rounded up to a multiple of 8. The batches depend on the arguments alone.

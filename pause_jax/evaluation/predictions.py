@@ -1,6 +1,6 @@
-"""The answers of one evaluation, kept batch by batch, so that one that was killed goes on where it stopped.
+"""The answers of one evaluation, kept batch by batch, so that an evaluation that was killed can be resumed.
 
-NAME.jsonl.partial    a line that says of which evaluation these are, then a line for each answer, as they come
+NAME.jsonl.partial    a line that says which evaluation it is, then a line for each answer, as they come
 NAME.jsonl            when all are there: a line for each answer, in the examples' order
 NAME.about.json       what the first line of the partial file said
 """
@@ -28,30 +28,30 @@ class Predictions:
         self.records: dict[str | int, Record] = {}
 
     def add(self, records: Sequence[Record]) -> None:
-        """Keep some more."""
+        """Keep more answers."""
         self.records.update({record["id"]: record for record in records})
 
     def finish(self, ids: Sequence[str | int]) -> None:
-        """All are there."""
+        """Called once all answers are there; `ids` give their order."""
 
 
 class PredictionFile(Predictions):
     """Answers in a file as well. Making one reads what is there and writes nothing."""
 
     def __init__(self, path: Path, about: Mapping[str, Any], *, code: str, writes: bool = True):
-        """Of the evaluation that `about` describes, in `path`, a .jsonl file.
+        """Read what `path`, a .jsonl file, holds of the evaluation that `about` describes.
 
         Args:
-          code: version of the program: the answers of another one are not gone on with, but given anew.
-          writes: whether this process is the one that does.
+          code: version of the program: answers of another version are not used, but computed anew.
+          writes: whether this process writes the file.
 
         Raises:
-          UserError: the file there is of another evaluation, or damaged elsewhere than at its end.
+          UserError: the file is of another evaluation, or damaged elsewhere than at its end.
         """
         super().__init__()
         self._path, self._header, self._writes = path, {**about, "code": code}, writes
         self._partial, self._about = path.with_name(f"{path.name}.partial"), path.with_suffix(".about.json")
-        self._whole = 0  # bytes of the partial file that are good
+        self._whole = 0  # bytes of the partial file that are whole lines of this evaluation
         if self._partial.is_file():
             content = self._partial.read_bytes()
             whole = content[: content.rfind(b"\n") + 1]  # a kill can tear the last line
@@ -88,7 +88,7 @@ class PredictionFile(Predictions):
             self._partial.unlink()
 
     def _is_mine(self, header: Mapping[str, Any], path: Path) -> bool:
-        """Whether the answers there can be used; where only the program has changed since, they are given anew."""
+        """Whether the answers at `path` can be used; False where only the program has changed since."""
         different = [name for name, value in self._header.items() if name != "code" and header.get(name) != value]
         is_other_code = header.get("code") != self._header["code"]
         if different == ["run"] and is_other_code:

@@ -1,4 +1,4 @@
-"""Rows of results.csv: what a run answered, how it was trained, and what that cost."""
+"""Rows of results.csv: a run's metrics, how it was trained, and what that cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # with JAX
 
 
 def result_rows(run: RestoredRun, examples: TaskExamples, m_inf: int, outcome: Outcome, model: str) -> list[Result]:
-    """A row for each metric."""
+    """A row of results for each metric of one M_inf."""
     suffix = "_predicted_history" if examples.render else ""
     common = {
         **training_columns(run.folder, run.config, run.step, model),
@@ -60,7 +60,7 @@ def loss_rows(folder: RunFolder, config: Config, model: str) -> list[Result]:
 
 
 def size_of(config: Config) -> str:
-    """What a model is called that has no name: its number of parameters."""
+    """The name of a model that has none: its number of parameters."""
     from pause_jax.model import counts
 
     return tables.human_count(counts.parameter_counts(config.model)[0])
@@ -100,7 +100,7 @@ def all_settings(stages: Sequence[history.Stage]) -> dict[str, Any]:
 
 
 def pretraining_columns(stages: Sequence[history.Stage]) -> dict[str, Any]:
-    """What the columns say of the stages before finetuning; "unknown" where one of them is."""
+    """The columns on the stages before finetuning; "unknown" where the config of one is not known."""
     if any(stage.config is None for stage in stages):
         return {"pretrain": "unknown", "pretrain_rate": 0.0, "policy": "none", "pretrain_steps": "unknown"}
     pretraining = [(stage.config, stage.step) for stage in stages if stage.config and not stage.config.finetune.task]
@@ -114,7 +114,7 @@ def pretraining_columns(stages: Sequence[history.Stage]) -> dict[str, Any]:
 
 
 def start_columns(stages: Sequence[history.Stage]) -> dict[str, str]:
-    """The columns that tell which runs a run started from, and of which seed the last of them is; "" if not known."""
+    """The columns on the runs that a run started from, and the seed of the last of them; "" where not known."""
     before = stages[:-1]
     config = before[-1].config if before else None
     return {

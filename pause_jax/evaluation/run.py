@@ -1,4 +1,4 @@
-"""An evaluation, from its spec to rows of results: each M_inf from one restored checkpoint, answers kept."""
+"""An evaluation, from its spec to rows of results: all M_inf from one restored checkpoint, answers kept."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What all tasks and M_inf gave."""
+    """The results of all tasks and M_inf."""
 
     results: list[Result]
     truncated: Mapping[tuple[str, str, int], int]  # (task, split, M_inf) → prompts that lost their beginning
 
 
 def check_results_file(out: Path) -> None:
-    """Raises UserError where rows could not be added to what is there, a file of other columns: before the work."""
+    """Raises UserError, before any work, where `out` is a file of other columns, to which no rows can be added."""
     if out.exists():
         read_results(out)
 
@@ -80,7 +80,7 @@ def evaluate_and_write(run_or_checkpoint: str, spec: EvaluationSpec, how: Option
 def evaluate_run(
     run_or_checkpoint: str, spec: EvaluationSpec, how: Options | None = None, *, model: str = ""
 ) -> Evaluation:
-    """Rows of every split, task, M_inf and metric; keeps answers beside the run, and goes on from those that are there.
+    """Rows of every split, task, M_inf and metric; keeps answers beside the run, and reuses those that are there.
 
     Args:
       model: the rows' `model`; the number of parameters where it is empty.
@@ -135,7 +135,7 @@ def evaluate_run(
 
 
 def _read_examples(spec: EvaluationSpec, how: Options, config: Config) -> list[TaskExamples]:
-    """Those of each split and task, in this order."""
+    """The examples of each split and task, in this order."""
     with suppress_native_stderr():
         from pause_jax.tasks import seqio_examples
 
@@ -155,7 +155,7 @@ def _read_examples(spec: EvaluationSpec, how: Options, config: Config) -> list[T
 
 
 def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
-    """Says where prompts are read for each of several M_inf anew. Raises UserError where the model has no pauses."""
+    """Raises UserError where the model has no pauses; prints a note where each M_inf reads the prompts anew."""
     finetune = run.config.finetune
     if max(m_inf) and not run.config.model.num_pause_tokens and finetune.placement != "filler":
         raise UserError(
@@ -169,7 +169,7 @@ def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
 
 
 def official_tasks(split: str, data_dir: str) -> list[str]:
-    """Those whose files are there; says which are not. Raises UserError where none is."""
+    """Official tasks whose files are there; prints which are not. Raises UserError where none is."""
     from pause_jax.tasks import seqio_examples
 
     there, missing = seqio_examples.at_hand(split, data_dir)
@@ -184,7 +184,7 @@ def official_tasks(split: str, data_dir: str) -> list[str]:
 
 
 def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[int]) -> dict[int, PredictionFile]:
-    """For each M_inf, where its answers are kept, with those that are there already."""
+    """For each M_inf, the file of its answers, with those that are already there."""
     from pause_jax.evaluation import evaluator
     from pause_jax.evaluation.predictions import PredictionFile
 
@@ -211,7 +211,7 @@ def prediction_files(run: RestoredRun, examples: TaskExamples, m_inf: Sequence[i
 
 
 def counter(progress: Progress, found: int) -> Callable[[str], Callable[[int, int], None]]:
-    """For a task's name what counts its answers in the progress line, which begins with those that were found."""
+    """(task's name) → the `done` of `evaluator.evaluate`, which counts answers in the progress line from `found` on."""
     count = found
     if found:
         progress.update(found, {"from before": f"{found:,}"})
@@ -228,7 +228,7 @@ def counter(progress: Progress, found: int) -> Callable[[str], Callable[[int, in
 
 
 def show(evaluation: Evaluation) -> None:
-    """A line for each task, M_inf and metric."""
+    """Print a line for each task, M_inf and metric."""
     columns = ["task", "split", "M_ft", "M_inf", "metric", "value", "examples", "cut prompts", "FLOPs an example"]
     results = evaluation.results
     lines = [

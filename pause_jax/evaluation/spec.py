@@ -1,4 +1,4 @@
-"""What a trained run is asked: the tasks, how many pauses, and on which examples."""
+"""What a trained run is evaluated on: the tasks, the numbers of pauses, and the examples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pause_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationSpec:
-    """What each trained run is asked. A sweep's jobs are named by a hash of these fields."""
+    """What each trained run is evaluated on. A sweep's jobs are named by a hash of these fields."""
 
     tasks: tuple[str, ...] = ()  # names; ("all",): the official ones whose files are there; empty: a sweep's own task
     m_inf: tuple[int, ...] = (0,)  # pauses after the prompt; all of them are evaluated from one checkpoint

@@ -28,12 +28,12 @@ GREEDY = Sampling()
 
 @dataclasses.dataclass(frozen=True)
 class Decoding:
-    """How answers are written."""
+    """How answers are decoded."""
 
     max_new_tokens: int
     eos_id: int  # ends an answer, and is not returned
     sampling: Sampling = GREEDY
-    seed: int = 0  # of the sampling. A row's sample depends on it, the row's prompt and the row's number alone
+    seed: int = 0  # of the sampling: a row's sample depends on it, the row's prompt and the row's number alone
     first_row: int = 0  # number of the first row: where a data set is answered batch by batch, how many came before
 
     def validate(self) -> None:
@@ -51,10 +51,10 @@ def generate(
     decoding: Decoding,
     prompt_format: PromptFormat = PromptFormat(),
 ) -> list[list[int]]:
-    """What the model answers to each prompt: up to `max_new_tokens` ids, ended by EOS, which is not returned.
+    """The model's answer to each prompt: up to `max_new_tokens` ids, ended by EOS, which is not returned.
 
     The prompts and `m_inf` pauses each are read at once; the last pause's output is the first answer token; each
-    answer token is fed back, and no further pauses are. Ends when all rows have.
+    answer token is fed back, and no further pauses are. It ends when all rows have ended.
 
     Args:
       prompts: ids, one sequence a row; the rows are one batch.
@@ -71,9 +71,9 @@ def generate(
 
 
 def decode(network: Network, params: Params, prefill: Prefill, decoding: Decoding) -> list[list[int]]:
-    """The answers to prompts that have been read.
+    """The answers to prompts that have been read: ids without EOS, as of `generate`.
 
-    It is the last use of a prefill that is not shared: the answers are written into its cache.
+    A prefill that is not shared cannot be used again: the answers are written into its cache.
     """
     first_row = decoding.first_row
     row_numbers_B = np.arange(first_row, first_row + len(prefill.next_positions_B), dtype=np.uint32)
@@ -96,7 +96,7 @@ def decode(network: Network, params: Params, prefill: Prefill, decoding: Decodin
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _Answers:
-    """What has been written so far."""
+    """What has been decoded so far."""
 
     ids_BxN: jax.Array  # int32, EOS where nothing is written
     ended_B: jax.Array  # bool: EOS has been chosen
@@ -117,7 +117,7 @@ def _decode(
     max_new_tokens: int,
     sampling: Sampling,
 ) -> tuple[jax.Array, Cache]:
-    """New ids [B, N], EOS from a row's end on; and the cache, so that a donated one's memory serves throughout.
+    """New ids [B, N], EOS from a row's end on; and the cache, returned so that a donated one's memory is reused.
 
     Args:
       logits_BxV: of the first new token.

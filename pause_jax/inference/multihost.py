@@ -1,7 +1,7 @@
-"""Answering on a mesh: rows lie over its `data` and `fsdp` axes, parameters and activations as in training.
+"""Inference on a mesh: rows lie over its `data` and `fsdp` axes, parameters and activations as in training.
 
-Each process hands the whole batch of ids over, some KB; the network's own constraints cut it. `None` is no mesh: the
-devices are those where the parameters lie.
+Each process passes the whole batch of ids, some KB; the network's own constraints cut it. Where the mesh is `None`, the
+computation runs on the devices where the parameters lie.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def row_parts(mesh: Mesh | None) -> int:
 
 
 def fetch(array: jax.Array) -> np.ndarray:
-    """The whole array on the host, of every process."""
+    """The whole array, on every process's host."""
     if array.is_fully_addressable:
         return np.asarray(array)
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))

@@ -4,7 +4,7 @@ Where no prompt token sees a pause and no pause a later one (`can_share`), sever
 smaller M_inf are the first of those of the largest, and so are their keys and values. An answer after M pauses goes on
 from the output at the M-th; what the cache holds beyond is later, hence not seen, and is overwritten.
 
-Letters: B rows, C positions of context (prompt and pauses), V vocabulary, S positions of the cache.
+Letters: B rows, C positions of context (prompt and pauses), K numbers of pauses read at once, V vocabulary.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from pause_jax.pauses.downstream import BUCKET
 class PromptFormat:
     """How prompts and their pauses are read."""
 
-    attention: downstream.PrefixAttention = "prefix_and_pauses"  # over both; "causal" for what was only pretrained
+    attention: downstream.PrefixAttention = "prefix_and_pauses"  # over both; "causal" for a pretrained run
     filler: int | None = None  # id of an ordinary token that takes the pauses' place
     bucket: int = BUCKET  # prompts are padded to a multiple of it; each length is a compilation
 
 
 @dataclasses.dataclass(frozen=True)
 class Prefill:
-    """Prompts and pauses, read: where an answer goes on from."""
+    """The result of reading prompts and pauses: what decoding starts from."""
 
     logits_BxV: jax.Array  # float32, of the first answer token
     next_positions_B: np.ndarray  # int32, that token's position
     cache: Cache
     num_rows: int  # the rows after these are padding, so that a mesh can cut the batch
-    shared: bool = False  # others go on from the same cache: it must not be donated
+    shared: bool = False  # other prefills have the same cache: it must not be donated
 
 
 def can_share(attention: downstream.PrefixAttention, placement: downstream.Placement) -> bool:
@@ -62,11 +62,11 @@ def prefill(
     *,
     extra_cache_length: int,
 ) -> Iterator[Prefill]:
-    """The prompts, read with each number of pauses after them, in the order of `m_infs`.
+    """Read the prompts with each number of pauses after them: one `Prefill` for each of `m_infs`, in order.
 
-    One pass for all where they can share it; else a pass each, made when it is asked for. All outputs before those at
-    a last pause (without pauses: at the last prompt token) are ignored, and their logits never computed. Compiled once
-    for each shape and setting.
+    All numbers of pauses share one pass where they can (`can_share`); else each has its own, run when the iterator gets
+    there. Outputs before the last pause (without pauses: the last prompt token) are ignored, and their logits never
+    computed. Compiled once for each shape and setting.
 
     Args:
       prompts: ids, one sequence a row; pauses before a prompt are its own.

@@ -40,8 +40,8 @@ class RestoredRun:
         """The newest checkpoint of a run's folder, or the one given as RUN/checkpoints/STEP.
 
         Args:
-          mesh: how all devices are used; None: each has all parameters and its own rows. It need not
-            be the mesh of training.
+          mesh: how all devices are used; None: each has all parameters and its own rows. It need not be the mesh of
+            training.
 
         Raises:
           UserError: there is no run or checkpoint, it cannot be read, the run's tokenizer is gone or has changed, or
@@ -56,12 +56,12 @@ class RestoredRun:
 
     @property
     def attention(self) -> PrefixAttention:
-        """Over prompt and pauses, as the run was trained."""
+        """The attention over prompt and pauses that the run was trained with."""
         return self.config.finetune.attention if self.config.finetune.task else "causal"
 
     @property
     def shares_prompts(self) -> bool:
-        """Whether several M_inf can go on from one reading of the prompts."""
+        """Whether several M_inf can share one pass over the prompts."""
         return prefill.can_share(self.attention, self.config.finetune.placement)
 
     @functools.cached_property
@@ -74,10 +74,10 @@ class RestoredRun:
         lengths = [config.model.max_positions if imported else config.length for config, imported in stages if config]
         return max(lengths) if len(lengths) == len(stages) else None
 
-    def _tell_if_longer(self, prompts: Sequence[Sequence[int]], m_inf: int) -> None:
-        """Warns, once in a process, where prompts with their pauses go beyond what was trained.
+    def _warn_if_longer(self, prompts: Sequence[Sequence[int]], m_inf: int) -> None:
+        """Warn, once in a process, where prompts with their pauses are longer than the rows of training.
 
-        Learned positions end there, and longer prompts are refused; with RoPE nothing else would tell.
+        Only with RoPE: with learned positions longer prompts are refused, as the table ends there.
         """
         longest = max(map(len, prompts), default=0)
         if self.config.model.positions != "rope" or (at_most := self.trained_length) is None:
@@ -104,7 +104,7 @@ class RestoredRun:
         sampling: Sampling = GREEDY,
         seed: int = 0,
     ) -> list[str]:
-        """What the run writes after each text and `m_inf` pauses, up to the document's end. Raises as `generate`."""
+        """The run's continuation of each text after `m_inf` pauses, up to the document's end. Raises as `generate`."""
         words = tokenizer.load(self.config.data.vocabulary)
         ids = self.generate(
             [words.encode(prompt) for prompt in prompts],
@@ -131,19 +131,19 @@ class RestoredRun:
         return log_p
 
     def logits(self, text: str, *, m_inf: int = 0) -> np.ndarray:
-        """What the run says after each token of a text and each pause behind it: float32 [tokens + m_inf, vocabulary].
+        """The logits at each token of a text and each pause after it: float32 [tokens + m_inf, vocabulary].
 
-        Row k is of what follows the first k + 1 of them. The text is read as the run reads prompts.
+        Row k predicts what follows the first k + 1 of them. The text is read as the run reads prompts.
 
         Raises:
           UserError: the text is empty or too long for the model, or pauses are asked for and the run has none.
         """
         ids = tokenizer.load(self.config.data.vocabulary).encode(text)
-        self._tell_if_longer([ids], m_inf)
+        self._warn_if_longer([ids], m_inf)
         return self.network.logits(self.params, ids, m_inf, PromptFormat(self.attention))
 
     def loss(self, text: str) -> float:
-        """Cross-entropy of a text in nats a token: of its tokens but the first, and of its end. Read causally.
+        """Cross-entropy in nats per token of a text's tokens but the first, and of its end of text. Read causally.
 
         Raises:
           UserError: the text is empty, or too long for the model.
@@ -165,8 +165,8 @@ class RestoredRun:
         bucket: int = BUCKET,
         filler: int | None = None,
     ) -> list[list[int]]:
-        """What the run writes after each prompt and `m_inf` pauses, as `inference.decode.generate` has it."""
-        self._tell_if_longer(prompts, m_inf)
+        """The run's answer to each prompt after `m_inf` pauses: see `inference.decode.generate`."""
+        self._warn_if_longer(prompts, m_inf)
         decoding = Decoding(max_new_tokens, eos_id, sampling, seed)
         prompt_format = PromptFormat(self.attention, filler, bucket)
         return decode.generate(self.network, self.params, prompts, m_inf, decoding, prompt_format)
@@ -180,8 +180,8 @@ class RestoredRun:
         bucket: int = BUCKET,
         filler: int | None = None,
     ) -> Iterator[Prefill]:
-        """The prompts, read with each number of pauses after them, as `inference.prefill.prefill` has it."""
-        self._tell_if_longer(prompts, max(m_infs))
+        """Read the prompts with each number of pauses after them: see `inference.prefill.prefill`."""
+        self._warn_if_longer(prompts, max(m_infs))
         prompt_format = PromptFormat(self.attention, filler, bucket)
         return self.network.prefill(self.params, prompts, m_infs, prompt_format, extra_cache_length=extra_cache_length)
 
@@ -193,14 +193,14 @@ class RestoredRun:
         option_length: int,
         compare: bool = False,
     ) -> tuple[list[list[float]], list[list[bool]]]:
-        """log p of each row's options after what has been read, as `inference.score.score_from_prefill` has it."""
+        """log p of each row's options after a prefill: see `inference.score.score_from_prefill`."""
         return self.network.score(self.params, prefill, options, option_length=option_length, compare=compare)
 
     def decode(self, prefill: Prefill, *, max_new_tokens: int, eos_id: int) -> list[list[int]]:
-        """Greedy answers after what has been read, as `inference.decode.decode` has it."""
+        """Greedy answers after a prefill: see `inference.decode.decode`."""
         return self.network.decode(self.params, prefill, Decoding(max_new_tokens, eos_id))
 
     @functools.cached_property
     def network(self) -> Network:
-        """On this machine's devices, whatever those of training were: executed as its platform has it."""
+        """The network on this machine's devices, executed as its platform's defaults say, whatever training used."""
         return Network(self.config.model, mesh=self.mesh)

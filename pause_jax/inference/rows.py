@@ -1,4 +1,4 @@
-"""Batches of prompts: whole ones, and those that a model has positions for."""
+"""Helpers for batches of prompts: padding them to a size, and checking that a model has positions for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pause_jax.errors import UserError
 
 
 def pad_batch[Row](rows: Sequence[Row], size: int) -> list[Row]:
-    """An incomplete batch, its first row repeated to the size of the others, whose compilation then serves it."""
+    """`rows` padded to `size` with copies of the first, so that an incomplete batch needs no compilation of its own."""
     return [*rows, *[rows[0]] * (size - len(rows))]
 
 
@@ -22,7 +22,7 @@ def check_positions(
     needs none.
 
     Args:
-      prompt: what it is called in the sentence.
+      prompt: what the message calls it.
     """
     needed = prompt_length + num_pauses + max_new_tokens - 1
     if config.positions == "learned" and needed > config.max_positions:

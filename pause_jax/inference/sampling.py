@@ -17,7 +17,7 @@ from pause_jax.errors import UserError
 class Sampling:
     """How a token is chosen. The default is greedy: the likeliest one, the first of equals."""
 
-    temperature: float = 0.0  # logits are divided by it; 0 is greedy, and then top_p means nothing
+    temperature: float = 0.0  # logits are divided by it; 0 is greedy, and top_p has no effect then
     top_p: float = 1.0  # choose among the fewest likeliest tokens whose probabilities sum to at least this
 
     def validate(self) -> None:
@@ -39,7 +39,7 @@ def sample(logits_BxV: jax.Array, keys_B: jax.Array, sampling: Sampling) -> jax.
     logits_BxV = logits_BxV.astype(jnp.float32)
     if sampling.temperature == 0:
         return jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
-    # Best first, so that a set of likeliest tokens is a head of the row, whatever is equal to what.
+    # Best first, so that the nucleus is a prefix of the row, even where logits are equal.
     order_BxV = jnp.argsort(logits_BxV, axis=-1, descending=True)
     sorted_BxV = jnp.take_along_axis(logits_BxV, order_BxV, axis=-1) / sampling.temperature
     kept_BxV = jnp.where(_in_nucleus(sorted_BxV, sampling.top_p), sorted_BxV, -jnp.inf)
@@ -48,10 +48,10 @@ def sample(logits_BxV: jax.Array, keys_B: jax.Array, sampling: Sampling) -> jax.
 
 
 def _in_nucleus(sorted_BxV: jax.Array, top_p: float) -> jax.Array:
-    """Of logits sorted best first, which belong to the smallest set with a mass of at least `top_p`.
+    """Which of the logits, sorted best first, belong to the smallest set with a mass of at least `top_p`.
 
-    These are the ones before which less than `top_p` has been collected (Holtzman et al., arXiv 1904.09751, section
-    3.1), so the best always does.
+    These are the ones with a mass of less than `top_p` before them (Holtzman et al., arXiv 1904.09751, section 3.1), so
+    the best one always belongs.
     """
     if top_p == 1:  # a rounded sum may reach 1 before the end
         return jnp.ones_like(sorted_BxV, bool)

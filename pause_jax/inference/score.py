@@ -1,7 +1,7 @@
 """How likely a model finds given answers, after the prompt and its pauses (paper section 3.1, Alg. 3).
 
-Prompt and pauses are read once, however many options there are: each option goes on from their keys and values, a group
-of options at a time, those of similar length together.
+Prompt and pauses are read once, however many options there are: options continue from their keys and values, in groups
+of similar length.
 
 Letters: B rows, A positions of an option, V vocabulary.
 """
@@ -27,7 +27,7 @@ from pause_jax.network import Network, Params
 
 _STEP = 8  # lengths of options are rounded up to a multiple: each is a compilation
 
-Group = list[tuple[int, int | None]]  # of each place its row, and which option of it; None for none
+Group = list[tuple[int, int | None]]  # (row, number of the option in it) at each place of a batch; None: padding
 
 
 def score(
@@ -40,11 +40,11 @@ def score(
     *,
     option_length: int,
 ) -> list[list[float]]:
-    """log p(option | prompt, pauses) in nats, of each row's options: the sum over an option's tokens.
+    """log p(option | prompt, pauses) in nats of each row's options: the sum over an option's tokens.
 
     Args:
       prompts: ids, one sequence a row; the rows are one batch.
-      options: of each row as many as it has: ids, all below the vocabulary's size; EOS counts where it is given.
+      options: for each row any number of options: ids below the vocabulary's size; EOS counts where it is given.
       option_length: positions that an option may have.
 
     Raises:
@@ -69,14 +69,15 @@ def score_from_prefill(
     option_length: int,
     compare: bool = False,
 ) -> tuple[list[list[float]], list[list[bool]]]:
-    """log p of options after prompts that have been read; what has been read stays as it is. Arguments as of `score`.
+    """log p of options after prompts that have been read; the prefill stays as it is. Arguments as of `score`.
 
-    And, where `compare` asks for it, which options are what greedy decoding would write.
+    Returns:
+      log p of each row's options; and with `compare` which of them greedy decoding would give, else [].
     """
     _check_lengths(options, option_length)
     is_cut = multihost.row_parts(network.mesh) > 1
     num_rows = len(prefill.next_positions_B)
-    # Half as many at a time lie closer in length: of lengths like HellaSwag's, a third less is padding.
+    # Groups of half the size are closer in length: for lengths like HellaSwag's, a third less is padding.
     groups = _groups(options, num_rows if is_cut else -(-num_rows // 2), stays_in_row=is_cut)
     scored = [
         _score(
@@ -96,7 +97,7 @@ def score_from_prefill(
 
 
 def _by_row(groups: list[Group], values: Sequence[Any], options: Sequence[Sequence[Sequence[int]]]) -> list[list[Any]]:
-    """What the groups' arrays [B] have for each option of each row."""
+    """The values of the groups' arrays [B], sorted by row and option."""
     found: list[list[Any]] = [[None] * len(row_options) for row_options in options]
     for group, values_B in zip(groups, values, strict=True):
         for (row, number), value in zip(group, multihost.fetch(values_B).tolist(), strict=True):
@@ -109,8 +110,8 @@ def _groups(options: Sequence[Sequence[Sequence[int]]], size: int, *, stays_in_r
     """All options, `size` at a time, those of similar length together, the longest first.
 
     Args:
-      stays_in_row: an option goes to its row's place, so that no cache is moved between devices; `size` is then that of
-        the rows.
+      stays_in_row: an option gets the place of its row, so that no cache is moved between devices; `size` is then the
+        number of rows.
     """
     by_length = [
         sorted(((row, number) for number in range(len(row_options))), key=lambda at: -len(options[at[0]][at[1]]))
@@ -140,7 +141,7 @@ def _check_lengths(options: Sequence[Sequence[Sequence[int]]], option_length: in
 def _as_arrays(
     options: Sequence[Sequence[Sequence[int]]], group: Group, option_length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """ids_BxA in int32, and which of them are tokens of an option; A is the longest's, rounded up to be one of few."""
+    """ids_BxA in int32, and which are tokens of an option; A is the longest one's length, rounded up for few shapes."""
     row_options = [() if number is None else options[row][number] for row, number in group]
     shape = (len(group), min(round_up(max(map(len, row_options)), _STEP), option_length))
     ids_BxA, is_token_BxA = np.zeros(shape, np.int32), np.zeros(shape, bool)
@@ -190,7 +191,7 @@ def _score(
 
 
 def _of_tokens(logits_BxAxV: jax.Array, ids_BxA: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """log p of each token, and whether it is the likeliest, which compiles to nothing where nobody asks for it."""
+    """log p of each token, and whether it is the likeliest (compiled to nothing where that is not used)."""
     logit_BxA = jnp.take_along_axis(logits_BxAxV, ids_BxA[..., None], axis=-1)[..., 0]
-    log_p_BxA = logit_BxA - jax.nn.logsumexp(logits_BxAxV, axis=-1)  # no array as large as the logits beside them
+    log_p_BxA = logit_BxA - jax.nn.logsumexp(logits_BxAxV, axis=-1)  # needs no second array as large as the logits
     return log_p_BxA, jnp.argmax(logits_BxAxV, axis=-1) == ids_BxA

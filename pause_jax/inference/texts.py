@@ -1,4 +1,4 @@
-"""The logits at every position of one text, and its loss: for looking at, as nothing is kept for an answer.
+"""The logits at every position of one text, and its loss; there is no cache to decode from.
 
 Letters: T tokens, M pauses, C positions of context, B rows, V vocabulary.
 """
@@ -22,7 +22,7 @@ from pause_jax.pauses import downstream
 def logits(
     network: Network, params: Params, ids: Sequence[int], m_inf: int, prompt_format: PromptFormat = PromptFormat()
 ) -> np.ndarray:
-    """What the model says after each token of a text and each of the `m_inf` pauses behind it: float32 [T + M, V].
+    """The logits at each token of a text and each of the `m_inf` pauses after it: float32 [T + M, V].
 
     Raises:
       UserError: as `downstream.context_rows`, or it is more positions than the model has learned.

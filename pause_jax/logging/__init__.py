@@ -1,1 +1,1 @@
-"""Where a run's metrics go: metric writers and the progress line. Neither JAX nor TensorFlow."""
+"""Where a run's metrics go: metric writers and the progress line. Imports neither JAX nor TensorFlow."""

@@ -1,6 +1,6 @@
-"""Metrics for experiment trackers: Weights & Biases, and Trackio, which has its interface. Both are imported only here.
+"""Writers for experiment trackers: Weights & Biases, and Trackio, which has the same interface.
 
-A run that goes on from a checkpoint goes on in the tracker too: the tracker's id of it is kept in the run's folder.
+A run that resumes continues in the tracker too: the tracker's id of it is kept in the run's folder.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ PROJECT = "pause_jax"  # unless WANDB_PROJECT or TRACKIO_PROJECT names another
 
 
 class WandbWriter:
-    """Metrics, and the config as the run's, in Weights & Biases (https://docs.wandb.ai).
+    """Sends metrics and the config to Weights & Biases (https://docs.wandb.ai).
 
-    The environment says how: WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE=offline for a machine without network. After a
-    resume, steps that had been sent before stay there as they were: Weights & Biases takes no step twice.
+    It is set by the environment: WANDB_PROJECT, WANDB_ENTITY, WANDB_MODE=offline for a machine without network. After a
+    resume, steps that were sent before stay as they were: Weights & Biases takes no step twice.
     """
 
     package: ClassVar[str] = "wandb"
@@ -62,7 +62,7 @@ class WandbWriter:
         self._tracker.finish()
 
     def _where(self, run: LoggedRun) -> dict[str, Any]:
-        """The arguments of `init` that say which run it is and where it lies."""
+        """The arguments of `init` that name the run and its folder."""
         quiet = self._tracker.Settings(console="off", silent=True)  # the progress line is redrawn in place
         return {
             "id": _run_id(run.folder / "wandb_id"),
@@ -73,7 +73,7 @@ class WandbWriter:
 
 
 class TrackioWriter(WandbWriter):
-    """Metrics, and the config as the run's, in Trackio (https://github.com/gradio-app/trackio): a local dashboard.
+    """Sends metrics and the config to Trackio (https://github.com/gradio-app/trackio): a local dashboard.
 
     `trackio show` opens it; TRACKIO_PROJECT and TRACKIO_DIR say which project and where it lies.
     """
@@ -81,7 +81,7 @@ class TrackioWriter(WandbWriter):
     package: ClassVar[str] = "trackio"
 
     def _where(self, run: LoggedRun) -> dict[str, Any]:
-        """Trackio knows a run by its name, which several folders may share: the id makes it one."""
+        """As above. Trackio identifies a run by its name, which several folders may share: the id makes it unique."""
         return {"name": f"{run.name}-{_run_id(run.folder / 'trackio_id')}"}
 
 

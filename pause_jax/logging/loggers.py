@@ -1,4 +1,4 @@
-"""The loggers that `config.run.loggers` may name, and what a run opens of them."""
+"""The loggers that `config.run.loggers` may name, and how a run opens them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _tensorboard(run: LoggedRun) -> MetricWriter:
     return TensorBoardWriter(RunFolder(run.folder).tensorboard, run.resume_step, run.settings)
 
 
-# Name → what opens it. A class that has a `package` wants that one installed.
+# Name → function or class that opens it. A class with a `package` needs that package installed.
 LOGGERS: dict[str, Callable[[LoggedRun], MetricWriter]] = {
     "jsonl": _jsonl,
     "tensorboard": _tensorboard,
@@ -29,7 +29,7 @@ LOGGERS: dict[str, Callable[[LoggedRun], MetricWriter]] = {
 
 
 def check_installed(names: Sequence[str]) -> None:
-    """Raises UserError where a logger wants a package that is not here: to be asked before any work is done."""
+    """Raises UserError where a logger needs a package that is not installed. To be called before any work is done."""
     for name in names:
         package = getattr(LOGGERS[name], "package", None)
         if package and importlib.util.find_spec(package) is None:
@@ -40,7 +40,7 @@ def check_installed(names: Sequence[str]) -> None:
 
 
 def open_loggers(names: Sequence[str], run: LoggedRun) -> tuple[MetricWriter, MetricWriter]:
-    """(for every step, for the steps at which the progress line moves).
+    """(writer for every step, writer for the steps at which the progress line moves).
 
     JSON lines are for every step, and written whether named or not: reports are made from them, and a run that goes
     on continues them. The others get the steps at which metrics are shown.

@@ -21,7 +21,7 @@ class Progress:
         with Progress("pause", total_steps=400) as progress:
             progress.update(10, {"loss": 5.1})
 
-    Steps per second and the time left are reckoned from the first update on, which leaves compilation out.
+    Steps per second and the time left are computed from the first update on, which leaves compilation out.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Progress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Where it is not `shown`, nothing is written: of several processes one shows it."""
+        """With `shown` False nothing is written, as in all processes but one."""
         self._label, self._total, self._last_step, self._unit = label, total_steps, start_step, unit
         self._stream = sys.stdout if stream is None else stream
         self._clock = clock
@@ -59,7 +59,7 @@ class Progress:
             self._write("\n")
 
     def update(self, step: int, fields: Mapping[str, str | float]) -> None:
-        """`step` is done; `fields` are shown by name."""
+        """Show that `step` is done, with `fields` by name."""
         now = self._clock()
         first = self._first is None
         if self._first is None:
@@ -101,7 +101,7 @@ class Progress:
 
 
 class Heartbeat:
-    """A line every ten seconds while something works that cannot say how far it is.
+    """Prints a line every ten seconds while something runs that cannot report its progress.
 
     with Heartbeat("train the tokenizer"):
         ...

@@ -1,4 +1,4 @@
-"""Where metrics go: a JSON-lines file, TensorBoard, or nowhere (hosted.py: experiment trackers).
+"""Writers of metrics: to a JSON-lines file, to TensorBoard, or to nothing (hosted.py: experiment trackers).
 
 A write that fails (disk full) never stops training: it is warned about once per kind of failure.
 """
@@ -27,11 +27,11 @@ SECONDS_BETWEEN_SYNCS = 30
 
 @dataclasses.dataclass(frozen=True)
 class LoggedRun:
-    """What a logger is told of the run whose metrics it gets."""
+    """What a logger is given: the run whose metrics it gets."""
 
     folder: Path
     name: str
-    resume_step: int  # the step that it goes on from; what was logged beyond it is written anew
+    resume_step: int  # the step that it resumes from; what was logged beyond it is written anew
     settings: Mapping[str, Any]  # the config flattened, without `run.*`
 
 
@@ -80,7 +80,7 @@ class Writers:
 class JsonLinesWriter:
     """One JSON object a line, `step` first; null stands for a value that is not finite.
 
-    Opening it for a run that goes on after `resume_step` drops what an earlier process wrote beyond that step, a torn
+    Opening it for a run that resumes after `resume_step` drops what an earlier process wrote beyond that step, a torn
     last line included: after any kill each step is there exactly once. On a mounted bucket what was written is in the
     bucket after `flush`, and otherwise every half minute.
     """
@@ -114,8 +114,8 @@ class TensorBoardWriter:
     """Scalars for TensorBoard, which hides what an earlier process wrote beyond `resume_step`."""
 
     def __init__(self, folder: Path, resume_step: int, hyperparameters: Mapping[str, Any] | None = None) -> None:
-        """`hyperparameters` are numbers, texts and truth values, for TensorBoard's page of that name."""
-        # EventFileWriter is not used: it writes from a thread, and when that dies of a full disk, nobody is told.
+        """`hyperparameters` are numbers, texts and booleans, for TensorBoard's page of that name."""
+        # EventFileWriter is not used: it writes from a thread, and when that dies of a full disk, no error appears.
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -158,7 +158,7 @@ class TensorBoardWriter:
 
 
 def _session(hyperparameters: Mapping[str, Any]) -> Any:
-    """A TensorBoard summary that begins a session with these hyperparameters; its own function wants TensorFlow."""
+    """A TensorBoard summary that begins a session with these hyperparameters; TensorBoard's own needs TensorFlow."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import metadata
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
@@ -198,7 +198,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 class _Sync:
-    """What was appended on a mounted bucket is in the bucket once it is synchronized, which takes an upload."""
+    """Synchronizes a file on a mounted bucket, which uploads what was appended; elsewhere it does nothing."""
 
     def __init__(self, path: Path) -> None:
         self._needed = mounts.is_fuse(path)

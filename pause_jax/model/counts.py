@@ -31,9 +31,8 @@ def forward_flops(
     """FLOPs of reading one row of `length` positions, pauses counted as the work they are.
 
     A multiply-add is two FLOPs. Matmuls: 2 · parameters · positions. Attention: scores and weighted values cost
-    2 · 2 · H · E for each pair of positions of which the first attends to the second (`mask.count_pairs`: causal,
-    length · (length + 1) / 2). Norms, softmax, activations and look-ups are left out (under
-    1 % at real widths).
+    2 · 2 · H · E for each pair of positions of which the first attends to the second (`mask.count_pairs`; in a causal
+    row length · (length + 1) / 2). Norms, softmax, activations and look-ups are left out (under 1 % at real widths).
 
     Args:
       length: positions in the row, text and pauses together.

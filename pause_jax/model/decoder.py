@@ -74,20 +74,20 @@ class Decoder(nnx.Module):
         cache: Cache | None = None,
         layers: Sequence[Layer] | None = None,
     ) -> tuple[jax.Array, Cache | None]:
-        """Last layer's vectors [B, T, D] in the compute dtype, after the final norm; and the cache, T further.
+        """The last layer's vectors [B, T, D] in the compute dtype, after the final norm; and the cache, advanced by T.
 
         Args:
           ids_BxT: int32 ids, pauses included.
           positions_BxT: int32, restarting in each segment; pauses count.
           segments_BxT: int32; attention stays within one; 0 is padding.
-          prefix_lm_length: how many positions at the row's start see each other (`prefix_lm_length`); [B] where the
-            rows differ.
+          prefix_lm_length: how many positions at the row's start see each other both ways (`mask.prefix_lm`); int32 [B]
+            where the rows differ.
           cache: from `empty_cache`, or an earlier call; None to read the whole row at once.
           layers: from `layers_for_decoding`, once for many calls; None: those of the stack.
         """
         first_query: jax.Array | int = 0
         k_segments = segments_BxT
-        starts_cache = cache is not None and isinstance(cache.index, int)  # as `empty_cache` has it, 0
+        starts_cache = cache is not None and isinstance(cache.index, int)  # 0, as `empty_cache` makes it
         if cache is not None:
             segments_BxS = jax.lax.dynamic_update_slice(cache.segments_BxS, segments_BxT, (0, cache.index))
             cache = dataclasses.replace(cache, segments_BxS=segments_BxS)
@@ -124,8 +124,8 @@ class Decoder(nnx.Module):
         """What the first layer reads [B, T, D], in the compute dtype. Arguments as of a call."""
         vocab_size = self.config.vocab_size
         is_pause_BxT = ids_BxT >= vocab_size
-        # Tables are gathered over fsdp, as every weight at its use: what is looked up in one that is cut along D would
-        # first be whole, all rows of it, on every device.
+        # Tables are gathered over fsdp before the look-up, as every weight is before its use: looking up in a table cut
+        # along D would make the result for the whole global batch exist on every device.
         table_VxD = constrain(self.token.embedding[...], "vocab", None)
         x = jnp.take(table_VxD, jnp.where(is_pause_BxT, 0, ids_BxT), axis=0, mode="clip")
         if self.pause is not None:
@@ -166,9 +166,11 @@ class Decoder(nnx.Module):
             yield jax.tree.unflatten(tree, [s.reshape(s.shape[1:]) for s in slices])
 
     def layers_for_decoding(self, rows: int, new_tokens: int) -> list[Layer] | None:
-        """The layers as so many tokens are best decoded by them, one by one in so many rows; None: as they are.
+        """The layers, unstacked and with transposed kernels, where that decodes faster; None where the stack does.
 
-        Where kernels are transposed for it, each layer has parameters of its own.
+        Args:
+          rows: how many rows are decoded at once.
+          new_tokens: how many tokens are decoded in each, one by one.
         """
         if not ops.transposes_for_decoding(rows, new_tokens, self.execution):
             return None
@@ -193,7 +195,7 @@ def new_pauses(config: ModelConfig, seed: int) -> dict[str, Any]:
 def bind(params: dict[str, Any], config: ModelConfig, execution: Execution) -> Decoder:
     """A callable Decoder over `params` (arrays, tracers or shapes). Cheap: nothing is computed or copied.
 
-    What `execution` leaves open is as JAX's default platform has it.
+    Fields of `execution` that are "auto" are resolved for JAX's default platform.
     """
     execution = resolve(execution, jax.default_backend())
     graph, abstract = nnx.split(_abstract(config, execution))

@@ -1,7 +1,10 @@
-"""The parts of one layer. Parameters of all N layers are stacked: arrays carry a leading axis N, and a layer's
-`__call__` sees its own slice, without that axis (see decoder.py).
+"""The parts of one layer.
 
-Letters: N layers, B rows, T positions, D width, H query heads, K key/value heads, E head size, F inner width.
+Parameters of all N layers are stacked: arrays carry a leading axis N, and a layer's `__call__` sees its own slice,
+without that axis (see decoder.py).
+
+Letters: N layers, B rows, T positions, S positions of the cache, D width, H query heads, K key/value heads, E head
+size, F inner width.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pause_jax.model import ops, rope
 from pause_jax.model.mask import Mask
 from pause_jax.model.partitioning import Axes, constrain
 
-DENSE = "dense"  # what the results of `Dense` are called, for `Execution.remat`
+DENSE = "dense"  # the checkpoint name of the outputs of `Dense`, which remat "dots" keeps
 
 
 @jax.tree_util.register_dataclass
@@ -177,7 +180,7 @@ class MLP(nnx.Module):
     def __call__(self, x_BxTxD: jax.Array, execution: Execution) -> jax.Array:
         gate = constrain(self.gate(x_BxTxD, execution), "batch", "length", "mlp") if self.gate is not None else None
         up = constrain(self.up(x_BxTxD, execution), "batch", "length", "mlp")
-        # its gradient keeps what it read, and computes the rest again: in float32 that would be 3 arrays more
+        # its gradient recomputes from its inputs: else three more float32 arrays of this size would be kept
         return self.down(jax.checkpoint(self._activate)(gate, up), execution)
 
     def _activate(self, gate_BxTxF: jax.Array | None, up_BxTxF: jax.Array) -> jax.Array:

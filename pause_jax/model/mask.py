@@ -1,4 +1,4 @@
-"""Who may attend to whom: the one place where a mask's rule stands. Attention kernels derive from it what they want.
+"""Which position may attend to which: the only place that states the rule; attention kernels derive theirs from it.
 
 A rule (`MASKS`) says by index which keys a query may attend to; `Mask` adds what the data say: segments and padding.
 XLA's attention takes the booleans (`Mask.may_attend_BxTxS`), blockwise kernels the number of keys that a block of
@@ -36,7 +36,7 @@ MASKS: dict[str, Rule] = {"prefix_lm": prefix_lm}  # what `config.model.mask` ma
 
 @dataclasses.dataclass(frozen=True)
 class Mask:
-    """The mask of one attention call: each back end makes of it what its kernel wants, or raises.
+    """The mask of one attention call: each back end derives from it what its kernel needs, or raises.
 
     Key s may be attended to from query t where the rule allows it and both are in one segment, segment 0 (padding)
     excepted.
@@ -66,7 +66,7 @@ class Mask:
 
 
 def keys_seen_by(query: int, keys: int, prefix_lm_length: int = 0, rule: str = "prefix_lm") -> int:
-    """How many of the first keys hold all that the query, and those before it, may attend to; at most `keys`.
+    """The number of leading keys that include all that this query, and those before it, may attend to; at most `keys`.
 
     >>> keys_seen_by(2, keys=8), keys_seen_by(2, keys=8, prefix_lm_length=5)
     (3, 5)

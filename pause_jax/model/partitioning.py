@@ -1,4 +1,4 @@
-"""Where the network says which logical axes an activation has; what that means on a mesh is decided outside.
+"""How the network names the logical axes of an activation; what they mean on a mesh is decided outside.
 
 Nothing here does anything unless a caller (pause_jax/distributed) traces the network within `activation_sharding`.
 Logical axes: batch, length, embed, heads, kv_heads, row_heads, head, mlp, vocab, layers, positions, pauses; None: never
@@ -41,7 +41,7 @@ _layout: contextvars.ContextVar[Layout] = contextvars.ContextVar("layout", defau
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-    """`x`, said to have these logical axes, one for each dimension."""
+    """`x`, constrained to lie as the layout says for these logical axes, one for each dimension."""
     return _layout.get().constrain(x, axes)
 
 
@@ -49,14 +49,14 @@ def shard_map_over(function: Function, *axes: Axes) -> Function:
     """`function` of arrays with these logical axes, run on each device's own part of them.
 
     For kernels that the compiler cannot cut by itself. Along an axis that may be cut, `function` must treat each index
-    for itself; its result has the axes of its first argument.
+    on its own; its result has the axes of its first argument.
     """
     return _layout.get().shard_map_over(function, axes)
 
 
 @contextlib.contextmanager
 def activation_sharding(layout: Layout) -> Iterator[None]:
-    """The network traced within this lies as `layout` says."""
+    """A network that is traced within this context lies on devices as `layout` says."""
     token = _layout.set(layout)
     try:
         yield

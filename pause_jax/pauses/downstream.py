@@ -21,15 +21,16 @@ BUCKET = 32  # lengths of prompts are rounded up to a multiple of it: each new l
 
 Placement = Literal["append", "prepend", "filler"]  # the last: an ordinary token in the pauses' place
 
-# Among prompt and pauses: all see all; the prompt sees itself and the pauses, in order, all before; all in order.
+# Attention within prompt and pauses. "prefix_and_pauses": both ways among all of them; "prefix_only": both ways within
+# the prompt, causal from the pauses on; "causal": causal throughout.
 PrefixAttention = Literal["prefix_and_pauses", "prefix_only", "causal"]
 
-Hints = Literal["none", "pauses", "prompt"]  # whose targets are intermediate results
+Hints = Literal["none", "pauses", "prompt"]  # the positions that are supervised with intermediate results
 
 
 @dataclasses.dataclass(frozen=True)
 class PauseTokens:
-    """What stands where pauses go: V + j, the j-th pause token, or one ordinary token."""
+    """The ids that are put where pauses go: V + j, the j-th pause token, or one ordinary token."""
 
     vocab_size: int  # V
     count: int  # distinct pause tokens
@@ -137,8 +138,8 @@ def prefix_lm_length[Number: (int, np.ndarray)](
     """How many positions at a row's start see each other in both directions.
 
     The row has `prompt_positions` positions of prompt (left padding and prepended pauses included), `num_pauses` after
-    them, then the target: numbers, or arrays of a row's each. `prefix_and_pauses` is the paper's literal reading
-    (section 3.1; our default).
+    them, then the target. The counts are numbers, or arrays with one for each row. `prefix_and_pauses` is the literal
+    reading of the paper (section 3.1; our default).
 
     >>> [prefix_lm_length(a, 5, 3) for a in ("prefix_and_pauses", "prefix_only", "causal")]
     [8, 5, 0]
@@ -154,7 +155,7 @@ def prefix_lm_length[Number: (int, np.ndarray)](
 def prefix_lm_length_of_prompt(
     attention: PrefixAttention, placement: Placement, prompt_length: int, num_pauses: int
 ) -> int:
-    """Of a prompt and its pauses, before or after it: how many positions see each other in both directions.
+    """How many positions of a prompt and its pauses, which come before or after it, see each other in both directions.
 
     >>> [prefix_lm_length_of_prompt("prefix_only", placement, 5, 3) for placement in ("append", "prepend")]
     [5, 8]
@@ -249,7 +250,7 @@ def put_hints(
     """
     if not hints_BxH.shape[1]:
         return targets_BxT, loss_weights_BxT
-    hint_BxT = np.arange(targets_BxT.shape[1]) - first_B[:, None]  # which of them
+    hint_BxT = np.arange(targets_BxT.shape[1]) - first_B[:, None]  # the index of the hint at each position
     at_BxT = np.clip(hint_BxT, 0, hints_BxH.shape[1] - 1)
     is_hint_BxT = (hint_BxT == at_BxT) & np.take_along_axis(is_hint_BxH, at_BxT, axis=1)
     targets_BxT = np.where(is_hint_BxT, np.take_along_axis(hints_BxH, at_BxT, axis=1), targets_BxT)

@@ -26,7 +26,7 @@ class Rows(NamedTuple):
 
 
 def num_pauses(length: int, rate: float) -> int:
-    """Pauses put into a block: round(rate * length), a tie going to the even number.
+    """How many pauses are put into a block: round(rate * length), ties to even.
 
     >>> num_pauses(2048, 0.1)  # the paper's 10 %: 204.8
     205
@@ -72,11 +72,11 @@ def random_words(seed: int, epoch: int, block: int, num_words: int, component: i
 
 
 class Blocks(NamedTuple):
-    """Blocks by their numbers: what their random words belong to."""
+    """The numbers that identify blocks, and so choose their random words."""
 
     epoch_B: Sequence[int] | np.ndarray
     block_B: Sequence[int] | np.ndarray
-    component_B: Sequence[int] | np.ndarray | None = None  # which corpus of a mixture each is of; 0, if None
+    component_B: Sequence[int] | np.ndarray | None = None  # the corpus of a mixture that each is from; None: all 0
 
 
 def draw_slots(
@@ -92,13 +92,13 @@ def draw_slots(
 ) -> np.ndarray:
     """Which of the S slots of each block hold its M pauses: is_pause_BxS, bool.
 
-    A block's slots depend on (seed, epoch, block, component) alone, and by policies that look at text on its text, but
+    A block's slots depend on (seed, epoch, block, component) and, for policies that look at text, on its own text, but
     never on the rows beside it.
 
     Args:
       num_pauses: M, fewer than `num_slots`.
       fewest_pauses: if given, each block draws its own number of pauses, `fewest_pauses` to M, all equally likely; the
-        slots that it has no use for are its last ones, and `insert` cuts them off in mode `trim`.
+        slots that it then leaves unused are its last ones, and `insert` cuts them off in mode `trim`.
       policy: its name in `policies.POLICIES`.
       burst, starts_BxN1: of `policies.Draw`.
     """

@@ -25,7 +25,7 @@ Boundary = Literal["word", "sentence"]
 
 
 class Trait(enum.IntFlag):
-    """What a token's text tells of words and sentences; `data/vocabularies.token_traits` has them of each id."""
+    """What a token's text tells of words and sentences; `tokenizers/vocabularies.token_traits` computes each id's."""
 
     BEGINS_WITH_SPACE = 1  # white space, which newlines are too
     ENDS_WITH_SPACE = 2
@@ -39,7 +39,7 @@ class Trait(enum.IntFlag):
 
 
 class Draw(NamedTuple):
-    """What a policy places pauses by: blocks that have the same number of pauses."""
+    """What a policy is given to place pauses: blocks that have the same number of pauses."""
 
     words_BxS: np.ndarray  # uint64, a random word of each slot
     num_pauses: int  # M
@@ -83,10 +83,10 @@ def fixed_slots(num_slots: int, num_pauses: int) -> np.ndarray:
 
 
 def burst_slots(words_BxN1: np.ndarray, num_pauses: int, burst: int) -> np.ndarray:
-    """M pauses in runs of `burst`, each in another gap, drawn uniformly; a run drawn among them has what remains.
+    """M pauses in runs of `burst`, each in another gap, drawn uniformly; one run, drawn at random, has what remains.
 
-    It is not the last one of the text: `trim` would cut that one, and keep more pauses than of other policies. Only
-    where there are more runs than gaps do runs share one.
+    That run is not the last one of the text: `trim` would cut that one, and keep more pauses than of other policies.
+    Runs share a gap only where there are more runs than gaps.
 
     >>> burst_slots(np.array([[7, 3, 9, 1, 5]], np.uint64), num_pauses=5, burst=3).astype(int)  # in gaps 1 and 3
     array([[0, 1, 1, 0, 0, 1, 1, 1, 0]])
@@ -118,9 +118,10 @@ def boundary_slots(words_BxN1: np.ndarray, starts_BxN1: np.ndarray, num_pauses: 
 
 
 def spread(words_BxG: np.ndarray, may_hold_BxG: np.ndarray, num_items: int) -> np.ndarray:
-    """How many of `num_items` each gap gets: the same number for all that may hold any, one of each row at least.
+    """How many of `num_items` each gap gets: the same number for all that may hold any.
 
-    What remains goes to those of them with the smallest random words, one each: uniformly without replacement.
+    What remains goes to those of them with the smallest random words, one each: uniformly without replacement. In each
+    row at least one gap may hold some.
 
     >>> words, may_hold = np.array([[1, 9, 2, 7, 8]], np.uint64), np.array([[0, 1, 0, 1, 1]], bool)
     >>> spread(words, may_hold, 1), spread(words, may_hold, 4)
@@ -137,7 +138,7 @@ def spread(words_BxG: np.ndarray, may_hold_BxG: np.ndarray, num_items: int) -> n
 
 
 def slots_of_gaps(pauses_BxN1: np.ndarray, num_pauses: int) -> np.ndarray:
-    """is_pause_BxS for so many pauses in each gap, M in each row.
+    """is_pause_BxS for the given number of pauses in each gap, M in each row.
 
     >>> slots_of_gaps(np.array([[0, 2, 0, 1]]), num_pauses=3).astype(int)
     array([[0, 1, 1, 0, 0, 1]])
@@ -197,7 +198,7 @@ def _has(traits: np.ndarray, wanted: Trait) -> np.ndarray:
     return (traits & np.uint8(wanted)) != 0
 
 
-# --- Their names in config.pauses.policy
+# --- Policies by their names in config.pauses.policy
 
 
 def _place_fixed(draw: Draw) -> np.ndarray:
@@ -205,7 +206,7 @@ def _place_fixed(draw: Draw) -> np.ndarray:
 
 
 def _place_at_boundaries(draw: Draw) -> np.ndarray:
-    assert draw.starts_BxN1 is not None, "boundary wants to know where words start"
+    assert draw.starts_BxN1 is not None, "the policy 'boundary' needs to know where words start"
     return boundary_slots(draw.words_BxN1, draw.starts_BxN1, draw.num_pauses)
 
 

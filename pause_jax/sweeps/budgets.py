@@ -12,7 +12,7 @@ KINDS = ("steps", "text_tokens", "model_flops")
 
 
 def check_budget(value: Any, where: str) -> None:
-    """Raises UserError where `value` is no (kind, number above 0)."""
+    """Raises UserError where `value` is not (kind, number above 0)."""
     kind, number = value if isinstance(value, (list, tuple)) and len(value) == 2 else ("", 0)
     if kind not in KINDS or type(number) not in (int, float) or not 0 < number < 1e300:
         raise UserError(
@@ -25,7 +25,7 @@ def steps(config: Config, budget: tuple[str, float]) -> int:
     """The whole steps that `budget` pays for, rounded down: a run never takes more than its budget.
 
     Args:
-      config: resolved; its `train.steps` plays no part.
+      config: resolved; its `train.steps` is not used.
       budget: ("steps", n), ("text_tokens", n) or ("model_flops", n).
 
     Raises:
@@ -46,8 +46,8 @@ def steps(config: Config, budget: tuple[str, float]) -> int:
 def text_tokens_per_step(config: Config) -> float:
     """Expected text tokens of a pretraining step.
 
-    `trim` puts M pauses into L text tokens and keeps L of the L + M positions: of rate 0.1, 1 / 1.1 of L is text.
-    `exact` has L - M text tokens. A range of rates draws M uniformly.
+    `trim` puts M pauses into T text tokens and keeps T of the T + M positions: at rate 0.1, 1 / 1.1 of T is text.
+    `exact` has T - M text tokens. A range of rates draws M uniformly.
     """
     length, pause = config.data.length, config.pauses
     if pause.mode == "exact":

@@ -8,11 +8,11 @@ from pause_jax.aot.chips import Chip
 from pause_jax.sweeps.graph import Job
 from pause_jax.sweeps.record import Line
 
-UTILISATION = 0.4  # of a chip's peak, assumed
+UTILISATION = 0.4  # model FLOP/s as a share of a chip's peak, assumed
 
 
 def device_hours(flops: float, chip: Chip) -> float:
-    """Hours of one device at the utilisation assumed."""
+    """Hours of one device at the assumed utilisation."""
     return flops / (UTILISATION * chip.flops) / 3600
 
 
@@ -23,7 +23,7 @@ def measured_rate(lines: Sequence[Line]) -> float | None:
 
 
 def checkpoint_bytes(job: Job) -> int:
-    """What the checkpoints of a training job that are kept take at its end; 0 for an evaluation."""
+    """Bytes of the checkpoints that a training job keeps at its end; 0 for an evaluation."""
     from pause_jax.distributed import memory
     from pause_jax.distributed.mesh import AXES
 

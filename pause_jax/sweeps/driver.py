@@ -1,4 +1,4 @@
-"""A sweep's driver: makes the schedule of its jobs and has it carried out here, through SLURM or as JobSets on GKE."""
+"""A sweep's driver: makes the schedule of its jobs, and runs it here, through SLURM, or as JobSets on GKE."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class _Calls:
-    """What an executor asks and tells its driver, as `Schedule.run` has it."""
+    """The driver's callbacks for an executor: arguments of `Schedule.run`."""
 
     stopping: Callable[[], bool]
     on_done: Callable[[Job], None]
@@ -41,7 +41,7 @@ class _Calls:
 
 
 def make_schedule(sweep: Sweep, workdir: Path, how: ExecutorConfig, *, retries: int) -> Schedule:
-    """All jobs, those that are finished found.
+    """The schedule of all jobs; those that are finished already have the status "cached".
 
     Raises:
       UserError: `workdir` holds another sweep, or as `graph.make_jobs`.
@@ -85,7 +85,7 @@ def check_folder(workdir: Path, sweep: Sweep) -> None:
 def run_sweep(
     schedule: Schedule, sweep: Sweep, workdir: Path, how: ExecutorConfig, workers: int
 ) -> Literal["finished", "stopped"]:
-    """Run what is left; leaves results.csv, jobs.json and failures.json.
+    """Run the jobs that are left, and write results.csv, jobs.json and failures.json.
 
     Args:
       workers: processes on this machine; 0: one a chip, or on a machine without chips one a core.
@@ -94,7 +94,7 @@ def run_sweep(
       UserError: another sweep's driver is at work in `workdir`, or the cluster is not to be had.
     """
     left = schedule.with_status("waiting")
-    is_local = how.executor != "slurm" or not left  # the results of what is done are collected anywhere
+    is_local = how.executor != "slurm" or not left  # results of finished jobs can be collected without a cluster
     count = local.worker_count(workers, local_chips.of_this_machine(), len(left)) if is_local else 0
     cluster = None if is_local else _slurm_cluster(workdir, how)
     with locks.held(workdir / "lock"), StopSignals() as stop, ProgressTable(schedule, count) as table:
@@ -119,7 +119,7 @@ def run_sweep(
         results.collect(schedule, workdir)
         failed = [dataclasses.asdict(failure) for failure in results.failures(schedule)]
         write_atomically(workdir / "failures.json", json.dumps(failed, indent=1))
-    _tell_end(schedule, workdir)
+    _print_end(schedule, workdir)
     if stop.requested is None:
         return "finished"
     what = "" if is_local else " what SLURM has queued stays there (scancel ends it), and"
@@ -127,7 +127,7 @@ def run_sweep(
     return "stopped"
 
 
-def _tell_end(schedule: Schedule, workdir: Path) -> None:
+def _print_end(schedule: Schedule, workdir: Path) -> None:
     overhead, seconds = schedule.overhead()
     if seconds:
         print(f"start-up and compilation: {100 * overhead / seconds:.0f} % of {seconds:.0f} s of work")
@@ -135,7 +135,7 @@ def _tell_end(schedule: Schedule, workdir: Path) -> None:
 
 
 def _run_here(schedule: Schedule, workdir: Path, setups: list[local.Setup], calls: _Calls) -> None:
-    """A job a worker, on this machine."""
+    """Run the jobs on this machine, one at a time on each worker."""
     pool = [local.Worker(*one) for one in zip(setups, local.core_groups(len(setups)), strict=True)] if setups else []
     try:
         schedule.run(pool, lambda job: (job, str(workdir)), **vars(calls))
@@ -145,14 +145,14 @@ def _run_here(schedule: Schedule, workdir: Path, setups: list[local.Setup], call
 
 
 def _slurm_cluster(workdir: Path, how: ExecutorConfig) -> Cluster:
-    """Raises UserError where it is not to be had."""
+    """The SLURM cluster. Raises UserError where it cannot be reached."""
     from pause_jax.sweeps.executors.slurm import Cluster
 
     return Cluster(workdir, how.slurm)
 
 
 def _watch(schedule: Schedule, workdir: Path, how: ExecutorConfig, cluster: Cluster) -> Watch:
-    """What takes the jobs through SLURM."""
+    """The object that submits the jobs to SLURM and watches them."""
     from pause_jax.sweeps.executors.slurm import Watch
 
     def call(job: Job) -> Any:
@@ -169,7 +169,7 @@ def _watch(schedule: Schedule, workdir: Path, how: ExecutorConfig, cluster: Clus
 
 
 def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: ExecutorConfig, *, template: str) -> None:
-    """Write WORKDIR/gke/ and the files of the jobs that are left.
+    """Write WORKDIR/gke/ and the job files of the jobs that are left.
 
     Args:
       template: the text of launch/gke/jobset.yaml.
@@ -204,7 +204,7 @@ def _on_slices(job: Job, takes: Resources) -> Job:
     from pause_jax.distributed import kernels, memory
     from pause_jax.distributed.mesh import AXES, over_slices
 
-    if job.evaluation is not None:  # one slice answers, each chip with all parameters
+    if job.evaluation is not None:  # an evaluation takes one slice, each chip with all parameters
         return job
     where = f"config.resources.{job.size or 'default'}"
     try:

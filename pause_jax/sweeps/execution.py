@@ -1,4 +1,4 @@
-"""Where a sweep's jobs run: this machine, SLURM or GKE, and what each job takes there.
+"""The config of where a sweep's jobs run (this machine, SLURM or GKE) and what each job takes there.
 
 config.executor    "local" (the default), "slurm" or "gke"
 config.slurm       settings of sbatch as submitit calls them: partition, time (minutes), mem ("8GB"), account, qos,
@@ -35,13 +35,13 @@ class Resources:
     gpus: int = 0  # of each node
     nodes: int = 1
     tasks_per_node: int = 1  # processes
-    chip: str = ""  # a name of `CHIPS`: what device-hours are reckoned for, and on GKE what is asked for
+    chip: str = ""  # a name of `CHIPS`: device-hours are computed for it, and on GKE it is requested
     topology: str = ""  # GKE: of a slice, such as 4x4
     slices: int = 1  # GKE
     chips_per_host: int = 4  # GKE
 
     def chips(self) -> int:
-        """GKE: those of a slice."""
+        """GKE: chips of a slice."""
         return math.prod(map(int, self.topology.split("x")))
 
     def hosts(self) -> int:
@@ -51,7 +51,7 @@ class Resources:
 
 @dataclasses.dataclass(frozen=True)
 class Gke:
-    """What JobSets have in common."""
+    """Settings that all JobSets have in common."""
 
     image: str = ""
     claim: str = ""  # the PersistentVolumeClaim that is mounted on /runs
@@ -67,7 +67,7 @@ class ExecutorConfig:
     """How a sweep is run."""
 
     executor: str
-    slurm: Mapping[str, Any]  # what sbatch is asked, as submitit calls it
+    slurm: Mapping[str, Any]  # settings of sbatch, as submitit calls them
     gke: Gke
     resources: Mapping[str, Resources]  # size → what its jobs take
 
@@ -76,18 +76,18 @@ class ExecutorConfig:
         return self.resources.get(size) or self.resources.get("default") or Resources()
 
     def chip(self, size: str) -> Chip | None:
-        """What it runs on, as far as config.resources says."""
+        """The chip that a job of this size runs on, as far as config.resources says."""
         return CHIPS.get(self.of(size).chip)
 
 
 def parse(values: Mapping[str, Any], sizes: Iterable[str] = ()) -> ExecutorConfig:
-    """From a sweep's `executor`, `slurm`, `gke` and `resources`.
+    """The config made from a sweep's `executor`, `slurm`, `gke` and `resources`.
 
     Args:
       sizes: names that `resources` may have beside "default".
 
     Raises:
-      UserError: there is no such executor, setting, size or chip, or a value that cannot be.
+      UserError: there is no such executor, setting, size or chip, or a value is out of range.
     """
     executor = values.get("executor", "local")
     if executor not in EXECUTORS:

@@ -1,7 +1,7 @@
 """Downstream tasks: a prompt, a target, a metric. One file a task or family; each is a SeqIO task.
 
-A task has the splits "train", "validation" and "test", where "validation" is a part of the training data, on which
-whatever is chosen is chosen. Its examples have `inputs` and `targets`, texts, and whatever its metric wants beside.
+A task has the splits "train", "validation" and "test"; "validation" is a part of the training data, for all selection
+(of checkpoints, M_inf, hyperparameters). Its examples have the texts `inputs` and `targets`, and what its metric needs.
 To add one: a file here that calls `official.register`, and its name in `_MODULES` (WORKSPACE.md has the steps).
 """
 

@@ -1,4 +1,4 @@
-"""Metrics of written answers, as the official scripts of the data sets compute them; percentages are 0 to 100.
+"""Metrics of generated answers, as the official scripts of the data sets compute them; percentages are 0 to 100.
 
 In SeqIO's form: (targets, predictions) → {name: value}, where a target is {"answers": [str, …], …} and a prediction
 a string.
@@ -69,7 +69,7 @@ def coqa_f1(targets: Sequence[Target], predictions: Sequence[str]) -> dict[str, 
 
 
 def leave_one_out(scores: Sequence[float]) -> float:
-    """The best of the scores but one, mean over the one left out; a single score is itself.
+    """The best score with one score left out, averaged over which one is left out; a single score is itself.
 
     >>> leave_one_out([0.0, 1.0, 0.25, 0.5])  # (1 + 0.5 + 1 + 1) / 4
     0.875

@@ -1,6 +1,6 @@
-"""Official files from their public addresses: gone on with where a connection broke, checked, and put in place whole.
+"""Downloads official files from their public addresses: resumes broken transfers, checks files, puts them in place.
 
-What is under way lies beside its place as NAME.partial, where the same command finds it.
+A file that is not whole yet lies beside its place as NAME.partial, where the same command finds it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pause_jax.logging.progress import Progress
 from pause_jax.tasks import official
 from pause_jax.tasks.official import File
 
-_TRIES = 5  # in a row that bring nothing new
+_TRIES = 5  # connections in a row that bring no new byte, after which it gives up
 _SECONDS = 60.0  # without a byte, after which a connection counts as broken
 _CHUNK = 1 << 20
 
@@ -76,7 +76,7 @@ def fetch_tasks(names: Sequence[str], data_dir: Path, sleep: Callable[[float], N
 
 
 def _is_there(file: File, path: Path) -> bool:
-    """Whether it lies at `path`, or gzipped beside it. Raises UserError where what lies there is another file."""
+    """Whether the file is at `path`, or gzipped beside it. Raises UserError where another file is there."""
     there = official.stored(path)
     if there is None:
         return False
@@ -138,7 +138,7 @@ def _receive_all(url: str, partial: Path, by_hand: str, sleep: Callable[[float],
 
 
 def _receive(url: str, partial: Path) -> bool:
-    """Appends what one connection sends of the rest; whether the file is whole, as far as the server tells."""
+    """Append what one connection sends of the rest; True where the file is then whole, as far as the server tells."""
     have = _size(partial)
     headers = {"User-Agent": "pause_jax", "Accept-Encoding": "identity"}
     if have:
@@ -216,7 +216,7 @@ def _place(file: File, partial: Path, path: Path, *archive: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
-    """Of the content, unzipped."""
+    """The SHA-256 of the content, unzipped."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
 
@@ -238,7 +238,7 @@ def _write(out: Any, chunk: bytes, path: Path) -> None:
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Within it, an OSError is of the disk: a UserError."""
+    """Turn an OSError of the disk into a UserError."""
     try:
         yield
     except OSError as error:

@@ -4,8 +4,9 @@
 
 The prompt is the activity, a colon, and the context, whose second part (the beginning of the last sentence; WikiHow's
 have none) begins with a capital. WikiHow's texts are cleaned of `[header]`, `[title]`, `[step]` and `[substeps]` the
-usual way: a title ends the sentence before it with a full stop, even where it has one, and marks go. Other text in
-brackets stays, where lm-evaluation-harness drops it: that makes 13 of the 50,210 texts of the test split differ.
+usual way: a title ends the sentence before it with a full stop, even where it has one, and the marks are removed.
+Other text in brackets stays, where lm-evaluation-harness drops it: that makes 13 of the 50,210 texts of the test split
+differ.
 
 The test split is the published validation file, as the published test file has no labels. An ending is scored after
 the prompt, without an end of text. Reported: the percentage of contexts whose right ending has the highest log p, in

@@ -53,7 +53,7 @@ _CLOSING = string.punctuation + "”’…–—"
 
 
 def read(passages: Text) -> Iterator[Example]:
-    """Of a passage a line, or a JSON object with the field "text" a line."""
+    """Examples of a file with one passage a line, or one JSON object with the field "text" a line."""
     as_json = ".jsonl" in passages.path.suffixes
     for number, line in passages.json_lines() if as_json else passages.lines():
         with passages.at(f"line {number}"):

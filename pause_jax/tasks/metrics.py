@@ -1,7 +1,8 @@
 """Metric functions in SeqIO's form, (targets, predictions) -> {name: value}; percentages are 0 to 100.
 
-Of an answer that was written, the prediction is its text. Of options, the second argument is called `scores` (SeqIO
-tells the two kinds by that name) and holds an `OptionScore` for each option; the target is the right one's number.
+For generated answers a prediction is the answer's text. For options the second argument is called `scores` (by that
+name SeqIO tells the two kinds apart) and holds an `OptionScore` for each option; the target is the right option's
+number.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def label_accuracy(targets: Sequence[str], predictions: Sequence[Collection[str]
     """Percentage of predictions that match their target, a label; and of those that match no label at all.
 
     Args:
-      predictions: the labels of all choices that what was written matches.
+      predictions: for each example the labels of all choices that the generated answer matches.
 
     >>> label_accuracy(["A", "B", "C", "D"], [["A"], ["A", "B"], ["D"], []])
     {'accuracy': 50.0, 'no_choice': 25.0}
@@ -45,7 +46,7 @@ def label_accuracy(targets: Sequence[str], predictions: Sequence[Collection[str]
 def option_accuracy(targets: Sequence[int], scores: Sequence[Sequence[OptionScore]]) -> dict[str, float]:
     """Percentage of examples whose right option has the highest log p; and the same with log p a token.
 
-    The second only where it can say something else: where an example has options of several lengths.
+    The second is left out where it would equal the first: where no example has options of several lengths.
 
     >>> unsure, long = OptionScore(-2.0, 1, 1), OptionScore(-4.0, 4, 9)
     >>> option_accuracy([0, 1], [[OptionScore(-1.0, 1, 1), unsure], [unsure, long]])
@@ -71,6 +72,6 @@ def option_accuracy_per_character(targets: Sequence[int], scores: Sequence[Seque
 def _percentage_highest(
     targets: Sequence[int], scores: Sequence[Sequence[OptionScore]], value: Callable[[OptionScore], float]
 ) -> float:
-    """Of examples whose target is the option of the highest value; of equal ones the first counts as the highest."""
+    """Percentage of examples whose target is the option of the highest value, of equal ones the first."""
     chosen = [max(range(len(options)), key=lambda k: value(options[k])) for options in scores]
     return 100.0 * sum(a == b for a, b in zip(targets, chosen, strict=True)) / len(targets)

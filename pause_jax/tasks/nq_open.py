@@ -1,7 +1,8 @@
 """Natural Questions, open domain: questions asked of a search engine, without a text (Lee et al., 2019).
 
-The test split is the original development file, `nq_open_efficientqa`'s that of the EfficientQA competition. Where the
-training file (87,925 questions) is absent, the 8,757 of it are read that are known as DPR's development questions. An
+The test split of `nq_open` is the original development file, that of `nq_open_efficientqa` the development file of the
+EfficientQA competition. Where the training file (87,925 questions) is absent, DPR's 8,757 development questions, which
+are a part of it, are read instead. An
 answer is any one of a question's list; the first is trained on.
 """
 

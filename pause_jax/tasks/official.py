@@ -1,4 +1,4 @@
-"""Published data sets as SeqIO tasks: official files under a data directory in, examples out.
+"""Published data sets as SeqIO tasks: reads official files under a data directory into examples.
 
 A task's module says which files there are, how one is read, and what is measured, in a call of `register`:
 
@@ -48,14 +48,14 @@ class Example(NamedTuple):
     prompt: str
     target: str  # what is trained on
     answers: tuple[str, ...]  # what is right, or the references; may be empty
-    group: str  # what is held out together
+    group: str  # examples of one group are held out together
     options: tuple[str, ...] = ()
-    label: int = -1  # of the options, the right one
+    label: int = -1  # the number of the right option
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What `register` was told."""
+    """A registered task: its files, and the function that reads them."""
 
     name: str
     files: Mapping[str, tuple[File, ...]]  # "train" (validation is a part of it) and "test"
@@ -70,7 +70,7 @@ class Text:
     text: str
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Number from 1 and text of each line, split at newlines only; a last empty one is none."""
+        """Number from 1 and text of each line, split at newlines only; an empty last line is left out."""
         lines = self.text.split("\n")
         yield from enumerate(lines[:-1] if lines[-1] == "" else lines, start=1)
 
@@ -79,7 +79,7 @@ class Text:
         return f"{Path(self.path.name.removesuffix('.gz')).stem}-{number}"
 
     def json_lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Number and object of each line. Raises UserError for one that is none."""
+        """Number and JSON object of each line. Raises UserError for a line that is no object."""
         for number, line in self.lines():
             try:
                 record = json.loads(line)
@@ -90,14 +90,14 @@ class Text:
             yield number, record
 
     def json(self) -> Any:
-        """The file's JSON. Raises UserError where it is none."""
+        """The file's JSON. Raises UserError where it is not JSON."""
         try:
             return json.loads(self.text)
         except ValueError as error:
             raise UserError(f"{self.path} is not JSON ({error}): get the file again") from None
 
     def data(self, version: str) -> list[Any]:
-        """Of a JSON file with the fields `version` and `data`, the second. Raises UserError for another version."""
+        """The field `data` of a JSON file whose field `version` is `version`. Raises UserError for another version."""
         content = self.json()
         with self.at("at the top"):
             found, data = content["version"], list(content["data"])
@@ -107,7 +107,7 @@ class Text:
 
     @contextlib.contextmanager
     def at(self, where: str) -> Iterator[None]:
-        """Within it, a field that is missing or of another type is a UserError; `where` is "line 7", say."""
+        """Turn the error of a field that is missing or of another type into a UserError; `where` is "line 7", say."""
         try:
             yield
         except UserError:
@@ -146,17 +146,17 @@ def register(
 
 
 def known() -> Mapping[str, Source]:
-    """All registered ones by name."""
+    """All registered sources by the task's name."""
     return _SOURCES
 
 
 def bound(name: str, data_dir: str) -> seqio.Task:
-    """The task, its files in `data_dir`."""
+    """The registered task, reading its files from `data_dir`."""
     return seqio.TaskRegistry.get(name).replace(source=_data_source(_SOURCES[name], data_dir))
 
 
 def answers(text: str, example: Mapping[str, Any], is_target: bool = False) -> Any:
-    """A task's postprocessing unless it has its own: {"answers": [str, …]} of a target, a prediction as it is."""
+    """The default postprocessing: {"answers": [str, …]} for a target; a prediction stays as it is."""
     return {"answers": [answer.decode() for answer in example["answers"].tolist()]} if is_target else text
 
 
@@ -266,7 +266,7 @@ def _ragged(rows: Iterable[Sequence[str]]) -> tf.RaggedTensor:
 
 
 def gold_answers(answers: list[str]) -> tuple[str, ...]:
-    """An example's right answers, each once, to the last space. Raises ValueError where there is none."""
+    """An example's right answers, each once, white space kept. Raises ValueError where there is none."""
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise ValueError(f"the answers are {answers!r}, no list of texts")
     if not any(answer.strip() for answer in answers):
@@ -275,5 +275,5 @@ def gold_answers(answers: list[str]) -> tuple[str, ...]:
 
 
 def clean(text: str) -> str:
-    """White space at the ends off, and each run of it within as one space."""
+    """`text` stripped, with each run of white space within as one space."""
     return re.sub(r"\s+", " ", text).strip()

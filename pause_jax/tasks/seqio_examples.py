@@ -1,4 +1,4 @@
-"""Examples of a SeqIO task for the evaluator."""
+"""Reads the examples of a SeqIO task for the evaluator."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _ids(examples: Sequence[Mapping[str, Any]], where: str) -> list[str | int]:
 def _conversations(name: str, ids: Sequence[str | int], texts: Sequence[str]) -> dict[str, Any]:
     """`rounds` and `render` of `TaskExamples`, for a task whose ids are CONVERSATION/TURN, the turns in order.
 
-    Each turn's prompt is that of the turn before it, a space, its answer on one line, and what comes after that.
+    Each turn's prompt is the prompt of the turn before, a space, that turn's answer on one line, and what follows.
 
     >>> asked = _conversations("mine", ["a/1", "b/1", "a/2"], ["Snow? A:", "Hail? A:", "Snow? A: no\\nRain? A:"])
     >>> asked["rounds"], asked["render"](2, {0: "yes", 1: "no"})

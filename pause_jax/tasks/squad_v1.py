@@ -1,6 +1,6 @@
 """SQuAD v1.1: questions on paragraphs of Wikipedia, the answer a span of the paragraph (Rajpurkar et al., 2016).
 
-The test split is the official development file; what is held out of training is held out by article. The question
+The test split is the official development file; validation text is held out by article. The question
 stands last, so that a prompt cut from the left keeps it. Context and answers are as published, to the last space.
 """
 

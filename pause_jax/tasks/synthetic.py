@@ -1,8 +1,8 @@
-"""Tasks that need no download, each as hard as its number says: count_parity_24, recall_8, addition_3.
+"""Tasks that need no download, named by family and difficulty: count_parity_24, recall_8, addition_3.
 
 Examples are drawn from raw Philox words keyed by (task, difficulty, split): the same for every NumPy, and the splits
-are independent draws. Where a task has few different prompts, some of the test's are in the training part too. Whatever
-of a family is drawn once and for all (`_fixed`), the model must learn by heart.
+are independent draws. Where a task has few different prompts, some of the test's are in the training part too. Tables
+that are drawn once for a family (`_fixed`) must be learned by heart.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _SUMS, _MOST_SUMS = 8, 4  # two_sum: numbers below, pairs counted up to
 
 
 class Texts(NamedTuple):
-    """Of each example: prompt, target, and in some families what a computation in steps would have on the way."""
+    """Prompt and target of each example; in some families also hints: the results of the steps of a computation."""
 
     prompts: list[str]
     targets: list[str]
-    hints: list[str] | None = None  # a character a step
+    hints: list[str] | None = None  # one character for each step
 
 
 def _fixed(name: str, *shape: int) -> np.ndarray:
-    """Raw words that are the same wherever a family is used."""
+    """Raw words that depend on the family's name alone: the same for every difficulty and split."""
     return np.random.Philox(key=[zlib.crc32(name.encode()), 0]).random_raw(int(np.prod(shape))).reshape(shape)
 
 
@@ -73,7 +73,7 @@ def addition(words_BxW: np.ndarray, n: int) -> Texts:
 
 
 def matches(words_BxW: np.ndarray, n: int) -> Texts:
-    """Of n fixed pairs among 12 places, at how many do both have the same of four values? (Theorem J.1's operations.)
+    """At how many of n fixed pairs among 12 places are both of the four values equal? (Theorem J.1's operations.)
 
     `>abca…=` → `D` for 3. The pairs of a smaller n are among those of a larger one.
     """
@@ -85,7 +85,7 @@ def matches(words_BxW: np.ndarray, n: int) -> Texts:
 
 
 def relation(words_BxW: np.ndarray, n: int) -> Texts:
-    """How many of n items have a relation, a fixed table of 32 by 32, to the one asked for behind them?
+    """How many of n items are related, by a fixed table of 32 by 32, to the item asked for after them?
 
     `>k3a0?q=` → `C` for 2.
     """
@@ -95,10 +95,10 @@ def relation(words_BxW: np.ndarray, n: int) -> Texts:
 
 
 def late_parity(words_BxW: np.ndarray, n: int) -> Texts:
-    """How many of n digits below 8 have a relation, a fixed table, to the one behind them: even (0) or odd (1)?
+    """Is the number of n digits below 8 that are related, by a fixed table, to the last one even (0) or odd (1)?
 
-    `>6172?0=` → `1`, hints `00010001`: whether each digit has it, then the parity after each. A causal model can know
-    neither while it reads the digits.
+    `>6172?0=` → `1`, hints `00010001`: whether each digit is related, then the parity after each. A causal model can
+    know neither while it reads the digits.
     """
     digits_BxN, asked_B, related_BxN = _related("late_parity", 8, words_BxW, n)
     parities_BxN = related_BxN.cumsum(axis=1) % 2
@@ -115,7 +115,7 @@ def _related(family: str, size: int, words_BxW: np.ndarray, n: int) -> tuple[np.
 
 
 def two_sum(words_BxW: np.ndarray, n: int) -> Texts:
-    """How many pairs of n numbers below 8 sum, modulo 8, to the one behind them? Over 4 are 4: `>0172?1=` → `2`."""
+    """How many pairs of n numbers below 8 sum, modulo 8, to the number after them, at most 4? `>0172?1=` → `2`."""
     numbers_BxN, wanted_B = words_BxW[:, :n] % _SUMS, words_BxW[:, n] % _SUMS
     first, second = np.triu_indices(n, 1)
     sums_BxP = (numbers_BxN[:, first] + numbers_BxN[:, second]) % _SUMS
@@ -125,7 +125,7 @@ def two_sum(words_BxW: np.ndarray, n: int) -> Texts:
 
 
 def packed_pairs(words_BxW: np.ndarray, n: int) -> Texts:
-    """How many of n by n pairs (u, v), values below 4, have the relation that is asked for, one of 16 fixed ones?
+    """How many of n by n pairs (u, v) of values below 4 have the relation asked for, one of 16 fixed tables?
 
     `>0123,3210?k=` → `J` for 9.
     """
@@ -137,7 +137,7 @@ def packed_pairs(words_BxW: np.ndarray, n: int) -> Texts:
 
 
 def kth(words_BxW: np.ndarray, n: int) -> Texts:
-    """The k-th smallest of n different values below 32, k a letter behind them: `>k3a0?b=` → `k`."""
+    """The k-th smallest of n different values below 32, where a letter after them gives k: `>k3a0?b=` → `k`."""
     values_BxN = words_BxW[:, :32].argsort(axis=1)[:, :n]
     k_B = (words_BxW[:, 32] % n).astype(int)
     answer_B = np.take_along_axis(np.sort(values_BxN, axis=1), k_B[:, None], axis=1)
@@ -146,13 +146,13 @@ def kth(words_BxW: np.ndarray, n: int) -> Texts:
 
 
 def chase(words_BxW: np.ndarray, n: int) -> Texts:
-    """Where n steps lead in a table from each of 8 letters to one: `>bcdaefgh?a=` → `c` for 2; hints: each step's."""
+    """Follow a table from each of 8 letters to another for n steps: `>bcdaefgh?a=` → `c` for 2; hints: every step."""
     prompts, steps = _walks(words_BxW, n)
     return Texts(prompts, [text[-1] for text in steps], steps)
 
 
 def walk_back(words_BxW: np.ndarray, n: int) -> Texts:
-    """All n of these steps, the last one first: `>bcdaefgh?a=` → `cb`. Forwards, each would be a single look."""
+    """All n steps of `chase`, the last one first: `>bcdaefgh?a=` → `cb`. Forwards, each would be a single look-up."""
     prompts, steps = _walks(words_BxW, n)
     return Texts(prompts, [text[::-1] for text in steps], steps)
 
@@ -167,7 +167,7 @@ def _walks(words_BxW: np.ndarray, n: int) -> tuple[list[str], list[str]]:
 
 
 def program(words_BxW: np.ndarray, n: int) -> Texts:
-    """How many of n digits below 8 do two commands behind them, of 8 fixed permutations, take below 4, one by one?
+    """How many of n digits below 8 end below 4 after two commands, permutations from a fixed table of 8, in turn?
 
     `>0172?fa=` → `B` for 1.
     """
@@ -181,13 +181,13 @@ def program(words_BxW: np.ndarray, n: int) -> Texts:
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """Tasks that differ in their number."""
+    """Tasks of one kind that differ in their difficulty N."""
 
     texts: Callable[[np.ndarray, int], Texts]  # from random words
-    words: Callable[[int], int]  # how many an example takes
-    number: str  # what it is
+    words: Callable[[int], int]  # how many random words an example takes
+    number: str  # what N is, for messages
     largest: int = 1000
-    options: tuple[str, ...] = ()  # where the answer is one of a few
+    options: tuple[str, ...] = ()  # all possible answers, where they are few
     has_hints: bool = False
 
 
@@ -217,7 +217,7 @@ def register_if_named(name: str) -> None:
     """Adds the task to SeqIO's registry where `name` is a family's name, an underscore and a number.
 
     Raises:
-      UserError: the number cannot be.
+      UserError: the number is out of the family's range.
     """
     match = re.fullmatch(r"(\w+)_(\d+)", name)
     if match is None or match[1] not in FAMILIES or name in seqio.TaskRegistry.names():

@@ -1,6 +1,6 @@
 """WebQuestions: questions that people asked a search engine, answered by Freebase (Berant et al., 2013).
 
-An answer is any one of a question's list; the first is trained on. Training data is held out by the entity that the
+An answer is any one of a question's list; the first is trained on. Validation data is held out by the entity that the
 question is about (its Freebase page), as many are asked twice in other words.
 """
 

@@ -1,6 +1,6 @@
 """Text to ids and back without TensorFlow, for programs that only restore a model.
 
-The same ids as the SeqIO vocabularies of pause_jax/data (a test compares them).
+It gives the same ids as the SeqIO vocabularies of vocabularies.py (a test compares them).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def load(vocabulary: str, name: str = "") -> Tokenizer:
     """The tokenizer of `config.data.vocabulary`: "byte", or the path of a SentencePiece model or a tokenizer.json.
 
     Args:
-      name: what it is called in sentences, where it is not that field.
+      name: what messages call it, where it is not that field.
 
     Raises:
       UserError: no such tokenizer lies at that path.
@@ -51,7 +51,7 @@ def is_huggingface(vocabulary: str) -> bool:
 def fingerprint(vocabulary: str) -> str:
     """What identifies a tokenizer wherever its file lies: "byte-259", or the SHA-256 of the file.
 
-    Of a tokenizer.json, of the file and the end of text, which is written elsewhere.
+    That of a tokenizer.json includes the end-of-text token, which another file names.
 
     Raises:
       UserError: no such file.
@@ -65,7 +65,7 @@ def fingerprint(vocabulary: str) -> str:
 
 
 def keep(vocabulary: str, folder: Path) -> str:
-    """Copy the tokenizer into a run's folder; what the run records as `config.data.vocabulary`.
+    """Copy the tokenizer into a run's folder; return what the run records as `config.data.vocabulary`.
 
     Raises:
       UserError: it cannot be read.
@@ -89,16 +89,16 @@ def kept_name(vocabulary: str) -> str:
 
 
 def kind(vocabulary: str) -> str:
-    """What a tokenizer is, wherever it lies."""
+    """The kind of a tokenizer: "byte", "tokenizer.json" or "SentencePiece"."""
     if vocabulary == "byte":
         return "byte"
     return "tokenizer.json" if is_huggingface(vocabulary) else "SentencePiece"
 
 
 def kept_in(folder: Path, recorded: str) -> str:
-    """The path of the tokenizer of a run in `folder`, which recorded it so; where it keeps none, as that says.
+    """The path of the tokenizer of the run in `folder`, which recorded it as `recorded`; that itself if none is found.
 
-    Records of older code have the path as it was given, which may not hold from where this process works.
+    Older versions recorded the path as it was given, which may be relative to another working directory.
     """
     if recorded == "byte":
         return recorded
@@ -114,10 +114,10 @@ def _replace(file: Path, content: bytes) -> None:
 
 
 def end_of_text(folder: Path) -> str:
-    """The token that ends a text, of the tokenizer.json in `folder`: what a file beside it says.
+    """The token that ends a text for the tokenizer.json in `folder`, as a file beside it says.
 
     Raises:
-      UserError: none does.
+      UserError: no file does.
     """
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         with contextlib.suppress(OSError, ValueError, RecursionError, AttributeError):
@@ -175,7 +175,7 @@ def _huggingface(path: str, name: str) -> Tokenizer:
         model = tokenizers.Tokenizer.from_str(read_model(path).decode())
     except (UserError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # it has no class of its own for it, and Rust's panics are no Exceptions
+    except BaseException as error:  # the library has no error class of its own, and Rust's panics are no Exceptions
         raise UserError(f"{name} is no tokenizer.json that can be read ({beginning(error)}): fetch it again") from None
     model.no_truncation()
     model.no_padding()

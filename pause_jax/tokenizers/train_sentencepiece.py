@@ -1,4 +1,4 @@
-"""Training a SentencePiece tokenizer on a corpus: the same model from the same text, whatever the machine."""
+"""Trains a SentencePiece tokenizer on a corpus: the same text gives the same model on every machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pause_jax.data.tf_utils import keep_off_accelerators, without_autograph
 from pause_jax.errors import UserError
 
 SAMPLE_BYTES = 50_000_000  # of text; 32,000 pieces of it take about 2 GB of memory
-_MOST_SHARDS = 100  # of a corpus, evenly spaced, that the sample is taken from
+_MOST_SHARDS = 100  # shards of a corpus, evenly spaced, that the sample is taken from
 _MOST_CHARACTERS = 4000  # a longer line is cut: the trainer would drop it
 _THREADS = 8  # sums of floats depend on it, so it isn't the number of cores
 

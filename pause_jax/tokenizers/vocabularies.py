@@ -1,4 +1,4 @@
-"""Tokenizers: `config.data.vocabulary` in, a SeqIO vocabulary out."""
+"""Tokenizers as SeqIO vocabularies, and the text and traits of each id."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def load(spec: str) -> seqio.Vocabulary:
     masked by segment, so a model without a padding piece is fine; one without an end of sentence is not.
 
     Raises:
-      UserError: no such file, no tokenizer in it, or one without an end of sentence.
+      UserError: no such file, a file that is no tokenizer, or a tokenizer without an end of sentence.
     """
     if spec == BYTE:
         return seqio.ByteVocabulary(extra_ids=0)
     if tokenizer.is_huggingface(spec):
         return HuggingFaceVocabulary(spec)
-    tokenizer.load(spec)  # SeqIO crashes on some files that are none
+    tokenizer.load(spec)  # SeqIO crashes on some files that are no model
     vocabulary = seqio.SentencePieceVocabulary(spec, extra_ids=0)
     try:
         vocabulary.load_model()
@@ -129,7 +129,7 @@ def _piece_bytes(model: sentencepiece.SentencePieceProcessor, i: int) -> bytes |
 
 
 def _huggingface_bytes(content: dict[str, Any], size: int) -> list[bytes | None]:
-    """Of each id of a tokenizer.json, whose tokens spell bytes as GPT-2's do, or as SentencePiece's."""
+    """`token_bytes` of a tokenizer.json, whose tokens spell bytes as GPT-2's do, or as SentencePiece's."""
     vocabulary = content["model"]["vocab"]
     pieces = (
         dict(enumerate(piece for piece, _ in vocabulary))
@@ -159,7 +159,7 @@ def _huggingface_bytes(content: dict[str, Any], size: int) -> list[bytes | None]
 def token_traits(spec: str) -> np.ndarray:
     """The `policies.Trait`s of each id, [vocabulary's size] in uint8: what its text tells of words and sentences.
 
-    The end of the document has one of its own, other ids without text have none. A byte of a longer character has
+    The end of the document has a trait of its own, other ids without text have none. A byte of a longer character has
     none: to the byte vocabulary a curly quote closes nothing, and only ASCII has white space. Errors as in `load`.
 
     >>> [policies.Trait(int(token_traits("byte")[ord(c) + 3])).name for c in 'a.)']

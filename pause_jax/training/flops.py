@@ -1,4 +1,4 @@
-"""What a run's training costs, by its config."""
+"""The FLOPs of a run's training, by its config."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pause_jax.model import counts
 
 
 def flops_per_row(config: Config) -> float:
-    """Model FLOPs of training on one row, pauses included; of an M_ft of several numbers the mean."""
+    """Model FLOPs of training on one row, pauses included; the mean where M_ft is several numbers."""
     finetune = config.finetune
     prefix_lm_length = [finetune.prefix_lm_length(m) for m in finetune.m_ft] if finetune.task else [0]
     heads = config.length - config.first_loss

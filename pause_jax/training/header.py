@@ -1,4 +1,4 @@
-"""What a training run says before its first step: which network, on which data and devices, from where, how far."""
+"""The lines that a training run prints before its first step: network, data, steps, devices, memory, starting point."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pause_jax.report.tables import human_flops
 def lines(
     run: str, config: Config, manifest: Mapping[str, Any], mesh: jax.sharding.Mesh, start: int, flops_per_step: float
 ) -> list[str]:
-    """A name and its facts a line.
+    """One line for each fact, behind its name.
 
     Args:
-      run: its name, which stands in the last line: all that is seen of them where several runs share a terminal.
+      run: its name, put in the last line, the only one that stays visible where several runs share a terminal.
       manifest: of the run's data, as in data.json.
       start: the step that training goes on from; 0 where it begins.
       flops_per_step: model FLOPs.

@@ -26,7 +26,7 @@ _COMPILE_FAST = {"xla_backend_optimization_level": "0"}
 
 
 def check_config(config: Config, mesh: jax.sharding.Mesh) -> None:
-    """Everything that can be wrong with the state, found from shapes and names before anything is computed or written.
+    """Check all that can be wrong with the state, by shapes and names, before anything is computed or written.
 
     Raises:
       UserError: a parameter cannot be cut over the mesh, the mesh cannot run the attention kernel, or
@@ -39,7 +39,7 @@ def check_config(config: Config, mesh: jax.sharding.Mesh) -> None:
 
 
 def state_shardings(config: Config, optimizer: optax.GradientTransformation, mesh: jax.sharding.Mesh) -> Any:
-    """Where each array of the state lies: what the optimizer keeps as its parameters, counters everywhere."""
+    """The sharding of each array of the state: the optimizer's like its parameter's, counters replicated."""
     shapes = decoder.abstract_params(config.model)
     params = sharding.param_shardings(config.model, mesh)
     everywhere = sharding.replicated(mesh)
@@ -70,8 +70,8 @@ def initial_state(config: Config, optimizer: optax.GradientTransformation, mesh:
 def params_from(config: Config, mesh: jax.sharding.Mesh) -> Any:
     """Parameters of the checkpoint `config.init_from` for a model of `config`.
 
-    Pauses that the checkpoint lacks are drawn from the seed; pauses that the model has no use for are left out.
-    Raises as `check`.
+    Pauses that the checkpoint lacks are drawn from the seed; pauses that the model does not have are left out.
+    Raises as `check_config`.
     """
     folder, step, source = _locate_source(config)
     params = checkpoints.restore_params(folder.checkpoints, step, source, mesh)
@@ -86,7 +86,7 @@ def params_from(config: Config, mesh: jax.sharding.Mesh) -> Any:
 
 
 def _new_pauses(table_VxD: jax.Array, config: Config, size: int) -> dict[str, jax.Array]:
-    """The `pause` part of the parameters for a model with these embeddings: noise, around what `pauses.init` says."""
+    """The `pause` part of the parameters for a model with these embeddings: noise around what `pauses.init` names."""
     noise = decoder.new_pauses(config.model, config.seed)
     if config.pauses.init == "noise":
         return noise

@@ -1,4 +1,4 @@
-"""From the metrics of steps, which are still being computed, to records, counters and rates.
+"""Turns the metrics of steps, which may still be under way on the devices, into records, counters and rates.
 
 Every step has its own record, with its own values, so that a resumed run writes what an undisturbed one does.
 Times are of the stretch since the last flush.
@@ -20,7 +20,7 @@ from pause_jax.logging.progress import Progress
 from pause_jax.logging.writers import MetricWriter
 from pause_jax.system.cores import available_cores
 
-SLOW_DATA = 0.05  # of the time: above it the progress line tells that the input pipeline is too slow
+SLOW_DATA = 0.05  # share of the time spent waiting for data above which the progress line says so
 
 
 @dataclasses.dataclass
@@ -29,9 +29,9 @@ class Counters:
 
     text_tokens: int = 0  # positions read that are text
     pause_tokens: int = 0  # positions read that are pauses
-    loss_tokens: int = 0  # positions whose next token is predicted for the loss
-    skipped_steps: int = 0  # not finite
-    skipped_in_a_row: int = 0  # up to now
+    loss_tokens: int = 0  # positions that carry loss
+    skipped_steps: int = 0  # steps whose loss or gradient was not finite
+    skipped_in_a_row: int = 0  # the latest ones
 
 
 @dataclasses.dataclass
@@ -83,14 +83,14 @@ class StepLog:
         self.progress.update(step, self._progress_fields(record))
         self._pending, self._seconds, self._since = [], {}, time.monotonic()
         if skipped:
-            self._tell_skipped(skipped, step)
+            self._warn_of_skipped(skipped, step)
 
     def keep(self) -> None:
-        """What is written survives whatever ends this process or its machine: called before each checkpoint."""
+        """Flush records to disk, so that they survive a crash of process or machine: called before each checkpoint."""
         self.every_step.flush()
         self.at_flush.flush()
 
-    def _tell_skipped(self, skipped: list[int], step: int) -> None:
+    def _warn_of_skipped(self, skipped: list[int], step: int) -> None:
         """Warn of steps that were not finite. Raises RunStopped where too many, up to `step`, were so in a row."""
         logging.warning(
             "loss or gradient was not finite, and no update was made, in step%s %s",
@@ -131,7 +131,7 @@ class StepLog:
             "pause_tokens_per_second": (self.counters.pause_tokens - before.pause_tokens) / seconds,
             "model_flops_per_second": flops_per_second,
         }
-        # An upper bound of what the devices wait for it: they may still be busy with the steps before.
+        # An upper bound of the share that the devices wait: they may still be busy with earlier steps.
         rates["data_seconds_share"] = self._seconds.get("data", 0.0) / seconds
         if self.peak_flops is not None:
             rates["mfu"] = flops_per_second / self.peak_flops

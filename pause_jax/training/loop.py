@@ -35,11 +35,11 @@ LocalBatch = dict[str, np.ndarray]  # the rows of this process
 
 @dataclasses.dataclass(frozen=True)
 class TrainingJob:
-    """What the loop needs and does not make itself."""
+    """What the loop is given: a run's config, mesh, data and folder."""
 
     config: Config
     mesh: jax.sharding.Mesh
-    rows: list[int]  # of the global batch, those of this process
+    rows: list[int]  # this process's rows of the global batch
     open_batches: Callable[[int], Iterator[LocalBatch]]  # batches number k, k + 1, … (step k + 1 trains on batch k)
     validation: Mapping[str, Callable[[], Iterator[LocalBatch]]]  # metric's name → its batches, from the start
     folder: RunFolder
@@ -52,7 +52,7 @@ class TrainingJob:
 
 
 def train(job: TrainingJob) -> Literal["finished", "stopped"]:
-    """Train to `config.train.steps`; "stopped" where a signal or the time given asked for it, everything saved.
+    """Train to `config.train.steps`, or until a signal or `max_seconds` stops it ("stopped"); everything is saved.
 
     Raises:
       RunStopped: too many steps in a row without a finite loss and gradient, or too many failed saves.
@@ -112,6 +112,8 @@ def train(job: TrainingJob) -> Literal["finished", "stopped"]:
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
+    """The jitted steps of a run, and the function that puts its batches on the devices."""
+
     train_step: Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
     validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
     debug_step: Callable[[Any, Any], dict[str, Any]]  # step.make_debug_step
@@ -142,7 +144,7 @@ def jit_steps(config: Config, mesh: jax.sharding.Mesh) -> tuple[Any, Any, Any]:
     debug = make_debug_step(objective, accumulation=config.run.accumulation)
     validation = make_validation_step(make_validation_objective(config, network), vocab_size=vocab_size)
     state = initialize.state_shardings(config, optimizer, mesh)
-    batch = None  # lies where `put` has put it
+    batch = None  # no constraint: it lies where `put` has put it
     everywhere = sharding.replicated(mesh)
     return (
         jax.jit(_on(mesh, step), in_shardings=(state, batch), out_shardings=(state, everywhere), donate_argnums=0),
@@ -162,7 +164,7 @@ def _on(mesh: jax.sharding.Mesh, function: Callable[..., Any]) -> Callable[..., 
 
 
 def restore_or_start(job: TrainingJob, checkpoints: Checkpoints, up_to: int | None = None) -> tuple[State, Counters]:
-    """The newest state that was saved, not beyond step `up_to`; where there is none, the one to start from."""
+    """The newest saved state, not beyond step `up_to`, and its counters; where there is none, the initial state."""
     optimizer = make_optimizer(job.config.optimizer)
     restored = checkpoints.restore_newest(initialize.abstract_state(job.config, optimizer, job.mesh), up_to)
     if restored is not None:
@@ -195,7 +197,7 @@ def _open_writers(job: TrainingJob, start: int) -> tuple[MetricWriter, MetricWri
 
 
 def _validate(job: TrainingJob, compiled: Compiled, state: State) -> dict[str, float]:
-    """Mean loss in nats per text token predicted, of each validation text; of paused text by its two kinds of position.
+    """Mean loss in nats per predicted text token of each validation text; for paused text also by kind of position.
 
     `after_pause_loss` is of the positions whose input token is a pause, `elsewhere_loss` of all others with a loss:
     both come from the pass that gives `paused_loss`, and are left out where there are no such positions.

@@ -48,12 +48,12 @@ class Objective(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class CrossEntropy:
-    """−log p(next token) in nats, at each position that the batch gives a weight, and terms of its logits."""
+    """−log p(next token) in nats at each position to which the batch gives a weight, plus terms of its logits."""
 
     network: ApplyFn
     loss_chunk: int = 0  # positions of a row whose logits exist at a time; 0: all
     first_loss: int = 0  # no position before it carries loss in any row: their logits are not computed
-    prefix_lm_length: int | None = None  # the same for all rows, for kernels that compile their mask; None: see batch
+    prefix_lm_length: int | None = None  # the same for all rows, for kernels that compile their mask; None: the batch's
     terms: tuple[tuple[str, float], ...] = ()  # names of TERMS and their coefficients
 
     def weights(self, batch: Batch) -> jax.Array:
@@ -79,12 +79,12 @@ class CrossEntropy:
 
 
 def _z_loss(log_z_N: jax.Array, target_logit_N: jax.Array) -> jax.Array:
-    """log² Z, as in PaLM (Chowdhery et al. 2022, section 5) and T5X: it pulls the sum of exp(logits) towards 1."""
+    """log² Z, as in PaLM (Chowdhery et al. 2022, section 5) and T5X: it pulls Z, the sum of exp(logits), towards 1."""
     del target_logit_N
     return jnp.square(log_z_N)
 
 
-# Field of config.objective → (log Z, the target's logit) → what each position costs before the coefficient.
+# Field of config.objective, which holds the coefficient → the term: (log Z, the target's logit) → a cost, elementwise.
 TERMS: dict[str, Term] = {"z_loss": _z_loss}
 
 
@@ -103,10 +103,10 @@ OBJECTIVES: dict[str, Callable[[Config, ApplyFn], Objective]] = {"cross_entropy"
 
 
 def make_objective(config: Config, network: ApplyFn) -> Objective:
-    """What training minimises, as `config.objective` says."""
+    """The objective that `config.objective` names, for a network."""
     return OBJECTIVES[config.objective.name](config, network)
 
 
 def make_validation_objective(config: Config, network: ApplyFn) -> Objective:
-    """Cross-entropy alone: losses in nats that can be compared whatever was trained on."""
+    """Cross-entropy alone: losses in nats that can be compared between runs of any objective."""
     return CrossEntropy(network, config.run.loss_chunk, config.first_loss, config.prefix_lm_length)

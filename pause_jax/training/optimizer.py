@@ -1,8 +1,8 @@
 """The optimizer, all of it in Optax, and the schedules of its learning rate.
 
 `make_optimizer` chains, in this order: clipping of the gradients, the algorithm that `config.optimizer.name` names in
-`ALGORITHMS`, decoupled weight decay, freezing, and the learning rate. What differs between parameters (decay, Muon,
-freezing) goes by their group, which their path tells.
+`ALGORITHMS`, decoupled weight decay, freezing, and the learning rate. Parameters are treated differently (decay, Muon,
+freezing) by their group, which follows from their path.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import optax.contrib
 from pause_jax import trees
 from pause_jax.config import Config, OptimizerConfig
 
-NOTICED = 1.1  # times the learning rate before
+NOTICED = 1.1  # how many times the learning rate before a rise must be for a warning
 
 Group = Literal["pause", "embedding", "kernel", "vector"]
 
@@ -49,7 +49,7 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformationExtra
             updates = _freeze(updates, step < config.pause_only_steps)
         return jax.tree.map(lambda u: -learning_rate * u, updates), state
 
-    # No link of the chain: each adds an entry to the state, and checkpoints without that entry could not be restored.
+    # Freezing and the rate are no links of the chain: a link adds an entry to the state, and older checkpoints lack it.
     return optax.GradientTransformationExtraArgs(chain.init, update)  # type: ignore[arg-type]
 
 
@@ -59,15 +59,15 @@ def _adamw(config: OptimizerConfig) -> optax.GradientTransformation:
 
 
 def _lion(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Lion (Chen et al. 2023): the sign of a momentum, which is all that it keeps."""
+    """Lion (Chen et al. 2023): the sign of a momentum; the momentum is its only state."""
     return optax.scale_by_lion(config.b1, config.b2, mu_dtype=jnp.dtype(config.moments_dtype))
 
 
 def _muon(config: OptimizerConfig) -> optax.GradientTransformation:
     """Muon (Jordan 2024) for matrices, with momentum b1; NAdam for embeddings, head, biases, norms and pauses.
 
-    Each layer's matrix is made orthogonal by itself: from d_model to the heads (or back) and to the MLP's width. Its
-    updates have the root mean square of AdamW's, so that a learning rate of AdamW serves (Liu et al. 2025, 0.2).
+    Each layer's matrix is orthogonalized on its own: from d_model to the heads (or back) and to the MLP's width.
+    Updates have the root mean square of AdamW's, 0.2, so that a learning rate of AdamW serves (Liu et al. 2025).
     """
     return optax.contrib.muon(
         learning_rate=-1.0,  # the update's direction alone: its sign and size come last in `make_optimizer`
@@ -84,8 +84,8 @@ def _muon(config: OptimizerConfig) -> optax.GradientTransformation:
 def _adafactor(config: OptimizerConfig) -> optax.GradientTransformation:
     """Adafactor (Shazeer & Stern 2018) as `optax.adafactor` has it, without momentum.
 
-    Of the two largest dimensions of a matrix, where both are at least 128, it keeps a row's and a column's second
-    moment. The learning rate is relative to each parameter's root mean square; b1, b2 and eps are not used.
+    Where a matrix's two largest dimensions are both at least 128, it keeps second moments of rows and columns only. The
+    learning rate is relative to each parameter's root mean square; b1, b2 and eps are not used.
     """
     del config
     return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms())
@@ -106,7 +106,7 @@ def decay_mask(params: Any) -> Any:
 
 
 def _freeze(updates: Any, frozen: jax.Array) -> Any:
-    """`updates`, where `frozen` those of pauses alone."""
+    """`updates`; where `frozen`, all but those of pauses become zero."""
     moves = jnp.where(frozen, 0.0, 1.0)
     return trees.map_with_path(lambda path, u: u if group(path) == "pause" else u * moves, updates)
 
@@ -150,10 +150,11 @@ def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def check_prolonged(before: Config, now: Config, step: int) -> str | None:
-    """What to tell where a run goes on at another learning rate than it had; None where it hardly changes.
+    """A warning for a run that goes on at a higher learning rate than it had; None where the rate hardly rises.
 
     Args:
-      before: the config that the run had up to its checkpoint of step `step`; `now`: the one that it goes on with.
+      before: the config that the run had up to its checkpoint of step `step`.
+      now: the config that it goes on with.
     """
     if not step:
         return None

@@ -14,18 +14,18 @@ from absl import logging
 class StepProfile:
     """While entered, the steps asked for are traced, by the first process alone.
 
-    A trace that cannot be started or written is told in a warning: the run goes on as if none had been asked for.
+    A trace that cannot be started or written only causes a warning: the run goes on without it.
     """
 
     def __init__(self, steps: range, folder: Path):
-        """Of no steps nothing is traced, and `folder` is not made."""
+        """Trace `steps` into `folder`; where there are none, the folder is not made."""
         self._steps = steps if jax.process_index() == 0 else range(0)
         self._folder = folder
         self._tracing = False
 
     @contextlib.contextmanager
     def step(self, number: int) -> Iterator[None]:
-        """What is done within is step `number`, named "train" in the trace."""
+        """Mark what is done within as step `number`, named "train" in the trace."""
         if number in self._steps and not self._tracing:
             self._start()
         if not self._tracing:
@@ -35,7 +35,7 @@ class StepProfile:
             yield
 
     def end(self, number: int, results: object) -> None:
-        """Step `number` has been dispatched; after the last one traced, wait for its `results` and write it."""
+        """Call it when step `number` is dispatched: after the last step to trace it waits for `results` and writes."""
         if self._tracing and number >= self._steps[-1]:
             jax.block_until_ready(results)
             self._write()

@@ -1,4 +1,4 @@
-"""One step of a run again, to be looked at: which rows and which gradients are not finite, or are the largest."""
+"""Takes one step of a run again, to show which rows and gradients are not finite, or are the largest."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pause_jax.distributed import global_batch as global_batches
 from pause_jax.errors import UserError
 from pause_jax.training.loop import TrainingJob, compile_steps, restore_or_start
 
-SHOWN = 10  # rows, parameters
+SHOWN = 10  # rows and parameters, at most
 
 
 def replay(job: TrainingJob) -> str:
-    """What step `config.run.replay_step` computes, in lines to be read. Writes nothing.
+    """A report, in lines, of what step `config.run.replay_step` computes. Writes nothing.
 
-    It begins with the newest checkpoint before the step, or anew, and takes the steps in between as the run took them.
+    It starts from the newest checkpoint before the step, or anew, and takes the steps in between as the run did.
 
     Raises:
       UserError: the run has no such step.
@@ -51,7 +51,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
 
 
 def _worst(what: str, quantity: str, values: dict[str, Any]) -> str:
-    """Those that are not finite, or where all are, the largest."""
+    """The values that are not finite; where all are finite, the largest."""
     bad = [f"{name} {value:.6g}" for name, value in values.items() if not np.isfinite(value)]
     if bad:
         more = ", …" if len(bad) > SHOWN else ""

@@ -42,7 +42,7 @@ def prepare(config: Config, workdir: Path) -> Config:
 
 
 def conclusion(outcome: Outcome, config: Config, workdir: Path) -> str:
-    """What a user is told at the end of `run_training`; "" after a replay, which has printed its result."""
+    """The line to print at the end of `run_training`; "" after a replay, which has printed its result."""
     return {
         "finished": f"trained to step {config.train.steps}: {workdir}",
         "stopped": f"stopped before the end, everything saved; run the same command again to go on from {workdir}",
@@ -51,7 +51,7 @@ def conclusion(outcome: Outcome, config: Config, workdir: Path) -> str:
 
 
 def notes(config: Config) -> list[str]:
-    """What the user should know before a run is trained for long."""
+    """Sentences that the user should read before a run is trained for long."""
     from pause_jax.interop import configs
 
     finetune = config.finetune
@@ -115,7 +115,7 @@ def run_training(config: Config, workdir: Path) -> Outcome:
         return "finished"
     loggers.check_installed(config.run.loggers)
     check_data(config)
-    # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is told at once.
+    # Imported here: TensorFlow and JAX take seconds, and a mistake in the command is reported before that.
     from pause_jax.data.training_data import open_training_data
     from pause_jax.distributed import global_batch, kernels, memory, mesh
     from pause_jax.training import initialize, loop, optimizer, replay

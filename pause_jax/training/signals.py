@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT or the end of the time given ask for a clean stop; a second signal ends the process at once."""
+"""A clean stop on SIGTERM, on SIGINT or after `max_seconds`; a second signal ends the process at once."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pause_jax.distributed import processes
 
 
 class StopSignals:
-    """While entered, the first SIGTERM or SIGINT only sets `requested`; the handlers of before are put back at the end.
+    """While entered, the first SIGTERM or SIGINT only sets `requested`; at the end the earlier handlers are restored.
 
-    The second one finds what was there before: in a program that nothing else handles signals in, its end, at once,
-    whatever native code is waited for. That damages nothing, as a kill does not.
+    A second signal meets the earlier handlers. Where nothing else handles signals, it ends the process at once, even
+    while native code is running; that damages nothing, as a kill does not.
 
-    Of several processes one that is asked stops all of them, at the same step. There SIGTERM is JAX's: from C++, within
-    a second, it agrees with the others on a step that none of them has finished yet.
+    With several processes, a signal to one stops all of them at the same step. SIGTERM is then handled by JAX: within a
+    second its C++ code agrees with the others on a step that none of them has finished yet.
     """
 
     def __init__(self, max_seconds: float = 0) -> None:
-        """`max_seconds` from now on a stop is asked for as by a signal; 0: never."""
+        """After `max_seconds` a stop is requested, as by a signal; 0: never."""
         self.requested: str | None = None  # the signal's name, or "max_seconds", where it came to this process
         self._deadline = time.monotonic() + max_seconds if max_seconds else None
         self._before: dict[signal.Signals, Any] = {}
@@ -52,7 +52,7 @@ class StopSignals:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         for one, handler in self._before.items():
-            # Python's own would raise KeyboardInterrupt only after native code, and then wait for what is being saved.
+            # Python's own handler would raise KeyboardInterrupt after native code, then wait for what is being saved.
             signal.signal(one, signal.SIG_DFL if handler is signal.default_int_handler else handler)
         name = signal.Signals(number).name
         os.write(2, f"\n{name}: stopping cleanly; a second one ends this process at once\n".encode())

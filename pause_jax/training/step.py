@@ -32,7 +32,7 @@ def make_train_step(
     vocab_size: int,
     accumulation: int,
 ) -> Callable[[State, Batch], tuple[State, Metrics]]:
-    """The step. Where loss or gradient is not finite, parameters and optimizer stay as they were; `step` goes on.
+    """The training step. Where loss or gradient is not finite, only `step` changes: no update is made.
 
     Args:
       vocab_size: ids from it on are pauses.
@@ -60,7 +60,7 @@ def make_train_step(
 def make_validation_step(
     objective: Objective, *, vocab_size: int
 ) -> Callable[[Params, Batch], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]:
-    """(params, batch) → sum of losses in nats, number of positions with a loss; the same of those after a pause alone.
+    """(params, batch) → sum of losses in nats, number of positions with a loss; then both for positions after a pause.
 
     A position is after a pause where its input token is one: there the model has just had time to think.
     """
@@ -77,7 +77,7 @@ def make_validation_step(
 def make_debug_step(objective: Objective, *, accumulation: int) -> Callable[[State, Batch], dict[str, Any]]:
     """(params and step of a state, batch) → what a training step computes on the way, float32.
 
-    `loss` and `grad_norm` as the step has them; `row_losses` [B], each row's mean over its positions with a loss, and
+    `loss` and `grad_norm` as in the step; `row_losses` [B], each row's mean over its positions with a loss, and
     `grad_norms`, a tree like the parameters.
     """
 
@@ -107,7 +107,7 @@ def _loss_and_losses(objective: Objective, state: State, batch: Batch) -> tuple[
 def _mean_gradient(
     objective: Objective, state: State, batch: Batch, accumulation: int
 ) -> tuple[tuple[jax.Array, Metrics], Params]:
-    """Loss, the objective's metrics and the gradient, all of the mean over *all* positions with a loss.
+    """Loss, the objective's metrics and the gradient, each a mean over *all* positions of the batch with a loss.
 
     They are summed microbatch by microbatch. Pauses make the number of such positions differ between microbatches: a
     mean of their means would be another loss. So each microbatch's sum is divided by the whole batch's count.

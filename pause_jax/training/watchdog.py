@@ -1,4 +1,4 @@
-"""A watch over the training loop: where it stands still, all threads' stacks are shown, for who reads the log."""
+"""A watchdog over the training loop: where no step ends for long, it writes all threads' stacks to stderr."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import threading
 import time
 from types import TracebackType
 
-USUAL = 20  # times the usual time is still no stall
-KNOWN_AFTER = 3  # stretches: what comes before them, compilation, is not usual
+USUAL = 20  # a stall is more than so many times the usual time
+KNOWN_AFTER = 3  # heartbeats apart, after which the usual time is known: compilation comes before
 
 
 class Watchdog:
-    """While entered, a thread looks whether the time since the last `heartbeat` is far beyond the usual.
+    """While entered, a thread checks whether the time since the last `heartbeat` is far beyond the usual.
 
-    It shows stacks once a stall and ends nothing: a lost process ends the others by itself, a slow disk comes back.
+    It shows the stacks once for each stall and ends nothing: a lost process ends the others, a slow disk recovers.
     """
 
     def __init__(self, seconds: float):
         """Less than `seconds` is never a stall; 0: nothing is watched."""
         self._seconds = seconds
         self._stretches: collections.deque[float] = collections.deque(maxlen=100)
-        self._last: float | None = None  # heartbeat; None after its stall was told
+        self._last: float | None = None  # heartbeat; None after a stall was shown
         self._step = 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def heartbeat(self, step: int) -> None:
-        """The loop has come to the end of `step`."""
+        """Note that the loop has finished `step`."""
         now = time.monotonic()
         if self._last is not None:
             self._stretches.append(now - self._last)

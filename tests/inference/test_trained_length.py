@@ -52,5 +52,5 @@ def test_nothing_is_told_where_positions_are_learned_or_the_length_is_not_known(
     learned = dataclasses.replace(run.config, model=dataclasses.replace(run.config.model, positions="learned"))
     other = dataclasses.replace(run, config=learned)
     vars(other)["trained_length"] = 10
-    other._tell_if_longer([[1] * 20], 0)
+    other._warn_if_longer([[1] * 20], 0)
     assert told == []

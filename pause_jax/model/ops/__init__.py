@@ -1,9 +1,9 @@
-"""The operations that nearly all of a step's time goes to, each in the form that a platform is quick at.
+"""The operations that take nearly all of a step's time, each in the form that is fastest on a platform.
 
-The network says `linear`, `attention` and `head_loss`; `Execution.kernels` says whose: `reference.py` is how they are
-defined, plain jax.numpy whose gradient is autodiff's, and `cpu.py`, `tpu.py` and `gpu.py` compute the same but for
-rounding. Another implementation is a file here with the functions of `Kernels`, its name in `Execution.kernels`, and
-its row in `pause_jax/config/model.py` (which attention kernels it has, and where it is the default).
+The network calls `linear`, `attention` and `head_loss`; `Execution.kernels` chooses the implementation: `reference.py`
+defines them in plain jax.numpy, whose gradient is autodiff's, and `cpu.py`, `tpu.py` and `gpu.py` compute the same but
+for rounding. Another implementation is a file here with the functions of `Kernels`, its name in `Execution.kernels`,
+and its row in `pause_jax/config/model.py` (which attention kernels it has, and where it is the default).
 
 Letters: B rows, T query positions, S key positions, H query heads, K key/value heads, E head size, I inner size, O
 output size, D width, V vocabulary.
@@ -46,7 +46,7 @@ class Kernels(Protocol):
 def get(execution: Execution) -> Kernels:
     """The implementation that `execution`, resolved, names."""
     if execution.kernels not in ATTENTION_KERNELS:
-        raise ValueError(f"kernels {execution.kernels!r} have not been resolved (model/config.py: resolve)")
+        raise ValueError(f"kernels {execution.kernels!r} have not been resolved (config/model.py: resolve)")
     return cast(Kernels, importlib.import_module(f"{__name__}.{execution.kernels}"))
 
 
@@ -110,5 +110,5 @@ def head_loss(
 
 
 def transposes_for_decoding(rows: int, new_tokens: int, execution: Execution) -> bool:
-    """Whether kernels are transposed once, in a copy, before so many tokens are decoded one by one in so many rows."""
+    """Whether to transpose kernels once, in a copy, before `new_tokens` tokens are decoded one by one in each row."""
     return get(execution).transposes_for_decoding(rows, new_tokens)

@@ -1,4 +1,4 @@
-"""The operations as XLA's CPU back end is quick at them. Every trick here has its measurement in docs/performance.md.
+"""The operations in the form that is fastest on XLA's CPU back end; docs/performance.md has each trick's measurement.
 
 Letters: see `ops/__init__.py`; G = H / K, R rows of a product.
 """
@@ -19,11 +19,11 @@ from pause_jax.model.ops.losses import Sums, Terms
 from pause_jax.model.ops.matmul import matmul
 from pause_jax.model.ops.matmul import sum_over_rows as plain_sum_over_rows
 
-# Where so many rows or fewer are multiplied by a matrix, it stands on the left, which takes a third of the time; for
-# answers, kernels are first transposed for that, in a copy.
+# A product of so many rows or fewer with a matrix is computed with the matrix on the left, which takes a third of the
+# time; before decoding, kernels are transposed for that, in a copy.
 FEW_ROWS = 32
-FEW_TOKENS = 8  # an answer of fewer is written sooner than kernels are transposed for it
-QUERY_BLOCKS = 4  # of attention at most, each of which leaves out the keys that come after it
+FEW_TOKENS = 8  # fewer are decoded sooner than kernels are transposed for it
+QUERY_BLOCKS = 4  # of attention, at most; each leaves out the keys after those that its queries may see
 _SMALLEST_BLOCK = 64  # queries: products of less than that are no faster
 
 
@@ -80,7 +80,7 @@ def query_spans(
     return query_blocks(queries, keys, size, first_query=first_query, prefix_lm_length=prefix_lm_length, rule=rule)
 
 
-_Spans = tuple[tuple[int, int, int], ...]  # of `_blocks`
+_Spans = tuple[tuple[int, int, int], ...]  # of `query_spans`
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -91,8 +91,11 @@ def _attend_blocks(
     may_attend_BxTxS: jax.Array,
     spans: _Spans,
 ) -> jax.Array:
-    """Attention, block by block of queries, float32. Sums are divided by after the product with the values, and the
-    gradient takes its row sums from gradient · output: both are of size E where XLA's own go over all keys."""
+    """Attention, block by block of queries, float32.
+
+    The softmax's sums are divided by after the product with the values, and the gradient takes its row sums from
+    gradient · output: both touch arrays of size E where XLA's own forms go over all keys.
+    """
     return _attend_blocks_forward(q_BxKxGxTxE, k_BxKxSxE, v_BxKxSxE, may_attend_BxTxS, spans)[0]
 
 
@@ -173,7 +176,7 @@ def sum_over_rows(x_RxI: jax.Array, y_RxO: jax.Array) -> jax.Array:
     if x_RxI.shape[1] <= y_RxO.shape[1]:
         return jnp.einsum("ir,ro->io", _turned(x_RxI), y_RxO, preferred_element_type=jnp.float32)
     product_OxI = jnp.einsum("or,ri->oi", _turned(y_RxO), x_RxI, preferred_element_type=jnp.float32)
-    return jax.lax.optimization_barrier(product_OxI).T  # without it XLA turns x after all, the larger one
+    return jax.lax.optimization_barrier(product_OxI).T  # without it XLA transposes x after all, the larger one
 
 
 def _times_few_rows(matrix_OxI: jax.Array, x_RxI: jax.Array) -> jax.Array:
@@ -184,19 +187,19 @@ def _times_few_rows(matrix_OxI: jax.Array, x_RxI: jax.Array) -> jax.Array:
 def _takes_copies(x: jax.Array) -> bool:
     """Whether transposes of `x` are copied, so that their rows lie together, before they are operands.
 
-    XLA's CPU back end computes bfloat16 products of others in float32, in three times the time where there are
-    instructions for bfloat16.
+    XLA's CPU back end computes bfloat16 products of uncopied transposes in float32, in three times the time where the
+    CPU has instructions for bfloat16.
     """
     return x.dtype == jnp.bfloat16
 
 
 def _as_operand(x: jax.Array) -> jax.Array:
-    """`x`, which is a transpose, its rows together in memory where it `_takes_copies`."""
+    """`x`, which is a transpose; copied so that its rows lie together in memory where it `_takes_copies`."""
     return _by_rows(x) if _takes_copies(x) else x
 
 
 def _turned(x: jax.Array) -> jax.Array:
-    """A copy of `x` with its last two axes exchanged, where it `_takes_copies`."""
+    """A copy of `x` with its last two axes exchanged."""
     return _by_rows(jnp.swapaxes(x, -1, -2))
 
 

@@ -1,4 +1,4 @@
-"""What a loss over the head's logits is made of: cross-entropy, and terms that are added to it."""
+"""Types of a loss over the head's logits: cross-entropy, and terms that are added to it."""
 
 from __future__ import annotations
 

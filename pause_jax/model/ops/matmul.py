@@ -1,4 +1,4 @@
-"""Matrix products whose gradients' products are in the operands' dtype too, for all platforms.
+"""Matrix products whose gradients are also computed as products in the operands' dtype, for all platforms.
 
 Sums are float32 whatever the operands' dtype. Letters: R rows, I inner size, O output size.
 """
@@ -23,8 +23,8 @@ def sum_over_rows(x_RxI: jax.Array, y_RxO: jax.Array) -> jax.Array:
 def matmul(x_RxI: jax.Array, kernel_IxO: jax.Array, over_rows: OverRows = sum_over_rows) -> jax.Array:
     """x · kernel [R, O], float32.
 
-    The products of its gradient are in the operands' dtype too. XLA's own would be float32: right for a gradient that
-    is, but those that come here were rounded to that dtype, with the result.
+    The products of its gradient are in the operands' dtype too. JAX's own would be in float32, which gains nothing: the
+    gradient that arrives was rounded to the operands' dtype, as the result was.
 
     Args:
       over_rows: computes the kernel's gradient, a product of two arrays along their rows.
@@ -48,7 +48,7 @@ matmul.defvjp(_forward, _backward)
 
 
 def project(x: jax.Array, kernel: jax.Array, transposed: bool) -> jax.Array:
-    """`ops.linear` for platforms to which every layout of a product is the same."""
+    """`ops.linear` for platforms on which the layout of operands does not matter."""
     if transposed:
         return jnp.einsum("...i,oi->...o", x, kernel, preferred_element_type=jnp.float32)
     return matmul(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], -1)

@@ -1,4 +1,4 @@
-"""What the operations are: plain jax.numpy, gradients by autodiff. The others are tested against it.
+"""The operations' definitions: plain jax.numpy, gradients by autodiff. The other implementations are tested against it.
 
 Letters: see `ops/__init__.py`; G = H / K.
 """

@@ -19,7 +19,7 @@ from pause_jax.model.mask import MASKS, Mask
 from pause_jax.model.partitioning import shard_map_over
 
 _LANES = 128  # the smallest block
-_BLOCKS = (512, 384, 256)  # of positions, those worth having of a long row
+_BLOCKS = (512, 384, 256)  # positions; those worth choosing among for a long row
 
 
 def attend(
@@ -64,7 +64,7 @@ def attend(
 
 @dataclasses.dataclass(frozen=True)
 class _RuleMask(masks.Mask):
-    """A rule of mask.py as the library reads masks: by slices of queries and keys."""
+    """A rule of mask.py in the form that the library asks for: indexed by slices of queries and keys."""
 
     rule: str
     length: int
