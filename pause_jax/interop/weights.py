@@ -180,7 +180,7 @@ def _names_in(index: Path) -> list[str]:
 
 
 def params(weights: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, Any]:
-    """`weights` as float32 arrays in the tree of `decoder.init(config, 0, seed)`, layers stacked.
+    """`weights` as float32 arrays in the tree of `decoder.init(config, seed)`, layers stacked.
 
     Args:
       weights: arrays of any float type by their Hugging Face names, with or without "transformer." or "model.".
