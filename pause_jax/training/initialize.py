@@ -118,7 +118,8 @@ def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:
             f"config.model.num_pause_tokens = {ours}, but the checkpoint of config.init_from = {config.init_from!r} "
             f"has {theirs} distinct pauses: take as many"
         )
-    shapes, source_shapes = (trees.flatten(decoder.abstract_params(c.model)) for c in (config, source))
+    without_pauses = (dataclasses.replace(model, num_pause_tokens=0) for model in (config.model, source.model))
+    shapes, source_shapes = (trees.flatten(decoder.abstract_params(model)) for model in without_pauses)
     for path in sorted(shapes.keys() | source_shapes.keys()):
         here, there = (tree[path].shape if path in tree else "absent" for tree in (shapes, source_shapes))
         if here != there:
@@ -126,7 +127,11 @@ def _locate_source(config: Config) -> tuple[RunFolder, int, Config]:
                 f"the model does not fit the checkpoint of config.init_from = {config.init_from!r}: parameter {path} "
                 f"is {here} here and {there} there; make config.model that of the checkpoint's run"
             )
-    other = [name for name, value in dataclasses.asdict(config.model).items() if value != getattr(source.model, name)]
+    other = [
+        name
+        for name, value in dataclasses.asdict(config.model).items()
+        if name != "num_pause_tokens" and value != getattr(source.model, name)
+    ]
     if other:
         logging.warning("config.model differs from that of %s in %s", config.init_from, ", ".join(other))
     return folder, step, source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -18,7 +19,7 @@ from pause_jax.aot import compile as launch_compile
 from pause_jax.aot import estimates, hlo, topologies
 from pause_jax.aot.describe import describe
 from pause_jax.config import from_config_dict
-from pause_jax.distributed import mesh
+from pause_jax.distributed import kernels, mesh
 from pause_jax.errors import UserError
 from pause_jax.training import run as train
 
@@ -53,7 +54,7 @@ def get_config():
     config.model.dtype = "bfloat16"
     config.model.num_pause_tokens = 1
     config.run.mesh.update({"data": 1, "fsdp": -1})
-    config.run.execution.scan_layers = True
+    config.run.execution.scan_layers = "on"
     config.run.execution.remat = "full"
     config.run.loss_chunk = 128
     config.train.batch_size = 16
@@ -106,7 +107,9 @@ def test_what_was_judged_fits_and_is_what_is_shipped(file, result):
 
 def formula_over_compiled(result):
     """(of bytes held, of bytes sent): what the formulas say over what the compiler said."""
-    config = config_of(result["config"])
+    config = kernels.resolve_config(config_of(result["config"]), "tpu")
+    execution = dataclasses.replace(config.run.execution, attention="xla")  # that of the files, made before "auto"
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, execution=execution))
     sizes = dict(zip(mesh.AXES, mesh.mesh_shape(config.run.mesh, result["devices"]), strict=True))
     along = {axis: tuple(range(size)) for axis, size in sizes.items()}
     along["rows"] = tuple(range(sizes["data"] * sizes["fsdp"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -62,7 +63,7 @@ def test_memory_of_the_devices_named():
     told = described("experiments/paper.py:1b,v5e-256", "--topology=v5e:16x16")["memory"]
     assert (told["devices"], told["hbm_bytes"]) == (256, 16e9)
     state = told["parameters"] + told["optimizer"]
-    assert 3 * told["parameters"] == state == pytest.approx(12 * 1.3451e9 / 16, rel=0.01)
+    assert state == 3 * told["parameters"] + 4 == pytest.approx(12 * 1.3451e9 / 16, rel=0.01)  # Adam counts its steps
     parts = ("parameters", "optimizer", "gradients", "activations", "logits")
     assert told["total"] == sum(told[part] for part in parts) < told["hbm_bytes"]
     assert described("experiments/paper.py:1b")["memory"]["devices"] == 1
@@ -104,7 +105,8 @@ def test_mistakes_are_one_sentence(arguments, message):
 def test_the_two_arms_differ_in_pauses_alone():
     for size in paper.SIZES:
         pause, standard = (from_config_dict(paper.get_config(size + arm)) for arm in ("", ",standard"))
-        assert pause.model == standard.model and pause.train == standard.train and pause.data == standard.data
+        model_without_pauses = dataclasses.replace(pause.model, num_pause_tokens=0)
+        assert model_without_pauses == standard.model and pause.train == standard.train and pause.data == standard.data
         assert pause.optimizer == standard.optimizer and pause.run == standard.run
         assert (pause.model.num_pause_tokens, pause.pauses.rate, pause.pauses.mode) == (1, 0.1, "trim")
         assert (standard.model.num_pause_tokens, standard.pauses.rate) == (0, 0.0)

@@ -57,7 +57,7 @@ def test_page_and_tables(make_run, tmp_path):
     assert html.count("data:image/png;base64,") == 2 and not re.search(r"(src|href)=\"(?!data:)", html)
     assert "never without" in html  # it was finetuned with 2 pauses alone
     for sentence in page.summary(findings):
-        assert sentence.split(":")[0] in html.replace("&#x27;", "'")
+        assert sentence.split(":")[0] in html.replace("&#39;", "'")
     names = [
         "attention.csv",
         "attention.png",

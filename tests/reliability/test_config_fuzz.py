@@ -193,7 +193,7 @@ def without_what_shapes_ignore(config: Config) -> Config:
 
 def is_affordable(config: Config) -> bool:
     """Whether this test can trace the step: layers are traced one by one, and the rows are a list."""
-    layers = 1 if config.run.execution.scan_layers else config.model.num_layers
+    layers = 1 if config.run.execution.scan_layers == "on" else config.model.num_layers
     return layers <= 4 and config.train.batch_size <= 2**20
 
 

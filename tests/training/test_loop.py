@@ -150,7 +150,7 @@ def test_standard_checkpoint_into_pause_model_gets_a_fresh_pause_leaf(tmp_path):
     assert set(start) == set(source) | {"pause/embedding"}
     for path in source:
         np.testing.assert_array_equal(start[path], source[path])
-    fresh = decoder.new_pauses(GPT, 1, seed=5)["embedding"]
+    fresh = decoder.new_pauses(dataclasses.replace(GPT, num_pause_tokens=1), seed=5)["embedding"]
     np.testing.assert_allclose(start["pause/embedding"], fresh, atol=1e-6)
     assert 0.01 < np.std(fresh) < 0.04
     outcome, folder = run(tmp_path / "finetuned", config)
