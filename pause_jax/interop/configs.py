@@ -1,9 +1,9 @@
 """Hugging Face's config.json of GPT-2, Llama, Mistral, Qwen 2 and Qwen 3 as our ModelConfig, and back.
 
 What the decoder does not have (sliding windows, yarn, …) is a UserError, and so is an unknown field, which is never
-ignored silently. Ignored are fields that say nothing (null, false, 0, empty), and those that by their names are about training,
-generation, tokens, number types, where the model comes from or how transformers runs it; dropout too, as the decoder
-has none.
+ignored silently. Ignored are fields that say nothing (null, false, 0, empty), and those that by their names are about
+training, generation, tokens, number types, where the model comes from or how transformers runs it; dropout too, as the
+decoder has none.
 """
 
 from __future__ import annotations
@@ -334,7 +334,7 @@ def _gpt2(hf: Mapping[str, Any]) -> ModelConfig:
 
 
 def _llama_like(hf: Mapping[str, Any]) -> ModelConfig:
-    """Llama; Qwen 2 is Llama with biases on q, k and v alone; Qwen 3 is Llama with norms on queries' and keys' heads."""
+    """Llama; Qwen 2 is Llama with biases on q, k and v alone; Qwen 3 is Llama with norms on query and key heads."""
     _check_window(hf)
     model_type = hf["model_type"]
     heads = _required(hf, "num_attention_heads")

@@ -29,7 +29,7 @@ def read_job(file: Path) -> Job:
     """The job that `write_job` wrote. Raises UserError where the file is something else."""
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
-        if "needs" in fields:  # of older drivers
+        if "needs" in fields:  # written by older versions
             fields["depends_on"] = fields.pop("needs")
         asked = fields["evaluation"]
         if asked is not None:
