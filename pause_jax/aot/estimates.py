@@ -1,6 +1,6 @@
 """Formulas for what one device holds, moves and sends in a training step, for chips whose compiler is not here.
 
-Traffic through memory is by formula for all chips. tests/aot/test_estimates.py compares the rest with what TPUs'
+Traffic through memory is by formula for all chips. tests/launch/test_compile.py compares the rest with what TPUs'
 compiler says (experiments/compiled).
 """
 
