@@ -1,10 +1,10 @@
-"""Models of Hugging Face as runs, and runs as folders that transformers loads, pauses included.
+"""Import models of Hugging Face as runs, and export runs as folders that transformers loads, pauses included.
 
     python -m launch.convert --from_hf=Llama-3.2-1B --workdir=runs/llama
     python -m launch.convert --run=runs/uptrained --to_hf=exported/uptrained
 
 What is read: GPT-2, Llama 2 and 3, Mistral without a sliding window, Qwen 2, 2.5 and 3, SmolLM, as safetensors. The
-run that is made stands at step 0: start others from it with --config.init_from, where it gets fresh pauses
+run that is made is at step 0: start others from it with --config.init_from, where it gets fresh pauses
 (docs/interop.md). What is written has the pauses as special tokens of the tokenizer, and a README.md that says how to
 use them.
 """

@@ -1,4 +1,4 @@
-"""Show what a config's network is: its parameters one by one, how many, and the FLOPs of training on them.
+"""Describe a config's network: its parameters one by one, how many there are, and FLOPs and memory of training.
 
     python -m launch.describe --config=experiments/paper.py:130m
     python -m launch.describe --config=experiments/paper.py:1b,v5e-256 --topology=v5e:16x16
@@ -6,10 +6,10 @@
 
 Nothing is allocated and no data is read, so sizes that fit no machine can be described as well. With --json:
 `parameters` (the pauses' own not counted), `pause_parameters`, `flops_per_token` (model FLOPs of forward and backward
-pass for each position of a row of data.length, pauses counted, attention causal-halved: pause_jax/model/counts.py), and
-`table`, a list of `path`, `shape`, `axes` and `count`; `memory`: bytes of one device in training by what they are for
-(pause_jax/distributed/memory.py), their `total`, and how many `devices`. These are those of --topology, whose chip's
-`hbm_bytes` are given then, or the fewest that config.run.mesh asks for.
+pass for each position of a row, pauses counted, attention for the pairs that the mask allows:
+pause_jax/model/counts.py), and `table`, a list of `path`, `shape`, `axes` and `count`; `memory`: bytes of one device in
+training by what they are for (pause_jax/distributed/memory.py), their `total`, and how many `devices`. The devices are
+those of --topology, whose chip's `hbm_bytes` are given then, or the fewest that config.run.mesh asks for.
 """
 
 from __future__ import annotations

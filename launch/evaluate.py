@@ -5,8 +5,8 @@
 Every M_inf is evaluated from one restored checkpoint. Answers are decoded greedily; where a task has options they are
 scored by likelihood too. Rows are added to the CSV (the same ones are replaced); each answer is kept in
 RUN/predictions/STEP/ as it comes, and the same command, started again, goes on from there. --tasks=all are the official
-ones whose files are in the data directory. Choose what you choose (checkpoint, M) on --split=validation, a part of the
-training data. Several processes share the work as those of launch.train do, each started with this same command.
+ones whose files are in the data directory. Select checkpoints and M on --split=validation, a part of the training
+data. Several processes share the work as those of launch.train do, each started with this same command.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from pause_jax.evaluation import run
 from pause_jax.evaluation.spec import EvaluationSpec, parse_m_inf
 
 FLAGS = flags.FLAGS
-SHARED = ("run", "step", "tasks", "m_inf", "split", "batch_size", "limit", "history", "mesh")  # by all processes
+# Flags that must be the same in all processes.
+SHARED = ("run", "step", "tasks", "m_inf", "split", "batch_size", "limit", "history", "mesh")
 
 
 def main(argv: list[str]) -> int:

@@ -1,12 +1,12 @@
-"""lm-evaluation-harness with a run of ours as its model: all of its flags, and --model=pause_jax.
+"""Run lm-evaluation-harness on a run: all of its flags, and --model=pause_jax.
 
     pip install lm-eval==0.4.13
     python -m launch.lm_eval --model=pause_jax --model_args=run=runs/mine,m_inf=10 --tasks=lambada_openai --limit=100
     python -m launch.lm_eval --model=pause_jax --model_args=run=runs/mine,m_inf=0 --tasks=mine --include_path=my_tasks
 
-`run` is a run's folder or RUN/checkpoints/STEP, `m_inf` the pauses after each context, `batch_size` rows are a batch
-(of --batch_size and this one, this counts), `max_length` positions a text, its pauses and the answer may have (without
-it as many as the run was trained for).
+`run` is a run's folder or RUN/checkpoints/STEP, `m_inf` the number of pauses after each context, `batch_size` the rows
+of a batch (it overrides --batch_size), `max_length` the most positions of a text, its pauses and the answer together
+(without it, those that the run was trained for).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _is_about_flags(error: Exception) -> bool:
-    """Whether it was raised where the harness looks at its flags and task names, which it tells in tracebacks."""
+    """Whether it was raised where the harness checks its flags and task names: it reports mistakes by tracebacks."""
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if {"lm_eval", "pause_jax"} & {*Path(f.filename).parts}
     ]

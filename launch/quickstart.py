@@ -1,4 +1,4 @@
-"""The whole method in small, on this machine's cores, in two sweeps with a report each (`make quickstart`).
+"""Run the whole method in small, on this machine's cores, in two sweeps with a report each (`make quickstart`).
 
     python -m launch.quickstart
 

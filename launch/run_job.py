@@ -1,4 +1,4 @@
-"""One job of a sweep, from its file: what SLURM and JobSets start.
+"""Run one job of a sweep, from its file, as SLURM and JobSets start it.
 
     python -m launch.run_job --job=WORKDIR/jobs/NAME.json
 

@@ -1,4 +1,4 @@
-"""How a sweep stands, from its folder alone: its driver may be alive or not, here or on another machine.
+"""Show the state of a sweep, from its folder alone: its driver may be alive or not, here or on another machine.
 
     python -m launch.status --workdir=runs/sweep
 

@@ -1,4 +1,4 @@
-"""Published figures of accelerators: for MFU, and for what a step at least takes. An unknown device has none."""
+"""Published figures of accelerators, for MFU and for rooflines. An unknown device has none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """One device as JAX counts devices, its figures those of the maker; GB are 10^9 bytes."""
+    """One device, as JAX counts devices, with its maker's figures; GB are 10^9 bytes."""
 
     device_kinds: tuple[str, ...]  # how its `device_kind` starts
     flops: float  # dense bfloat16 FLOP/s
@@ -32,7 +32,7 @@ CHIPS = {
 
 
 def of(device_kind: str) -> Chip | None:
-    """The chip that JAX calls so, None when unknown (a CPU, say)."""
+    """The chip with this `device_kind` of JAX; None when unknown, such as a CPU."""
     found = {kind: chip for chip in CHIPS.values() for kind in chip.device_kinds if device_kind.startswith(kind)}
     return found[max(found, key=len)] if found else None
 

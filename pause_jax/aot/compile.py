@@ -1,4 +1,4 @@
-"""A training step compiled for one topology after another, and the tables and files of what came of it."""
+"""Compiles a training step for several topologies, and writes tables and files of the results."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ _COLUMNS = [
 def compile_for(
     config: Config, asked: list[Topology], name: str, rows_per_device: int | None = None
 ) -> list[dict[str, Any]]:
-    """What `training_step.analyze_step` says of each topology, and the config's name; call it before JAX is imported.
+    """The result of `training_step.analyze_step` for each topology, with the config's name. To be called before JAX.
 
     Args:
       config: resolved.
-      name: what makes this config again, as arguments of a command.
+      name: the arguments of a command that make this config again.
       rows_per_device: rows of the batch for each device, in place of the config's batch.
 
     Raises:
       UserError: there is no compiler for a topology, or mesh, batch or a parameter cannot be cut over its devices.
     """
     topologies.prepare_environment(asked)
-    return [_compile_and_tell(config, topology, name, rows_per_device) for topology in asked]
+    return [_compile_and_log(config, topology, name, rows_per_device) for topology in asked]
 
 
-def _compile_and_tell(config: Config, topology: Topology, name: str, rows_per_device: int | None) -> dict[str, Any]:
+def _compile_and_log(config: Config, topology: Topology, name: str, rows_per_device: int | None) -> dict[str, Any]:
     from pause_jax.aot import training_step  # JAX: only now, as the environment is set before
 
     if rows_per_device:
@@ -69,12 +69,12 @@ def _compile_and_tell(config: Config, topology: Topology, name: str, rows_per_de
 
 
 def show(results: Sequence[dict[str, Any]]) -> None:
-    """Print a row for each of them."""
+    """Print a table with a row for each result."""
     tables.print_table("Compiled, GB of 10^9 bytes a device", _COLUMNS, [_cells(result) for result in results])
 
 
 def write_results(file: Path, results: Sequence[dict[str, Any]]) -> None:
-    """Write one as JSON, or several as a list of such."""
+    """Write a single result as JSON, several as a list."""
     content = results[0] if len(results) == 1 else list(results)
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(f"written: {file}")
@@ -93,7 +93,7 @@ def write_table(folder: Path) -> Path:
 
 
 def read_results(file: Path) -> list[dict[str, Any]]:
-    """What `--out` wrote, one or several, as a list."""
+    """The results that `--out` wrote, one or several, as a list."""
     content = json.loads(file.read_text(encoding="utf-8"))
     return content if isinstance(content, list) else [content]
 

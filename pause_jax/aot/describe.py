@@ -1,4 +1,4 @@
-"""A config's network in numbers: its parameters, FLOPs and the memory of training, with nothing allocated."""
+"""Describes a config's network: parameters, FLOPs and the memory of training, with nothing allocated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pause_jax.system import local_chips
 
 
 def describe(config: Config, topology: str | None = None) -> dict[str, Any]:
-    """What `launch.describe --json` prints; the config's vocabulary size must be known.
+    """The content of `launch.describe --json`; the config's vocabulary size must be known.
 
     Raises:
       UserError: there is no such topology, or mesh, batch or a parameter cannot be cut over its devices.
@@ -61,7 +61,7 @@ def parameter_table(config: Config) -> list[dict[str, Any]]:
 
 
 def show(config: Config, description: dict[str, Any]) -> None:
-    """Print what `describe` returned, as a table and four lines."""
+    """Print the result of `describe`, as a table and four lines."""
     rows = [
         [r["path"], " × ".join(map(str, r["shape"])), ", ".join(axis or "-" for axis in r["axes"]), f"{r['count']:,}"]
         for r in description["table"]
@@ -75,8 +75,8 @@ def show(config: Config, description: dict[str, Any]) -> None:
 
 
 def _memory_line(memory: dict[str, float]) -> str:
-    told = "total", "devices", "hbm_bytes"
-    parts = ", ".join(f"{name} {size / 1e9:.3g}" for name, size in memory.items() if name not in told)
+    not_parts = "total", "devices", "hbm_bytes"
+    parts = ", ".join(f"{name} {size / 1e9:.3g}" for name, size in memory.items() if name not in not_parts)
     each = f"on each of {memory['devices']} devices" if memory["devices"] > 1 else "on one device"
     line = f"{memory['total'] / 1e9:.3g} GB {each} in training, by formula: {parts}"
     if "hbm_bytes" not in memory:

@@ -1,7 +1,7 @@
-"""What one device holds, moves and sends in a training step, by formula: for chips whose compiler is not here.
+"""Formulas for what one device holds, moves and sends in a training step, for chips whose compiler is not here.
 
-What moves through memory is by formula for all. experiments/compiled shows how far the rest is from what TPUs' compiler
-says (tests/aot/test_estimates.py).
+Traffic through memory is by formula for all chips. tests/launch/test_compile.py compares the rest with what TPUs'
+compiler says (experiments/compiled).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Share:
 
 
 def hbm_traffic(config: Config, share: Share, state_bytes: float) -> float:
-    """Bytes a step through the memory: each matmul's operands and result, three times over (forward, and the two
-    products of the backward pass; four with full recomputation), and the state read and written.
+    """Bytes through the memory in a step: operands and results of matmuls, and the state read and written.
 
-    What lies between matmuls is left out, as if fused into them: a lower bound.
+    Matmuls count three times (forward, and two products in the backward pass), with full recomputation four times.
+    What lies between them is left out, as if fused into them: a lower bound.
     """
     model, width = config.model, _WIDTH[config.model.dtype]
     positions = share.rows * share.positions
@@ -55,13 +55,13 @@ def hbm_traffic(config: Config, share: Share, state_bytes: float) -> float:
 
 
 def formula_bytes(config: Config, share: Share, state_bytes: float, params_bytes: float) -> dict[str, float]:
-    """What a device holds, by formula: `arguments` (the state), `temporaries` and `total`."""
+    """Bytes that a device holds, by formula: `arguments` (the state), `temporaries` and `total`."""
     held = sum(temporaries(config, share, params_bytes).values())
     return {"arguments": state_bytes, "temporaries": held, "total": state_bytes + held}
 
 
 def temporaries(config: Config, share: Share, params_bytes: float) -> dict[str, float]:
-    """Bytes of a device beside the state in a training step, by what they are for.
+    """Bytes that a device holds besides the state in a training step, by what they are for.
 
     `gradients` (twice with accumulation); `activations`: what layers keep for the backward pass and one layer at work;
     `logits`: those of a chunk, and the head gathered over fsdp with its gradient.
@@ -92,13 +92,14 @@ def temporaries(config: Config, share: Share, params_bytes: float) -> dict[str, 
 
 
 def formula_collectives(config: Config, share: Share, mesh: dict[str, tuple[int, ...]]) -> list[Collective]:
-    """What one device sends by data, FSDP and tensor parallelism, biases and norms left out.
+    """The collectives of data, FSDP and tensor parallelism as one device sends them, biases and norms left out.
 
     Each layer's weights are gathered for the forward and the backward pass in the compute dtype, their float32
     gradients scattered over fsdp and summed over data. Embedding and head are gathered once a step in float32; their
-    gradients are summed over data and fsdp: the head's twice in each chunk of the loss (its logits, and the labels'
-    own), the embedding's once. Tensor parallelism sums a layer's two outputs in float32, what is recomputed of
-    attention's, and in the backward pass what comes out of q, k, v and the MLP's first matrices, each by itself.
+    gradients are summed over data and fsdp: the head's twice in each chunk of the loss (for the logits, and for the
+    targets' logits), the embedding's once. Tensor parallelism sums a layer's two outputs in float32, what is recomputed
+    of attention's, and in the backward pass the gradients of the inputs of q, k, v and the MLP's first matrices, one by
+    one.
 
     Args:
       mesh: for each axis of the mesh the devices along it, those of device 0; of "rows" those along data and fsdp.
@@ -127,13 +128,13 @@ def _loss_chunks(config: Config) -> int:
 
 
 def _layer_weights(config: Config, tensor: int) -> float:
-    """Parameters of one layer's matrices, of those that a device multiplies with."""
+    """Parameters of one layer's matrices that a device multiplies with."""
     model = config.model
     return (counts.matmul_parameters(model) - model.vocab_size * model.d_model) / model.num_layers / tensor
 
 
 def _matmul_elements(config: Config, tensor: int) -> float:
-    """Elements a position that a layer's matmuls read and write: three of D, q, k, v, attention's, the MLP's."""
+    """Elements per position that a layer's matmuls read and write: 3 D, q, k, v, attention's output, the MLP's."""
     model = config.model
     heads = (2 * model.num_heads + 2 * model.num_kv_heads) * model.head_dim / tensor
     inner = (3 if model.mlp == "swiglu" else 2) * model.d_ff / tensor
@@ -141,7 +142,7 @@ def _matmul_elements(config: Config, tensor: int) -> float:
 
 
 def _matmul_results(config: Config, tensor: int) -> float:
-    """Elements a position that a layer's products with weights give."""
+    """Elements per position of the results of a layer's products with weights."""
     model = config.model
     heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim / tensor
     inner = (2 if model.mlp == "swiglu" else 1) * model.d_ff / tensor
@@ -149,9 +150,9 @@ def _matmul_results(config: Config, tensor: int) -> float:
 
 
 def _kept_by_all(config: Config, tensor: int) -> float:
-    """Bytes a position that a layer keeps where nothing is computed again, attention's scores left out.
+    """Bytes per position that a layer keeps without recomputation, attention's scores left out.
 
-    What its products with weights give and read, and in float32 what comes out of norms and attention.
+    Results and operands of its products with weights, and in float32 the outputs of norms and attention.
     """
     model, width = config.model, _WIDTH[config.model.dtype]
     read = 3 * model.d_model + model.d_ff / tensor
@@ -160,7 +161,7 @@ def _kept_by_all(config: Config, tensor: int) -> float:
 
 
 def _score_elements(config: Config, share: Share) -> float:
-    """Attention scores of a layer's microbatch, where the back end writes them down: plain XLA does."""
+    """Attention scores of a layer and microbatch, where they are written to memory: with the kernel "xla"."""
     if config.run.execution.attention != "xla":
         return 0.0
     seen = sum((end - start) * keys for start, end, keys in _score_spans(config))
@@ -168,9 +169,9 @@ def _score_elements(config: Config, share: Share) -> float:
 
 
 def _score_spans(config: Config) -> list[tuple[int, int, int]]:
-    """The blocks of queries that attention is computed in, as of `query_spans`; one, of all, where nothing is left out.
+    """Blocks of queries in which attention is computed, as of `query_spans`; a single block where no keys are left out.
 
-    That is so but on CPUs, and there too where the mask is known to the data alone.
+    Keys are left out on CPUs only, and only where the mask is known at compile time.
     """
     length = config.length
     if config.run.execution.kernels != "cpu" or config.prefix_lm_length is None:

@@ -1,4 +1,4 @@
-"""What a compiled step sends between devices, read from the text of its optimized HLO.
+"""Reads what a compiled step sends between devices from the text of its optimized HLO.
 
 An instruction within a loop counts as often as the loop runs: XLA's own cost analysis counts it once.
 """
@@ -36,12 +36,12 @@ _COMPUTATION = re.compile(r"(?P<entry>ENTRY )?%?(?P<name>[\w.-]+) \(.*\{$")
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """One exchange as one device sees it."""
+    """One collective as one device sees it."""
 
     kind: str  # of `KINDS`
-    bytes_sent: float  # by this device, each time, in a ring: what no algorithm can do without
+    bytes_sent: float  # by this device each time, in a ring: the least that any algorithm sends
     group: tuple[int, ...]  # the devices of the group that device 0, or the first listed, belongs to
-    times: int  # a step
+    times: int  # in a step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +63,11 @@ _Computation = dict[str, _Instruction]
 
 
 def collectives(text: str) -> list[Collective]:
-    """All exchanges of the module's entry, those within loops with the number of times that they run.
+    """All collectives of the module's entry, those within loops with the number of times that they run.
 
     Raises:
-      ValueError: a loop with a collective in it whose number of iterations the text does not tell, or groups of devices
-        in a form that is not known.
+      ValueError: the text does not tell the number of iterations of a loop with a collective, or has groups of devices
+        in an unknown form.
     """
     computations, entry = _parse(text)
     num_devices = int(match[1]) if (match := re.search(r"\bnum_partitions=(\d+)", text)) else 1
@@ -105,7 +105,7 @@ def _walk(
 
 
 def _called(instruction: _Instruction) -> list[str]:
-    """Computations that it runs once, a reduction's function not among them."""
+    """Computations that the instruction runs once; functions of reductions are not among them."""
     if instruction.opcode == "conditional":
         match = re.search(r"branch_computations=\{([^}]*)\}", instruction.attributes)
         pair = [instruction.attribute(f"{branch}_computation") for branch in ("true", "false")]
@@ -137,7 +137,7 @@ def _as_reduce_scatter(collective: Collective) -> Collective:
 
 
 def _bytes(type_: str) -> int:
-    """Of an array, or of all arrays of a tuple."""
+    """Bytes of an array, or of all arrays of a tuple."""
     total = 0
     for name, dims in _ARRAY.findall(type_):
         total += math.prod(map(int, filter(None, dims.split(",")))) * _BITS.get(name, 8) // 8
@@ -233,7 +233,7 @@ def _parse(text: str) -> tuple[dict[str, _Computation], str]:
 
 
 def _instruction(name: str, rest: str, is_root: bool) -> _Instruction:
-    """From what stands behind the `=`: TYPE OPCODE(ARGUMENTS), ATTRIBUTES."""
+    """An instruction from the text after the `=`: TYPE OPCODE(ARGUMENTS), ATTRIBUTES."""
     end = _closing(rest, 0) + 1 if rest.startswith("(") else rest.index(" ")
     opening = rest.index("(", end)
     closing = _closing(rest, opening)

@@ -1,4 +1,4 @@
-"""What a training step at least takes: its FLOPs, its bytes through memory and links, at the chip's best."""
+"""The least time of a training step: its FLOPs, and its bytes through memory and links, at the chip's peak rates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pause_jax.aot.topologies import Topology
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """Seconds of a step if nothing but this one thing took time: the step takes at least the longest."""
+    """Seconds of a step if only this one thing took time; the step takes at least the longest."""
 
     compute: float  # model FLOPs at the chip's peak; recomputation not counted
     hbm: float  # matmuls' operands and results, and the optimizer's state, through memory
@@ -27,7 +27,7 @@ class Roofline:
 
 
 def roofline(flops_per_step: float, hbm_traffic: float, collectives: list[Collective], topology: Topology) -> Roofline:
-    """From FLOPs of all devices together, and bytes through the memory and between the devices of one."""
+    """The roofline from the FLOPs of all devices together, and one device's bytes through memory and links."""
     chip = topology.chip
     return Roofline(
         compute=flops_per_step / (topology.devices * chip.flops),
@@ -39,8 +39,8 @@ def roofline(flops_per_step: float, hbm_traffic: float, collectives: list[Collec
 def bandwidth(group: tuple[int, ...], topology: Topology) -> float:
     """Bytes/s that a device can send within a group of devices, at best.
 
-    Within a TPU slice or a node: over all its links at once. Across nodes a ring through all GPUs of the group leaves a
-    node once for all of the group's GPUs there, over the adapters of all of them.
+    Within a TPU slice or a node: over all its links at once. Across nodes a ring through all GPUs of the group leaves
+    each node once, over the adapters of all of the group's GPUs there.
     """
     chip = topology.chip
     nodes = {device // topology.node_size for device in group}

@@ -1,4 +1,4 @@
-"""Accelerators and their arrangement by name (`v5e:16x16`, `h100:8x8`): devices to compile for, none of them here."""
+"""Topologies by name (`v5e:16x16`, `h100:8x8`): devices that can be compiled for without being here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DIMENSIONS = {"v4": (3,), "v5e": (2,), "v5p": (3,), "v6e": (2,), "h100": (1, 2)
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-    """How many devices of which kind, and how they hang together."""
+    """How many devices of which kind, and how they are connected."""
 
     name: str
     chip_name: str
@@ -44,17 +44,17 @@ class Topology:
 
     @property
     def platform(self) -> str:
-        """What JAX calls the kind of its devices."""
+        """JAX's name for the platform of its devices."""
         return platform_of_chip(self.chip_name)
 
     @property
     def node_size(self) -> int:
-        """Devices that links connect: a whole TPU slice, the GPUs of one node."""
+        """How many devices are connected by links: those of a TPU slice, or the GPUs of one node."""
         return self.devices if self.is_tpu else self.shape[-1]
 
 
 def platform_of_chip(name: str) -> str:
-    """What JAX calls the kind of device that a key of `chips.CHIPS` is."""
+    """JAX's name for the platform of a key of `chips.CHIPS`."""
     return "tpu" if name in _MOST_CHIPS else "gpu"
 
 
@@ -62,7 +62,7 @@ def parse(name: str) -> Topology:
     """The topology called `name`.
 
     Raises:
-      UserError: the name is of none of `FORMS`, or no such slice exists.
+      UserError: the name has none of `FORMS`, or no such slice exists.
     """
     match = re.fullmatch(r"(\w+):([1-9]\d*(?:x[1-9]\d*)*)", name)
     shape = tuple(map(int, match[2].split("x"))) if match else ()
@@ -76,16 +76,16 @@ def parse(name: str) -> Topology:
 
 
 def prepare_environment(topologies: list[Topology]) -> None:
-    """Set what JAX and libtpu read when they start; to be called before JAX is imported.
+    """Set the environment variables that JAX and libtpu read at their start; call it before JAX is imported.
 
     Raises:
-      UserError: libtpu is not installed, and one of them is a TPU's.
+      UserError: libtpu is not installed, and one of the topologies is a TPU's.
     """
     if any(t.is_tpu for t in topologies) and importlib.util.find_spec("libtpu") is None:
         raise UserError(
             f"compiling for TPUs takes their compiler, and libtpu is not installed: python -m pip install {LIBTPU}"
         )
-    # No chip is looked for, so none has to be kept from another process.
+    # They keep libtpu from looking for a chip of this machine, which another process may be using.
     os.environ.update(
         JAX_PLATFORMS="cpu",
         TPU_SKIP_MDS_QUERY="1",
@@ -101,7 +101,7 @@ def prepare_environment(topologies: list[Topology]) -> None:
 
 
 def devices_of(topology: Topology) -> list[jax.Device]:
-    """Devices that programs can be compiled for and not run on; for GPUs, virtual ones of the CPU in their place.
+    """Devices that programs can be compiled for but not run on; in place of GPUs, virtual devices of the CPU.
 
     Raises:
       UserError: the TPU's compiler knows no such slice.

@@ -1,4 +1,4 @@
-"""The training step compiled ahead of time, for devices that are not here: what it holds, computes and sends."""
+"""Compiles the training step ahead of time for devices that are not here: what it holds, computes and sends."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from pause_jax.distributed.mesh import make_mesh
 from pause_jax.errors import UserError
 from pause_jax.model import counts
 from pause_jax.training import initialize, loop
+from pause_jax.training.flops import flops_per_step
 from pause_jax.training.optimizer import make_optimizer
 
-# In the place of GPUs, virtual devices of the CPU show that the step can be partitioned, not what it takes.
+# Virtual devices of the CPU in place of GPUs show that the step can be partitioned, not what it takes.
 _PARTITION_ONLY: dict[str, str | bool] = {"xla_backend_optimization_level": "0"}
 
 
 def analyze_step(config: Config, topology: Topology) -> dict[str, Any]:
     """Compile the step of `config` for `topology`, and say whether it fits and what bounds it (launch/compile.py).
 
-    Where it does not fit a TPU its compiler stops: what is read from the program is None then.
+    Where it does not fit a TPU, the compiler stops, and what is read from the program is None.
+
     Raises:
       UserError: mesh, batch or a parameter cannot be cut over the topology's devices.
     """
@@ -39,7 +41,7 @@ def analyze_step(config: Config, topology: Topology) -> dict[str, Any]:
     global_batch.process_rows(config.train.batch_size, config.length, mesh, config.run.accumulation)  # or it raises
     state = initialize.abstract_state(config, make_optimizer(config.optimizer), mesh)
     share = estimates.Share.of(config, dict(mesh.shape))
-    flops = loop.flops_per_step(config)
+    flops = flops_per_step(config)
     found: list[hlo.Collective] | None
     if topology.is_tpu:
         held, program = _compile(config, mesh, state)
@@ -83,7 +85,7 @@ def _along_axes(mesh: jax.sharding.Mesh) -> dict[str, tuple[int, ...]]:
 
 
 def lower(config: Config, mesh: jax.sharding.Mesh, state: Any) -> jax.stages.Lowered:
-    """The trainer's own step on `mesh`, of a state (`initialize.abstract_state`) and a batch that are not there."""
+    """The trainer's own step lowered on `mesh`, for an abstract state (`initialize.abstract_state`) and batch."""
     train_step, _, _ = loop.jit_steps(config, mesh)
     return train_step.lower(
         state, global_batch.abstract_batch(config.train.batch_size, config.length, bool(config.finetune.task), mesh)
@@ -97,11 +99,11 @@ def _compile(config: Config, mesh: jax.sharding.Mesh, state: Any) -> tuple[dict[
     except jax.errors.JaxRuntimeError as error:
         return {"total": _wanted(error), "by": "compiled"}, None
     memory = compiled.memory_analysis()
-    assert memory is not None  # of CPUs' and TPUs' compilers it never is
+    assert memory is not None  # the compilers for CPUs and TPUs always give it
     held = {
         "arguments": memory.argument_size_in_bytes,
         "temporaries": memory.temp_size_in_bytes,
-        "outputs": memory.output_size_in_bytes - memory.alias_size_in_bytes,  # those not in the arguments' place
+        "outputs": memory.output_size_in_bytes - memory.alias_size_in_bytes,  # not in arguments' memory
         "program": memory.generated_code_size_in_bytes,
     }
     return held | {"total": sum(held.values()), "by": "compiled"}, compiled.as_text()
@@ -116,5 +118,5 @@ def _wanted(error: Exception) -> float:
 
 
 def _bytes(tree: Any) -> float:
-    """Of arrays with shardings: those that one device holds."""
+    """Bytes that one device holds of arrays with shardings."""
     return sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))

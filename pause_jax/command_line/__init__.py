@@ -1,1 +1,1 @@
-"""What all programs share: flags, `--help`, exit codes, and the `pause-jax` command."""
+"""What all programs share: flags, `--help`, errors in one sentence, exit codes; and the `pause-jax` command."""

@@ -1,8 +1,8 @@
-"""What all programs share: flags, `--help`, and mistakes told in one sentence.
+"""What all programs share: flags, `--help`, and user errors in one sentence.
 
     def main(argv: list[str]) -> int:
         config = cli.load_config()
-        from pause_jax.training import loop  # heavy imports go here: after the flags, so that --help is at once
+        from pause_jax.training import loop  # heavy imports go here, after the flags, so that --help is quick
         ...
         return cli.EXIT_DONE
 
@@ -18,7 +18,7 @@ Exit codes:
   3    the run stopped itself, everything saved (loss not finite); one sentence on stderr
   4    another process of the run was lost (killed, or silent for 30 s); one sentence on stderr, and the same command
        goes on from the last checkpoint
-  75   stopped by a signal, or by the time given, before the end, everything saved: the same command goes on
+  75   stopped by a signal or after config.run.max_seconds, everything saved: the same command goes on
   130  interrupted from the keyboard while nothing was there to save, or a second time: at once
 """
 
@@ -57,10 +57,10 @@ from pause_jax.system.exit_codes import (
 from pause_jax.system.exit_codes import EXIT_STOPPED as EXIT_STOPPED  # for programs
 from pause_jax.system.process import prepare_process
 
-MESH_AXES = ("data", "fsdp", "tensor")  # rows are not cut along their positions: an answer is one at a time
+MESH_AXES = ("data", "fsdp", "tensor")  # not "sequence": an answer is decoded one position at a time
 
 FLAGS = flags.FLAGS
-flags.disclaim_key_flags()  # what is defined here counts as the calling program's, for its --help
+flags.disclaim_key_flags()  # so that flags defined here are listed in the calling program's --help
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
@@ -86,7 +86,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 
 def _tell(error: Exception) -> int:
-    """The exit code for an exception that is no sentence: its traceback is printed, or that memory ran out."""
+    """Print the traceback of an unexpected exception, or that memory ran out; return the exit code."""
     if not (isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")):  # XLA's, of any device
         traceback.print_exc()
         return EXIT_DEFECT
@@ -103,7 +103,7 @@ def config_flag(**may_be_left_out: str) -> None:
     """Define `--config=FILE.py[:ARGUMENT]` and, with it, `--config.a.b=VALUE`.
 
     Args:
-      may_be_left_out: fields that flags can set although a file has not got them, with their defaults.
+      may_be_left_out: fields that flags can set although the file does not have them, with their defaults.
     """
     from ml_collections import config_flags
 
@@ -143,7 +143,7 @@ def path_list_flag(name: str, default: str | None, help: str) -> None:
 
 
 def include_flag() -> None:
-    """Define `--include`: files that register tasks of the user's own, for this process and those that it starts."""
+    """Define `--include`: files that register the user's own tasks, for this process and those that it starts."""
     path_list_flag("include", None, "Python files that register tasks or corpora of your own (docs/tasks.md)")
 
 
@@ -161,7 +161,7 @@ def process_flags() -> None:
 
 
 def address() -> processes.Address | None:
-    """What `--coordinator`, `--num_processes` and `--process_id` say; None where none is given.
+    """The address that `--coordinator`, `--num_processes` and `--process_id` give; None where none is given.
 
     Raises:
       UserError: some are missing, or do not go together.
@@ -190,27 +190,27 @@ def parse_mesh(text: str) -> MeshConfig:
 
 
 def load_config(tell: Callable[[str], None] = lambda sentence: None) -> Config:
-    """The config that the flags ask for, validated, with ~ replaced in its paths.
+    """The config that the flags give, validated, with ~ replaced in its paths.
 
-    What finetuning leaves to the run that it starts from is taken from there.
+    A finetuning config takes its model and tokenizer from the run that it starts from (`starting.from_source`).
 
     Args:
-      tell: called with what was taken from there, in words.
+      tell: called with sentences on what was taken from there.
 
     Raises:
-      UserError: `--config` is missing, or what it gives is no config.
+      UserError: `--config` is missing, or its file gives no valid config.
     """
     flag: Any = FLAGS["config"]
     if not flag.present:
         raise UserError("--config is missing: give a config file, such as --config=experiments/quickstart.py:pause")
-    values, said = starting.from_source(flag_errors.as_dict(FLAGS.config, flag.config_filename), flag.override_values)
-    for sentence in said:
+    values, taken = starting.from_source(flag_errors.as_dict(FLAGS.config, flag.config_filename), flag.override_values)
+    for sentence in taken:
         tell(sentence)
     return user_paths.expand(from_config_dict(values))
 
 
 def config_arguments() -> str:
-    """What makes this config again: the file with its argument, and the fields that flags change."""
+    """The arguments that make this config again: the file with its argument, and the fields that flags change."""
     flag: Any = FLAGS["config"]
     return " ".join([flag.config_filename, *(a for a in sys.argv[1:] if re.match(r"--?(no)?config\.", a))])
 
@@ -240,7 +240,7 @@ def _parse_and_call(main: Callable[[list[str]], int | None]) -> int:
 
 
 def _address_in(argv: list[str]) -> processes.Address | None:
-    """As `address`, of a command line that cannot be parsed."""
+    """As `address`, for a command line that cannot be parsed."""
     pattern = r"--?(?:(coordinator)=(.+)|(num_processes|process_id)=(\d+))"
     found: dict[str, Any] = {
         m[1] or m[3]: m[2] or int(m[4]) for argument in argv if (m := re.fullmatch(pattern, argument))
@@ -249,10 +249,10 @@ def _address_in(argv: list[str]) -> processes.Address | None:
 
 
 def _log_to_stderr() -> None:
-    """Warnings and worse of all libraries, one line each; `--verbosity=0` shows more."""
+    """Log warnings and errors of all libraries, one line each; `--verbosity=0` shows more."""
     absl_logging.use_absl_handler()
     absl_logging.get_absl_handler().setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of a failed save it tells once for each array
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # a failed save makes it log once for each array
 
 
 class _PathParser(flags.ArgumentParser):
@@ -266,7 +266,7 @@ class _PathParser(flags.ArgumentParser):
 
 
 class _PathListParser(flags.ListParser):
-    """absl's parser of several; see `path_list_flag`."""
+    """absl's parser of several paths; see `path_list_flag`."""
 
     def __init__(self, name: str):
         super().__init__()
@@ -277,14 +277,14 @@ class _PathListParser(flags.ListParser):
 
 
 class _OneLine(logging.Formatter):
-    """Without tracebacks: Orbax logs those of errors that it also raises."""
+    """Formats records without tracebacks: Orbax logs those of errors that it also raises."""
 
     def formatException(self, ei: Any) -> str:
         return ""
 
 
 def _help() -> str:
-    """The program's docstring and its own flags."""
+    """The text of --help: the program's docstring and its own flags."""
     lines = [(sys.modules["__main__"].__doc__ or "").strip(), "", "Flags:"]
     for flag in FLAGS.get_key_flags_for_module(sys.argv[0]):
         default = "" if flag.default in (None, "") else f" (default: {flag.default})"
@@ -313,7 +313,7 @@ def _fields(section: type, prefix: str = "") -> Iterator[str]:
 
 
 def _comments(section: type) -> dict[str, str]:
-    """What the source says of each field of a dataclass, before it and behind it."""
+    """The comments on each field of a dataclass in its source, above it and behind it."""
     comments: dict[str, str] = {}
     before: list[str] = []
     for line in inspect.getsource(section).splitlines():

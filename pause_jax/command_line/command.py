@@ -42,7 +42,7 @@ def main() -> NoReturn:
 
 
 def find_programs() -> dict[str, Path]:
-    """Name → file of each program. Raises UserError where the package lies alone, without them."""
+    """Name → file of each program. Raises UserError where the package has no programs beside it."""
     for folder in (_PACKAGE / "launch", _PACKAGE.parent / "launch"):
         files = sorted(file for file in folder.glob("*.py") if not file.name.startswith("_"))
         if files:
@@ -51,7 +51,7 @@ def find_programs() -> dict[str, Path]:
 
 
 def listing(programs: dict[str, Path]) -> str:
-    """How the command is used, and a line for each program: the first of its docstring."""
+    """The usage, and a line for each program: the first of its docstring."""
     width = max(map(len, programs))
     lines = [f"  {name:{width}}  {_first_line(file)}" for name, file in programs.items()]
     usage = "usage: pause-jax NAME --FLAG=VALUE ...; pause-jax NAME --help tells what each is for"

@@ -1,4 +1,4 @@
-"""Parses the command line; whatever absl or ml_collections raise for it becomes one sentence."""
+"""Parses the command line; whatever absl or ml_collections raise becomes a UserError of one sentence."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parse(argv: list[str]) -> None:
     config = _config_argument(argv)
     if config is not None and "config" in FLAGS:
         _check_file(config)
-    logging.disable(logging.WARNING)  # ml_collections warns of what is told below
+    logging.disable(logging.WARNING)  # ml_collections warns of what is reported below
     try:
         rest = FLAGS(argv)
         if config is not None and "config" in FLAGS:
@@ -100,7 +100,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _failure_of_file(causes: list[BaseException], file: str) -> str | None:
-    """What was raised in the config file itself, and where."""
+    """A sentence on what was raised in the config file itself, and where; None where nothing was."""
     for cause in causes:
         if isinstance(cause, SyntaxError) and Path(cause.filename or file).is_file():  # of a NUL byte, none is given
             line = f", line {cause.lineno}," if cause.lineno else ""
@@ -158,7 +158,7 @@ def _names(fields: Mapping[str, Any]) -> list[str]:
 
 
 def _message(error: BaseException) -> str:
-    """Its text; ml_collections wraps KeyErrors in each other, which would show quotes and backslashes of each."""
+    """The error's text; ml_collections nests KeyErrors, which would show the quotes and backslashes of each."""
     while len(error.args) == 1 and isinstance(error.args[0], BaseException):
         error = error.args[0]
     return _one_line(str(error.args[0] if isinstance(error, KeyError) and error.args else error))

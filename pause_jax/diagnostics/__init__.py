@@ -1,1 +1,1 @@
-"""What a trained run does with its pauses: answers that they change, attention, what each layer would answer."""
+"""How a trained run uses its pauses: answers that they change, attention, and what each layer would answer."""

@@ -1,4 +1,4 @@
-"""How much attention goes to pauses and comes from them, as shares of each head's whole.
+"""How much attention goes to pauses and comes from them, as shares of each head's total.
 
 Letters: B rows, H heads, T query positions, S key positions, M pauses.
 """
@@ -21,7 +21,7 @@ MEASURES = {
 
 
 def shares(attention_BxHxTxS: Any, is_pause_BxT: Any, is_prompt_BxT: Any) -> dict[str, jax.Array]:
-    """Each of `MEASURES` [B, H]: of one row and head. Padding counts neither as query nor as key.
+    """Each of `MEASURES`, [B, H], for each row and head. Padding counts neither as query nor as key.
 
     The answer position is the last one; where pauses are appended it is the last pause, and counts as one too.
     """
@@ -40,12 +40,12 @@ def shares(attention_BxHxTxS: Any, is_pause_BxT: Any, is_prompt_BxT: Any) -> dic
 
 
 def answer_to_each(attention_BxHxTxS: Any, pauses_BxM: Any) -> jax.Array:
-    """The answer position's attention to each pause by its number [B, H, M]: what `answer_to_pauses` is the sum of."""
+    """The answer position's attention to each pause [B, H, M]; `answer_to_pauses` is their sum."""
     answer_BxHxS = jnp.asarray(attention_BxHxTxS)[:, :, -1]
     return jnp.take_along_axis(answer_BxHxS, jnp.asarray(pauses_BxM)[:, None], axis=-1)
 
 
 def even_attention(may_attend_BxTxS: jax.Array) -> jax.Array:
-    """Weights [B, 1, T, S] of a head that looks at all it may see alike: what the shares are compared with."""
+    """Weights [B, 1, T, S] of a head that attends evenly to all it may see: what the shares are compared with."""
     allowed = may_attend_BxTxS[:, None].astype(jnp.float32)
     return allowed / jnp.maximum(jnp.sum(allowed, axis=-1, keepdims=True), 1.0)

@@ -1,4 +1,4 @@
-"""Prompts with their pauses as the rows that a run reads before it answers, and which position is what. NumPy only.
+"""The rows that a run reads before it answers, prompts with pauses, and the kind of each position. NumPy only.
 
 Letters: B rows, C positions of context (left padding, prompt and pauses), M pauses, L = M + 1 positions looked at.
 """
@@ -22,7 +22,7 @@ class MarkedRows:
     positions_BxC: np.ndarray
     segments_BxC: np.ndarray
     is_pause_BxC: np.ndarray  # bool; filler tokens in the pauses' place count
-    prefix_lm_length: int  # how many positions at the row's start see each other
+    prefix_lm_length: int  # how many positions at the row's start see each other both ways
 
     @property
     def is_prompt_BxC(self) -> np.ndarray:
@@ -41,7 +41,7 @@ class MarkedRows:
         return _indices(self.is_pause_BxC | (np.arange(self.ids_BxC.shape[1])[None] == last_prompt_B[:, None]))
 
     def rows(self, part: Sequence[int]) -> MarkedRows:
-        """The rows of these numbers."""
+        """The rows with these numbers."""
         i = list(part)
         return MarkedRows(
             self.ids_BxC[i], self.positions_BxC[i], self.segments_BxC[i], self.is_pause_BxC[i], self.prefix_lm_length
@@ -49,17 +49,17 @@ class MarkedRows:
 
 
 def _indices(chosen_BxC: np.ndarray) -> np.ndarray:
-    """Of what is chosen, as much in each row as in the others."""
+    """Indices of the chosen positions, equally many in each row."""
     return np.nonzero(chosen_BxC)[1].reshape(len(chosen_BxC), -1).astype(np.int32)
 
 
 def marked_rows(config: Config, prompts: Sequence[Sequence[int]], m_inf: int, *, filler: int = 0) -> MarkedRows:
-    """The prompts, right-aligned, with `m_inf` pauses each where the run was trained to have them.
+    """The prompts, right-aligned, with `m_inf` pauses each, placed as the run was trained.
 
     Prompts longer than `config.finetune.max_prompt_length` lose their beginning, as in evaluation.
 
     Args:
-      filler: id of the token in the pauses' place, for that placement alone.
+      filler: id of the token in the pauses' place, used with placement "filler" alone.
 
     Raises:
       UserError: as `downstream.context_rows`.

@@ -1,4 +1,4 @@
-"""What was found out about one run, and its CSV files. No JAX."""
+"""The findings on one run, and their CSV files. No JAX."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Findings:
     task: str
     split: str
     m_inf: int
-    m_ft: Sequence[int]  # what the run was finetuned with; empty: it was not
+    m_ft: Sequence[int]  # of the run's finetuning; empty: it was not finetuned
     placement: str
     attention: str  # over prompt and pauses
     flips: Flips
@@ -34,7 +34,7 @@ class Findings:
 
 
 def write_tables(findings: Findings, folder: Path) -> None:
-    """flips.csv, attention.csv, attention_by_pause.csv and lens.csv.
+    """Write flips.csv, attention.csv, attention_by_pause.csv and lens.csv.
 
     Layers, heads and pauses are numbered from 1; layer 0 is what the first layer reads.
     """
@@ -77,7 +77,7 @@ def write_tables(findings: Findings, folder: Path) -> None:
 
 
 def change(to_right: bool) -> str:
-    """What pauses did to an answer."""
+    """How pauses changed an answer, in words."""
     return "wrong to right" if to_right else "right to wrong"
 
 

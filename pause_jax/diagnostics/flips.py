@@ -1,4 +1,4 @@
-"""Answers that pauses made right or wrong, and whether chance would have made as many. No JAX."""
+"""Answers that pauses made right or wrong, and a test of whether that is chance. No JAX."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Record = Mapping[str, Any]  # of one answer, as `evaluation.evaluator` keeps it
+Record = Mapping[str, Any]  # of one answer: see `evaluation.evaluator.evaluate`
 
 RIGHT = 100.0  # `score` of an answer that the task's first metric calls wholly right
 
 
 @dataclasses.dataclass(frozen=True)
 class Flip:
-    """An example that the run answers rightly either without pauses or with them, but not both."""
+    """An example that the run answers correctly without pauses or with them, but not both."""
 
     id: str | int
     prompt: str
@@ -25,7 +25,7 @@ class Flip:
 
 @dataclasses.dataclass(frozen=True)
 class Flips:
-    """What pauses changed over all examples."""
+    """The flips over all examples, and how many examples have none."""
 
     flips: Sequence[Flip]  # in the examples' order
     both_right: int
@@ -45,7 +45,7 @@ class Flips:
 
     @property
     def p_value(self) -> float:
-        """Of the exact two-sided sign test: how likely so uneven a split is were either direction as likely.
+        """The p value of the exact two-sided sign test, whose hypothesis is that both directions are equally likely.
 
         3 of 3 flips in one direction: 2 · (1/2)³ = 0.25. Without flips it is 1.
         """
@@ -55,9 +55,9 @@ class Flips:
 
 
 def compare(without: Sequence[Record], with_pauses: Sequence[Record]) -> Flips:
-    """The same examples in the same order, answered without pauses and with them.
+    """Compare answers without pauses and with them, to the same examples in the same order.
 
-    An answer is right where its `score` is 100; a part of that is wrong.
+    An answer is right where its `score` is 100, and wrong where it is less.
     """
     flips: list[Flip] = []
     both = {True: 0, False: 0}

@@ -1,7 +1,7 @@
-"""The decoder's forward pass, one layer after the other, so that what happens within can be looked at.
+"""The decoder's forward pass, layer by layer, with the attention weights and the residual stream of each layer.
 
-The residual stream is the decoder's own, layer by layer; the attention weights, which its kernels never hand out, are
-computed again beside it. One layer's are in memory at a time.
+The residual stream is the decoder's own; the attention weights, which its kernels do not return, are computed again
+beside it. One layer's are in memory at a time.
 
 Letters: B rows, T positions, S key positions, D width, N layers, H query heads, K key/value heads, G = H / K, E head
 size.
@@ -23,12 +23,12 @@ from pause_jax.model import decoder, rope
 from pause_jax.model.layers import Attention, ForwardContext
 from pause_jax.model.mask import Mask
 
-PLAIN = Execution(kernels="reference", attention="xla", scan_layers="off", remat="none")  # this runs everywhere
+PLAIN = Execution(kernels="reference", attention="xla", scan_layers="off", remat="none")  # runs on every platform
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerView:
-    """What one layer has read and written."""
+    """The attention of one layer, and the residual stream after it."""
 
     attention_BxHxTxS: jax.Array  # float32; each query's weights sum to 1, those of padding queries mean nothing
     residual_BxTxD: jax.Array  # after the layer, in the compute dtype, before any final norm
@@ -92,7 +92,7 @@ def attention_weights(attention: Attention, x_BxTxD: jax.Array, context: Forward
     """The softmax weights [B, H, T, S] by which a layer's attention averages values, float32.
 
     Args:
-      x_BxTxD: what the attention reads: the residual stream, normed where the norm comes before.
+      x_BxTxD: what the attention reads: the residual stream, normalised where the norm comes first.
     """
     q, k = attention.q(x_BxTxD, PLAIN), attention.k(x_BxTxD, PLAIN)
     if attention.q_norm is not None and attention.k_norm is not None:

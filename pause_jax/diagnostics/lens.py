@@ -28,13 +28,13 @@ def look(
     *,
     config: ModelConfig,
 ) -> tuple[jax.Array, jax.Array]:
-    """(log p of a token in nats, float32, and its rank, int32), both [B, L].
+    """(log p of a token in nats, float32; its rank, int32), both [B, L].
 
-    Rank 1: no text token is likelier. A network with its norms after the sums has no final norm, and none is applied.
+    Rank 1: no text token is likelier. A network with norms after the sums has no final norm, and none is applied.
 
     Args:
       residual_BxTxD: after some layer.
-      at_BxL: int32, the positions looked at, of each row its own.
+      at_BxL: int32, the positions of each row to look at.
       token_B: int32, each row's token.
     """
     model = decoder.bind(params, config, PLAIN)

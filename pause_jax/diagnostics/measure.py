@@ -1,4 +1,4 @@
-"""Attention and logit lens of a run over examples, batch by batch: what the pictures and CSV files show.
+"""Measures attention and logit lens of a run over examples, batch by batch.
 
 Letters: N layers, H heads, M pauses, L positions looked at, B rows.
 """
@@ -26,9 +26,9 @@ from pause_jax.model.mask import Mask
 class Measured:
     """Means over all examples, float64. Layer 0 of the lens is what the first layer reads."""
 
-    attention_NxH: Mapping[str, np.ndarray]  # of each of `attention.MEASURES`
+    attention_NxH: Mapping[str, np.ndarray]  # one for each of `attention.MEASURES`
     to_each_NxHxM: np.ndarray  # the answer position's attention to each pause
-    even: Mapping[str, float]  # the same of a head that looks at all it may see alike
+    even: Mapping[str, float]  # each measure, for a head that attends evenly to all it may see
     log_p_N1xL: np.ndarray  # nats, of the target's first token
     rank_N1xL: np.ndarray  # of that token among all text tokens, from 1
     first_N1xL: np.ndarray  # share of the examples in which that token is the likeliest
@@ -43,10 +43,10 @@ def measure(
     batch_size: int = 16,
     done: Callable[[int], None] = lambda count: None,
 ) -> Measured:
-    """Run the rows through the network layer by layer.
+    """Run the rows through the network layer by layer, and average over them.
 
     Args:
-      tokens: of each row the first token of its target.
+      tokens: the first token of each row's target.
       done: called with the number of rows measured, after each batch.
     """
     size = min(batch_size, len(tokens))
@@ -73,8 +73,10 @@ def _without_padding(measured: Any, count: int) -> Any:
 
 
 def _measure_batch(params: Any, config: Config, context: MarkedRows, token_B: np.ndarray) -> Any:
-    """Shares [B, H] of each layer, attention to each pause [B, H, M], shares [B, 1] of even attention, log p and ranks
-    [B, L] of each layer.
+    """Measures of one batch.
+
+    In order: of each layer the shares [B, H], and the attention to each pause [B, H, M]; shares [B, 1] of even
+    attention; of each layer, and of what the first one reads, log p and ranks [B, L].
     """
     model = config.model
     positions, segments, prefix_lm_length = context.positions_BxC, context.segments_BxC, context.prefix_lm_length

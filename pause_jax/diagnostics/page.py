@@ -14,7 +14,7 @@ from pause_jax.report.html import fill
 from pause_jax.report.statistics import format_p
 
 SHOWN_FLIPS = 20  # on the page; flips.csv has all
-PROMPT_CHARACTERS = 400  # of a longer prompt the end is shown, which is next to the pauses
+PROMPT_CHARACTERS = 400  # of a longer prompt only the end is shown, which is next to the pauses
 
 LENS = (
     "At the last prompt token and at each pause, the residual stream after each layer (layer 0: what the first layer "
@@ -75,7 +75,7 @@ def render(findings: Findings, *, attention: Path, lens: Path) -> str:
 
 
 def summary(findings: Findings) -> list[str]:
-    """The figures of the three parts, a sentence each."""
+    """One sentence with the figures of each of the three parts."""
     flips, measured = findings.flips, findings.measured
     right = [flips.both_right + flips.to_wrong, flips.both_right + flips.to_right]
     percent = [f"{100 * count / flips.examples:.1f} %" for count in right]

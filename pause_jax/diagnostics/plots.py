@@ -13,12 +13,12 @@ from pause_jax.diagnostics.findings import Findings
 
 WIDTH = 5.2  # inches; at 150 dots an inch 780 pixels
 NUMBERS_ACROSS = 12  # columns of a map with numbers in its cells
-SMALLEST_WITH_NUMBERS = 0.1  # where all values are below, two decimals tell nothing
+SMALLEST_WITH_NUMBERS = 0.1  # a map of smaller values has no numbers: two decimals would say nothing
 NAMES_AT_MOST = 16  # along an axis
 
 
 def plot_attention(findings: Findings, out: Path) -> None:
-    """Layers × heads: what goes to pauses, from the answer position and from pauses; layers × pauses: to which."""
+    """Maps of layers × heads: attention to pauses from the answer position and from pauses; and of layers × pauses."""
     measured = findings.measured
     layers, heads, pauses = measured.to_each_NxHxM.shape
     figure, (answer, among, each) = _new(3, rows=layers)
@@ -38,7 +38,7 @@ def plot_attention(findings: Findings, out: Path) -> None:
 
 
 def plot_lens(findings: Findings, out: Path) -> None:
-    """Layers × positions: how likely the right answer's first token is, and how often it is the likeliest."""
+    """Maps of layers × positions: how likely the right answer's first token is, and how often it is the likeliest."""
     measured = findings.measured
     maps = {
         "probability of the right first token, geometric mean": np.exp(measured.log_p_N1xL),
@@ -67,7 +67,7 @@ def _new(count: int, *, rows: int) -> tuple[Any, Sequence[Any]]:
 
 
 def _draw(figure: Any, axes: Any, values: np.ndarray) -> None:
-    """A map from 0 to the largest of the values, layers upwards, with numbers in its cells where they fit."""
+    """Draw a map from 0 to the largest value, layers upwards, with numbers in its cells where they fit."""
     most = float(values.max())
     image = axes.imshow(
         values, aspect="auto", origin="lower", cmap="viridis", vmin=0.0, vmax=most, interpolation="nearest"
@@ -89,7 +89,7 @@ def _name_axes(axes: Any, layers: range, columns: Sequence[str], label: str) -> 
 
 
 def _save(figure: Any, out: Path) -> None:
-    """Written as a whole, or not at all."""
+    """Write the PNG atomically."""
     partial = out.with_name(out.name + ".partial")
     figure.savefig(partial, format="png")
     os.replace(partial, out)

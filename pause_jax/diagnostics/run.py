@@ -1,4 +1,4 @@
-"""What a run does with its pauses on a task: answers that they flip, attention, the logit lens; and their page."""
+"""Diagnoses a run's pauses on a task: answers that they flip, attention, the logit lens; and writes the page."""
 
 from __future__ import annotations
 
@@ -46,10 +46,11 @@ def diagnose(
     examples: int = 64,
     data_dir: str | None = None,
 ) -> Findings:
-    """What the run does with `m_inf` pauses on a task. Answers that are not there yet are kept as by evaluation.
+    """The findings on the run with `m_inf` pauses on a task. Answers are kept and reused as in evaluation.
 
     Args:
-      examples: how many the layers are measured on; as many are answered where there are no answers to all.
+      examples: how many examples the layers are measured on; flips are over these, too, unless all examples have
+        been answered.
       data_dir: where official files lie; None: where the run's config says.
 
     Raises:
@@ -102,7 +103,7 @@ def diagnose(
 def _read_examples(
     run: RestoredRun, task: str, split: str, examples: int, data_dir: str | None
 ) -> tuple[TaskExamples, TaskExamples]:
-    """All of the split, and the first so many. Raises UserError for a task without written answers."""
+    """All examples of the split, and the first `examples`. Raises UserError for a task without generated answers."""
     with suppress_native_stderr():
         from pause_jax.tasks import seqio_examples
 
@@ -131,7 +132,7 @@ def _check_has_pauses(run: RestoredRun) -> None:
 def find_flips(
     run: RestoredRun, whole: TaskExamples, first: TaskExamples, m_inf: int, filler: int, progress: Progress
 ) -> Flips:
-    """Without pauses against `m_inf` of them: over all examples where all have been answered, else over the first."""
+    """Flips between no pauses and `m_inf`: over all examples where all have been answered, else over the first."""
     from pause_jax.diagnostics import flips
     from pause_jax.evaluation import evaluator
     from pause_jax.tokenizers import tokenizer

@@ -1,1 +1,1 @@
-"""Weights and configs of other libraries' models."""
+"""Models of other libraries: Hugging Face folders as runs and back, and lm-evaluation-harness."""

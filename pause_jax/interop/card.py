@@ -17,7 +17,7 @@ from pause_jax.tokenizers import tokenizer
 def text(
     folder: RunFolder, step: int, config: Config, pause_ids: Sequence[int], model_type: str, results: Sequence[Result]
 ) -> str:
-    """README.md: use, training, results."""
+    """The text of README.md: use, training, results."""
     parts = [
         "---\nlibrary_name: transformers\ntags:\n- pause-tokens\n---\n",
         f"# {folder.name}\n",
@@ -59,7 +59,7 @@ vLLM reads folders of this kind; prompts with pauses are given to it as ids (`pr
 
 
 def _training(folder: RunFolder, step: int, config: Config) -> str:
-    """By names: where things lie on this machine is nobody else's business."""
+    """How it was trained, with names only: paths of this machine are not published."""
     origin = str(folder.manifest().get("imported_from", ""))
     lines = [f"- checkpoint: step {step} of {folder.name}"]
     if origin:
@@ -82,7 +82,7 @@ def _training(folder: RunFolder, step: int, config: Config) -> str:
 
 
 def model_name(source: str) -> str:
-    """What a Hugging Face folder is called; in the cache of huggingface_hub OWNER/MODEL."""
+    """The name of a Hugging Face folder; OWNER/MODEL in the cache of huggingface_hub."""
     path = Path(source)
     if path.parent.name == "snapshots":
         return path.parent.parent.name.removeprefix("models--").replace("--", "/")

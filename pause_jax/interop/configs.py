@@ -1,9 +1,9 @@
 """Hugging Face's config.json of GPT-2, Llama, Mistral, Qwen 2 and Qwen 3 as our ModelConfig, and back.
 
-What the decoder does not have (sliding windows, yarn, ...) is a UserError, and so is a field that is not known here:
-never left out in silence. Left out are fields that say nothing (null, false, 0, empty), and those that by their names
-are about training, generation, tokens, number types, where the model comes from or how transformers runs it; dropout
-too, as the decoder has none.
+What the decoder does not have (sliding windows, yarn, …) is a UserError, and so is an unknown field, which is never
+ignored silently. Ignored are fields that say nothing (null, false, 0, empty), and those that by their names are about
+training, generation, tokens, number types, where the model comes from or how transformers runs it; dropout too, as the
+decoder has none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pause_jax.config import checked
 from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError, beginning
 
-OURS = "pause_jax"  # the field of a config.json that we have written: how many rows are text, which are pauses
+OURS = "pause_jax"  # our own field in a config.json: how many rows are text, and which are pauses
 
 _GPT2_MLPS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
 _LLAMA_MLPS = {"silu": "swiglu", "swish": "swiglu"}
@@ -61,13 +61,13 @@ _LLAMA_FIELDS = {
     "tie_word_embeddings",
     "initializer_range",
 }
-_GPT2_ALIASES = {  # what transformers reads as the same field
+_GPT2_ALIASES = {  # other names that transformers accepts for a field
     "hidden_size": "n_embd",
     "num_hidden_layers": "n_layer",
     "num_attention_heads": "n_head",
     "max_position_embeddings": "n_positions",
 }
-_NO_MATTER = {  # to the logits, and their names do not tell so
+_NO_MATTER = {  # fields that do not change the logits, and are not matched by `_KINDS_OF_NO_MATTER`
     "model_type",
     "architectures",
     "auto_map",
@@ -140,7 +140,7 @@ _KINDS_OF_NO_MATTER = re.compile(
     r"|dtype|^use_bfloat16$|^use_cache$|^cache_implementation$|flash_attn|flash_attention"
     r"|^(output|return)_|_model_(tp|pp|ep)_plan$|^unsloth_|(^|_)version$|_name_or_path$"
 )
-_NEEDED = re.compile(r"causal|^(use_)?(rope|rotary|positional)")  # false where the decoder has it is a change
+_NEEDED = re.compile(r"causal|^(use_)?(rope|rotary|positional)")  # "false" would change what the decoder computes
 
 
 def model_config(hf_config: Mapping[str, Any]) -> ModelConfig:
@@ -183,7 +183,7 @@ def _may_matter(name: str, value: Any) -> bool:
 
 
 def _without_aliases(hf: Mapping[str, Any], aliases: Mapping[str, str]) -> Mapping[str, Any]:
-    """Fields by the names that are read here. Raises UserError where two names of one field differ."""
+    """`hf` with each alias replaced by its field's name. Raises UserError where both are given and differ."""
     for alias, name in aliases.items():
         if alias in hf:
             if hf.get(name, hf[alias]) != hf[alias]:
@@ -195,13 +195,13 @@ def _without_aliases(hf: Mapping[str, Any], aliases: Mapping[str, str]) -> Mappi
 
 
 def hf_config(config: ModelConfig, pause_ids: Sequence[int] = ()) -> dict[str, Any]:
-    """The `config.json` of a model, so that `model_config` of it is `config`, but for what only training needs.
+    """The `config.json` of a model, from which `model_config` makes `config` again, but for what only training needs.
 
     Args:
       pause_ids: rows of the embedding that the pauses get; the table grows where they are beyond it.
 
     Raises:
-      UserError: no Hugging Face family has such a model; the field that none has is named.
+      UserError: no Hugging Face family has such a model; the field that stands in the way is named.
     """
     hf = _to_gpt2(config) if config.positions == "learned" else _to_llama_like(config)
     found, wanted = dataclasses.asdict(model_config(hf)), dataclasses.asdict(_canonical(config))
@@ -221,7 +221,7 @@ def pauses_of(hf: Mapping[str, Any]) -> list[int]:
     """The rows of the embedding that are pauses, in a `config.json` of `hf_config`; none in others.
 
     Raises:
-      UserError: what it says of them is not what we write.
+      UserError: our field in it is not as `hf_config` writes it.
     """
     ours = hf.get(OURS)
     if ours is None:
@@ -238,7 +238,7 @@ def pauses_of(hf: Mapping[str, Any]) -> list[int]:
 
 
 def _canonical(config: ModelConfig) -> ModelConfig:
-    """Without what does not matter to a trained model's logits in float32, or in a model of its kind."""
+    """`config` with defaults for what does not change a trained model's logits in float32."""
     plain = ModelConfig()
     unused: dict[str, Any] = {"init_std": config.init_std, "kernel_init": plain.kernel_init, "dtype": plain.dtype}
     unused |= {"num_pause_tokens": 0}  # pauses are rows of the embedding there
@@ -312,7 +312,7 @@ def _to_llama_like(config: ModelConfig) -> dict[str, Any]:
 
 
 def _name_of(ours: str, theirs: Mapping[str, str], default: str) -> str:
-    """Hugging Face's name of our MLP; the default where it has none, which `hf_config` then finds."""
+    """Hugging Face's name of our MLP; the default where it has none, which `hf_config` then reports as a difference."""
     return next((name for name, mlp in theirs.items() if mlp == ours), default)
 
 
@@ -334,7 +334,7 @@ def _gpt2(hf: Mapping[str, Any]) -> ModelConfig:
 
 
 def _llama_like(hf: Mapping[str, Any]) -> ModelConfig:
-    """Llama; Qwen 2 is Llama with biases on q, k and v alone; Qwen 3 with norms on each query's and key's head."""
+    """Llama; Qwen 2 is Llama with biases on q, k and v alone; Qwen 3 is Llama with norms on query and key heads."""
     _check_window(hf)
     model_type = hf["model_type"]
     heads = _required(hf, "num_attention_heads")
@@ -437,7 +437,7 @@ class Family(NamedTuple):
     """How the config.json of a model_type is read; weights.py has the names of its weights."""
 
     read: Callable[[Mapping[str, Any]], ModelConfig]
-    fields: Collection[str]  # that are read or refused; what else a config.json has is refused where it may matter
+    fields: Collection[str]  # fields that `read` looks at; others are refused where they may matter
     aliases: Mapping[str, str] = {}
 
 

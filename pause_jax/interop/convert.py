@@ -1,4 +1,4 @@
-"""Models of Hugging Face as runs, and runs as folders that transformers loads: what launch.convert calls."""
+"""Imports models of Hugging Face as runs, and exports runs as folders that transformers loads (launch.convert)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pause_jax.errors import UserError
 
 
 def import_model(source: Path, workdir: Path, mesh: MeshConfig, vocabulary: str) -> str:
-    """Make the folder `source` a run at step 0 in `workdir`; a sentence on what was made.
+    """Make the folder `source` a run at step 0 in `workdir`, and return a sentence on what was made.
 
     Args:
       vocabulary: "byte" or the path of a tokenizer; "": the model's own.
@@ -30,7 +30,7 @@ def import_model(source: Path, workdir: Path, mesh: MeshConfig, vocabulary: str)
 
 
 def export_model(run: str, out: Path, *, dtype: Literal["float32", "bfloat16"], results: Path | None) -> str:
-    """Write a checkpoint as a folder of Hugging Face; a sentence on what was made.
+    """Write a checkpoint as a Hugging Face folder, and return a sentence on what was made.
 
     Args:
       run: a run's folder, or RUN/checkpoints/STEP.

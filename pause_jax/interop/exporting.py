@@ -1,4 +1,4 @@
-"""A run of ours as a Hugging Face folder: safetensors, config, tokenizer, generation settings and a model card."""
+"""Exports a run as a Hugging Face folder: safetensors, config, tokenizer, generation settings and a model card."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pause_jax.report.results import Result
 from pause_jax.system import mounts
 from pause_jax.tokenizers import tokenizer
 
-SHARD_BYTES = 5 * 10**9  # of a file, as transformers has it
+SHARD_BYTES = 5 * 10**9  # of a file, as in transformers
 Dtype = Literal["float32", "bfloat16"]
 
 
@@ -67,7 +67,7 @@ def export_run(
 
 @contextlib.contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder to write to, which is `out` at the end, or nothing where that fails."""
+    """A folder to write to, which becomes `out` at the end, and is removed where writing fails."""
     partial = out.with_name(f"{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -111,13 +111,13 @@ def _write(
 
 
 def _generation(hf: dict[str, Any], pause_ids: list[int]) -> dict[str, Any]:
-    """Never a pause, for which our head has no column."""
+    """Generation settings, which suppress pauses: our head has no columns for them."""
     settings: dict[str, Any] = {"eos_token_id": hf["eos_token_id"], "pad_token_id": hf["eos_token_id"]}
     return settings | ({"suppress_tokens": pause_ids} if pause_ids else {})
 
 
 def _with_pauses(tensor: Tensor, rows: int, pause_ids: list[int], vectors: np.ndarray | None) -> Tensor:
-    """A table of tokens with `rows` rows, those of the pauses among them; any other weight as it is."""
+    """A token table enlarged to `rows` rows, those of the pauses among them; any other weight as it is."""
     is_table = tensor.name.endswith(TOKEN_TABLES)
     if vectors is None or not (is_table or tensor.name == HEAD):
         return tensor
@@ -133,7 +133,7 @@ def _with_pauses(tensor: Tensor, rows: int, pause_ids: list[int], vectors: np.nd
 
 
 def _write_weights(weights: Sequence[Tensor], folder: Path, dtype: Dtype, shard_bytes: int) -> None:
-    """safetensors of about `shard_bytes` each, one in memory at a time, and where there are several their index."""
+    """Write safetensors of about `shard_bytes` each, one in memory at a time, and where there are several an index."""
     kind = np.dtype(np.float32) if dtype == "float32" else np.dtype(ml_dtypes.bfloat16)
     shards = list(_shards(weights, kind.itemsize, shard_bytes))
     names = (

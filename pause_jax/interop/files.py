@@ -1,4 +1,4 @@
-"""Files of a Hugging Face folder, as far as they are what they should be."""
+"""Reads and checks files of a Hugging Face folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def check_content(file: Path) -> None:
-    """Raises UserError where the file cannot be read, is empty, or only says where Git LFS keeps it."""
+    """Raises UserError where the file cannot be read, is empty, or is only a pointer of Git LFS."""
     try:
         with file.open("rb") as opened:
             beginning = opened.read(len(_POINTER))
@@ -25,6 +25,6 @@ def check_content(file: Path) -> None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """What a file of one JSON object holds. Raises UserError where it is none."""
+    """The JSON object in a file. Raises UserError where it holds none."""
     check_content(file)
     return read_json_object(file, "fetch it again")

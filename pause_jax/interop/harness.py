@@ -3,8 +3,8 @@
     python -m launch.lm_eval --model=pause_jax --model_args=run=runs/mine,m_inf=10 --tasks=lambada_openai,hellaswag
 
 Pauses come after the context, wherever the harness splits a request into context and continuation; both are tokenized
-on their own, as everywhere in this code base. A rolling likelihood reads each window's first tokens, the pauses, and
-then what it scores.
+separately, as everywhere in this code base. A rolling likelihood reads each window's first tokens, then the pauses,
+then the tokens that it scores.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Answer = TypeVar("Answer")
 
 @register_model("pause_jax")
 class PauseModel(LM):
-    """One checkpoint, asked at one M_inf."""
+    """One checkpoint, evaluated at one M_inf."""
 
     def __init__(
         self,
@@ -40,11 +40,13 @@ class PauseModel(LM):
         max_length: int | str | None = None,
         **other: Any,
     ):
-        """Args:
+        """The model of `--model_args`.
+
+        Args:
           max_length: positions of context, pauses and answer at most; None: those that the model was trained for.
 
         Raises:
-          UserError: no run, M_inf is no number, or the run has no pauses; another argument is given.
+          UserError: no run, M_inf is no number, the run has no pauses for it, or an unknown argument is given.
         """
         super().__init__()
         if extra := sorted(name for name, value in other.items() if value is not None and name not in _OF_HARNESS):
@@ -66,14 +68,14 @@ class PauseModel(LM):
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> PauseModel:
-        """As the harness makes it, from --model_args=a=b,c=d."""
+        """The model of --model_args=a=b,c=d, as the harness makes it."""
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     @classmethod
     def create_from_arg_obj(
         cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
     ) -> PauseModel:
-        """`additional_config` are the harness's flags, which have values where they are not given, too."""
+        """The model of arguments; `additional_config` are the harness's own flags, None where not given."""
         flags = {name: value for name, value in (additional_config or {}).items() if value is not None}
         return cls(**{**flags, **arg_dict})
 
@@ -81,7 +83,7 @@ class PauseModel(LM):
         return self.chat_template(True) or ""
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """Raises UserError where one is asked for, which the harness does before the work: a run has none."""
+        """Raises UserError where a chat template is asked for, before any work: a run has none."""
         if chat_template:
             raise UserError("--apply_chat_template: a pause_jax model has no chat template: leave the flag out")
         return None
@@ -92,7 +94,7 @@ class PauseModel(LM):
         return self._in_batches(pairs, self._score)
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """log p of whole texts, the end of a text before them."""
+        """log p of whole texts, each after an end of text."""
         windows: list[tuple[list[int], list[int]]] = []
         owners: list[int] = []
         for number, request in enumerate(requests):
@@ -109,12 +111,12 @@ class PauseModel(LM):
         return sums
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Greedy answers, up to the first of the texts that end one."""
+        """Greedy answers, up to the first of the request's stop texts."""
         most = [_most_new_tokens(request.args[1]) for request in requests]
         for request in requests:
             _refuse_sampling(request.args[1])
-        room = max(most, default=1)
-        pairs = [(self._prompt(self._words.encode(request.args[0]), room), [0] * room) for request in requests]
+        longest = max(most, default=1)
+        pairs = [(self._prompt(self._words.encode(request.args[0]), longest), [0] * longest) for request in requests]
         answers = self._in_batches(pairs, self._write)
         return [
             _until(self._words.decode(ids[:count]), request.args[1].get("until", ()))
@@ -126,14 +128,14 @@ class PauseModel(LM):
         return self._run.config.data.vocabulary
 
     def _encoded(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Both as ids; white space at the context's end goes over to the continuation."""
+        """Both as ids; white space at the context's end is moved to the continuation."""
         bare = context.rstrip()
         continuation = context[len(bare) :] + continuation
         answer = self._words.encode(continuation)
         return self._prompt(self._words.encode(bare), len(answer)), answer
 
     def _prompt(self, ids: list[int], answer_length: int) -> list[int]:
-        """A context that leaves room for pauses and answer: it loses its beginning; without any, the end of a text."""
+        """The context, cut at its beginning so that pauses and answer fit; an end of text where it is empty."""
         at_most = self._most_positions() - answer_length
         if at_most < 1:
             raise UserError(
@@ -143,7 +145,7 @@ class PauseModel(LM):
         return (ids or [self._words.eos_id])[-at_most:]
 
     def _checked_length(self, length: int) -> int:
-        """Raises UserError where it leaves no room, or is more than a learned table has."""
+        """`length`. Raises UserError where it leaves no room for a text, or is more than a learned table has."""
         model = self._run.config.model
         if length < self._m_inf + 2:
             raise UserError(f"--model_args: max_length={length} leaves no room for a text and {self._m_inf} pauses")
@@ -162,7 +164,7 @@ class PauseModel(LM):
         pairs: Sequence[tuple[list[int], list[int]]],
         answer: Callable[[list[list[int]], list[list[int]], int], Iterable[Answer]],
     ) -> list[Answer]:
-        """`answer` of contexts and continuations, together with others of similar length, in their order."""
+        """`answer` called on batches of similar length; the answers in the order of `pairs`."""
         answers: dict[int, Answer] = {}
         for batch in (
             group_by_length({i: len(context) for i, (context, _) in enumerate(pairs)}, self._batch_size)
@@ -189,7 +191,7 @@ class PauseModel(LM):
         return written[: len(contexts)]
 
 
-_OF_HARNESS = ("device", "max_batch_size", "metadata")  # which mean nothing here
+_OF_HARNESS = ("device", "max_batch_size", "metadata")  # arguments of the harness, ignored here
 
 
 def _number(name: str, value: int | str) -> int:

@@ -1,4 +1,4 @@
-"""A Hugging Face folder as a run of ours, one weight in this machine's memory at a time."""
+"""Imports a Hugging Face folder as a run, with one weight in this machine's memory at a time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def import_folder(source: Path, workdir: Path, mesh: Mesh, vocabulary: str = "")
       vocabulary: as `config.data.vocabulary`; "": the tokenizer of `source`. It is copied into the run's folder.
 
     Raises:
-      UserError: `source` is not what it should be, or its model is none of ours; `workdir` holds a run already.
+      UserError: `source` is incomplete or damaged, the decoder cannot be its model, or `workdir` holds a run already.
     """
     folder, is_new = RunFolder(workdir), not workdir.exists()
     if folder.exists():
@@ -84,7 +84,7 @@ def _import(source: Path, folder: RunFolder, mesh: Mesh, vocabulary: str, scratc
 
 
 def place(reader: Reader, model: ModelConfig, mesh: Mesh) -> dict[str, Any]:
-    """The parameters on their devices: each layer's array goes to its place as soon as it is read."""
+    """The parameters on their devices; each layer's array is sent there as soon as it is read."""
     shardings = trees.flatten(sharding.param_shardings(model, mesh))
     flat: dict[str, Any] = {}
     for path, arrays in reader:
@@ -95,7 +95,7 @@ def place(reader: Reader, model: ModelConfig, mesh: Mesh) -> dict[str, Any]:
 
 
 def _stack(arrays: Iterator[np.ndarray], num_layers: int, to: NamedSharding) -> jax.Array:
-    """The layers' arrays as one, made where it stays and filled layer by layer."""
+    """The layers' arrays as one, made on its devices and filled layer by layer."""
     of_one = NamedSharding(to.mesh, PartitionSpec(*to.spec[1:]))
     stacked: jax.Array | None = None
     for layer, array in enumerate(arrays):
@@ -113,12 +113,12 @@ def _fill(stacked: jax.Array, one: jax.Array, layer: jax.Array, to: NamedShardin
 
 
 def _put(array: np.ndarray, to: NamedSharding) -> jax.Array:
-    """On the devices of all processes; each takes its own part."""
+    """`array` on the devices of all processes, each of which sends its own part."""
     return jax.make_array_from_callback(array.shape, to, lambda index: array[index])
 
 
 def _table(weights: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The token embedding, pauses among its rows."""
+    """The token embedding, with the pauses' rows."""
     return next(weights[name] for name in weights if name.endswith(TOKEN_TABLES))
 
 

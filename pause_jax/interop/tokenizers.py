@@ -1,4 +1,4 @@
-"""Tokenizers of ours as folders that transformers reads, pauses added as special tokens; and back."""
+"""Writes our tokenizers as folders that transformers reads, with pauses as special tokens; and reads such folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SENTENCEPIECE = "tokenizer.model"
 
 
 def pause_tokens(num_pause_tokens: int) -> list[str]:
-    """How the pauses are written: "<pause>", or where they are distinct "<pause_0>", "<pause_1>", ..."""
+    """The text of each pause token: "<pause>", or where there are several "<pause_0>", "<pause_1>", …"""
     return ["<pause>"] if num_pause_tokens == 1 else [f"<pause_{j}>" for j in range(num_pause_tokens)]
 
 
@@ -50,7 +50,7 @@ def write(vocabulary: str, pause_ids: Sequence[int], folder: Path, max_length: i
 
 
 def find(folder: Path) -> str:
-    """What to give as `config.data.vocabulary` for the tokenizer in `folder`. Raises UserError where there is none."""
+    """The value of `config.data.vocabulary` for the tokenizer in `folder`. Raises UserError where there is none."""
     for name in (FILE, SENTENCEPIECE):
         if (folder / name).is_file():
             return str((folder / name).absolute())
@@ -64,7 +64,7 @@ def read_tokenizer(source: Path, pause_ids: Sequence[int], folder: Path) -> str:
     """Copy the tokenizer of `source` into the folder `folder`, without the pauses that `write` added.
 
     Returns:
-      What to give as `config.data.vocabulary` for the copy.
+      The value of `config.data.vocabulary` for the copy.
 
     Raises:
       UserError: there is none, it cannot be read, or nothing says which token ends a text.
@@ -85,12 +85,12 @@ def read_tokenizer(source: Path, pause_ids: Sequence[int], folder: Path) -> str:
         _write_json(folder / SETTINGS, {"eos_token": _end_of_text(source, content)})
     else:
         copy.write_bytes(found.read_bytes())
-    tokenizer.load(str(copy), f"the tokenizer {found}")  # or it is none
+    tokenizer.load(str(copy), f"the tokenizer {found}")  # raises where it is no tokenizer
     return str(copy)
 
 
 def _end_of_text(source: Path, content: dict[str, Any]) -> str:
-    """What `tokenizer.end_of_text` says; where no file does, the token of the model's own `eos_token_id`."""
+    """The result of `tokenizer.end_of_text`; where no file says it, the token of the model's own `eos_token_id`."""
     try:
         return tokenizer.end_of_text(source)
     except UserError:
@@ -120,7 +120,7 @@ def _special(number: int, token: str) -> dict[str, Any]:
 
 
 def _bytes() -> dict[str, Any]:
-    """The ids of pause_jax.tokenizers.tokenizer's "byte": padding, end of text, unknown, then the 256 bytes."""
+    """A tokenizer.json with the ids of our "byte" tokenizer: padding, end of text, unknown, then the 256 bytes."""
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers
 

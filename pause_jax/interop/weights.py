@@ -1,4 +1,4 @@
-"""The weights of Hugging Face's GPT-2, Llama, Mistral, Qwen 2 and Qwen 3 as our parameters, and back.
+"""Weights of Hugging Face's GPT-2, Llama, Mistral, Qwen 2 and Qwen 3 as our parameters, and back.
 
     params = params(weights, config)  # weights: names to NumPy arrays, such as a `Folder` of safetensors files
 
@@ -23,13 +23,13 @@ from pause_jax.errors import UserError, beginning
 from pause_jax.interop import files
 from pause_jax.model import decoder
 
-INDEX = "model.safetensors.index.json"  # which file of several has which weight
+INDEX = "model.safetensors.index.json"  # says in which of several files each weight is
 SINGLE = "model.safetensors"
-TOKEN_TABLES = ("wte.weight", "embed_tokens.weight")  # ends of names: a row for each token, and so the head
+TOKEN_TABLES = ("wte.weight", "embed_tokens.weight")  # how names of token embeddings end
 HEAD = "lm_head.weight"
 
-# Our path: their name, without the "transformer." or "model." that whole language models put before it.
-# "{}" is the layer. The kernels of q, k and v are thirds of GPT-2's c_attn.
+# Our path → Hugging Face's name, without the prefix "transformer." or "model." that whole language models have.
+# "{}" is the layer. In GPT-2 q, k and v are thirds of c_attn.
 _GPT2_NAMES = {
     "token/embedding": "wte.weight",
     "positions/embedding": "wpe.weight",
@@ -127,7 +127,7 @@ class TextRows(Mapping[str, np.ndarray]):
 
 
 def _check_type(file: Path, name: str, kind: str) -> None:
-    """Raises UserError for a weight of whole or packed numbers, which mean something only with what scales them."""
+    """Raises UserError for a weight of integers or packed numbers, which mean nothing without their scales."""
     if kind not in _TYPES and not name.endswith(_BUFFERS):
         raise UserError(
             f"{file}: the weight {name} is of type {kind}, but only {', '.join(_TYPES)} can be read: quantized weights "
@@ -136,7 +136,7 @@ def _check_type(file: Path, name: str, kind: str) -> None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Raises UserError where there are none, not all, or both one file and several."""
+    """The folder's safetensors files. Raises UserError where there are none, not all, or both one file and several."""
     index = folder / INDEX
     if index.is_file():
         names = _names_in(index)
@@ -171,7 +171,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _names_in(index: Path) -> list[str]:
-    """The names of the files that an index lists. Raises UserError where it is none."""
+    """The names of the files that an index lists. Raises UserError where it is no index."""
     places = files.read_json(index).get("weight_map")
     names = set(places.values()) if isinstance(places, dict) and places else {None}
     if not all(isinstance(name, str) and name == Path(name).name for name in names):
@@ -195,10 +195,10 @@ def params(weights: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, 
 
 
 class Reader:
-    """Our parameters' paths, each with its arrays: one of each layer where it is stacked, read when it is asked for."""
+    """Iterates over our parameters' paths, each with its arrays (one for each layer where stacked), read lazily."""
 
     def __init__(self, weights: Mapping[str, np.ndarray], config: ModelConfig):
-        """Raises UserError: a weight is missing, or has no place; it is named."""
+        """Raises UserError: a weight is missing or has no counterpart; it is named."""
         self._config = config
         self._found = {_bare(name): name for name in weights if not name.endswith(_BUFFERS)}
         self._weights = weights
@@ -208,7 +208,7 @@ class Reader:
         self._check_leftovers(used)
 
     def __iter__(self) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
-        """Raises UserError for a weight of another shape than the config says, when it is read."""
+        """(path, arrays). Raises UserError, when a weight is read, where its shape is not what the config says."""
         for path, shape in self._shapes().items():
             one = shape[1:] if path.startswith("layers/") else shape
             yield path, (_weight(self._weights[self._found[name]], name, path, one) for name in self._names(path))
@@ -220,7 +220,7 @@ class Reader:
         return names_of(path, self._config)
 
     def _check_leftovers(self, used: set[str]) -> None:
-        """Raises UserError for a weight that is not used; a tied head may be there too, if it is the embedding."""
+        """Raises UserError for a weight that is not used; a tied head may be there if it equals the embedding."""
         for name in sorted(self._found.keys() - used):
             if name != HEAD or not self._config.tie_embeddings:
                 raise UserError(f"the weight {name} has no place in a model of this config")
@@ -230,10 +230,10 @@ class Reader:
 
 
 def names_of(path: str, config: ModelConfig) -> list[str]:
-    """Hugging Face's bare names of what our parameter `path` is made of: of each layer one, or of the whole one.
+    """Hugging Face's names, without prefix, of the weights of our parameter `path`: one for each layer if stacked.
 
     Raises:
-      UserError: it has none.
+      UserError: Hugging Face's model has no such weight.
     """
     names = _GPT2_NAMES if config.positions == "learned" else _LLAMA_NAMES
     if path not in names:
@@ -243,7 +243,7 @@ def names_of(path: str, config: ModelConfig) -> list[str]:
 
 
 def full_name(name: str, config: ModelConfig) -> str:
-    """A bare name as whole language models write it."""
+    """A name with the prefix that whole language models have."""
     if name == HEAD:
         return name
     return f"{'transformer' if config.positions == 'learned' else 'model'}.{name}"
@@ -259,7 +259,7 @@ class Tensor:
 
 
 def tensors(params: Mapping[str, Any], config: ModelConfig) -> list[Tensor]:
-    """What `Reader` would read `params` (arrays, of devices too; no pauses) from. Nothing is copied before `make`."""
+    """Hugging Face's weights of `params` (arrays, also on devices; no pauses). Nothing is copied before `make`."""
     flat = trees.flatten(params)
     parts: dict[str, list[tuple[str, int]]] = {}  # of each weight, our paths and the layer
     for path in flat:
@@ -286,7 +286,7 @@ def _tensor(name: str, paths: list[tuple[str, int]], flat: Mapping[str, Any], co
 
 
 def _qkv_first(part: tuple[str, int]) -> int:
-    """Where in a fused weight it stands."""
+    """The place of q, k or v in a fused weight."""
     path, _ = part
     projection = path.removeprefix("layers/attention/").split("/")[0]
     return "qkv".index(projection) if projection in ("q", "k", "v") else 0
@@ -297,7 +297,7 @@ def _bare(name: str) -> str:
 
 
 def _is_linear(path: str, name: str) -> bool:
-    """Whether it is a matrix [out, in]; GPT-2's are [in, out], as ours."""
+    """Whether the weight is a matrix [out, in]; GPT-2's are [in, out], like ours."""
     return path.endswith("/kernel") and name.startswith("layers.")
 
 
@@ -316,7 +316,7 @@ def _weight(weight: np.ndarray, name: str, path: str, shape: tuple[int, ...]) ->
 
 
 def _file_shape(path: str, shape: tuple[int, ...], *, is_fused: bool, is_linear: bool) -> tuple[int, ...]:
-    """The shape in the file of what has `shape` with us: heads and head size [H, E] are one dimension there."""
+    """The shape in the file of a parameter of our `shape`: heads and head size [H, E] are one dimension there."""
     if path.endswith("/embedding"):
         return shape
     outputs = math.prod(shape)

@@ -1,1 +1,1 @@
-"""What a run tells people: metric files, the progress line, tables and plots. Imports neither jax nor TensorFlow."""
+"""From rows of results.csv to panels, comparisons, tables, plots and the page. Imports neither JAX nor TensorFlow."""

@@ -1,4 +1,4 @@
-"""What pauses did at each model size: one task, metric and split over two models or more."""
+"""Effects of pauses at each model size: one task, metric and split over two models or more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Overview:
     """The panels of one task, metric and split, smallest model first, and each comparison over them."""
 
     panels: tuple[Panel, ...]
-    lines: Mapping[str, Mapping[str, Comparison]]  # what is compared, in words → model → comparison
+    lines: Mapping[str, Mapping[str, Comparison]]  # the compared arm, in words → model → comparison
     selections: tuple[tuple[Panel, Selection], ...]
 
     @property
@@ -36,7 +36,7 @@ class Overview:
         return [panel.model for panel in self.panels]
 
     def sentences(self) -> list[str]:
-        """At how many sizes an effect was significant; of a trend over sizes nothing is said, as none is tested."""
+        """At which sizes an effect was significant. Nothing is said of a trend over sizes, as none is tested."""
         sentences = []
         for words, by_model in self.lines.items():
             significant = [model for model, comparison in by_model.items() if comparison.effect.is_significant]
@@ -66,7 +66,7 @@ class Overview:
         return Table("sizes", "Differences by model size", columns, rows)
 
     def best_m(self) -> Table | None:
-        """The M that validation chose for each size; None where none could be chosen."""
+        """A table of the M that was chosen by validation at each size; None where none could be chosen."""
         rows = tuple(
             (
                 panel.model,
@@ -93,7 +93,7 @@ class Overview:
 
 
 def find(report: Report) -> list[Overview]:
-    """Overviews of what was compared or chosen at two sizes or more; validation splits have none."""
+    """Overviews of comparisons and selections at two sizes or more; there are none of validation splits."""
     groups: dict[tuple[str, str, str], list[Panel]] = {}
     for panel in report.panels:
         if not panel.is_validation:
@@ -122,7 +122,7 @@ def plot_differences(overview: Overview, words: Sequence[str], out: Path) -> Non
     """Each comparison's difference and 95 % interval against model size; hollow where it is not significant.
 
     Args:
-      words: those of `overview.lines` to draw.
+      words: keys of `overview.lines`, the comparisons to draw.
     """
     figure, axes = figures.new(height=3.2 + 0.25 * len(words))
     xs = _positions(axes, overview.models)
@@ -194,7 +194,7 @@ def known_costs(overview: Overview) -> list[result_plots.Cost]:
 
 
 def _lines(report: Report, panels: Sequence[Panel]) -> dict[str, dict[str, Comparison]]:
-    """Comparisons that mean the same at each size, whatever the steps that a size was trained for."""
+    """Comparisons by what they compare, in words that leave out how many steps each size was trained for."""
     blank = {(panel.model, arm): _blank(panel, arm) for panel in panels for arm in panel.arms}
     among = list(dict.fromkeys(arm for arm, _ in blank.values()))
     lines: dict[str, dict[str, Comparison]] = {}
@@ -210,7 +210,7 @@ def _lines(report: Report, panels: Sequence[Panel]) -> dict[str, dict[str, Compa
 
 
 def _blank(panel: Panel, arm: Arm) -> tuple[Arm, str]:
-    """The arm without its steps, and words for which of the panel's several budgets it has, where there are several."""
+    """The arm without its steps, and in words which of the panel's training budgets it has, where there are several."""
     budgets = sorted({(a.steps, a.pretrain_steps) for a in panel.arms if _without_steps(a) == _without_steps(arm)})
     which = budgets.index((arm.steps, arm.pretrain_steps)) + 1
     return _without_steps(arm), f", training budget {which} of {len(budgets)}" if len(budgets) > 1 else ""
@@ -230,7 +230,7 @@ def _are_named_by_size(models: Sequence[str]) -> bool:
 
 
 def _positions(axes: Any, models: Sequence[str]) -> dict[str, float]:
-    """Evenly spaced, each model with its name: sizes grow by factors, and names would overlap on an axis to scale."""
+    """Evenly spaced positions of models, with their names as ticks, which on an axis to scale would overlap."""
     axes.set_xticks(range(len(models)), [figures.plain(model) for model in models])
     axes.set_xlim(-0.5, len(models) - 0.5)
     return {model: float(i) for i, model in enumerate(models)}

@@ -1,4 +1,4 @@
-"""The best number of pauses: chosen on the validation split, reported on test, with how sure the selection is.
+"""The best number of pauses: chosen on the validation split, reported on test, with how stable the selection is.
 
 candidates  the arms of a panel that differ only in M (finetuned with it and evaluated at it), no pauses among them
 selection   the M whose mean on the validation split is highest; of equals the smallest
@@ -23,7 +23,7 @@ DRAWS = 2000  # of the bootstrap
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """What may be chosen among: cells by their M, those of the test panel and of its validation panel."""
+    """The cells to choose among, by their M: those of the test panel and of its validation panel."""
 
     panel: Panel  # the test split's
     title: str  # what the arms have in common
@@ -31,7 +31,7 @@ class Candidates:
     validation: Mapping[int, Cell]  # empty where there is no validation split
 
     def pairs(self) -> list[tuple[Panel, Cell, Cell]]:
-        """Every M that could be chosen, against no pauses, on seeds of which both have one at least."""
+        """Every M that could be chosen, paired with no pauses, where both have at least one seed in common."""
         if not self.validation or 0 not in self.test:
             return []
         baseline = self.test[0]
@@ -41,11 +41,11 @@ class Candidates:
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """What was chosen of the candidates; `chosen` is None where there was nothing to choose by."""
+    """The M that was chosen; None where the validation split gives nothing to choose by."""
 
     candidates: Candidates
     chosen: int | None = None
-    seeds: int = 0  # on which the selection stands
+    seeds: int = 0  # how many the selection is based on
     bootstrap: Mapping[int, float] = dataclasses.field(default_factory=dict)  # M → share of draws that choose it
     left_out: Mapping[int, int] = dataclasses.field(default_factory=dict)  # M → selections with one seed left out
     effect: Effect | None = None  # the chosen M minus no pauses, on test
@@ -57,7 +57,7 @@ class Selection:
         return self.candidates.test[self.chosen].estimate
 
     def sentence(self) -> str:
-        """What may be said of the best M, and no more."""
+        """The sentence on the best M, which claims no more than the data allow."""
         title = self.candidates.title
         if not self.candidates.validation:
             return (
@@ -98,7 +98,7 @@ class Selection:
 
 
 def find_candidates(panels: Sequence[Panel]) -> list[Candidates]:
-    """Elections of every panel that is for claims and not of errors: families with two numbers of pauses or more."""
+    """The candidates of all panels but those of validation splits and errors: families with several values of M."""
     validation = {(panel.model, panel.task, panel.metric): panel for panel in panels if panel.is_validation}
     candidate_sets = []
     for panel in panels:
@@ -117,7 +117,7 @@ def choose(candidates: Candidates, effects: Mapping[tuple[int, int], Effect]) ->
     """Choose one of the candidates.
 
     Args:
-      effects: of pairs of cells, named by their `id`s: what was decided for all of a report together.
+      effects: of pairs of cells, by the `id`s of both; decided for all comparisons of a report together.
     """
     numbers = sorted(candidates.validation)
     seeds = sorted(set.intersection(*(set(cell.by_seed) for cell in candidates.validation.values()))) if numbers else []
@@ -139,12 +139,12 @@ def choose(candidates: Candidates, effects: Mapping[tuple[int, int], Effect]) ->
 
 
 def _best(means_MxN: np.ndarray) -> np.ndarray:
-    """The index of the highest of each column, of those that are equal but for rounding the first."""
+    """The index of the highest value of each column; the first of those that are equal up to rounding."""
     return np.argmax(means_MxN >= means_MxN.max(axis=0) - 1e-9, axis=0)
 
 
 def _by_m(panel: Panel) -> dict[Arm, dict[int, Cell]]:
-    """Of each family the cells at M_inf = M_ft, by ascending M."""
+    """For each family its cells at M_inf = M_ft, by ascending M."""
     cells = {
         family: {cell.m_inf: cell for arm in arms for cell in panel.of_arm(arm) if str(cell.m_inf) == arm.m_ft}
         for family, arms in families(panel).items()

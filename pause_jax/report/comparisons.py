@@ -1,4 +1,4 @@
-"""Paired comparisons of arms with baselines, and all that a report says of them."""
+"""Paired comparisons of arms with baselines, and the sentences of a report about them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pause_jax.report.results import Result
 from pause_jax.report.statistics import NEEDED, Effect, counted
 from pause_jax.report.tables import interval
 
-MOST_IN_HEADLINE = 3  # differences that were found
+MOST_IN_HEADLINE = 3  # significant differences that a summary lists
 Pair = tuple[Panel, Cell, Cell]  # what is compared: a cell and a baseline of one panel
 
 
@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def inference_flops_ratio(self) -> float:
-        """FLOPs of an example of the cell over those of the baseline; nan where either are not known."""
+        """Inference FLOPs per example of the cell over those of the baseline; nan where either are not known."""
         answer, baseline_answer = self.cell.inference_flops, self.baseline.inference_flops
         return answer / baseline_answer if is_cost(answer) and is_cost(baseline_answer) else math.nan
 
@@ -56,7 +56,7 @@ class Comparison:
         return are_equal_flops(self.cell, self.baseline)
 
     def sentence(self) -> str:
-        """What may be said, and no more."""
+        """The sentence on this comparison, which claims no more than the data allow."""
         what = (
             f"{self.panel.label(self.cell)} minus {self.panel.label(self.baseline)}: "
             f"{self.size()}{counted(self.effect.difference)}"
@@ -115,14 +115,14 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All that a report shows, decided; printing, drawing and writing only look."""
+    """All that a report shows, with every decision made; printing, drawing and writing only read it."""
 
     title: str
     panels: tuple[Panel, ...]
     comparisons: tuple[Comparison, ...]
     failures: tuple[Failure, ...]
     selections: tuple[best_m.Selection, ...] = ()
-    missing: tuple[str, ...] = ()  # cells of the grid
+    missing: tuple[str, ...] = ()  # sentences on cells that the grid lacks
 
     @classmethod
     def of(cls, rows: Sequence[Result], *, title: str = "Results", failures: Sequence[Failure] = ()) -> Report:
@@ -166,11 +166,11 @@ class Report:
         return f"{said}: {sizes}{'; …' * (len(found) > MOST_IN_HEADLINE)}" if found else said
 
     def rows(self) -> list[Result]:
-        """All that is shown."""
+        """The rows of all panels."""
         return [row for panel in self.panels for cell in panel.cells for row in cell.by_seed.values()]
 
     def sentences(self, panel: Panel) -> list[str]:
-        """All that is said of a panel."""
+        """All sentences on a panel."""
         differences = [comparison.sentence() for comparison in self.of_panel(panel)]
         selections = [selection.sentence() for selection in self.selections_of(panel)]
         return list(dict.fromkeys([*differences, *selections, *self.remarks(panel)]))
@@ -179,7 +179,7 @@ class Report:
         return [comparison for comparison in self.comparisons if comparison.panel is panel]
 
     def summary(self) -> str:
-        """What all comparisons together come to: how many, and of those found sign, size and cost."""
+        """A summary of all comparisons: how many, and sign, size and cost of the significant ones."""
         found = [comparison for comparison in self.comparisons if comparison.effect.is_significant]
         count = len(self.comparisons)
         if not count:
@@ -195,7 +195,7 @@ class Report:
         return f"{compared}of none can an effect be claimed.{too_few}"
 
     def remarks(self, panel: Panel) -> list[str]:
-        """What a reader of the panel must know besides the comparisons."""
+        """Sentences that a reader of the panel needs besides the comparisons."""
         if panel.is_validation:
             return ["M and checkpoints are chosen on this split: nothing is claimed from it."]
         comparisons = self.of_panel(panel)
@@ -221,7 +221,7 @@ class Report:
 
 
 def _on_pretraining(panel: Panel) -> list[str]:
-    """What the unit of a panel's intervals is, where it is not the seed."""
+    """A remark on the unit of a panel's intervals, where it is not the seed."""
     units = [panel.matched_cell(arm).estimate.unit for arm in panel.arms]
     if pairs.PRETRAINING not in units:
         of_one = "Intervals and verdicts tell of other finetunings of one pretraining run, not of other such runs."
@@ -247,9 +247,9 @@ def _starts_from_one(cell: Cell) -> bool:
 def find_pairs(panels: Sequence[Panel]) -> list[Pair]:
     """Every arm with pauses and its baselines.
 
-    An arm is compared with the baseline of as many steps, of pretraining too where there is one, and with the one that
-    is nearest in training FLOPs where that is another. A baseline was trained with the same settings where there is
-    such a one, in the same stages, with the same attention, on seeds of which one at least is the arm's.
+    An arm is compared with the baseline that has as many steps (of pretraining too, where there is such a baseline),
+    and with the one nearest in training FLOPs where that is another one. A baseline has the same stages and attention,
+    at least one seed in common with the arm, and where possible the same settings.
     """
     return [
         (panel, panel.matched_cell(arm), baseline)
@@ -261,7 +261,7 @@ def find_pairs(panels: Sequence[Panel]) -> list[Pair]:
 
 
 def decide(compared: Sequence[Pair]) -> list[Comparison]:
-    """Decide on all together: the more pairs, the more each must show."""
+    """Decide on all pairs together: p values are corrected for their number."""
     paired = [paired_differences(cell, baseline) for _, cell, baseline in compared]
     effects = statistics.assess_effects([one.values for one in paired], [one.unit for one in paired])
     return [

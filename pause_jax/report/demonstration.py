@@ -1,4 +1,4 @@
-"""The demonstration in one JSON file: a task after pauses, after none, and after none at the same training FLOPs.
+"""One JSON file of a demonstration: a task with pauses, without, and without at the same training FLOPs.
 
 {"task": …, "unit": "% accuracy", "seeds": […], "steps": …, "pauses": M, "pause": [accuracy of each seed],
  "no_pause": […], "no_pause_flop_matched": […], "wall_seconds": …, "command": …}
@@ -17,14 +17,14 @@ from pause_jax.report.results import Result
 
 
 def write(file: Path, rows: Sequence[Result], *, wall_seconds: float, command: str) -> None:
-    """Raises UserError as `summarise`."""
+    """Write the file. Raises UserError as `summarise`."""
     file.parent.mkdir(parents=True, exist_ok=True)
     content = {**summarise(rows), "wall_seconds": round(wall_seconds), "command": command}
     write_atomically(file, json.dumps(content, indent=1) + "\n")
 
 
 def summarise(rows: Sequence[Result]) -> dict[str, Any]:
-    """What the file has, but for time and command; of causal attention, the arms' own number of pauses, the test split.
+    """The file's content but time and command: of causal attention, M_inf = M_ft and the test split.
 
     Raises:
       UserError: several tasks or numbers of pauses, or an arm that lacks seeds which another has.

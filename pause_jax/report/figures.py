@@ -1,4 +1,4 @@
-"""What pictures of a report have in common: size, marks, legends, and how they are written."""
+"""What all pictures of a report share: size, marks, legends, and how they are saved."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def color(i: int) -> str:
 
 
 def joined(points: int) -> dict[str, Any]:
-    """The line of so many points: none between two, which would show a course that nobody has seen."""
+    """The line style for `points` points: no line between two, which would suggest a course that was not measured."""
     return {"linestyle": "-" if points > 2 else "none"}
 
 
 def at_least(limits: Sequence[float], span: float) -> tuple[float, float]:
-    """Limits of an axis, moved apart where they are closer than that.
+    """Limits of an axis, moved apart to `span` where they are closer.
 
     >>> at_least((-0.04, 0.04), 5.0)
     (-2.5, 2.5)
@@ -62,18 +62,18 @@ def fold(label: str) -> str:
 
 
 def legend(figure: Any, **options: Any) -> None:
-    """Below the picture, where it hides nothing."""
+    """Put the legend below the picture, where it hides nothing."""
     figure.legend(loc="outside lower left", frameon=False, alignment="left", fontsize=9, **options)
 
 
 def save(figure: Any, out: Path) -> None:
-    """Write a PNG file and an SVG file of the same name beside it, each as a whole, or not at all."""
+    """Write a PNG file and an SVG file of the same name beside it, each atomically."""
     import matplotlib
 
     out.parent.mkdir(parents=True, exist_ok=True)
     for file, metadata in ((out, {}), (out.with_suffix(".svg"), {"Date": None})):
         partial = file.with_name(file.name + ".partial")
-        with matplotlib.rc_context({"svg.hashsalt": "pause_jax"}):  # the same picture is the same file
+        with matplotlib.rc_context({"svg.hashsalt": "pause_jax"}):  # so that the same picture gives the same file
             figure.savefig(partial, format=file.suffix[1:], metadata=metadata)
-        figure.set_layout_engine("none")  # the same for the second: it takes as long as drawing
+        figure.set_layout_engine("none")  # reuse the layout for the SVG: computing it takes as long as drawing
         os.replace(partial, file)

@@ -1,6 +1,6 @@
 """The report as one HTML file: pictures and style inside, no script, nothing fetched.
 
-The pages are Jinja templates (templates/); everything that they are given is escaped.
+The pages are Jinja templates (templates/); all values in them are escaped.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], fol
     Args:
       remarks: sentences on what could not be shown.
       folder: holds the pictures of the sections, as PNG files.
-      fingerprint: of what the page is made of; kept in its head.
+      fingerprint: of the page's content; kept in its head.
     """
     return fill(
         "report.html",
@@ -66,7 +66,7 @@ def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], fol
 
 
 def fill(template: str, **values: Any) -> str:
-    """A page: the template of this name, of the report's or the diagnostics' folder, with these values."""
+    """The page that the template of this name, in report/ or diagnostics/, gives with these values."""
     return _environment().get_template(template).render(**values)
 
 
@@ -77,7 +77,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(folder) for folder in folders]),
         autoescape=True,
         trim_blocks=True,
-        undefined=jinja2.StrictUndefined,  # a value that is missing stops, in place of leaving a hole
+        undefined=jinja2.StrictUndefined,  # a missing value raises, instead of leaving a hole
     )
     environment.globals["zip"] = functools.partial(zip, strict=True)
     environment.filters["base64"] = lambda file: base64.b64encode(file.read_bytes()).decode()

@@ -1,7 +1,7 @@
-"""What is independent of what: seeds, or the pretraining runs that several finetunings share.
+"""Pairs results of two cells by what is independent: seeds, or pretraining runs that several finetunings share.
 
-unit    what is drawn anew, and what a claim is about others of: a seed, where arms start from the same runs or from
-        none; a pretraining run (with all that was finetuned from it), where they were pretrained differently
+unit    the independent draw of an experiment, about others of which a claim is made: a seed, where arms start from the
+        same runs or from none; a pretraining run (with all finetunings of it), where arms were pretrained differently
 
 Finetunings of one pretraining run share its luck, so many of them are one unit: their differences are averaged first.
 """
@@ -20,10 +20,10 @@ SEED, PRETRAINING = "seed", "pretraining run"
 
 
 class Seed(NamedTuple):
-    """What pairs a run with those of other arms."""
+    """The key by which a run is paired with runs of other arms."""
 
     own: int
-    pretraining: str = ""  # of the run that it started from, where several runs of one seed differ in it
+    pretraining: str = ""  # seed of the run that it started from, where it is needed to tell runs of one seed apart
 
     def __str__(self) -> str:
         return f"{self.own} of pretraining seed {self.pretraining}" if self.pretraining else str(self.own)
@@ -31,7 +31,7 @@ class Seed(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Paired:
-    """Differences of two cells, a mean for each unit, in order of the seeds."""
+    """Differences of two cells, one mean for each unit, in order of the seeds."""
 
     values: tuple[float, ...]
     unit: str = SEED
@@ -42,18 +42,18 @@ class Paired:
 def pretraining_of(row: Result) -> tuple[str, ...] | None:
     """Names of the pretraining runs behind a row, the first first; None where they are not known."""
     before = tuple(row.pretrain_run.split("|")) if row.pretrain_run else ()
-    if row.finetune == "none":  # itself one
+    if row.finetune == "none":  # it is a pretraining run itself
         return (*before, row.checkpoint.partition("/")[0])
     return before if before or row.pretrain == "none" else None
 
 
 def is_pretrained_alike(rows: Iterable[Result]) -> bool:
-    """Whether rows were pretrained in the same way, which runs of one seed do in the same run."""
+    """Whether all rows were pretrained in the same way, so that rows of one seed start from the same run."""
     return len({(r.pretrain, r.pretrain_rate, r.policy, r.pretrain_steps) for r in rows}) <= 1
 
 
 def pair(cell: Mapping[Seed, Result], baseline: Mapping[Seed, Result]) -> Paired:
-    """Cell minus baseline for each seed that both have, averaged over those of one unit; empty where they have none."""
+    """Cell minus baseline for each seed that both have, averaged within each unit; empty where they share no seed."""
     rows = [(seed, row, baseline[seed]) for seed, row in cell.items() if seed in baseline]
     differences = [row.value - other.value for _, row, other in rows]
     runs = [(pretraining_of(row), pretraining_of(other)) for _, row, other in rows]
@@ -75,7 +75,7 @@ def pair(cell: Mapping[Seed, Result], baseline: Mapping[Seed, Result]) -> Paired
 
 
 def averages(names: Sequence[frozenset[Hashable]], values: Sequence[float]) -> list[float]:
-    """The mean of the values of each group; those that share a name are in one, in order of each group's first.
+    """The mean of each group of values; values that share a name are one group. In order of the groups' first values.
 
     >>> averages([frozenset("ab"), frozenset("c"), frozenset("b")], [1.0, 7.0, 3.0])
     [2.0, 7.0]

@@ -26,7 +26,7 @@ PRETRAINING = {
 
 
 def arms(panel: Panel) -> Table:
-    """A row an arm, at its own M_inf, with what it cost."""
+    """A row for each arm, at its own M_inf, with its cost."""
     cells = [panel.matched_cell(arm) for arm in panel.arms]
     values = [cell.estimate.mean for cell in cells]
     fronts = {
@@ -50,7 +50,7 @@ def arms(panel: Panel) -> Table:
         for i, cell in enumerate(cells)
     ]
     costs = [Column("training FLOPs", ".2e"), Column("inference FLOPs", ".2e")]
-    costs += [Column("on the Pareto front of")] if fronts else []  # where all cost the same there is none
+    costs += [Column("on the Pareto front of")] if fronts else []  # there is no front where all cost the same
     return Table("arms", "Every arm and its cost", (*map(Column, columns), _mean(panel), *costs), tuple(rows))
 
 
@@ -125,7 +125,7 @@ def differences(panel: Panel, compared: Sequence[Comparison]) -> Table:
 
 
 def by_m_inf(panel: Panel) -> Table:
-    """The figures of the picture against M_inf and of the heat map."""
+    """The values of the plot against M_inf and of the heat map."""
     m_inf = sorted({cell.m_inf for cell in panel.cells})
     rows: list[tuple[Value, ...]] = []
     for arm in panel.arms:
@@ -163,7 +163,7 @@ def selection(chosen: Selection) -> Table:
 
 
 def beside_paper(panel: Panel) -> Table | None:
-    """The paper's numbers of settings that the panel has too; None where it has none."""
+    """The paper's numbers for settings that the panel has too; None where there are none."""
     rows: list[tuple[Value, ...]] = []
     missed = 0
     for numbers, cells in paper.of_panel(panel):

@@ -1,11 +1,11 @@
-"""From rows of results.csv to what stands in one table: panels, arms, cells and their seeds.
+"""Groups rows of results.csv into panels, arms, cells and seeds.
 
 panel         one model, task, metric and split: what may stand in one table
-arm           one way to train: all that tells runs apart but the seed: columns and, where those do not, `settings`
+arm           one way to train: all that tells runs apart but the seed, by columns and where needed by `settings`
 cell          an arm at one number of pauses at inference, with a result for each seed (pairs.py: what is independent)
-matched_cell  of an arm: its cell at the M_inf it was finetuned with (of a list the largest), or the nearest evaluated
+matched_cell  an arm's cell at the M_inf it was finetuned with (of several the largest), or at the nearest evaluated
 baseline      an arm without any pauses, with which others are compared
-family        the finetuned arms of a panel that differ in M_ft only
+family        finetuned arms of a panel that differ in M_ft only
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pause_jax.report.pairs import Paired, Seed
 from pause_jax.report.results import LOSSES, Result, settings_of
 from pause_jax.report.statistics import Estimate
 
-ERRORS = ("no_choice", *LOSSES)  # metrics of which less is better
+ERRORS = ("no_choice", *LOSSES)  # metrics that are better when lower
 HUGE = 1e100  # no result is larger; sums and squares of smaller ones are finite
-_DEFAULT = {"default": True}  # in the place of a setting that a row does not have; no setting has such a value
+_DEFAULT = {"default": True}  # stands for a setting that a row lacks; no setting has such a value
 EQUAL_FLOPS = 0.05  # relative difference up to which two trainings count as equally costly
 
 
@@ -50,11 +50,11 @@ class Arm:
 
     @classmethod
     def of(cls, row: Result, telling: Sequence[str] = ()) -> Arm:
-        """The arm of a row, told from others by the columns and the settings called `telling` (`telling_settings`)."""
+        """The arm of a row: its columns, and the settings that are needed to tell arms apart (`telling_settings`)."""
         fields = {field.name: getattr(row, field.name) for field in dataclasses.fields(cls)}
         fields["settings"] = tuple((name, _setting(row, name)) for name in telling) if row.settings else ()
         if row.m_ft == "0" and row.placement == "append":
-            fields["placement"] = "none"  # placement tells of inference then: rows with and without pauses are one arm
+            fields["placement"] = "none"  # it is about inference then: rows with and without pauses are one arm
         return cls(**fields)
 
     @property
@@ -63,7 +63,7 @@ class Arm:
 
     @property
     def pretraining(self) -> str:
-        """In words."""
+        """How the arm was pretrained, in words."""
         words = {"std": "standard pretraining", "none": "no pretraining", "unknown": "unknown pretraining"}
         return words.get(self.pretrain, f"{100 * self.pretrain_rate:g} % pauses in pretraining")
 
@@ -97,7 +97,7 @@ class Cell:
 
     @property
     def estimate(self) -> Estimate:
-        """Over the seeds or, where the panel's arms were pretrained differently, over their pretraining runs."""
+        """The mean over seeds or, where the panel's arms were pretrained differently, over pretraining runs."""
         if not self.is_nested or self.arm.finetune == "none" or self.arm.pretrain == "none":
             return statistics.estimate(self.values, self.bounds)
         if not self.runs_known:
@@ -110,12 +110,12 @@ class Cell:
 
     @property
     def training_flops(self) -> float:
-        """Of all stages, mean over seeds."""
+        """Training FLOPs of all stages, mean over seeds."""
         return sum(row.model_flops for row in self.by_seed.values()) / len(self.by_seed)
 
     @property
     def inference_flops(self) -> float:
-        """Of one example, mean over seeds."""
+        """Inference FLOPs of one example, mean over seeds."""
         return sum(row.inference_flops for row in self.by_seed.values()) / len(self.by_seed)
 
     def flops(self, of: Literal["training", "inference"]) -> float:
@@ -124,7 +124,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """What one table shows."""
+    """One model, task, metric and split: what one table shows."""
 
     model: str
     task: str
@@ -162,12 +162,12 @@ class Panel:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether less is better."""
+        """Whether the metric is an error or a loss."""
         return self.metric in ERRORS
 
     @property
     def spec(self) -> str:
-        """How a value is written."""
+        """The format of a value."""
         return ".3f" if self.metric in LOSSES else ".1f"
 
     @property
@@ -177,7 +177,7 @@ class Panel:
 
     @property
     def unit(self) -> str:
-        """Of differences."""
+        """The unit of differences."""
         return "nats" if self.metric in LOSSES else "points"
 
     def of_arm(self, arm: Arm) -> list[Cell]:
@@ -192,13 +192,13 @@ class Panel:
         return min(self.of_arm(arm), key=lambda cell: (abs(cell.m_inf - arm.m_ft_largest), cell.m_inf))
 
     def label(self, cell: Cell) -> str:
-        """The arm in words, as short as tells it from the panel's others."""
+        """The cell's arm in words, as short as distinguishes it from the panel's others."""
         elsewhere = f", {cell.m_inf} at inference" if cell.m_inf != cell.arm.m_ft_largest else ""
         return describe(cell.arm, self.arms) + elsewhere + " (never trained)" * cell.is_untrained
 
 
 def describe(arm: Arm, arms: Sequence[Arm]) -> str:
-    """An arm in words, as short as tells it from the others."""
+    """An arm in words, as short as distinguishes it from the others."""
     parts = [_finetuning(arm)] if any(other.finetune != "none" or other.m_ft != "0" for other in arms) else []
     if arm.pretrain == "pause" or any(other.pretrain != "none" for other in arms):
         parts.insert(0, arm.pretraining)
@@ -219,7 +219,7 @@ def describe(arm: Arm, arms: Sequence[Arm]) -> str:
 
 
 def telling_settings(rows: Iterable[Result]) -> list[str]:
-    """Names of the settings by which rows differ that the columns take for one arm; seeds are none of them."""
+    """Names of the settings, seeds aside, in which rows differ that the columns alone would make one arm."""
     alike: dict[Arm, list[dict[str, Any]]] = {}
     for row in rows:
         if row.settings:
@@ -232,7 +232,7 @@ def telling_settings(rows: Iterable[Result]) -> list[str]:
 
 
 def _setting(row: Result, name: str) -> str:
-    """As text: the row's, or the field's default."""
+    """A setting as text: the row's value, or the field's default."""
     field = re.sub(r"^stage\d+\.", "", name)
     value = settings_of(row).get(name, _defaults().get(field))
     return value if isinstance(value, str) else json.dumps(value)
@@ -251,7 +251,7 @@ def make_panels(rows: Sequence[Result]) -> list[Panel]:
     """Group rows; panels, and in them arms, stand in the order in which the rows first name them, baselines first.
 
     Raises:
-      UserError: two rows differ in nothing but checkpoint, so that they can't be told apart, or M_ft is no number.
+      UserError: two rows differ in nothing but checkpoint, so that they can't be told apart, or M_ft is not a number.
     """
     groups: dict[tuple[str, str, str, str], list[Result]] = {}
     for row in rows:
@@ -261,7 +261,7 @@ def make_panels(rows: Sequence[Result]) -> list[Panel]:
 
 
 def _cells(rows: Sequence[Result]) -> list[Cell]:
-    """Of a panel. Runs are told apart by their seed and, where that is not enough, by the one they started from."""
+    """The cells of a panel. Runs are told apart by seed and, where that is not enough, by the seed of pretraining."""
     found: dict[tuple[Arm, int], list[Result]] = {}
     telling = telling_settings(rows)
     for row in rows:
@@ -287,7 +287,7 @@ def _cells(rows: Sequence[Result]) -> list[Cell]:
 
 
 def missing_cells(panel: Panel) -> list[str]:
-    """What other arms and seeds of the panel have and an arm lacks, a sentence an arm.
+    """Sentences on M_inf and seeds that other arms of the panel have and an arm lacks.
 
     An M_inf is missing only where another arm with pauses was evaluated there away from its own M_ft: without one the
     panel does not vary M_inf.
@@ -311,7 +311,7 @@ def missing_cells(panel: Panel) -> list[str]:
 
 
 def families(panel: Panel) -> dict[Arm, list[Arm]]:
-    """Each family by what its arms share, an arm without M_ft; arms without pauses belong to every placement's."""
+    """Families by what their arms share (an Arm without M_ft); arms without pauses belong to one of each placement."""
     finetuned = [arm for arm in panel.arms if arm.finetune != "none"]
     found: dict[Arm, list[Arm]] = {}
     for arm in finetuned:
@@ -319,9 +319,8 @@ def families(panel: Panel) -> dict[Arm, list[Arm]]:
             found.setdefault(_without_m(arm), []).append(arm)
     for key, arms in found.items():
         for arm in finetuned:
-            seen = (
-                arm.num_pause_tokens if arm.pretrain == "pause" else key.num_pause_tokens
-            )  # else the baseline has seen no pause
+            # without pauses in pretraining an arm has seen none, however many distinct ones its model has
+            seen = arm.num_pause_tokens if arm.pretrain == "pause" else key.num_pause_tokens
             alike = dataclasses.replace(_without_m(arm), placement=key.placement, num_pause_tokens=seen)
             if arm.placement == "none" and alike == key:
                 arms.append(arm)
@@ -329,7 +328,7 @@ def families(panel: Panel) -> dict[Arm, list[Arm]]:
 
 
 def family_title(family: Arm, families: Iterable[Arm]) -> str:
-    """The family in words, as short as tells it from the others."""
+    """The family in words, as short as distinguishes it from the others."""
     alike = [other for other in families if other.pretrain == family.pretrain]
     words = {
         "placement": family.placement,
@@ -346,7 +345,7 @@ def family_title(family: Arm, families: Iterable[Arm]) -> str:
 
 
 def is_cost(flops: float) -> bool:
-    """Whether FLOPs are known: one at least, and no more than can be added up."""
+    """Whether FLOPs are known: at least one, and less than `HUGE`, so that sums are finite."""
     return 1 <= flops < HUGE
 
 
@@ -362,7 +361,7 @@ def are_equal_flops(cell: Cell, baseline: Cell) -> bool:
 
 
 def paired_differences(cell: Cell, baseline: Cell) -> Paired:
-    """Cell minus baseline for each seed that both have, in order of the seeds, averaged where they are of one unit."""
+    """Cell minus baseline for each seed that both have, in order of the seeds, averaged within each unit."""
     return pairs.pair(cell.by_seed, baseline.by_seed)
 
 
@@ -390,7 +389,7 @@ def _finetuning(arm: Arm) -> str:
 
 
 def _order(cell: Cell) -> tuple[bool, bool, bool]:
-    """Zero-shot last, baselines first, pretraining without pauses before with them; else as they came (stable)."""
+    """Sort key: baselines first, zero-shot last, pretraining without pauses before with; else stable."""
     return cell.arm.finetune == "none", not cell.arm.is_baseline, cell.arm.pretrain == "pause"
 
 

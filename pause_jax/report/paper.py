@@ -1,7 +1,7 @@
 """The paper's own numbers (Goyal et al., ICLR 2024) beside the measured ones.
 
-`paper_results.csv` beside this file has them, each with the table or figure it was read from: `how` tells printed
-numbers from those measured in the figures' drawings.
+`paper_results.csv` beside this file has them, each with the table or figure it was read from; the column `how` tells
+printed numbers from those measured in the figures' drawings.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Number:
     std: float | None  # over 5 runs; None where not given
     named: str  # the metric as the paper names it
     source: str  # the paper's table or figure
-    how: str  # it was read
+    how: str  # how it was read
 
     @property
     def setting(self) -> tuple[str, str, str, str, str, int, int]:
@@ -71,9 +71,9 @@ class Number:
 
 @functools.cache
 def numbers() -> tuple[tuple[Number, ...], tuple[tuple[int, str], ...]]:
-    """All of the file's numbers in our names, and the lines of it that have no place there, each with the reason."""
+    """The file's numbers in our names, and the numbers of the lines that cannot be mapped, each with the reason."""
     mapped, unmapped = [], []
-    with FILE.open(newline="") as file:
+    with FILE.open(newline="", encoding="utf-8") as file:
         for line, row in enumerate(csv.DictReader(file), start=2):
             reason = _no_place(row)
             if reason:

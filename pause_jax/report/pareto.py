@@ -1,4 +1,4 @@
-"""What no other does better for as little."""
+"""The Pareto front of costs and values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 
 def front(costs: Sequence[float], values: Sequence[float]) -> list[int]:
-    """The Pareto front by ascending cost: indices of points that none of the others beats.
+    """The Pareto front by ascending cost: indices of points that no other point beats.
 
-    One point beats another if it costs as little or less and is worth more, or costs less and is worth as much. A point
+    One point beats another if it costs no more and is worth more, or costs less and is worth as much. A point
     whose cost is not known (not finite, or 0) is not on the front.
 
     >>> front([1.0, 2.0, 2.0, 3.0], [50.0, 40.0, 60.0, 60.0])

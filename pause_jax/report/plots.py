@@ -24,7 +24,7 @@ def plot_losses(
     Args:
       runs: label → records with `step`, `loss` and, at some steps, `validation/loss` (clean text) and
         `validation/paused_loss`; `model_flops` (cumulative) for the second panel.
-      out: written as a whole, or not at all.
+      out: written atomically.
       title: above the picture.
       flops_panel: whether to draw the second panel.
     """
@@ -85,7 +85,7 @@ def _label(axes: Any, x: str) -> None:
 
 
 def _limit_to_what_is_learned(axes: Any, runs: Mapping[str, Sequence[Record]]) -> None:
-    """Cut the fall of the first steps off at the top, where it would flatten all that follows."""
+    """Cut off the first steps' losses at the top, which would flatten all that follows."""
     late, everything = [], []
     for records in runs.values():
         losses = [loss for loss in _series(records, "step", "loss")[1] if math.isfinite(loss)]
@@ -97,7 +97,7 @@ def _limit_to_what_is_learned(axes: Any, runs: Mapping[str, Sequence[Record]]) -
 
 
 def _explain_lines(axes: Any, runs: Mapping[str, Sequence[Record]]) -> None:
-    """Two legends: which run a colour is, and which loss a line is."""
+    """Add two legends: the run of each colour, and the loss of each line style."""
     from matplotlib.lines import Line2D
 
     grey = "#444444"

@@ -20,15 +20,15 @@ from pause_jax.report.tables import Table, print_table
 
 
 def report_files(results: Sequence[Path], runs: Sequence[Path], out: Path, title: str | None = None) -> Path:
-    """Print and write the report of results files and of training runs put beside each other; return its page.
+    """Print and write the report of results files and of a comparison of training runs; return its page.
 
     Args:
-      results: CSV files; `runs/` and failures.json beside them are looked at too.
+      results: CSV files; `runs/` and failures.json beside them are read too.
       runs: folders of training runs to compare.
       title: of the page; None: "Results" or "Runs".
 
     Raises:
-      UserError: a file cannot be read, or there is nothing in any.
+      UserError: a file cannot be read, or all are empty.
     """
     folders = list(dict.fromkeys(path.parent for path in results))
     rows = merge_results(results)
@@ -64,7 +64,7 @@ def read_failures(path: Path) -> list[Failure]:
 
 
 def print_report(report: Report, compared: Sequence[Compared] = ()) -> None:
-    """Failures and what is missing first, then runs compared, then for each panel a table and what may be said."""
+    """Print failures and what is missing, then runs compared, then for each panel a table and its sentences."""
     for table in sections.top_tables(report):
         _print(table)
     for runs in compared:
@@ -88,12 +88,12 @@ def print_report(report: Report, compared: Sequence[Compared] = ()) -> None:
 def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared: Sequence[Compared] = ()) -> Path:
     """Write `report.html`, every picture as PNG and SVG and every table as CSV; return the HTML file.
 
-    A report that stands there already, made of the same results by the same code, is left as it is.
+    A report that is there already, made of the same results by the same code, is left as it is.
 
     Args:
       out: a folder, made where it is missing.
-      runs: folders in which the runs lie that the results name; their losses are shown.
-      compared: runs that are shown beside each other, whatever the results.
+      runs: folders that hold the runs that the results name; their losses are shown.
+      compared: runs that are compared with each other, whatever the results.
 
     Raises:
       UserError: the folder can't be written.
@@ -119,14 +119,14 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared:
 
 
 def _fingerprint(report: Report, curves: Sequence[Curves | Compared], remarks: Sequence[str]) -> str:
-    """Of all that a page is made of, this code included."""
+    """A fingerprint of all that a page is made of, this code included."""
     code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.*"))]
     content = repr((report.title, report.failures, report.rows(), curves, remarks, code))
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _stands(file: Path, fingerprint: str, parts: Sequence[Section]) -> bool:
-    """Whether the page is there, whole, and so are its pictures and tables: drawing takes half a second a picture."""
+    """Whether the page, its pictures and its tables are there and whole: drawing takes half a second a picture."""
     tables = [name for part in parts for name in part.tables_by_file()]
     pictures = [picture.name for part in parts for picture in part.pictures]
     names = [*tables, *(f"{name}{ending}" for name in pictures for ending in (".png", ".svg"))]

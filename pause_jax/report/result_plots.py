@@ -12,7 +12,7 @@ from pause_jax.report.panels import Arm, Cell, Panel, families, is_cost
 from pause_jax.report.results import LOSSES
 
 Cost = Literal["training", "inference"]
-LEAST_PERCENT, LEAST_LOSS = 5.0, 0.02  # that an axis spans: less would show rounding as if it were something
+LEAST_PERCENT, LEAST_LOSS = 5.0, 0.02  # the least that an axis spans: less would magnify rounding
 COST_LABELS = {
     "training": "model FLOPs of training, all stages",
     "inference": "model FLOPs of one example at inference",
@@ -20,7 +20,7 @@ COST_LABELS = {
 
 
 def plot_seeds(panel: Panel, out: Path) -> None:
-    """Each arm at its own M_inf: every seed a dot, the mean and its 95 % interval over seeds."""
+    """Plot each arm at its own M_inf: every seed as a dot, the mean and its 95 % interval over seeds."""
     cells = [panel.matched_cell(arm) for arm in panel.arms]
     figure, axes = figures.new(height=0.9 + 0.62 * len(cells))
     for i, cell in enumerate(cells):
@@ -44,7 +44,7 @@ def plot_seeds(panel: Panel, out: Path) -> None:
 
 
 def plot_m_inf(panel: Panel, arms: Sequence[Arm], out: Path) -> None:
-    """The metric against pauses at inference, a line an arm; M_inf evenly spaced, as 0, 2, 5, 10, 50 could not be."""
+    """Plot the metric against pauses at inference, a line for each arm; M_inf (0, 2, 5, 10, 50) are spaced evenly."""
     cells = [cell for arm in arms for cell in panel.trained(arm)]
     values = sorted({cell.m_inf for cell in cells})
     figure, axes = figures.new(height=3.4 + 0.2 * len(arms))
@@ -73,7 +73,7 @@ def plot_m_inf(panel: Panel, arms: Sequence[Arm], out: Path) -> None:
 
 
 def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
-    """The metric against FLOPs of training (all stages), or of inference, with the Pareto front of the means.
+    """Plot the metric against FLOPs of training (all stages) or of inference, with the Pareto front of the means.
 
     Arms above each other cost the same. For training each arm stands at its own M_inf; for inference small marks
     without intervals are its other M_inf.
@@ -84,10 +84,8 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
     cells = [cell for line in lines for cell in line]
     figure, axes = figures.new(height=3.4 + 0.2 * len(lines))
     for i, line in enumerate(lines):
-        matched_cell, others = (
-            panel.matched_cell(line[0].arm),
-            [cell for cell in line if cell != panel.matched_cell(line[0].arm)],
-        )
+        matched_cell = panel.matched_cell(line[0].arm)
+        others = [cell for cell in line if cell != matched_cell]
         axes.scatter(
             [cell.flops(cost) for cell in others],
             [cell.estimate.mean for cell in others],
@@ -122,7 +120,7 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
 def heat_maps(panel: Panel) -> list[tuple[Arm, list[Arm]]]:
     """Families that fill a map of M_ft and M_inf, each with its arms by ascending M_ft.
 
-    Two arms at least have pauses, and one was asked after several numbers of them: else a line says it all.
+    At least two arms have pauses, and one was evaluated at several M_inf: otherwise a line plot shows it all.
     """
     maps = []
     for family, arms in families(panel).items():
@@ -134,21 +132,20 @@ def heat_maps(panel: Panel) -> list[tuple[Arm, list[Arm]]]:
 
 
 def heat_cells(panel: Panel, family: Arm, arm: Arm) -> list[Cell]:
-    """An arm's cells in its family's map; pauses at inference alone are appended, and no other placement's."""
+    """An arm's cells in its family's map; pauses at inference alone belong to the placement "append" only."""
     has_place = family.placement in ("append", arm.placement)
     return [cell for cell in panel.trained(arm) if has_place or not cell.m_inf]
 
 
 def plot_heat_map(panel: Panel, family: Arm, arms: Sequence[Arm], out: Path) -> None:
-    """M_ft down, M_inf across: each place holds the mean, and the number of seeds below it."""
+    """Plot a map, M_ft down, M_inf across: each place holds the mean, and the number of seeds below it."""
     rows = [{cell.m_inf: cell for cell in heat_cells(panel, family, arm)} for arm in arms]
     m_inf = sorted({m for row in rows for m in row})
     means = [[row[m].estimate.mean if m in row else math.nan for m in m_inf] for row in rows]
     figure, axes = figures.new(height=1.3 + 0.52 * len(arms))
     axes.grid(False)
-    shown = [
-        cell.estimate.mean for cell in panel.cells if not cell.is_untrained
-    ]  # so that one colour is one value in all of a panel's maps
+    # of the whole panel, so that a colour means the same value in all of its maps
+    shown = [cell.estimate.mean for cell in panel.cells if not cell.is_untrained]
     image = axes.imshow(means, cmap="viridis", aspect="auto", vmin=min(shown), vmax=max(shown))
     for i, row in enumerate(rows):
         for j, m in enumerate(m_inf):
@@ -162,7 +159,7 @@ def plot_heat_map(panel: Panel, family: Arm, arms: Sequence[Arm], out: Path) -> 
 
 
 def draw_front(axes: Any, cells: Sequence[Cell], cost: Cost) -> None:
-    """Steps along the Pareto front: what the best of so many FLOPs reaches; none where one arm is."""
+    """Draw the Pareto front as steps: the best value at each budget of FLOPs. Nothing where it is a single point."""
     means = [cell.estimate.mean for cell in cells]
     on_front = pareto.front([cell.flops(cost) for cell in cells], means)
     if len({cells[i].flops(cost) for i in on_front}) < 2:
@@ -177,20 +174,20 @@ def draw_front(axes: Any, cells: Sequence[Cell], cost: Cost) -> None:
 
 
 def bars(cells: Sequence[Cell]) -> list[list[float]]:
-    """From the means down and up to the ends of the intervals; a single seed has none and is drawn as a bare mark."""
+    """Lengths of error bars, [down, up] from each mean; 0 for a single seed, which has no interval."""
     estimates = [cell.estimate for cell in cells]
     down, up = ([e.mean - e.low for e in estimates], [e.high - e.mean for e in estimates])
     return [[length if math.isfinite(length) else 0.0 for length in side] for side in (down, up)]
 
 
 def limits(panel: Panel, cells: Sequence[Cell], given: tuple[float, float]) -> tuple[float, float]:
-    """Limits of an axis of values: as wide as what means something, not beyond what a percentage can be."""
+    """Limits of an axis of values: no narrower than a meaningful difference, no wider than percentages go."""
     least = LEAST_LOSS if panel.metric in LOSSES else LEAST_PERCENT
     return percentages(cells, figures.at_least(sorted(given), least))
 
 
 def percentages(cells: Sequence[Cell], limits: tuple[float, float]) -> tuple[float, float]:
-    """Limits that leave out what no percentage can be."""
+    """`limits`, cut to about 0 to 100 where all cells are percentages."""
     if not all(cell.bounds for cell in cells):
         return limits
     low, high = sorted(limits)

@@ -1,6 +1,6 @@
-"""results.csv: what runs achieved, a row for each run, task, M_inf and metric. Its columns are `Result`'s fields.
+"""results.csv: metrics of runs, a row for each run, task, M_inf and metric. Its columns are the fields of `Result`.
 
-A cost that is not known, as of a model that was trained elsewhere, is an empty cell.
+A cost that is not known, such as that of a model trained elsewhere, is an empty cell.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.pauses import downstream
 
-# "none": trained on the task from scratch; "unknown": the run that it started from is not there, nor its record
+# "none": trained on the task from scratch; "unknown": neither the run that it started from nor its record is there
 PRETRAIN = ("std", "pause", "none", "unknown")
 FINETUNE = ("std", "pause", "none")
 PLACEMENT = (*typing.get_args(downstream.Placement), "none")
 HINTS = typing.get_args(downstream.Hints)
-LOSSES = {  # metrics of held-out text, in nats a text token → where a run's records have them
+LOSSES = {  # metrics of held-out text, in nats per text token → their names in metrics.jsonl
     "loss": "validation/loss",
     "loss_after_pause": "validation/after_pause_loss",
     "loss_elsewhere": "validation/elsewhere_loss",
@@ -41,7 +41,7 @@ class Result:
     pretrain: str  # std, pause, none or unknown
     pretrain_rate: float  # pauses per text token in pretraining
     finetune: str  # std, pause or none
-    m_ft: str  # pauses in finetuning; of a list, one was drawn for each example: "0|10"
+    m_ft: str  # pauses in finetuning; "0|10": one of these was drawn for each example
     m_inf: int  # pauses at inference
     placement: str  # of the pauses: append, prepend, filler or none
     task: str
@@ -50,7 +50,7 @@ class Result:
     seed: int
     text_tokens: int | None  # read in training, all stages; None: not known
     model_flops: float  # of training, all stages; nan: not known
-    checkpoint: str  # relative to the workdir
+    checkpoint: str  # RUN/checkpoints/STEP
     split: str
     n_examples: int
     inference_flops: float  # of one example's prompt, pauses and answer, mean
@@ -59,26 +59,26 @@ class Result:
     attention: str  # over prompt and pauses
     steps: int  # of the last stage
     pretrain_steps: str  # of each stage of pretraining, the first first: "2000", "2000|100"; "0" for none
-    # Files that were written before there were these columns have not got them.
-    hints: str = "none"  # which positions were told intermediate results in finetuning
+    # Older files lack the columns from here on.
+    hints: str = "none"  # the positions that were supervised with intermediate results in finetuning
     pretrain_run: str = ""  # names of the runs that it started from, the first first: "import|uptrain"; "": not known
     pretrain_seed: str = ""  # of the last of them; "": not known
     settings: str = ""  # JSON: fields of the config that are not at their default, by dotted name; "": not known
 
     @property
     def has_untrained_pauses(self) -> bool:
-        """Whether it was asked after pauses that no stage of its training had, so that the answers mean nothing."""
+        """Whether it was evaluated after pauses that no stage of its training had, so that the value means nothing."""
         had_none = self.pretrain in ("std", "none") and not any(map(int, self.m_ft.split("|")))
         return self.m_inf > 0 and had_none and self.placement != "filler"
 
     def key(self) -> tuple[Any, ...]:
-        """What tells this row from others but for `settings`: all that is not an outcome, nor only known since."""
+        """What identifies the row, `settings` aside: all fields but outcomes and those that older files lack."""
         other = ("value", "text_tokens", "model_flops", "n_examples", "inference_flops", *_SINCE)
         return tuple(value for name, value in dataclasses.asdict(self).items() if name not in other)
 
 
-_SINCE = ("pretrain_run", "pretrain_seed", "settings")
-_RENAMED = {"n_pauses": "num_pause_tokens"}  # columns of files that were written before → what they are called now
+_SINCE = ("pretrain_run", "pretrain_seed", "settings")  # may be known in one version of a row and not in another
+_RENAMED = {"n_pauses": "num_pause_tokens"}  # older files' names of columns → ours
 COLUMNS = [field.name for field in dataclasses.fields(Result)]
 _TYPES = typing.get_type_hints(Result) | {"text_tokens": int}
 _UNKNOWN = {"text_tokens": None, "model_flops": math.nan, "inference_flops": math.nan}  # what an empty cell means
@@ -87,13 +87,13 @@ _OPTIONAL = {field.name for field in dataclasses.fields(Result) if field.default
 
 
 def read_results(path: Path) -> list[Result]:
-    """All rows of a results file, its columns in any order; as a spreadsheet saves it, too.
+    """All rows of a results file, its columns in any order, also as a spreadsheet saves it.
 
-    Such a file may begin with a byte order mark, end its lines with CRLF, and have semicolons for commas, with decimal
-    commas then.
+    Such a file may begin with a byte order mark, end its lines with CRLF, and have semicolons for commas and then
+    decimal commas.
 
     Raises:
-      UserError: no such file, other columns, or a value that cannot be; file, line and column are named.
+      UserError: no such file, other columns, or an invalid value; file, line and column are named.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -113,16 +113,16 @@ def read_results(path: Path) -> list[Result]:
 
 
 def merge_results(paths: Sequence[Path]) -> list[Result]:
-    """The rows of several files, in order; a row that several have stands once.
+    """The rows of several files, in order; a row that several files have appears once.
 
     Raises:
-      UserError: as `read_results`, or rows of one run, task, metric and M_inf that differ in what came out.
+      UserError: as `read_results`, or rows of one run, task, metric and M_inf whose outcomes differ.
     """
     seen: dict[tuple[Any, ...], tuple[Result, str]] = {}
     placed = [(f"{path}, line {n}", row) for path in paths for n, row in enumerate(read_results(path), start=2)]
     for key, (where, result) in zip(_keys([row for _, row in placed]), placed, strict=True):
         first, first_where = seen.setdefault(key, (result, where))
-        first, result = _told(first, result), _told(result, first)
+        first, result = _completed(first, result), _completed(result, first)
         seen[key] = first, first_where
         if repr(first) != repr(result):  # as text: nan is like nan
             raise UserError(
@@ -133,7 +133,7 @@ def merge_results(paths: Sequence[Path]) -> list[Result]:
 
 
 def write_results(path: Path, results: Iterable[Result]) -> None:
-    """Replace the file by one of these rows: all of it or, whatever happens, nothing."""
+    """Replace the file, atomically, by one with these rows."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -143,13 +143,15 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
 
 
 def check_writable(path: Path, what: str) -> None:
-    """See that a file can be made, and its folder where that is missing; leaves nothing.
+    """Check that a file can be made, and its folder where that is missing; nothing is left of the check.
+
+    To be called before the work whose results the file is for.
 
     Args:
-      what: the beginning of the sentence, such as "--out=results.csv".
+      what: the beginning of the message, such as "--out=results.csv".
 
     Raises:
-      UserError: it cannot; to be asked before the work whose results the file is for.
+      UserError: it cannot be made.
     """
     missing = [folder for folder in path.parents if not folder.exists()]
     probe = path.with_name(f"{path.name}.probe")
@@ -178,7 +180,7 @@ def add_results(path: Path, results: Sequence[Result]) -> None:
 
 
 def _keys(rows: Sequence[Result]) -> list[tuple[Any, ...]]:
-    """What tells each row from the others; one without settings is that with settings which is like it, if one is."""
+    """A key that identifies each row; a row without settings gets those of the one row that is otherwise like it."""
     known: dict[tuple[Any, ...], set[str]] = {}
     for row in rows:
         known.setdefault(row.key(), set()).update({row.settings} - {""})
@@ -198,8 +200,8 @@ def _cells(result: Result) -> list[Any]:
     return list((cells | dict.fromkeys(unknown, "")).values())
 
 
-def _told(row: Result, other: Result) -> Result:
-    """The row, with what only the other version of it says."""
+def _completed(row: Result, other: Result) -> Result:
+    """The row, with the values that only the other version of it has."""
     values: dict[str, Any] = {name: getattr(row, name) or getattr(other, name) for name in _SINCE}
     return dataclasses.replace(row, **values)
 
@@ -246,7 +248,7 @@ def _is_json_object(text: str) -> bool:
 
 
 def _whole(text: str) -> int:
-    """A whole number; of a spreadsheet also `2E+11`."""
+    """A whole number, also as a spreadsheet writes it: `2E+11`."""
     try:
         return int(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Training runs beside each other, of no sweep: their losses at equal steps, text tokens and FLOPs."""
+"""Compares training runs, of a sweep or not: their losses at equal steps, text tokens and FLOPs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pause_jax.report.tables import Column, Table, Value, human_count
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """Runs of one stage and data."""
+    """Runs of one stage on the same data."""
 
     curves: Curves
     configs: Mapping[str, Config]  # of each arm, its first run's
@@ -35,7 +35,7 @@ class Compared:
         return VALIDATION if all(series(records, VALIDATION)[0].size for records in runs) else TRAINING
 
     def sentences(self) -> list[str]:
-        """What a reader must know besides the figures."""
+        """Sentences that a reader needs besides the figures."""
         sentences = ["Lines are means over seeds, bands reach from the lowest seed to the highest."]
         if begun := [label for label, config in self.configs.items() if config.init_from]:
             sentences.append(
@@ -49,7 +49,7 @@ class Compared:
         return sentences
 
     def at_equal_costs(self) -> Table:
-        """A row an arm: how far it was trained, and its loss where the shortest of all ends, by each cost."""
+        """A row for each arm: how far it was trained, and by each cost its loss where the shortest run ends."""
         metric, arms = self.metric, self.curves.runs
         ends = {x: [_end(records, x) for of_arm in arms.values() for records in of_arm] for x in run_curves.COSTS}
         ends = {x: lasts for x, lasts in ends.items() if min(lasts) > 0}
@@ -112,7 +112,7 @@ def collect(paths: Sequence[Path]) -> list[Compared]:
 
 
 def _compared(config: Config) -> dict[str, Any]:
-    """What tells arms apart."""
+    """The fields that distinguish arms."""
     return {name: value for name, value in configs.to_dict(config).items() if name not in ("run", "seed")}
 
 
@@ -122,7 +122,7 @@ def _end(records: Records, x: str) -> float:
 
 
 def _at(records: Records, metric: str, x: str, value: float) -> float:
-    """The loss where a cost has this value; of training the mean of the steps about it."""
+    """The loss at this value of a cost; the training loss is a mean over nearby steps."""
     steps, losses = run_curves.binned(records, metric, _end(records, "step"))
     known, costs = series(records, x)
     return float(np.interp(value, np.interp(steps, known, costs), losses))

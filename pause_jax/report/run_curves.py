@@ -1,7 +1,7 @@
 """Loss curves of the runs behind a report: the mean over seeds of each arm, with a band from lowest to highest seed.
 
-The runs are those whose checkpoints the results name, and those that they began from. Their folders are looked for by
-name, as results may have been made on another machine.
+The runs are those whose checkpoints the results name, and those that they started from. Their folders are looked for
+by name, as results may have been made on another machine.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Curves:
         return any(series(records, metric)[0].size for runs in self.runs.values() for records in runs)
 
     def last_losses(self) -> Table:
-        """A row an arm: the last value of each loss, mean and interval over seeds."""
+        """A row for each arm: the last value of each loss, mean and interval over seeds."""
         metrics = [metric for metric in NAMES if self.have(metric)]
         rows = tuple(
             (label, len(runs), *(_last(runs, metric) for metric in metrics)) for label, runs in self.runs.items()
@@ -108,7 +108,7 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
 
 
 def name_pretraining(rows: Sequence[Result], folders: Sequence[Path]) -> list[Result]:
-    """The rows; what does not say from which pretraining run it is gets that from the runs in the folders."""
+    """The rows; those that do not name their pretraining run get it from the runs in the folders."""
     known: dict[str, tuple[str, str]] = {}
     told = []
     for row in rows:
@@ -129,7 +129,7 @@ def name_pretraining(rows: Sequence[Result], folders: Sequence[Path]) -> list[Re
 
 
 def plot_losses(curves: Curves, labels: Sequence[str], out: Path, x: str = "step") -> None:
-    """Validation loss, where it was measured, and below it, thin, that of training; against one of `COSTS`."""
+    """Plot the validation loss where it was measured, and thin the training loss, against one of `COSTS`."""
     figure, axes = figures.new(height=3.4 + 0.2 * len(labels))
     has_validation = curves.have(VALIDATION)
     for i, label in enumerate(labels):
@@ -151,7 +151,7 @@ def plot_losses(curves: Curves, labels: Sequence[str], out: Path, x: str = "step
 
 
 def plot_after_pauses(curves: Curves, labels: Sequence[str], out: Path) -> None:
-    """Loss on paused validation text of tokens after a pause (solid) and of all others (dashed)."""
+    """Plot the loss on paused validation text: of tokens after a pause (solid) and of all others (dashed)."""
     figure, axes = figures.new(height=3.4 + 0.2 * len(labels))
     for i, label in enumerate(labels):
         runs, mark = curves.runs[label], figures.mark(i) | {"markersize": 4}
@@ -180,10 +180,10 @@ def _not_shown(runs: Sequence[str], reason: str) -> str:
 
 
 def _lineage(name: str, folders: Sequence[Path]) -> list[RunFolder]:
-    """The run and those that it began from, the first first, as far as they are there.
+    """The run and those that it started from, the first one first, as far as they are there.
 
     Raises:
-      FileNotFoundError: the run itself is not; its name.
+      FileNotFoundError: the run itself is not there; its name.
       UserError: a record cannot be read.
     """
     found = next((RunFolder(folder / name) for folder in folders if (folder / name / "metrics.jsonl").is_file()), None)
@@ -200,7 +200,7 @@ def _lineage(name: str, folders: Sequence[Path]) -> list[RunFolder]:
 
 
 def _place(run: RunFolder, lineage: Sequence[RunFolder], row: Result, arm: str) -> tuple[tuple[str, str, str], str]:
-    """Stage, model and data of the run, and its arm in words: `arm`, that of the row, where it is the finetuning."""
+    """Stage, model and data of the run, and its arm in words: `arm`, the row's, where the run is the finetuning."""
     config = run.config()
     if config.finetune.task:
         return ("finetuning", row.model, config.finetune.task), arm
@@ -215,11 +215,11 @@ def _place(run: RunFolder, lineage: Sequence[RunFolder], row: Result, arm: str) 
 
 
 def data_of(config: Config) -> str:
-    """What a run that pretrains reads, in words: `data.task` is what is read where neither of the others is given."""
+    """The data of a run that pretrains, in words."""
     data = config.data
     if data.prepared:
         return " + ".join(Path(folder).name for folder, _ in data.prepared_folders)
-    return "/".join(Path(data.files).parts[-2:]) if data.files else data.task  # of "texts/*.txt" the end says nothing
+    return "/".join(Path(data.files).parts[-2:]) if data.files else data.task  # "*.txt" alone says nothing
 
 
 def series(records: Records, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -234,12 +234,12 @@ def series(records: Records, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_number(value: object) -> bool:
-    """A finite one, of a size whose sums are finite too."""
+    """Whether it is a finite number, small enough for sums to be finite too."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < HUGE
 
 
 def binned(records: Records, metric: str, last_step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Steps' means and values' means by equal bins of steps up to the last, one row a bin that has any."""
+    """Means of steps and of values in equal bins of steps up to the last; empty bins are left out."""
     steps, values = series(records, metric)
     if len(steps) <= _BINS:
         return steps, values
@@ -264,7 +264,7 @@ def _draw(
     costs = [np.interp(steps, *series(records, x)) for records in runs if series(records, x)[0].size]
     if not costs:
         return
-    xs = np.mean(costs, axis=0)  # of text tokens the runs have a few more or less at each step
+    xs = np.mean(costs, axis=0)  # runs differ by a few text tokens at each step
     axes.plot(xs, values_RxS.mean(axis=0), **style)
     if band and len(lines) > 1:
         axes.fill_between(
@@ -284,7 +284,7 @@ def _with_seeds(label: str, runs: Sequence[Records]) -> str:
 
 
 def _finish(figure: Any, axes: Any, title: str, x: str = "step") -> None:
-    """Labels, and a limit where the fall of the first steps would flatten all that follows."""
+    """Add labels, and cut off the first steps' losses, which would flatten all that follows."""
     lines = [np.asarray(line.get_ydata()) for line in axes.get_lines() if len(line.get_ydata())]
     if lines:
         low = float(axes.dataLim.y0)

@@ -1,4 +1,4 @@
-"""What stands in a report, in order: sections of sentences, tables and pictures."""
+"""The sections of a report, in order, each of sentences, tables and pictures."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Section:
     title: str
     summary: str  # for the table of contents
     sentences: tuple[str, ...] = ()
-    grid: Panel | None = None  # whose 2 × 2 is shown
+    grid: Panel | None = None  # the panel whose 2 × 2 is shown
     tables: tuple[Table, ...] = ()
     details: tuple[Table, ...] = ()  # folded away
     pictures: tuple[Picture, ...] = ()
@@ -48,7 +48,7 @@ class Section:
 
 
 def make_sections(report: Report, curves: Sequence[Curves], compared: Sequence[Compared] = ()) -> list[Section]:
-    """Runs compared, overviews across sizes, panels, losses of training, at the end, folded, what is for choosing."""
+    """Sections of runs compared, overviews across sizes, panels, losses, and, folded at the end, validation panels."""
     numbered = list(enumerate(report.panels, start=1))
     shown = [_panel(report, panel, i) for i, panel in numbered if not panel.is_validation]
     folded = [_panel(report, panel, i) for i, panel in numbered if panel.is_validation]
@@ -59,7 +59,7 @@ def make_sections(report: Report, curves: Sequence[Curves], compared: Sequence[C
 
 
 def top_tables(report: Report) -> list[Table]:
-    """Failures and what is missing, which stand above all else."""
+    """Tables of failures and of what is missing, which come first."""
     failures = tuple((failure.job, failure.error) for failure in report.failures)
     missing = tuple((cell,) for cell in report.missing)
     tables = [
@@ -98,7 +98,7 @@ def _panel(report: Report, panel: Panel, number: int) -> Section:
 
 
 def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
-    """Those that have something to show; of a split for choosing, only the maps of what M is chosen by."""
+    """The pictures that have something to show; for a validation split only the maps by which M is chosen."""
     pictures = []
     if not panel.is_validation:
         plot: Draw = partial(result_plots.plot_seeds, panel)
@@ -189,7 +189,7 @@ def _named(picture: Picture, name: str, what: str) -> Picture:
 
 
 def _groups[T](items: Sequence[T]) -> list[tuple[Sequence[T], str, str]]:
-    """As few groups as can be drawn in a picture each, in order, with what its file's name and its caption end in."""
+    """As few groups as fit into a picture each, in order; with suffixes of the picture's file name and caption."""
     count = -(-len(items) // figures.MAX_LINES)
     size = -(-len(items) // max(1, count))
     groups = [items[i * size : (i + 1) * size] for i in range(count)]

@@ -1,7 +1,7 @@
-"""What a few seeds allow to be said: intervals, paired differences, and when an effect is significant.
+"""Statistics of a few seeds: intervals, paired differences, and when an effect is significant.
 
 The rule (`assess_effects`): an effect is significant where there are `NEEDED` seeds or more (pairs.py says when
-pretraining runs take their place), their differences are not all one number, and the p value, corrected by Holm's
+pretraining runs take their place), their differences are not all the same number, and the p value, corrected by Holm's
 method for all comparisons of the report, is at most 0.05. The p value is the larger of two, both of the hypothesis that
 the mean is 0:
 
@@ -9,9 +9,9 @@ the mean is 0:
 2. Gaffke's test, which for two-valued differences is the exact binomial one (`gaffke_p`), and holds where they are
    skew.
 
-Accuracies are often close to two-valued: a run learns the task or does not. A test of signs is none of the mean then:
+Accuracies are often close to two-valued: a run learns the task or does not. A sign test does not test the mean then:
 of arms with equal means it finds one in eight significant (docs/statistics.md has the simulation). No test of means
-holds against an outcome that no seed has shown: of ten seeds none shows what one run in four does with probability
+holds against an outcome that no seed has shown: what one run in four does stays unseen in ten seeds with probability
 0.06.
 """
 
@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import numpy as np
 
 LEVEL = 0.95  # of intervals; an effect is falsely significant in at most 1 - LEVEL of reports
-NEEDED = 10  # seeds, or pretraining runs, of both arms; of fewer nothing is said but the figures
+NEEDED = 10  # seeds, or pretraining runs, that both arms must have; with fewer no effect is claimed
 PERCENT = (0.0, 100.0)
 
 
@@ -42,7 +42,7 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """A paired difference and what may be said of it."""
+    """A paired difference, its p values, and whether it is significant."""
 
     difference: Estimate
     p: float  # two-sided, of this comparison alone; nan where it was not tested
@@ -73,7 +73,7 @@ def estimate(values: Sequence[float], bounds: tuple[float, float] | None = None,
     """Mean and 95 % t interval of independent values, one or more, all finite.
 
     Args:
-      bounds: what the mean cannot be beyond: the interval ends there.
+      bounds: the least and greatest possible mean: the interval ends there.
 
     >>> e = estimate([1.0, 2.0, 3.0])
     >>> round(e.mean, 3), round(e.low, 3), round(e.high, 3), e.n
@@ -93,7 +93,7 @@ def estimate(values: Sequence[float], bounds: tuple[float, float] | None = None,
 def mean_p(differences: Sequence[float]) -> float:
     """Two-sided p value of the hypothesis that the mean is 0: the larger of Student's and Gaffke's.
 
-    nan where it cannot be tested: of one difference, or of differences that are all one number.
+    nan where it cannot be tested: for a single difference, or differences that are all the same number.
 
     >>> round(mean_p([1.0, 2.0, 3.0]), 3), mean_p([2.0, 2.0])
     (0.074, nan)
@@ -110,11 +110,11 @@ def mean_p(differences: Sequence[float]) -> float:
 
 
 def gaffke_p(differences: Sequence[float]) -> float:
-    """Two-sided p value of Gaffke's test of a mean of 0, its bounds the lowest and the highest difference seen.
+    """Two-sided p value of Gaffke's test of a mean of 0, bounded by the lowest and the highest observed difference.
 
-    Against "0 or less" it is the probability that a weighted mean of the differences and one more, as low as the
-    lowest, is 0 or less, the weights drawn evenly from all that sum to 1 (Gaffke, 2005; Learned-Miller & Thomas, 2019).
-    Of two values it is the binomial test:
+    Against "0 or less" it is the probability that a weighted mean of the differences, and of one more that equals the
+    lowest, is 0 or less, for weights drawn uniformly from all that sum to 1 (Gaffke, 2005; Learned-Miller & Thomas,
+    2019). For two values it is the binomial test:
 
     >>> from scipy import stats
     >>> gains = [9.5] * 11 + [-28.5]  # 100 % in eleven of twelve runs and 62 % in one, against 90.5 %
@@ -126,7 +126,7 @@ def gaffke_p(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for being several: calling those of at most a, errs with probability a or less.
+    """p values corrected by Holm's method: those of at most a contain a false positive with probability at most a.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -176,10 +176,10 @@ def format_p(p: float) -> str:
 def _at_most_zero(x: np.ndarray) -> float:
     """Gaffke's p value against "0 or less".
 
-    Such weights are waiting times over their sum. So the weighted mean is 0 or less where the positive differences,
-    each times its own waiting time, sum to no more than the negative ones: of two sums that run at once, one stretch
-    after the other, the positive one ends first. A stretch of mean a ends before one of mean b with probability
-    b / (a + b), and what is left of b is like new.
+    Uniform weights are exponential waiting times over their sum. So the weighted mean is 0 or less where the positive
+    differences, each times its own waiting time, sum to no more than the negative ones. Picture both sums as stretches
+    of time, one after the other, that start together: the positive sum must end first. A stretch of mean a ends before
+    one of mean b with probability b / (a + b), and the rest of b is then distributed like b.
     """
     values = [*x.tolist(), float(x.min())]
     losses = [-value for value in values if value < 0]

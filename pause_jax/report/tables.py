@@ -1,4 +1,4 @@
-"""Tables for the terminal, for pages and as CSV files, and numbers for people."""
+"""Tables for the terminal, for pages and as CSV files, and numbers in readable form."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Column:
     """A column's heading, and how a number in it is shown to people."""
 
     name: str
-    spec: str = ".1f"  # of a float, and of an estimate's mean and interval; "p": of p values
+    spec: str = ".1f"  # format of a float, or of an estimate's mean and interval; "p": a p value
     signed: bool = False
 
     def show(self, value: Value) -> str:

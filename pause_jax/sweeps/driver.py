@@ -179,9 +179,8 @@ def write_jobsets(schedule: Schedule, sweep: Sweep, workdir: Path, how: Executor
     """
     left = [_on_slices(entry.job, how.of(entry.job.size)) for entry in schedule.with_status("waiting")]
     with locks.held(workdir / "lock"):
-        files = gke.write(
-            left, workdir, gke=how.gke, takes=lambda job: how.of(job.size), template=template
-        )  # raises before anything else is written
+        # It comes first, as it may raise.
+        files = gke.write(left, workdir, gke=how.gke, takes=lambda job: how.of(job.size), template=template)
         write_atomically(workdir / "sweep.json", json.dumps(sweep.identity(), indent=1))
         for job in left:
             job_files.write_job(job, workdir)

@@ -2,17 +2,16 @@
 
 A sweep's config has up to four stages:
 
-    pretrain   config: a training config; axes; filters             one run a point; left out: no pretraining
-    uptrain    the same, and keep_pretrained                        one run a point for each pretraining run
-    finetune   config: a training config; axes; filters             one run a point for each run before
+    pretrain   config: a training config; axes; filters             one run for each point; left out: no pretraining
+    uptrain    the same, and keep_pretrained                        one run for each point and pretraining run
+    finetune   config: a training config; axes; filters             one run for each point and run before
     evaluate   tasks, m_inf, splits, limit, batch_size              of each run of the last stage that trains
 
-and beside them `sizes`: names → dicts of fields of config.model. What axes and filters are,
-pause_jax/sweeps/grid.py says.
+and beside them `sizes`: names → dicts of fields of config.model. pause_jax/sweeps/grid.py describes axes and filters.
 
 An uptraining or finetuning run has the model, the seed and the vocabulary of the run that it starts from. Uptraining
-pretrains on: its config has its own data, pauses, optimizer and steps. Finetuning starts from the uptrained runs and,
-unless `keep_pretrained` is False, from the pretraining runs as well.
+continues pretraining: its config has its own data, pauses, optimizer and steps. Finetuning starts from the uptrained
+runs and, unless `keep_pretrained` is False, from the pretraining runs as well.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from pause_jax.sweeps.grid import Point, Points, Sizes
 Kind = Literal["pretrain", "uptrain", "finetune", "evaluate"]
 TRAINING: tuple[Kind, ...] = ("pretrain", "uptrain", "finetune")
 STAGES = (*TRAINING, "evaluate")
-EXECUTION = ("executor", "slurm", "gke", "resources")  # where jobs run, which is no part of what they are
+EXECUTION = ("executor", "slurm", "gke", "resources")  # where jobs run: no part of a sweep's identity
 LONGEST_LABEL = 180  # characters: a file's name may have 255
 SETTINGS: dict[str, tuple[str, ...]] = {name: ("config", "axes", "filters") for name in TRAINING}
 SETTINGS["uptrain"] += ("keep_pretrained",)
@@ -46,7 +45,7 @@ SETTINGS["uptrain"] += ("keep_pretrained",)
 class Job:
     """A run to train, or an evaluation of one."""
 
-    name: str  # of its folder or file: what it varies, and its identity
+    name: str  # of its folder or file: the values of its point, and a hash
     kind: Kind
     depends_on: str  # the job before it; "" for none
     config: Config  # of the run that is trained or evaluated, resolved
@@ -56,7 +55,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One that trains."""
+    """A stage that trains."""
 
     config: Mapping[str, Any]
     points: Points
@@ -64,7 +63,7 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Stages that are left out are None."""
+    """A sweep's stages, None where left out, and what else its config says."""
 
     pretrain: Stage | None
     finetune: Stage | None
@@ -75,7 +74,7 @@ class Sweep:
     execution: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of `EXECUTION`, as it was given
 
     def identity(self) -> dict[str, Any]:
-        """What makes it this sweep: the stages' configs, but not the points, of which there may be more later."""
+        """What identifies the sweep: the stages' configs, but not the points, as more may be added later."""
         stages = {name: getattr(self, name) for name in TRAINING}
         return {name: stage.config for name, stage in stages.items() if stage is not None}
 
@@ -84,7 +83,7 @@ def parse(values: Mapping[str, Any]) -> Sweep:
     """A sweep from its config as nested dicts.
 
     Raises:
-      UserError: an unknown stage or setting, a stage without its config, sizes, axes or filters that cannot be.
+      UserError: an unknown stage or setting, a stage without its config, or invalid sizes, axes or filters.
     """
     if unknown := sorted(set(values) - {*STAGES, "sizes", *EXECUTION}):
         raise UserError(f"config.{unknown[0]} is no stage of a sweep: there are {', '.join(STAGES)}")
@@ -115,19 +114,19 @@ def parse(values: Mapping[str, Any]) -> Sweep:
 class _Run:
     """A training run that later ones start from."""
 
-    job: Job | None  # None: none, the start is random
+    job: Job | None  # None: no run, later ones start from random parameters
     values: Mapping[str, Any]  # of its points so far: "pretrain.pauses.rate" → 0.1
 
 
 def make_jobs(sweep: Sweep, runs: Path, resolve: Callable[[Config], Config]) -> list[Job]:
-    """All jobs, each after the one that it needs; equal ones are one.
+    """All jobs, each after the one that it depends on; equal jobs are one.
 
     Args:
       runs: the folder of the runs' folders.
       resolve: fills in what a config leaves to the tokenizer.
 
     Raises:
-      UserError: a point whose config cannot be, or filters that leave none.
+      UserError: a point whose config is invalid, or filters that leave no point.
     """
 
     def stage(name: Kind, starts: list[_Run]) -> list[_Run]:
@@ -155,7 +154,7 @@ def make_jobs(sweep: Sweep, runs: Path, resolve: Callable[[Config], Config]) -> 
 
 
 def _unique(jobs: Iterable[Job]) -> list[Job]:
-    """Equal jobs once. Raises UserError where two that differ would have one folder."""
+    """Each of several equal jobs once. Raises UserError where two different jobs would have the same folder."""
     by_name: dict[str, Job] = {}
     for job in jobs:
         if by_name.setdefault(job.name, job) != job:
@@ -167,7 +166,7 @@ def _unique(jobs: Iterable[Job]) -> list[Job]:
 
 
 def flops(job: Job) -> float:
-    """Model FLOPs of a job: of training, or of answering (up to) so many examples of the longest kind."""
+    """Model FLOPs of a job: of training; or of an evaluation, as if all its examples had the greatest length."""
     from pause_jax.model import counts
 
     config, asked = job.config, job.evaluation
@@ -231,7 +230,7 @@ def _training(
     values, start = _with(template, []), before.job
     if start is not None:
         before_values = configs.to_dict(start.config)
-        # the network is the run's that it starts from, but whether it has pauses is each stage's own
+        # the network is that of the run it starts from, but whether it has pauses is each stage's own
         model = {**before_values["model"], "num_pause_tokens": values["model"]["num_pause_tokens"]}
         values = {**values, "model": model, "seed": before_values["seed"]}
         values["data"] = {**values["data"], "vocabulary": before_values["data"]["vocabulary"]}
@@ -278,7 +277,7 @@ def _with(values: Mapping[str, Any], point: Iterable[tuple[str, Any]]) -> dict[s
 
 
 def _label_of(job: Job) -> str:
-    """The label within a job's name: without its kind and identity."""
+    """The label within a job's name: without its kind and hash."""
     return job.name.removeprefix(f"{job.kind}-").rpartition("-")[0]
 
 

@@ -5,10 +5,10 @@ An axis is (field, values), or (fields, rows of values) where several move toget
     pauses.rate      a config field
     size             a name in the sweep's `sizes`, which sets fields of config.model
     budget           ("steps", n), ("text_tokens", n) or ("model_flops", n), which sets train.steps
-    pretrain.FIELD   in a later stage, moving together with others: the row is for the runs that have this value
+    pretrain.FIELD   in a later stage, together with other fields: the row applies to runs that have this value
 
-Filters are tuples of dicts, field → value or tuple of values, which a point matches where it has all of them. A point
-is kept where it matches one of `only`, if that is given, and none of `skip`.
+Filters are tuples of dicts, field → value or tuple of values; a point matches a dict where it has all its values. A
+point is kept where it matches one of `only`, if that is given, and none of `skip`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError, did_you_mean
 from pause_jax.sweeps import budgets
 
-Point = tuple[tuple[tuple[str, Any], ...], ...]  # for each axis (field, value), one a field
+Point = tuple[tuple[tuple[str, Any], ...], ...]  # for each axis its (field, value) pairs
 Filter = Mapping[str, Any]
 Sizes = Mapping[str, Mapping[str, Any]]
 FIELDS = tuple(configs.flatten(configs.to_dict(Config())))
@@ -33,14 +33,14 @@ AXIS_LABEL, VALUE_LABEL = 23, 40  # characters
 
 @dataclasses.dataclass(frozen=True)
 class Points:
-    """Of a stage: all points of its axes, and what of them is kept."""
+    """All points of a stage's axes, and the filters that keep some of them."""
 
     points: tuple[Point, ...]
     only: tuple[Filter, ...]
     skip: tuple[Filter, ...]
 
     def after(self, before: Mapping[str, Any]) -> list[Point]:
-        """The points kept behind a run that has the values `before`, by names such as "pretrain.pauses.rate"."""
+        """The points that are kept after a run with the values `before`, by names such as "pretrain.pauses.rate"."""
         return [point for point in self.points if self._keeps(point, before)]
 
     def values(self) -> dict[str, list[Any]]:
@@ -71,8 +71,8 @@ def parse(
       follows: there is a stage before it.
 
     Raises:
-      UserError: an axis that names no field, varies what another one does, or has values that cannot be; a filter of
-        a field that no axis varies, or of a value that none has.
+      UserError: an axis that names no field, varies what another one varies, or has invalid values; a filter on a field
+        that no axis varies, or on a value that no point has.
     """
     axes, given = [], stage.get("axes") or ()
     if not isinstance(given, (list, tuple)):
@@ -94,7 +94,7 @@ def parse(
 
 
 def parse_sizes(sizes: Mapping[str, Any]) -> Sizes:
-    """Raises UserError where a size is no dict of fields of config.model."""
+    """The sizes as they are. Raises UserError where one is no dict of fields of config.model."""
     fields = [field.name for field in dataclasses.fields(ModelConfig)]
     if not isinstance(sizes, Mapping):
         raise UserError(f"config.sizes is {sizes!r}, but must be names and the fields of config.model of each")
@@ -110,8 +110,8 @@ def parse_sizes(sizes: Mapping[str, Any]) -> Sizes:
 def label(point: Point) -> str:
     """`rate0.1-seed3`: the last names of the fields and their values, as they may stand in a file's name.
 
-    Of fields that move together, the first and those after it for which there is room; the label depends on the point
-    alone, so that a longer axis does not rename what is there.
+    Of fields that move together it has the first, and further ones while there is room. It depends on the point alone,
+    so that a longer axis does not rename what is there.
     """
     fields = [field for axis in point for field, _ in axis if not is_condition(field)]
     last_names = [field.rpartition(".")[2] for field in fields]
@@ -187,7 +187,7 @@ def _filters(filters: Any, where: str, known: Mapping[str, Sequence[Any]]) -> tu
 
 
 def _matches(values: Mapping[str, Any], wanted: Filter) -> bool:
-    """Whether the values have all that is wanted; a run that was not uptrained has no field of uptraining."""
+    """Whether the values have all that is wanted. A run that was not uptrained matches no `uptrain.FIELD`."""
     return all(
         field in values and (values[field] == value or (isinstance(value, tuple) and values[field] in value))
         for field, value in wanted.items()
@@ -205,7 +205,7 @@ def _axis_label(fields: Sequence[tuple[str, Any]]) -> str:
 
 
 def _budget_label(kind: str, number: float) -> str:
-    """`steps200`, `flops1.5e21`: of four digits at most, but steps."""
+    """`steps200`, `flops1.5e21`: at most four digits, except for steps."""
     return f"{kind.removeprefix('model_')}{number:.{15 if kind == 'steps' else 4}g}".replace("e+", "e")
 
 

@@ -15,7 +15,7 @@ from pause_jax.sweeps.graph import Job
 
 
 def write_job(job: Job, workdir: Path) -> Path:
-    """The job's file in `workdir`, which is returned."""
+    """Write the job's file in `workdir`, and return its path."""
     file = workdir / "jobs" / f"{job.name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     fields: dict[str, Any] = {field.name: getattr(job, field.name) for field in dataclasses.fields(Job)}
@@ -26,10 +26,10 @@ def write_job(job: Job, workdir: Path) -> Path:
 
 
 def read_job(file: Path) -> Job:
-    """What `write_job` wrote. Raises UserError where it did not."""
+    """The job that `write_job` wrote. Raises UserError where the file is something else."""
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
-        if "needs" in fields:  # of older drivers
+        if "needs" in fields:  # written by older versions
             fields["depends_on"] = fields.pop("needs")
         asked = fields["evaluation"]
         if asked is not None:

@@ -1,4 +1,4 @@
-"""Several sweeps one after the other, with a report each and one of all, as launch/quickstart.py has it."""
+"""Several sweeps one after the other, each with a report, and a report of all: what launch/quickstart.py runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROMPT = "def read(self, "
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One of the sweeps."""
+    """One sweep of the quickstart."""
 
     name: str  # of its folder
     title: str
@@ -29,7 +29,7 @@ class Part:
 
 
 def run(parts: Sequence[Part], folder: Path) -> Literal["finished", "failed", "stopped"]:
-    """Run the sweeps in folders of their names below `folder`; "failed": some of their jobs did."""
+    """Run the sweeps in folders of their names below `folder`; "failed": at least one job failed."""
     rows: list[Result] = []
     failed: list[Failure] = []
     pretraining: dict[str, RunFolder] = {}
@@ -57,7 +57,7 @@ def run(parts: Sequence[Part], folder: Path) -> Literal["finished", "failed", "s
 
 
 def shown(rows: list[Result]) -> list[Result]:
-    """What reports are of: options, scored, are in results.csv."""
+    """The rows that reports show: results.csv has scores of options, too."""
     return [row for row in rows if row.metric == "accuracy"]
 
 
@@ -74,7 +74,7 @@ def pretraining_runs(schedule: Schedule, workdir: Path) -> dict[str, RunFolder]:
 
 
 def show_pretraining(folders: dict[str, RunFolder], picture: Path) -> None:
-    """The last step of each run, and the losses on the way as a plot."""
+    """Print the last step of each run, and plot the losses on the way."""
     columns = ["run", "clean validation loss", "with pauses", "text tokens", "pause tokens", "model FLOPs"]
     records = {label: read_jsonl(folder.metrics) for label, folder in folders.items()}
     rows = []
@@ -96,7 +96,7 @@ def show_pretraining(folders: dict[str, RunFolder], picture: Path) -> None:
 
 
 def show_samples(folders: dict[str, RunFolder]) -> None:
-    """What each pretrained model writes after one prompt."""
+    """Print what each pretrained model generates after one prompt."""
     from pause_jax.inference.restored import RestoredRun
     from pause_jax.inference.sampling import Sampling
 

@@ -1,4 +1,4 @@
-"""WORKDIR/jobs.json: how a sweep's jobs stood when its driver last wrote. `launch.status` and later drivers read it."""
+"""WORKDIR/jobs.json: the state of a sweep's jobs as its driver last wrote it, for `launch.status` and later drivers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.sweeps.scheduler import Entry, Schedule, Status
 
-RENAMED = {"needs": "depends_on", "found": "cached", "mistaken": "user_error"}  # by what older code wrote
+RENAMED = {"needs": "depends_on", "found": "cached", "mistaken": "user_error"}  # older versions' names → ours
 SECONDS_BETWEEN_SIGNS = 60.0  # a driver that lives writes at least so often
 
 
 @dataclasses.dataclass
 class Line:
-    """A job."""
+    """The state of one job."""
 
     name: str
     kind: str
@@ -53,7 +53,7 @@ class Line:
 
 @dataclasses.dataclass
 class Record:
-    """What the file has."""
+    """The content of the file."""
 
     executor: str
     host: str  # of the driver
@@ -62,7 +62,7 @@ class Record:
     ended: bool  # the driver has left
     updated: float
     jobs: list[Line]
-    wall_seconds: float = 0.0  # that drivers were at work here, all together
+    wall_seconds: float = 0.0  # how long drivers were at work here, all of them together
 
 
 class Recorder:
@@ -101,7 +101,7 @@ class Recorder:
 
 
 def read_record(workdir: Path) -> Record:
-    """Raises UserError where no sweep has been started in `workdir`."""
+    """The record in `workdir`. Raises UserError where no sweep has been started there."""
     file = workdir / "jobs.json"
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
@@ -134,6 +134,6 @@ def _read_if_whole(workdir: Path) -> Record | None:
 
 
 def _renamed(line: dict[str, Any]) -> dict[str, Any]:
-    """A job as it is written now."""
+    """A job's state with the names that are used now."""
     line = {RENAMED.get(name, name): value for name, value in line.items()}
     return line | {"status": RENAMED.get(line["status"], line["status"])}

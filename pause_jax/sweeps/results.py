@@ -1,4 +1,4 @@
-"""What a sweep's jobs leave in its folder: which are finished, results.csv of all of them, and the report."""
+"""What a sweep's jobs leave in its folder: which jobs are finished, results.csv, and the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pause_jax.sweeps.scheduler import Schedule
 
 
 def is_finished(job: Job, workdir: Path) -> bool:
-    """Whether what the job makes is there. Raises UserError where another run lies in its folder."""
+    """Whether the job's output is there. Raises UserError where another run lies in its folder."""
     if job.evaluation is not None:
         return results_of(workdir, job.name).is_file()
     return RunFolder(workdir / "runs" / job.name).is_finished(job.config)
@@ -30,7 +30,7 @@ def results_of(workdir: Path, evaluation: str) -> Path:
 
 
 def failures(schedule: Schedule) -> list[Failure]:
-    """Jobs that failed, and those that needed them."""
+    """Jobs that failed, and those that depend on them."""
     return [
         Failure(entry.job.name, f"{entry.message} (see {schedule.log_of(entry.job)})")
         for entry in schedule.with_status("failed", "blocked")
@@ -38,7 +38,7 @@ def failures(schedule: Schedule) -> list[Failure]:
 
 
 def collect(schedule: Schedule, workdir: Path) -> None:
-    """results.csv of all evaluations that are done, in the order of the jobs; of a sweep without any, of the losses."""
+    """Write results.csv: rows of the evaluations that are done, in the jobs' order; in a sweep without any, losses."""
     done = [entry.job for entry in schedule.with_status("cached", "done")]
     if any(entry.job.evaluation is not None for entry in schedule.entries):
         found = [row for job in done if job.evaluation for row in read_results(results_of(workdir, job.name))]
@@ -47,7 +47,7 @@ def collect(schedule: Schedule, workdir: Path) -> None:
     write_results(workdir / "results.csv", found)
 
 
-@functools.cache  # asked for at the end of each job, of all that are done
+@functools.cache  # called for every finished job each time that a job ends
 def losses_of(workdir: Path, job: Job) -> list[Result]:
     """The last losses of a run that pretrained, on the text that it held out."""
     return rows.loss_rows(RunFolder(workdir / "runs" / job.name), job.config, job.size)
@@ -56,7 +56,7 @@ def losses_of(workdir: Path, job: Job) -> list[Result]:
 def write_and_print_report(
     rows: Sequence[Result], failed: Sequence[Failure], folder: Path, title: str, runs: Sequence[Path] = ()
 ) -> None:
-    """Print and write the report of results, of runs that lie in the folders `runs`."""
+    """Print and write the report of `rows`, whose runs lie in the folders `runs`."""
     report = Report.of(run_curves.name_pretraining(rows, runs), title=title, failures=failed)
     page = write_report(report, folder, runs)
     print_report(report)
@@ -64,7 +64,7 @@ def write_and_print_report(
 
 
 def conclude(schedule: Schedule, workdir: Path) -> Sequence[Failure]:
-    """Print and write the report of a sweep that has ended; the jobs that failed."""
+    """Print and write the report of a sweep that has ended; return the jobs that failed."""
     print(f"results: {workdir / 'results.csv'}")
     failed = failures(schedule)
     found = read_results(workdir / "results.csv")
@@ -73,7 +73,7 @@ def conclude(schedule: Schedule, workdir: Path) -> Sequence[Failure]:
 
 
 def write_demonstration(file: Path, workdir: Path, *, command: str) -> None:
-    """Write the JSON of a finished sweep of a demonstration's arms. Raises UserError as `demonstration.write`."""
+    """Write the JSON of a finished sweep that has a demonstration's arms. Raises UserError as `demonstration.write`."""
     found, seconds = read_results(workdir / "results.csv"), record.wall_seconds_of(workdir)
     demonstration.write(file, found, wall_seconds=seconds, command=command)
     print(f"demonstration: {file}")

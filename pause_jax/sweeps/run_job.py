@@ -1,4 +1,4 @@
-"""One job of a sweep, carried out: in a worker's process, by a JobSet's pods, or by the tasks of a SLURM job."""
+"""Runs one job of a sweep: in a worker's process, in a JobSet's pods, or in the tasks of a SLURM job."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SETUP = local.Setup("pause_jax.sweeps.run_job:run_job", PRELOAD, {"JAX_PERSISTEN
 
 
 def setups(count: int, chips: local_chips.Chips | None, *, asked: int) -> list[local.Setup]:
-    """Of so many workers; each sees one chip, where there are any and not one worker was asked for, which sees all."""
+    """The setups of `count` workers: each sees one of the chips, if any; one worker `asked` for alone sees all."""
     if chips is None or asked == 1:
         return [SETUP] * count
     return [dataclasses.replace(SETUP, own_environment=chips.alone(i)) for i in range(count)]
 
 
 def run_job(task: tuple[Job, str]) -> local.Outcome:
-    """One job, in a worker's process."""
+    """Run one job: (job, the sweep's folder)."""
     job, workdir = task[0], Path(task[1])
     if job.evaluation is None:
         return "stopped" if training.run_training(job.config, workdir / "runs" / job.name) == "stopped" else "done"
@@ -45,14 +45,14 @@ def run_job(task: tuple[Job, str]) -> local.Outcome:
 
 
 def on_slurm(file: str, log: str, report: str) -> None:
-    """What submitit calls, in each process of a SLURM job.
+    """The function that submitit calls in each process of a SLURM job.
 
     Args:
-      file: the job's.
+      file: the job's file.
       log: where process 0 prints to; the others' output stays in submitit's files.
-      report: the file in which process 0 leaves what became of the job, and under which number of SLURM's.
+      report: the file into which process 0 writes the job's result and the SLURM job's number.
     """
-    # submitit ignores SIGTERM; between the stages of a job it is to end it, and a run under way has its own handler.
+    # submitit ignores SIGTERM; here it ends the process, except while a run is under way, which has its own handler.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     process.prepare_process()
     os.environ.update(SETUP.environment)

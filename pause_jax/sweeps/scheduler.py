@@ -1,4 +1,4 @@
-"""Gives jobs to workers: each after the one that it needs, failed ones again, and nothing that needs a failed one."""
+"""Gives jobs to workers: each after the one it depends on; failed ones again; none that depends on a failed one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Status = Literal["waiting", "running", "cached", "done", "failed", "blocked"]
 
 @dataclasses.dataclass
 class Entry:
-    """A job and how it stands."""
+    """A job and its state."""
 
     job: Job
     flops: float
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclasses.dataclass
 class Schedule:
-    """All jobs of a sweep. Made afresh at each start: what is finished is found by `is_finished`."""
+    """All jobs of a sweep. Made afresh at each start; `is_finished` finds what is done already."""
 
     entries: list[Entry]
     retries: int  # of a job that failed for another reason than a user's mistake
@@ -51,7 +51,7 @@ class Schedule:
         retries: int,
         log_folder: Path,
     ) -> Schedule:
-        """Raises what `is_finished` raises."""
+        """The schedule of `jobs`. Raises what `is_finished` raises."""
         entries = [Entry(job, flops(job), "cached" if is_finished(job) else "waiting") for job in jobs]
         return cls(entries, retries, log_folder)
 
@@ -64,10 +64,10 @@ class Schedule:
         on_done: Callable[[Job], None],
         on_tick: Callable[[], None],
     ) -> None:
-        """Until nothing is left that can be run or, once `stopping`, nothing runs.
+        """Run jobs until none is left that can be run or, once `stopping`, until none is running.
 
         Args:
-          task_of: what a worker is sent for a job.
+          task_of: the message that a worker is sent for a job.
           on_done: called after each job that is done.
           on_tick: called at each change, and every second.
         """
@@ -91,14 +91,14 @@ class Schedule:
                     on_done(entry.job)
 
     def log_of(self, job: Job) -> Path:
-        """What the job prints."""
+        """The file of what the job prints."""
         return self.log_folder / f"{job.name}.log"
 
     def with_status(self, *statuses: Status) -> list[Entry]:
         return [entry for entry in self.entries if entry.status in statuses]
 
     def seconds_left(self, workers: int) -> float | None:
-        """As the function of this name."""
+        """See the function `seconds_left`."""
         return seconds_left(self.entries, workers)
 
     def overhead(self) -> tuple[float, float]:
@@ -112,7 +112,7 @@ class Schedule:
         return next((entry for entry in waiting if not entry.job.depends_on or entry.job.depends_on in finished), None)
 
     def note(self, entry: Entry, report: JobResult) -> None:
-        """What became of a try."""
+        """Note the result of a try."""
         entry.seconds += report.seconds
         entry.message = report.message
         self.startup_seconds += report.startup_seconds
@@ -145,7 +145,7 @@ class Timed(Protocol):
 
 
 def seconds_left(jobs: Sequence[Timed], workers: int) -> float | None:
-    """From the seconds that a FLOP took in done jobs of the same kind, or of any; None while nothing is done."""
+    """An estimate from the seconds per FLOP of done jobs of the same kind, or of any; None while no job is done."""
     done = [job for job in jobs if job.status in ("cached", "done") and job.seconds]
     if not done:
         return None

@@ -1,4 +1,4 @@
-"""How a sweep stands, from its folder alone: its driver may be alive or not, here or on another machine."""
+"""The state of a sweep, from its folder alone: its driver may be alive or not, here or on another machine."""
 
 from __future__ import annotations
 
@@ -54,19 +54,19 @@ def look(workdir: Path) -> Record:
 
 
 def made(workdir: Path, line: Line) -> bool:
-    """Whether what the job makes is there."""
+    """Whether the job's output is there."""
     if not line.steps:
         return results_of(workdir, line.name).is_file()
     return line.steps in RunFolder(workdir / "runs" / line.name).saved_steps()
 
 
 def counts(lines: Sequence[Line]) -> dict[str, int]:
-    """How many jobs are how; those that were found are done."""
+    """How many jobs have each status; "cached" ones count as done."""
     return {status: sum(1 for line in lines if _status(line) == status) for status in STATUSES}
 
 
 def headline(told: Record) -> str:
-    """How many jobs are how, when all are done, and what is known of the driver."""
+    """One line: how many jobs have each status, when all will be done, and what is known of the driver."""
     number = counts(told.jobs)
     parts = [", ".join(f"{many} {status}" for status, many in number.items() if many)]
     at_once = told.workers or max(1, number["running"])
@@ -85,7 +85,7 @@ def headline(told: Record) -> str:
 
 
 def drawn(told: Record, workdir: Path) -> Any:
-    """A line a stage, then one for each job that runs or has failed."""
+    """A line for each stage, then one for each job that is running, failed or blocked."""
     from rich import box
     from rich.console import Group
     from rich.table import Table

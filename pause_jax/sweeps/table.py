@@ -1,4 +1,4 @@
-"""What a sweep shows of its jobs: the graph and its cost before anything runs, how they stand while it runs."""
+"""What a sweep prints of its jobs: the graph and its cost before anything runs, their state while it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_JOBS_SHOWN = 40
 
 
 def show_graph(schedule: Schedule, *, all_jobs: bool = False) -> None:
-    """The jobs, or where they are many how many each stage has, and their FLOPs."""
+    """Print the jobs, or where they are many the number for each stage, and their FLOPs."""
     entries = schedule.entries
     if len(entries) <= MOST_JOBS_SHOWN or all_jobs:
         rows = [[e.job.name, e.job.depends_on or "-", e.status, tables.human_flops(e.flops)] for e in entries]
@@ -34,7 +34,7 @@ def show_graph(schedule: Schedule, *, all_jobs: bool = False) -> None:
 
 
 def show_costs(schedule: Schedule, how: ExecutorConfig) -> None:
-    """Device-hours of what is left, and the disk that all of it takes at its end."""
+    """Print the device-hours of what is left, and the disk that all jobs take at their end."""
     left = schedule.with_status("waiting")
     hours: dict[str, float] = {}
     unknown = 0.0
@@ -52,11 +52,11 @@ def show_costs(schedule: Schedule, how: ExecutorConfig) -> None:
     elif unknown and left:
         print("no time is reckoned: config.resources names no chip, and no job is done here that could tell")
     kept = sum(costs.checkpoint_bytes(entry.job) for entry in schedule.entries)
-    print(f"disk: {kept / 1e9:.3g} GB of checkpoints that are kept (parameters and Adam's moments, float32)")
+    print(f"disk: {kept / 1e9:.3g} GB of checkpoints that are kept (parameters and the optimizer's state)")
 
 
 class ProgressTable:
-    """How the jobs stand: redrawn in place on a terminal, elsewhere a line for each change and now and then."""
+    """The state of the jobs: redrawn in place on a terminal; elsewhere a line for each change, and now and then."""
 
     def __init__(self, schedule: Schedule, count: int):
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""How many seeds or pretraining runs a sweep gives each arm, and how many a verdict of its report takes."""
+"""Whether a sweep has enough seeds or pretraining runs for each arm for its report to give a verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pause_jax.sweeps.graph import Job
 
 
 def sentence(jobs: Sequence[Job]) -> str:
-    """What a verdict takes, and what there is; "" where the sweep has no runs to compare."""
+    """A sentence on how many runs a verdict takes and how many there are; "" where there are no arms to compare."""
     by_name = {job.name: job for job in jobs}
     before = {job.depends_on for job in jobs if job.evaluation is None}
     last = [job for job in jobs if job.evaluation is None and job.name not in before]
@@ -41,11 +41,11 @@ def sentence(jobs: Sequence[Job]) -> str:
 
 
 def _lineage(job: Job, by_name: dict[str, Job]) -> tuple[Job, ...]:
-    """The runs from the first to this one."""
+    """The training jobs from the first stage to this one."""
     return (*(_lineage(by_name[job.depends_on], by_name) if job.depends_on else ()), job)
 
 
 def _without_seed(config: Config) -> str:
-    """What makes runs of several seeds one arm."""
+    """A text that is the same for runs that differ in their seed alone: those of one arm."""
     values: dict[str, Any] = configs.to_dict(config) | {"run": None, "init_from": "", "seed": 0}
     return json.dumps(values, sort_keys=True)

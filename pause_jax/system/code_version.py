@@ -1,4 +1,4 @@
-"""Which version of this code runs, for the records of runs."""
+"""The version of this code, for the records of runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def code_version() -> str:
         return done.stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "../__init__.py")  # not where it is installed below somebody else's checkout
+        git("ls-files", "--error-unmatch", "../__init__.py")  # raises where it is installed inside another checkout
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):

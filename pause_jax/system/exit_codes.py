@@ -1,4 +1,4 @@
-"""Exit codes of all programs; pause_jax/command_line/cli.py says what each of them tells the user."""
+"""Exit codes of all programs; pause_jax/command_line/cli.py describes them."""
 
 from __future__ import annotations
 

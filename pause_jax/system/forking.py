@@ -1,4 +1,4 @@
-"""Worker processes, forked from one that has imported what they need: TensorFlow takes seconds, so once for all."""
+"""Worker processes, forked from one that has imported what they need: TensorFlow takes seconds, but only once."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from multiprocessing.context import ForkServerContext
 from pause_jax.system import malloc, skip_keras
 from pause_jax.system.native_stderr import suppress_native_stderr
 
-_PRELOAD = "PAUSE_JAX_PRELOAD"  # tells the process that is forked from what to import
+_PRELOAD = "PAUSE_JAX_PRELOAD"  # tells the fork server what to import
 
 
 def context(preload: Sequence[str], environment: Mapping[str, str] | None = None) -> ForkServerContext:
-    """Whose processes have imported the modules `preload`, but for those that cannot be imported.
+    """A context whose processes have imported the modules `preload`, except those that cannot be imported.
 
-    The first call decides what all later ones of this process get.
+    The first call in this process decides for all later ones.
 
     Args:
-      environment: variables that the modules are imported with.
+      environment: environment variables during these imports.
     """
     made = mp.get_context("forkserver")
     made.set_forkserver_preload(["pause_jax.system.forkserver_main"])
@@ -33,12 +33,12 @@ def context(preload: Sequence[str], environment: Mapping[str, str] | None = None
 
 
 def die_with_parent() -> None:
-    """From now on this process ends when the one that asked for it has been killed.
+    """End this process when its parent has been killed.
 
-    That one, started anew, must be alone in its folders.
+    A parent that is started anew must be alone in its folders.
     """
     parent = mp.parent_process()
-    assert parent is not None, "for processes of a context"
+    assert parent is not None, "only for processes of `context`"
 
     def watch() -> None:
         parent.join()
@@ -49,7 +49,7 @@ def die_with_parent() -> None:
 
 @contextlib.contextmanager
 def _variables(environment: Mapping[str, str]) -> Iterator[None]:
-    """Sets them for a while."""
+    """Set these environment variables within the context."""
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
@@ -63,7 +63,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[None]:
 
 
 def preload_modules() -> None:
-    """In the process that is forked from: import what `context` was asked for; nothing in any other process."""
+    """In the fork server, import what `context` was asked for; do nothing in any other process."""
     asked = os.environ.pop(_PRELOAD, "")
     if not asked:
         return
@@ -71,5 +71,5 @@ def preload_modules() -> None:
     skip_keras.install()
     with suppress_native_stderr():
         for module in asked.split(","):
-            with contextlib.suppress(Exception):  # the worker that needs it can tell
+            with contextlib.suppress(Exception):  # the worker that needs it will raise
                 importlib.import_module(module)

@@ -1,7 +1,7 @@
-"""What multiprocessing imports in the process that workers are forked from (pause_jax/system/forking.py).
+"""The module that multiprocessing imports in its fork server (pause_jax/system/forking.py).
 
-The only thing it lets one do there is to name a module, so this one acts when it is imported: in that process alone, as
-`forking.context` tells it by a variable of the environment.
+Naming a module is all that multiprocessing allows there, so this one acts when it is imported. It does so in that
+process only, as `forking.context` sets an environment variable.
 """
 
 from pause_jax.system import forking

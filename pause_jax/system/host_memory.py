@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def available(root: Path = Path("/")) -> tuple[float, str]:
-    """(bytes, whose they are): the least of what the machine and each control group above this process have left.
+    """(bytes, what memory that is): the least that the machine and each control group of this process have left.
 
-    A container's or a SLURM job's limit is that of a control group (version 1 or 2); pages of files that the kernel can
-    drop do not count as used. Without /proc (a Mac) it is all the machine's memory.
+    The limit of a container or a SLURM job is that of a control group (version 1 or 2); file pages that the kernel can
+    drop do not count as used. Without /proc (on a Mac) it is all of the machine's memory.
     """
     found = [(_machine(root), "free of this machine's memory")]
     found += [
@@ -32,7 +32,7 @@ def _machine(root: Path) -> float:
 
 
 def _control_groups(root: Path) -> Iterator[tuple[float, float]]:
-    """(limit, what is left of it) of those that have one."""
+    """(limit, what is left of it) of the control groups that have a limit."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The accelerators of this machine, found without touching them: a process that asks JAX for one takes all of them."""
+"""The accelerators of this machine, found without JAX: a process that asks JAX for one takes all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-_PLUGINS = {"gpu": ("jax_cuda12_plugin", "jax_cuda13_plugin"), "tpu": ("libtpu",)}  # without one JAX sees none
+_PLUGINS = {"gpu": ("jax_cuda12_plugin", "jax_cuda13_plugin"), "tpu": ("libtpu",)}  # without it JAX sees none
 _FILES: dict[Literal["gpu", "tpu"], tuple[str, ...]] = {
     "gpu": (r"nvidia(\d+)",),
     "tpu": (r"accel(\d+)", r"vfio/(\d+)"),
@@ -20,13 +20,13 @@ _VISIBLE = {"gpu": "CUDA_VISIBLE_DEVICES", "tpu": "TPU_VISIBLE_CHIPS"}
 
 @dataclasses.dataclass(frozen=True)
 class Chips:
-    """What a process started from this one may use."""
+    """The accelerators that a process started from this one may use."""
 
     kind: Literal["gpu", "tpu"]
-    names: tuple[str, ...]  # numbers; of GPUs also what CUDA_VISIBLE_DEVICES calls them
+    names: tuple[str, ...]  # numbers, or the names in CUDA_VISIBLE_DEVICES
 
     def alone(self, index: int) -> dict[str, str]:
-        """Variables of a process that is to see this one chip only, set before it asks JAX for devices."""
+        """Environment variables for a process that is to see this chip only, set before it asks JAX for devices."""
         one = {_VISIBLE[self.kind]: self.names[index]}
         if self.kind == "tpu":  # to libtpu a process with one of a machine's chips is a machine of its own
             one |= {
@@ -38,7 +38,7 @@ class Chips:
 
 
 def of_this_machine(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) -> Chips | None:
-    """Those that JAX would take, fewer than are there where the environment says so; None on a machine without any."""
+    """The chips that JAX would take, limited by the environment as JAX is; None on a machine without any."""
     wanted = environment.get("JAX_PLATFORMS", "")
     for kind, patterns in _FILES.items():
         if wanted and not {kind, "cuda" if kind == "gpu" else kind} & set(wanted.split(",")):
@@ -54,7 +54,7 @@ def of_this_machine(root: Path = Path("/"), environment: Mapping[str, str] = os.
 
 
 def _numbers(folder: Path, patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Of the devices' files; TPUs are /dev/accel* or, of later kinds, numbered from 0 in the order of /dev/vfio."""
+    """Numbers of the device files; TPUs are /dev/accel* or, for later kinds, those of /dev/vfio counted from 0."""
     for pattern in patterns:
         files = (str(file.relative_to(folder)) for file in folder.glob("*/*" if "/" in pattern else "*"))
         found = sorted(int(match[1]) for file in files if (match := re.fullmatch(pattern, file)))

@@ -1,4 +1,4 @@
-"""Memory of C++ code: what a step frees, the next one gets back."""
+"""Tunes glibc's malloc, so that a step gets back the memory that the step before it has freed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _ACCELERATORS = "/dev/nvidia[0-9]*", "/dev/accel*", "/dev/vfio/[0-9]*", "/dev/kf
 
 
 def tune_malloc() -> None:
-    """From now on this process keeps memory that it frees, on Linux machines without an accelerator.
+    """Make this process keep memory that it frees, on Linux machines without an accelerator.
 
-    XLA gives a step on a CPU all its memory in one piece and frees it after, which glibc hands back to the kernel: the
-    next step waits for every page of it, 4 KiB at a time, to be filled with zeros. Call it before JAX is imported: each
-    thread's memory is where it first was. Whoever sets glibc's own variables (MALLOC_...) decides instead.
+    On CPUs XLA allocates all memory of a step in one piece and frees it afterwards. By default glibc hands it back to
+    the kernel, and the next step waits until every page of 4 KiB is filled with zeros again. Call it before JAX is
+    imported, as a thread stays with its first arena. Where glibc's own variables (MALLOC_...) are set, it does nothing.
     """
     if platform.libc_ver()[0] != "glibc" or any(name.startswith("MALLOC_") for name in os.environ):
         return

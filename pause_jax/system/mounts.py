@@ -1,8 +1,8 @@
-"""File systems of the FUSE kind, buckets among them: some rename no folders, and keep appended bytes to themselves.
+"""FUSE file systems, such as mounted buckets: some cannot rename folders, and hold appended bytes back.
 
 On a flat bucket (gcsfuse, s3fs, mountpoint-s3, rclone, blobfuse; in GKE's pods the kind is "fuse" alone) a folder
-cannot be renamed, and what was appended is in the bucket only after fsync or close. Other file systems of this kind can
-do more, and take no harm from being treated so.
+cannot be renamed, and what was appended is in the bucket only after fsync or close. Other FUSE file systems can do
+more, and take no harm from being treated like that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TABLE = Path("/proc/self/mounts")
 
 
 def is_fuse(path: Path, table: Path = _TABLE) -> bool:
-    """Whether `path`, which need not be there yet, lies on such a file system. Without a table of mounts none does."""
+    """Whether `path`, which need not be there yet, lies on such a file system; False without a table of mounts."""
     try:
         lines = table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
@@ -31,7 +31,7 @@ def is_fuse(path: Path, table: Path = _TABLE) -> bool:
 
 
 def move_folder(source: Path, target: Path) -> None:
-    """Rename a folder; where such a file system cannot, copy it and delete the first. Raises OSError as `rename`."""
+    """Rename a folder; where a FUSE file system cannot, copy it and delete the original. Raises OSError as `rename`."""
     try:
         source.rename(target)
     except OSError:

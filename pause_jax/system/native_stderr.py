@@ -1,4 +1,4 @@
-"""What C++ code says on stderr."""
+"""Suppresses what C++ code writes to stderr."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def suppress_native_stderr() -> Iterator[None]:
-    """What C++ code writes to stderr in here is dropped: TensorFlow, imported, complains of a GPU it is not to use.
+    """Within this context, drop all output to stderr: importing TensorFlow complains of a GPU that it is not to use.
 
-    Python's own errors are raised as ever.
+    Python exceptions are raised as usual.
     """
     sys.stderr.flush()
     kept = os.dup(2)

@@ -1,4 +1,4 @@
-"""Paths as people write them, and folders that may not be there: a home, a cache."""
+"""Paths as users write them, and folders that may not exist: a home, a cache."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pause_jax.errors import UserError
 
 
 def expand(text: str, name: str) -> str:
-    """A path with a leading ~ or ~USER replaced by that home directory; shells leave it where an = comes before it.
+    """A path with a leading ~ or ~USER replaced by that home directory, which shells do not do after an =.
 
     Args:
-      name: of the flag or config field that `text` is the value of, for the sentence.
+      name: the flag or config field with the value `text`, for the message.
 
     Raises:
       UserError: there is no such home.
@@ -28,7 +28,7 @@ def expand(text: str, name: str) -> str:
 
 
 def expand_local(text: str, name: str) -> str:
-    """As `expand`, of a path that must be one of a file system.
+    """As `expand`, for a path that must be one of a file system.
 
     Raises:
       UserError: it is an address such as gs://bucket/folder, which would become a folder `gs:` here.
@@ -42,9 +42,9 @@ def expand_local(text: str, name: str) -> str:
 
 
 def cache_folder() -> Path | None:
-    """XDG_CACHE_HOME/pause_jax, for what can be made again; None where no such place can be written.
+    """XDG_CACHE_HOME/pause_jax, for what can be made again; None where it cannot be written.
 
-    Containers run under users that have no home, or one that is read-only.
+    In containers users may have no home, or one that is read-only.
     """
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,4 +1,4 @@
-"""What every program sets for its own process; the library never does, whoever imports it."""
+"""Settings that every program makes for its own process; importing the library never makes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pause_jax.system import malloc, paths, skip_keras
 
 def prepare_process() -> None:
     """Set output encoding errors, environment variables, malloc and imports; call it before TensorFlow or JAX."""
-    for stream in (sys.stdout, sys.stderr):  # of a locale that lacks a character, it is shown by its number
+    for stream in (sys.stdout, sys.stderr):  # a character that the locale lacks is shown by its number
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

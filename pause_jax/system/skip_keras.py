@@ -1,8 +1,8 @@
-"""TensorFlow and SeqIO, imported without Keras and without a word: in half the time, and nothing here uses it.
+"""Imports TensorFlow and SeqIO without Keras, which nothing here uses, and quietly: in half the time.
 
-`import tensorflow` loads all of Keras, and with it whatever of scikit-learn and matplotlib is installed, so that its
+`import tensorflow` loads all of Keras, and with it scikit-learn and matplotlib if they are installed, so that its
 optimizers are known where a SavedModel is read; where that raises ImportError, it goes on. `import tensorflow_text`
-defines Keras layers. Both are spared. `tf.keras` is loaded as ever where it is first used, in somebody's own task.
+defines Keras layers. Both are skipped. `tf.keras` is still loaded at its first use, in a user's own task.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ _TALKS = ("tensorflow", "tensorflow_text", "seqio")
 
 
 class _Refuses(importlib.abc.Loader):
-    """A loader of a module that is not to be loaded yet."""
+    """A loader that raises ImportError, for a module that is not to be loaded yet."""
 
     def exec_module(self, module: types.ModuleType) -> None:
         raise ImportError(f"{module.__name__} is not loaded with TensorFlow (pause_jax/system/skip_keras.py)")
 
 
 class _LeavesEmpty(importlib.abc.Loader):
-    """A loader of a module that nobody needs."""
+    """A loader that leaves the module empty."""
 
     def exec_module(self, module: types.ModuleType) -> None:
         pass
 
 
 class _Quietly(importlib.abc.Loader):
-    """Another loader, with what C++ says on stderr meanwhile dropped: that there is no GPU, and how logs are set up."""
+    """Wraps another loader and drops what C++ code writes to stderr meanwhile: that there is no GPU, and so on."""
 
     def __init__(self, loader: importlib.abc.Loader):
         self._loader = loader
@@ -52,7 +52,7 @@ class _Quietly(importlib.abc.Loader):
 
 
 class _WithoutKeras(importlib.abc.MetaPathFinder):
-    """Finds Keras while TensorFlow is imported, which asks for its place, and does not let it be loaded."""
+    """Finds Keras while TensorFlow is being imported, which needs its spec, but does not let it be loaded."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: types.ModuleType | None = None
@@ -75,6 +75,6 @@ def _is_being_imported(name: str) -> bool:
 
 
 def install() -> None:
-    """From now on, in this process; a second call changes nothing."""
+    """Install the import hook in this process; a second call changes nothing."""
     if not any(isinstance(finder, _WithoutKeras) for finder in sys.meta_path):
         sys.meta_path.insert(0, _WithoutKeras())

@@ -164,8 +164,8 @@ def test_warnings_are_one_line_and_less_is_silent(folder):
         ),
         (
             [GOOD, "--config.zzz=5"],
-            "--config.zzz: the config has no such field: it has data, finetune, init_from, model, optimizer, pauses, "
-            "run, seed, train",
+            "--config.zzz: the config has no such field: it has data, finetune, init_from, model, objective, "
+            "optimizer, pauses, run, seed, train",
         ),
         ([GOOD, "--config.train.steps=abc"], "--config.train.steps=abc: the value must be an integer"),
         ([GOOD, "--config.train.steps=1e3"], "--config.train.steps=1e3: the value must be an integer"),

@@ -1,8 +1,8 @@
-"""A sweep as JobSets on GKE: a manifest a job, in a file a stage, and a script that applies one stage after another.
+"""A sweep as JobSets on GKE: one manifest for each job, one file for each stage, and a script that applies them.
 
-A JobSet cannot wait for another one, so the stages wait: `apply.sh` applies a stage's file and looks every half minute
-until each of its JobSets has ended. One that failed stops nothing else: jobs that need it end at once, with a mistake.
-Nothing is applied here.
+A JobSet cannot wait for another one, so the stages wait: `apply.sh` applies a stage's file and polls every half minute
+until each of its JobSets has ended. One that failed stops nothing else: jobs that depend on it end at once with an
+error. Nothing is applied here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pause_jax.errors import UserError
 from pause_jax.sweeps.execution import GKE_ACCELERATORS, Gke, Resources
 from pause_jax.sweeps.graph import Job
 
-MOUNT = "/runs"  # of the claim, in the template
+MOUNT = "/runs"  # where the template mounts the claim
 LONGEST_NAME = 40  # of a JobSet: its pods' names, of 63 characters at most, begin with it
 
 APPLY = """#!/usr/bin/env bash
@@ -46,18 +46,18 @@ done
 def write(
     jobs: Sequence[Job], workdir: Path, *, gke: Gke, takes: Callable[[Job], Resources], template: str
 ) -> list[Path]:
-    """Write WORKDIR/gke/: the stages' files, and apply.sh, last in what is returned.
+    """Write WORKDIR/gke/: the stages' files and apply.sh; return their paths, apply.sh last.
 
     Args:
-      jobs: those that are left, each after the one that it needs.
-      takes: what a job takes.
-      template: launch/gke/jobset.yaml.
+      jobs: the jobs that are left, each after the one that it depends on.
+      takes: the resources that a job takes.
+      template: the text of launch/gke/jobset.yaml.
     """
     import yaml
 
     folder = workdir / "gke"
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*-*.yaml"):  # of what is finished by now
+    for old in folder.glob("*-*.yaml"):  # from an earlier call; some of its jobs are finished by now
         old.unlink()
     files = []
     for number, kind in enumerate(dict.fromkeys(job.kind for job in jobs), 1):
@@ -83,7 +83,7 @@ def manifest(job: Job, sweep: str, gke: Gke, takes: Resources, template: str) ->
     """The JobSet of a job: the template's, which runs `pause-jax run_job` on the job's file.
 
     Raises:
-      UserError: the sweep's folder has a name of which none for JobSets can be made.
+      UserError: no JobSet's name can be made of the name of the sweep's folder.
     """
     import yaml
 
@@ -91,7 +91,7 @@ def manifest(job: Job, sweep: str, gke: Gke, takes: Resources, template: str) ->
     if not prefix:
         raise UserError(f"--workdir=…/{sweep}: JobSets are named after the folder, so give it a name with letters")
     name = f"{prefix}-{job.kind}-{job.name.rpartition('-')[2]}"
-    slices = takes.slices if job.evaluation is None else 1  # an answer is one machine's: more slices do not help it
+    slices = takes.slices if job.evaluation is None else 1  # an evaluation uses one slice: more do not help it
     made: dict[str, Any] = yaml.safe_load(
         string.Template(template).substitute(
             NAME=name,
@@ -125,6 +125,6 @@ def _pod(jobset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _slug(text: str) -> str:
-    """As Kubernetes wants names: lower case, digits and single hyphens, a letter first."""
+    """`text` as a name for Kubernetes: lower case, digits and single hyphens, a letter first."""
     longest = LONGEST_NAME - len("-evaluate-12345678")
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).lstrip("-0123456789")[:longest].strip("-")

@@ -24,32 +24,32 @@ from pause_jax.errors import UserError
 from pause_jax.system import forking, local_chips
 from pause_jax.system.cores import available_cores
 
-Outcome = Literal["done", "stopped", "failed", "user_error"]  # the last: a UserError, which no retry can cure
+Outcome = Literal["done", "stopped", "failed", "user_error"]  # "user_error": a UserError, which is not retried
 
 
 @dataclasses.dataclass(frozen=True)
 class JobResult:
-    """What became of a job."""
+    """How a job ended."""
 
     outcome: Outcome
     message: str  # of a failure: one line
     seconds: float = 0.0
-    compile_seconds: float = 0.0  # tracing, lowering and compiling among them
-    startup_seconds: float = 0.0  # of the process before its first job: starting, importing
+    compile_seconds: float = 0.0  # of `seconds`, those spent tracing, lowering and compiling
+    startup_seconds: float = 0.0  # spent starting the process and importing, before its first job
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a worker process is to be."""
+    """How a worker process is set up."""
 
-    function: str  # "module:name" of what runs a job: called with it, returns "done" or "stopped"
+    function: str  # "module:name" of the function that runs a job; it returns "done" or "stopped"
     preload: tuple[str, ...] = ()  # modules to import before the first job
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)  # the same in all workers
-    own_environment: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of this one besides
+    own_environment: Mapping[str, str] = dataclasses.field(default_factory=dict)  # in this worker, besides
 
 
 class Worker:
-    """One process, on the cores given."""
+    """One worker process, bound to the given cores."""
 
     def __init__(self, setup: Setup, cores: Sequence[int]):
         self._context = forking.context(setup.preload, setup.environment)
@@ -65,11 +65,11 @@ class Worker:
         theirs.close()  # so that the process's death closes the pipe
 
     def send(self, job: Any, log: Path) -> None:
-        """Begin a job; what it prints goes to `log`."""
+        """Start a job; what it prints goes to `log`."""
         self.connection.send((job, log))
 
     def receive(self) -> JobResult:
-        """What became of the job, once `connection` is ready; restarts a process that has died."""
+        """The job's result, once `connection` is ready; restarts a process that has died."""
         try:
             return self.connection.recv()
         except (EOFError, ConnectionResetError):
@@ -79,7 +79,7 @@ class Worker:
             return JobResult("failed", f"its process died with exit code {code}")
 
     def ask_to_stop(self) -> None:
-        """A run that is under way saves and stops."""
+        """Ask a run that is under way to save and stop."""
         self._process.terminate()
 
     def close(self) -> None:
@@ -91,16 +91,16 @@ class Worker:
 
 
 def ready(workers: Sequence[Worker], timeout: float) -> list[Worker]:
-    """Workers that have something to say, waited for up to `timeout` seconds."""
-    said = wait([worker.connection for worker in workers], timeout)
-    return [worker for worker in workers if worker.connection in said]
+    """Workers that have a result, waited for up to `timeout` seconds."""
+    readable = wait([worker.connection for worker in workers], timeout)
+    return [worker for worker in workers if worker.connection in readable]
 
 
 def worker_count(asked: int, chips: local_chips.Chips | None, jobs: int) -> int:
-    """How many workers: as asked, or one a chip, or on a machine without any one a core.
+    """How many workers: as asked, else one for each chip, or on a machine without chips one for each core.
 
     Raises:
-      UserError: more are asked for than there are chips, and two cannot have one.
+      UserError: more workers are asked for than there are chips; two cannot share one.
     """
     if chips and asked > len(chips.names):
         raise UserError(
@@ -112,13 +112,13 @@ def worker_count(asked: int, chips: local_chips.Chips | None, jobs: int) -> int:
 
 
 def core_groups(workers: int) -> list[list[int]]:
-    """The cores of this machine that we may use, dealt to so many workers."""
+    """The cores of this machine that we may use, divided among `workers` workers."""
     cores = available_cores()
     return [cores[i::workers] or [cores[i % len(cores)]] for i in range(workers)]
 
 
 def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: float) -> None:
-    """The process: jobs in, reports out, until None or the end of the pipe."""
+    """The worker's main loop: receives jobs and sends results, until None or the end of the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the sweep asks each to stop
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # between jobs; a run under way has its own handler
     forking.die_with_parent()
@@ -138,7 +138,7 @@ def _serve(connection: Connection, setup: Setup, cores: Sequence[int], started: 
 
 
 def run_once(run: Callable[[], Outcome], log: Path | None) -> JobResult:
-    """What a worker does for a job, in this process; prints to `log` unless it is None."""
+    """Run a job in this process as a worker would; it prints to `log` unless that is None."""
     clock = CompileClock()
     clock.listen()
     return _timed(run, log, clock)
@@ -152,7 +152,7 @@ def _timed(run: Callable[[], Outcome], log: Path | None, clock: CompileClock) ->
 
 
 def _start_up(setup: Setup, clock: CompileClock) -> Callable[[Any], Outcome]:
-    """What runs a job, everything imported; where that fails, a function that tells so in each job's log."""
+    """The function that runs a job, with everything imported; where importing fails, one that raises the error."""
     try:
         clock.listen()
         for module in setup.preload:
@@ -173,7 +173,7 @@ def _run(run: Callable[[], Outcome]) -> JobResult:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return JobResult("user_error", str(error))
-    except Exception as error:  # a job's failure is the sweep's news, not its end
+    except Exception as error:  # a job that fails does not end the sweep
         traceback.print_exc()
         return JobResult("failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
 
@@ -195,7 +195,7 @@ class CompileClock:
 
 @contextlib.contextmanager
 def _output_to(log: Path) -> Any:
-    """Everything that is printed in here, by C++ too, is added to `log`."""
+    """Within this context everything that is printed, by C++ too, is appended to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()

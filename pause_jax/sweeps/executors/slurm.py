@@ -1,9 +1,9 @@
-"""A sweep through SLURM: a submitted job for each of its jobs, after the one that it needs.
+"""A sweep through SLURM: each of its jobs is submitted as a SLURM job that waits for the one it depends on.
 
-The queue is the record of what is under way: each of SLURM's jobs is named after its job and the sweep's folder, so
-that a driver finds all of them again, though the one before was killed while it submitted. What is finished is found in
-the sweep's folder. No accounting (sacct) is needed. WORKDIR/slurm/ has `ids.json`, jobs' names → SLURM's numbers,
-`reports/`, what became of each job's last try, and submitit's own files.
+The queue is the record of what is under way: a SLURM job is named after its job and the sweep's folder, so that a
+driver finds all of them again, even if the driver before it was killed while submitting. What is finished is found in
+the sweep's folder. No accounting (sacct) is needed. WORKDIR/slurm/ has `ids.json` (jobs' names → SLURM's numbers),
+`reports/` (the result of each job's last try) and submitit's own files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pause_jax.sweeps.scheduler import Entry, Schedule
 
 SECONDS_BETWEEN_LOOKS = 5.0
 SIGNAL_SECONDS = 120  # before its time limit a job is asked to save
-LOOKS_UNTIL_GONE = 3  # so long files of a job that has left the queue may take to appear on another machine
+LOOKS_UNTIL_GONE = 3  # as network file systems may show the files of a job late, after it has left the queue
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"}
 NEVER = "DependencyNeverSatisfied"
 OURS = {"dependency", "job_name", "nodes", "ntasks_per_node", "cpus_per_task", "gpus_per_node", "array_parallelism"}
@@ -39,7 +39,7 @@ OURS = {"dependency", "job_name", "nodes", "ntasks_per_node", "cpus_per_task", "
 
 @dataclasses.dataclass(frozen=True)
 class Queued:
-    """One of SLURM's jobs, as squeue tells."""
+    """A SLURM job, as squeue lists it."""
 
     id: str
     state: str  # RUNNING, PENDING, …
@@ -47,10 +47,10 @@ class Queued:
 
 
 class Cluster:
-    """SLURM as it is used by the sweep in `workdir`."""
+    """SLURM, as the sweep in `workdir` uses it."""
 
     def __init__(self, workdir: Path, settings: Mapping[str, Any]):
-        """Raises UserError where submitit or SLURM is missing, or a setting is none."""
+        """Raises UserError where submitit or SLURM is missing, or a setting does not exist."""
         try:
             import submitit
         except ImportError:
@@ -71,7 +71,7 @@ class Cluster:
         more = dict(settings)
         delay = more.pop("signal_delay_s", SIGNAL_SECONDS)
         extra = {"requeue": True, "signal": f"TERM@{delay}", **more.pop("additional_parameters", {})}
-        # The shell gets SIGTERM too, and is to live until the job has said how it ended.
+        # The shell gets SIGTERM too, and must live until the job has written its report.
         setup = ["trap : TERM", *more.pop("setup", ())]
         try:
             self._executor.update_parameters(**more, setup=setup, additional_parameters=extra)
@@ -79,13 +79,13 @@ class Cluster:
             raise UserError(f"config.slurm: {beginning(error)} (submitit's names of sbatch's settings)") from None
 
     def submit(self, job: Job, takes: Resources, after: str, call: Callable[[], Any]) -> str:
-        """Queue `call`; SLURM's number of it.
+        """Submit `call`, and return SLURM's number of it.
 
         Args:
-          after: number of a job that must be done before; "" for none.
+          after: number of the SLURM job that must be done before; "" for none.
 
         Raises:
-          UserError: SLURM does not take it.
+          UserError: SLURM refuses it.
         """
         asked: dict[str, Any] = {"nodes": takes.nodes, "ntasks_per_node": takes.tasks_per_node}
         asked |= {"cpus_per_task": takes.cpus} if takes.cpus else {}
@@ -100,7 +100,7 @@ class Cluster:
             raise UserError(f"sbatch does not take {job.name}: {said[-1]}") from None
 
     def queue(self) -> dict[str, list[Queued]] | None:
-        """SLURM's jobs by the names of the sweep's, those that ended lately too; None where it does not answer."""
+        """SLURM jobs by the names of the sweep's jobs, recently ended ones too; None where squeue does not answer."""
         command = ["squeue", "--noheader", "--states=all", f"--user={getpass.getuser()}", "--format=%i|%T|%r|%j"]
         told = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if told.returncode:
@@ -119,11 +119,11 @@ class Cluster:
             subprocess.run(["scancel", *ids], capture_output=True, check=False)  # noqa: S603, S607
 
     def report_file(self, job: Job) -> Path:
-        """Where the job is to leave its report."""
+        """The file into which the job writes its report."""
         return self.folder / "reports" / f"{job.name}.json"
 
     def report(self, job: Job, number: str) -> JobResult | None:
-        """What SLURM's job of this number has said of its end, if it has."""
+        """The report of the SLURM job of this number, if it has written one."""
         try:
             told = json.loads(self.report_file(job).read_text(encoding="utf-8"))
             told["outcome"] = record.RENAMED.get(told["outcome"], told["outcome"])
@@ -142,16 +142,16 @@ class Watch:
     schedule: Schedule
     cluster: Cluster
     takes: Callable[[Job], Resources]
-    call: Callable[[Job], Callable[[], Any]]  # what is submitted for a job
+    call: Callable[[Job], Callable[[], Any]]  # the function that is submitted for a job
     is_finished: Callable[[Job], bool]
     ids: dict[str, str] = dataclasses.field(default_factory=dict)  # of jobs under way
-    unseen: dict[str, int] = dataclasses.field(default_factory=dict)  # looks since they left the queue, unfinished
+    unseen: dict[str, int] = dataclasses.field(default_factory=dict)  # looks since a job left the queue
 
     def run(self, *, stopping: Callable[[], bool], on_done: Callable[[Job], None], on_tick: Callable[[], None]) -> None:
-        """Until nothing is under way or, once `stopping`, at once: what is queued stays there.
+        """Run until nothing is under way, or until `stopping`; what is queued then stays queued.
 
         Raises:
-          UserError: SLURM does not answer at the start, or does not take a job.
+          UserError: SLURM does not answer at the start, or refuses a job.
         """
         queue = self.cluster.queue()
         if queue is None:
@@ -171,12 +171,12 @@ class Watch:
                     on_done(job)
 
     def _adopt(self, queue: Mapping[str, list[Queued]]) -> None:
-        """Take over what is queued or running, unless it waits for what will never come."""
+        """Take over SLURM jobs that are queued or running; cancel those that wait for a job that will never be done."""
         done = {entry.job.name for entry in self.schedule.with_status("cached")}
         for entry in self.schedule.entries:
             job = entry.job
             live = [q for q in queue.get(job.name, []) if q.state not in ENDED]
-            if entry.status == "waiting" and not live and self.is_finished(job):  # since it was looked for
+            if entry.status == "waiting" and not live and self.is_finished(job):  # finished since the schedule was made
                 entry.status = "cached"
                 done.add(job.name)
             if job.name in done:  # it may still run, about to end
@@ -200,15 +200,15 @@ class Watch:
         self._record()
 
     def _look(self, queue: Mapping[str, list[Queued]]) -> list[Job]:
-        """Note what has changed; the jobs that are done since."""
+        """Update the schedule from the queue, and return the jobs that are done since."""
         done = []
         for entry in self.schedule.with_status("waiting", "running"):
             job, number = entry.job, self.ids.get(entry.job.name)
-            if number is None:  # it needed one that just failed
+            if number is None:  # cancelled, as a job it depends on has just failed
                 continue
             told = next((q for q in queue.get(job.name, []) if q.id == number), None)
             if told is not None and told.reason == NEVER and self._is_done(job.depends_on):
-                # What it needs was killed when all was saved already.
+                # What it depends on was killed after saving everything: submit it again without the dependency.
                 self.cluster.cancel([self.ids.pop(job.name)])
                 entry.tries -= 1
                 continue
@@ -239,7 +239,7 @@ class Watch:
         self.schedule.note(entry, dataclasses.replace(report, outcome="done", message=""))
 
     def _fail(self, entry: Entry, report: JobResult) -> None:
-        """Tried again or given up; what waits for it in the queue waits for a number that will never be done."""
+        """Note a failure; cancel what waits for this SLURM job in the queue, as its number will never be done."""
         waiting = self._needing(entry.job.name)
         self.cluster.cancel([self.ids.pop(name) for name in waiting if name in self.ids])
         for other in self.schedule.entries:
