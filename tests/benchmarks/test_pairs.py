@@ -8,6 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from pause_jax.network import Network
+
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
@@ -98,20 +100,22 @@ def test_other_weights_are_seen(monkeypatch):
 def test_batches_are_those_of_their_steps():
     pair = batches.make_pair(step=7, num_tokens=20_000)
     ours, peer = pair.ours(), pair.peer()
-    assert ours.shape == peer.shape == (batches.BATCH_SIZE, batches.DATA.length)
+    assert ours.shape == peer.shape == (batches.BATCH_SIZE, batches.CONFIG.data.length)
     np.testing.assert_array_equal(ours, batches.make_pair(step=7, num_tokens=20_000).ours())
 
 
 def test_several_m_inf_give_the_answers_of_one_after_the_other(monkeypatch):
-    small = dataclasses.replace(evaluate.MODEL, vocab_size=96, num_layers=1, d_model=32, num_heads=4, d_ff=64)
+    sizes = {"num_layers": 1, "d_model": 32, "num_heads": 4, "num_kv_heads": 0, "head_dim": 0, "d_ff": 64}
+    small = dataclasses.replace(evaluate.MODEL, vocab_size=96, **sizes)
     settings = {"num_prompts": 6, "batch_size": 4, "model": small, "lengths": (5, 30)}
     assert evaluate.make_pair(**settings).work == 6
-    read = evaluate.read
+    prefill = Network.prefill
 
-    def one_pause_less(*arguments, m_infs, **keywords):
-        return read(*arguments, m_infs=[max(m - (len(m_infs) > 1), 0) for m in m_infs], **keywords)
+    def one_pause_less(self, params, prompts, m_infs, *arguments, **keywords):
+        fewer = [max(m - (len(m_infs) > 1), 0) for m in m_infs]
+        return prefill(self, params, prompts, fewer, *arguments, **keywords)
 
-    monkeypatch.setattr(evaluate, "read", one_pause_less)
+    monkeypatch.setattr(Network, "prefill", one_pause_less)
     with pytest.raises(AssertionError, match=r"answers after \d+ pauses differ"):
         evaluate.make_pair(**settings)
 
@@ -119,7 +123,7 @@ def test_several_m_inf_give_the_answers_of_one_after_the_other(monkeypatch):
 def test_scores_of_shared_prompts_are_those_of_whole_rows(monkeypatch):
     pair = score.make_pair(items=6, batch_size=4, model=TINY)
     assert pair.work == 6 and np.shape(pair.ours()) == np.shape(pair.peer()) == (6, score.OPTIONS)
-    monkeypatch.setattr(score, "score", lambda *a, **k: np.zeros((len(a[4]), score.OPTIONS)))
+    monkeypatch.setattr(score, "score", lambda *a, **k: np.zeros((len(a[2]), score.OPTIONS)))
     with pytest.raises(AssertionError, match="log-probabilities"):
         score.make_pair(items=6, batch_size=4, model=TINY)
 
