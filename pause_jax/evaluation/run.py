@@ -161,7 +161,7 @@ def check_m_inf(run: RestoredRun, m_inf: Sequence[int]) -> None:
         raise UserError(
             f"--m_inf={max(m_inf)} gives pauses to a model that has none: evaluate {run.folder.path} at --m_inf=0"
         )
-    if len(m_inf) > 1 and not run.shares_prompts:
+    if len(m_inf) > 1 and not run.shares_prompts and processes.index() == 0:
         print(
             f"prompts are read anew for each M_inf: with attention {run.attention}, placement {finetune.placement}, "
             "what a prompt is read as depends on its pauses"
@@ -178,7 +178,7 @@ def official_tasks(split: str, data_dir: str) -> list[str]:
             f"--tasks=all finds no official file for split {split!r} in {data_dir or 'no data directory'}: set "
             "--data_dir to the folder that has them, or name tasks that need none"
         )
-    if missing:
+    if missing and processes.index() == 0:
         print(f"not evaluated, as their files for split {split!r} are not in {data_dir}: {', '.join(missing)}")
     return there
 

@@ -119,8 +119,8 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared:
 
 
 def _fingerprint(report: Report, curves: Sequence[Curves | Compared], remarks: Sequence[str]) -> str:
-    """A fingerprint of all that a page is made of, this code included."""
-    code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.*"))]
+    """A fingerprint of all that a page is made of, this code and its templates included."""
+    code = [file.read_bytes() for file in sorted(Path(__file__).parent.rglob("*.*")) if file.suffix != ".pyc"]
     content = repr((report.title, report.failures, report.rows(), curves, remarks, code))
     return hashlib.sha256(content.encode()).hexdigest()
 
