@@ -25,12 +25,12 @@ from absl import flags
 
 from benchmarks.machine import load, stamp
 from benchmarks.measure import seconds
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.command_line import cli
 from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import Progress
 from pause_jax.system.code_version import code_version
+from pause_jax.system.files import write_atomically
 
 FLAGS = flags.FLAGS
 STEPS = 5  # of each point, after two that are not counted

@@ -28,12 +28,12 @@ from benchmarks import registry
 from benchmarks.machine import load, stamp
 from benchmarks.measure import Measurement, Pair, Timings, measure
 from benchmarks.registry import Entry
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.command_line import cli
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import Progress
 from pause_jax.report import tables
 from pause_jax.system.code_version import code_version
+from pause_jax.system.files import write_atomically
 
 EXIT_GOAL_MISSED = 1
 BUSY = 0.5  # load average from which on others take part in the measurement

@@ -27,6 +27,7 @@ from pause_jax.checkpointing import history, locks, places
 from pause_jax.config import Config
 from pause_jax.distributed import processes
 from pause_jax.errors import UserError
+from pause_jax.system.files import read_json_object, write_atomically
 from pause_jax.tokenizers import tokenizer
 
 
@@ -236,24 +237,3 @@ class RunFolder:
                 f"{self.path} holds no run: {file} does not exist; a run's folder is what launch.train had as --workdir"
             )
         return read_json_object(file, "restore it from a copy")
-
-
-def read_json_object(file: Path, what_to_do: str) -> dict[str, Any]:
-    """The JSON object in `file`. Raises UserError, ending in `what_to_do`, where it holds no JSON object."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise UserError(f"{file} is not readable as JSON ({error}): {what_to_do}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{file} holds no JSON object: {what_to_do}")
-    return content
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Replace `file` as a whole: a kill leaves the old one or the new one, never half."""
-    partial = file.with_name(file.name + ".partial")
-    with partial.open("w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(file)

@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_record.python import array_record_module
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
+from pause_jax.system.files import write_atomically
 
 FORMAT = 1  # of the folder; counted up by every change of what is written
 RECORD_TOKENS = 8192

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.diagnostics.flips import Flips
+from pause_jax.system.files import write_atomically
 
 if TYPE_CHECKING:
     from pause_jax.diagnostics.measure import Measured

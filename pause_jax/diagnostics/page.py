@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.diagnostics.attention import MEASURES
 from pause_jax.diagnostics.findings import Findings, change, write_tables
 from pause_jax.diagnostics.flips import Flip
@@ -12,6 +11,7 @@ from pause_jax.diagnostics.plots import plot_attention, plot_lens
 from pause_jax.errors import UserError
 from pause_jax.report.html import fill
 from pause_jax.report.statistics import format_p
+from pause_jax.system.files import write_atomically
 
 SHOWN_FLIPS = 20  # on the page; flips.csv has all
 PROMPT_CHARACTERS = 400  # of a longer prompt only the end is shown, which is next to the pauses

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pause_jax.errors import UserError
 from pause_jax.evaluation import run as evaluation
 from pause_jax.logging.progress import Progress
-from pause_jax.report.results import check_writable
+from pause_jax.system.files import check_writable
 from pause_jax.system.native_stderr import suppress_native_stderr
 
 if TYPE_CHECKING:  # JAX is imported once the command is known to be right

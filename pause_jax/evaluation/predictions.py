@@ -15,8 +15,8 @@ from typing import Any
 
 from absl import logging
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
+from pause_jax.system.files import write_atomically
 
 Record = Mapping[str, Any]  # of one answer, ready for JSON; see `evaluator.evaluate`
 

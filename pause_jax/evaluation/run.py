@@ -15,8 +15,9 @@ from pause_jax.evaluation import rows
 from pause_jax.evaluation.spec import EvaluationSpec
 from pause_jax.logging.progress import Progress
 from pause_jax.report import tables
-from pause_jax.report.results import Result, add_results, check_writable, read_results
+from pause_jax.report.results import Result, add_results, read_results
 from pause_jax.system import code_version
+from pause_jax.system.files import check_writable
 from pause_jax.system.native_stderr import suppress_native_stderr
 
 if TYPE_CHECKING:  # JAX is imported once the command is known to be right

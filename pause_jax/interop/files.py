@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pause_jax.checkpointing.run_folder import read_json_object
 from pause_jax.errors import UserError
+from pause_jax.system.files import read_json_object
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 

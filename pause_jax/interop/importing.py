@@ -24,7 +24,7 @@ from pause_jax.distributed import processes, sharding
 from pause_jax.errors import UserError
 from pause_jax.interop import configs, files, tokenizers
 from pause_jax.interop.weights import TOKEN_TABLES, Folder, Reader, TextRows
-from pause_jax.report.results import check_writable
+from pause_jax.system.files import check_writable
 from pause_jax.tokenizers import tokenizer
 
 _LENGTH = 256  # positions in a row of the run's config; a run that starts from it has its own

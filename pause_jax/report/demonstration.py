@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.report.results import Result
+from pause_jax.system.files import write_atomically
 
 
 def write(file: Path, rows: Sequence[Result], *, wall_seconds: float, command: str) -> None:

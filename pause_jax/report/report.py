@@ -8,7 +8,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.report import html, panel_tables, run_comparison, run_curves, sections
 from pause_jax.report.comparisons import Failure, Report
@@ -17,6 +16,7 @@ from pause_jax.report.run_comparison import Compared
 from pause_jax.report.run_curves import Curves
 from pause_jax.report.sections import Section
 from pause_jax.report.tables import Table, print_table
+from pause_jax.system.files import write_atomically
 
 
 def report_files(results: Sequence[Path], runs: Sequence[Path], out: Path, title: str | None = None) -> Path:

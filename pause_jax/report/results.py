@@ -5,10 +5,8 @@ A cost that is not known, such as that of a model trained elsewhere, is an empty
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
-import errno
 import io
 import json
 import math
@@ -17,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.pauses import downstream
+from pause_jax.system.files import write_atomically
 
 # "none": trained on the task from scratch; "unknown": neither the run that it started from nor its record is there
 PRETRAIN = ("std", "pause", "none", "unknown")
@@ -140,33 +138,6 @@ def write_results(path: Path, results: Iterable[Result]) -> None:
     writer.writerows(_cells(result) for result in results)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.getvalue())
-
-
-def check_writable(path: Path, what: str) -> None:
-    """Check that a file can be made, and its folder where that is missing; nothing is left of the check.
-
-    To be called before the work whose results the file is for.
-
-    Args:
-      what: the beginning of the message, such as "--out=results.csv".
-
-    Raises:
-      UserError: it cannot be made.
-    """
-    missing = [folder for folder in path.parents if not folder.exists()]
-    probe = path.with_name(f"{path.name}.probe")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"{what} cannot be written ({error.strerror}): give one in a folder of yours") from None
-    finally:
-        with contextlib.suppress(OSError):
-            for folder in missing:
-                folder.rmdir()
 
 
 def add_results(path: Path, results: Sequence[Result]) -> None:

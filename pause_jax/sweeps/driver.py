@@ -13,7 +13,6 @@ from pause_jax import config as configs
 from pause_jax.aot import topologies
 from pause_jax.aot.chips import CHIPS
 from pause_jax.checkpointing import locks
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.config import Config, user_paths
 from pause_jax.errors import UserError
 from pause_jax.sweeps import graph, job_files, record, results, run_job
@@ -24,6 +23,7 @@ from pause_jax.sweeps.results import is_finished
 from pause_jax.sweeps.scheduler import Schedule
 from pause_jax.sweeps.table import ProgressTable
 from pause_jax.system import local_chips
+from pause_jax.system.files import write_atomically
 from pause_jax.training import run as training
 from pause_jax.training.signals import StopSignals
 

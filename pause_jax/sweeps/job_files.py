@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pause_jax import config as configs
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.evaluation.spec import EvaluationSpec
 from pause_jax.sweeps.graph import Job
+from pause_jax.system.files import write_atomically
 
 
 def write_job(job: Job, workdir: Path) -> Path:

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.sweeps.scheduler import Entry, Schedule, Status
+from pause_jax.system.files import write_atomically
 
 RENAMED = {"needs": "depends_on", "found": "cached", "mistaken": "user_error"}  # older versions' names → ours
 SECONDS_BETWEEN_SIGNS = 60.0  # a driver that lives writes at least so often

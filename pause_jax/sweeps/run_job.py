@@ -11,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.distributed import processes
 from pause_jax.evaluation import run as evaluation
 from pause_jax.report.results import write_results
@@ -20,6 +19,7 @@ from pause_jax.sweeps.executors import local
 from pause_jax.sweeps.graph import Job
 from pause_jax.sweeps.results import results_of
 from pause_jax.system import exit_codes, local_chips, process
+from pause_jax.system.files import write_atomically
 from pause_jax.training import run as training
 
 PRELOAD = ("pause_jax.data.pretraining", "pause_jax.tasks.seqio_examples", "pause_jax.training.loop")

@@ -14,6 +14,7 @@ from pause_jax.aot import chips
 from pause_jax.checkpointing.checkpoints import Checkpoints
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
+from pause_jax.data.training_data import HostBatch
 from pause_jax.distributed import global_batch as global_batches
 from pause_jax.distributed import kernels, processes, sharding
 from pause_jax.logging.loggers import open_loggers
@@ -30,8 +31,6 @@ from pause_jax.training.signals import StopSignals
 from pause_jax.training.step import State, make_debug_step, make_train_step, make_validation_step
 from pause_jax.training.watchdog import Watchdog
 
-LocalBatch = dict[str, np.ndarray]  # the rows of this process
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainingJob:
@@ -40,8 +39,8 @@ class TrainingJob:
     config: Config
     mesh: jax.sharding.Mesh
     rows: list[int]  # this process's rows of the global batch
-    open_batches: Callable[[int], Iterator[LocalBatch]]  # batches number k, k + 1, … (step k + 1 trains on batch k)
-    validation: Mapping[str, Callable[[], Iterator[LocalBatch]]]  # metric's name → its batches, from the start
+    open_batches: Callable[[int], Iterator[HostBatch]]  # batches number k, k + 1, … (step k + 1 trains on batch k)
+    validation: Mapping[str, Callable[[], Iterator[HostBatch]]]  # metric's name → its batches, from the start
     folder: RunFolder
     label: str  # of the progress line
     provenance: Mapping[str, str]  # noted in each checkpoint: the code's version, the tokenizer's fingerprint
@@ -117,7 +116,7 @@ class Compiled:
     train_step: Callable[[State, Any], tuple[State, dict[str, jax.Array]]]
     validation_step: Callable[[Any, Any], tuple[jax.Array, jax.Array, jax.Array, jax.Array]]
     debug_step: Callable[[Any, Any], dict[str, Any]]  # step.make_debug_step
-    put: Callable[[LocalBatch], dict[str, jax.Array]]  # host to devices
+    put: Callable[[HostBatch], dict[str, jax.Array]]  # host to devices
 
 
 def compile_steps(job: TrainingJob) -> Compiled:

@@ -15,15 +15,8 @@ from pause_jax.errors import UserError
 from pause_jax.report import results
 from pause_jax.report.comparisons import Report
 from pause_jax.report.report import write_report
-from pause_jax.report.results import (
-    COLUMNS,
-    Result,
-    add_results,
-    check_writable,
-    merge_results,
-    read_results,
-    write_results,
-)
+from pause_jax.report.results import COLUMNS, Result, add_results, merge_results, read_results, write_results
+from pause_jax.system.files import check_writable
 from tests.report.result_rows import row as made_up
 
 ROW = Result(

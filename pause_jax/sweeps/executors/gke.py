@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError
 from pause_jax.sweeps.execution import GKE_ACCELERATORS, Gke, Resources
 from pause_jax.sweeps.graph import Job
+from pause_jax.system.files import write_atomically
 
 MOUNT = "/runs"  # where the template mounts the claim
 LONGEST_NAME = 40  # of a JobSet: its pods' names, of 63 characters at most, begin with it

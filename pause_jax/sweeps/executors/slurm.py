@@ -21,13 +21,13 @@ from typing import Any
 
 from absl import logging
 
-from pause_jax.checkpointing.run_folder import write_atomically
 from pause_jax.errors import UserError, beginning
 from pause_jax.sweeps import record
 from pause_jax.sweeps.execution import Resources
 from pause_jax.sweeps.executors.local import JobResult
 from pause_jax.sweeps.graph import Job
 from pause_jax.sweeps.scheduler import Entry, Schedule
+from pause_jax.system.files import write_atomically
 
 SECONDS_BETWEEN_LOOKS = 5.0
 SIGNAL_SECONDS = 120  # before its time limit a job is asked to save
