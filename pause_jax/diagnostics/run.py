@@ -72,9 +72,8 @@ def diagnose(
     _check_has_pauses(run)
     whole, first = _read_examples(run, task, split, examples, data_dir)
     evaluator.check_examples(run, whole, [m_inf])
-    vocabulary, count = config.data.vocabulary, len(first.ids)
-    filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(vocabulary))
-    words = tokenizer.load(vocabulary)
+    count, words = len(first.ids), tokenizer.load(config.data.vocabulary)
+    filler = finetuning.filler_id(config.finetune.filler, vocabularies.load(config.data.vocabulary))
     tokens = [[*words.encode(reference), words.eos_id][0] for reference in first.references]
     with Progress(f"diagnose {run.folder.name}", 3 * count, unit="examples") as progress:
         flips = find_flips(run, whole, first, m_inf, filler, progress)
