@@ -14,7 +14,6 @@ from typing import Any
 from rich.console import Console
 
 from experiments import finetune
-from launch import train
 from pause_jax import tasks
 from pause_jax.config import Config, from_config_dict
 from pause_jax.data import finetuning, preview
@@ -22,6 +21,7 @@ from pause_jax.data.finetuning import Examples
 from pause_jax.errors import UserError
 from pause_jax.tasks import official
 from pause_jax.tokenizers import vocabularies
+from pause_jax.training import run
 
 PAGE = Path(__file__).with_name("tasks.md")
 BEGIN = "<!-- What follows is written by `python -m docs.write_tasks`. -->\n"
@@ -33,7 +33,7 @@ def config_of(task: str, data_dir: str, vocabulary: str) -> Config:
     config: Any = finetune.config_of(task, "130m,m_ft=10")
     config.data.data_dir = data_dir
     config.data.vocabulary = vocabulary
-    return train.resolve(from_config_dict(config))
+    return run.resolve(from_config_dict(config))
 
 
 def examples_of(config: Config) -> tuple[Examples, str]:
