@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from pause_jax.config import flatten
+from pause_jax.config import flatten, renames
 from pause_jax.errors import UserError
 
 FLAGS = flags.FLAGS
@@ -144,6 +144,8 @@ def _unknown_field(argv: list[str], config: str) -> str | None:
     for argument in argv:
         match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
         if match and match[1] not in names:
+            if sentence := renames.sentence(match[1]):  # it has had this name
+                return f"--{sentence}"
             close = difflib.get_close_matches(match[1], names, n=3)
             hint = f"did you mean --config.{' or --config.'.join(close)}?" if close else f"it has {', '.join(fields)}"
             return f"--config.{match[1]}: the config has no such field: {hint}"

@@ -198,6 +198,15 @@ def test_warnings_are_one_line_and_less_is_silent(folder):
             "--config=configs/godo.py:x: there is no such file: did you mean configs/good.py?",
         ),
         (["--config="], "--config=: there is no such file: give a Python file with get_config()"),
+        (
+            [GOOD, "--config.pauses.n_pauses=1"],
+            "--config.pauses.n_pauses is called config.model.num_pause_tokens now: write it so",
+        ),
+        (
+            [GOOD, "--config.run.execution.few_rows=0"],
+            "--config.run.execution.few_rows is gone: config.run.execution.kernels says it, and 'auto' is right on "
+            "each platform",
+        ),
         (["--config=configs/syntax.py"], "configs/syntax.py, line 2, is not valid Python: invalid syntax"),
         (["--config=configs/raises.py"], "configs/raises.py, line 2, raised ZeroDivisionError: division by zero"),
         (
