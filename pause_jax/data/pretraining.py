@@ -21,7 +21,6 @@ from pause_jax.data.streams import Stream, read_stream
 from pause_jax.data.tf_utils import keep_off_accelerators, numpy_elements, without_autograph
 from pause_jax.data.training_data import HostBatch
 from pause_jax.pauses import insertion, policies
-from pause_jax.pauses.policies import POLICIES
 from pause_jax.tokenizers import tokenizer, vocabularies
 
 
@@ -217,7 +216,8 @@ def _row_maker(config: Config) -> Callable[..., insertion.Rows]:
     Seeded by the example's epoch and block, not by its place in the data set, as SeqIO's `map_over_dataset` would be.
     """
     pause, length = config.pauses, config.data.length
-    traits_V = vocabularies.token_traits(config.data.vocabulary) if POLICIES[pause.policy].needs_starts else None
+    needs_starts = policies.POLICIES[pause.policy].needs_starts
+    traits_V = vocabularies.token_traits(config.data.vocabulary) if needs_starts else None
     fewest = insertion.num_pauses(length, pause.rate)
     most = insertion.num_pauses(length, pause.max_rate) if pause.max_rate else fewest
 

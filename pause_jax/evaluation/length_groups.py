@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pause_jax.inference.rows import round_up
+from pause_jax.pauses.downstream import round_up
 
 _STEP = 8
 

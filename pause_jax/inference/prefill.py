@@ -20,12 +20,12 @@ import numpy as np
 
 from pause_jax.distributed.sharding import with_mesh
 from pause_jax.inference import multihost
-from pause_jax.inference.rows import pad_batch, round_up
+from pause_jax.inference.rows import pad_batch
 from pause_jax.model import decoder
 from pause_jax.model.layers import Cache
 from pause_jax.network import Network, Params
 from pause_jax.pauses import downstream
-from pause_jax.pauses.downstream import BUCKET
+from pause_jax.pauses.downstream import BUCKET, round_up
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,8 +31,3 @@ def check_positions(
             f"positions, but the model has learned {config.max_positions} (config.model.max_positions): shorten the "
             "prompt, or ask for fewer pauses or new tokens"
         )
-
-
-def round_up(length: int, multiple: int) -> int:
-    """The smallest multiple that is not below `length`."""
-    return -(-length // multiple) * multiple

@@ -21,9 +21,10 @@ from pause_jax.distributed.sharding import with_mesh
 from pause_jax.errors import UserError
 from pause_jax.inference import multihost
 from pause_jax.inference.prefill import Prefill, PromptFormat, prefill
-from pause_jax.inference.rows import check_positions, round_up
+from pause_jax.inference.rows import check_positions
 from pause_jax.model.layers import Cache
 from pause_jax.network import Network, Params
+from pause_jax.pauses.downstream import round_up
 
 _STEP = 8  # lengths of options are rounded up to a multiple: each is a compilation
 

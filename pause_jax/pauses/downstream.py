@@ -109,7 +109,7 @@ def context_rows(
     if m_inf < 0:
         raise UserError(f"m_inf is {m_inf}, but must not be negative: give the number of pauses after the prompt")
     _check_prompts(prompts, tokens.vocab_size + tokens.count)
-    prompt_length = -(-max(map(len, prompts)) // bucket) * bucket
+    prompt_length = round_up(max(map(len, prompts)), bucket)
     pauses_M = tokens.ids(m_inf)
     ids_BxC = np.zeros((len(prompts), prompt_length + m_inf), np.int32)
     segments_BxC = np.zeros_like(ids_BxC)
@@ -118,6 +118,11 @@ def context_rows(
         ids_BxC[row, start:] = np.concatenate([prompt, pauses_M])
         segments_BxC[row, start:] = 1
     return ContextRows(ids_BxC, insertion.positions(segments_BxC), segments_BxC, prompt_length, m_inf)
+
+
+def round_up(length: int, multiple: int) -> int:
+    """The smallest multiple that is not below `length`."""
+    return -(-length // multiple) * multiple
 
 
 def _check_prompts(prompts: Sequence[Sequence[int]], num_ids: int) -> None:

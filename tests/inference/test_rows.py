@@ -7,8 +7,8 @@ import pytest
 
 from pause_jax.config.model import ModelConfig
 from pause_jax.errors import UserError
-from pause_jax.inference.rows import check_positions, round_up
-from pause_jax.pauses.downstream import PauseTokens, context_rows
+from pause_jax.inference.rows import check_positions
+from pause_jax.pauses.downstream import PauseTokens, context_rows, round_up
 
 
 def test_prompts_end_where_their_pauses_begin():
