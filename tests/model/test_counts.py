@@ -117,8 +117,8 @@ def test_training_flops_of_prompts_with_pauses_by_hand():
 @pytest.mark.parametrize("family", ["gpt", "llama"])
 def test_forward_flops_against_xla(family):
     """One layer, unscanned, attention in one block. XLA's kernel computes the whole square of T² pairs, not half; and
-    it counts norms, softmax, activations and masks too, which we leave out: up to 3 % at this width (the smallest part
-    of ours, the attention scores, is 5 %)."""
+    it counts norms, the mask, softmax (of the reference, several operations a pair) and activations too, which we
+    leave out: up to 4 % at this width (the smallest part of ours, the attention scores, is 5 %)."""
     config = SMALL if family == "gpt" else dataclasses.replace(LLAMA, head_dim=64)
     sizes = {"vocab_size": 512, "num_layers": 1, "d_model": 512, "num_heads": 8, "d_ff": 1024, "max_positions": 256}
     config = dataclasses.replace(config, **sizes)
@@ -132,7 +132,7 @@ def test_forward_flops_against_xla(family):
     xla = jax.jit(forward).lower(*shapes).cost_analysis()["flops"]
     other_half = 4 * config.num_heads * config.head_dim * (length**2 - length * (length + 1) / 2)
     ours = counts.forward_flops(config, length) + other_half
-    assert ours <= xla <= 1.03 * ours, xla / ours
+    assert ours <= xla <= 1.04 * ours, xla / ours
 
 
 def test_the_trainers_forward_against_xla():
@@ -148,18 +148,13 @@ def test_the_trainers_forward_against_xla():
     config = Config(
         model=dataclasses.replace(model, num_pause_tokens=1), finetune=finetune, train=TrainConfig(batch_size=2)
     )
-    network = functools.partial(
-        decoder.bind,
-        config=model,
-        execution=WHOLE,
-        num_pause_tokens=1,
-    )
+    network = functools.partial(decoder.bind, config=config.model, execution=WHOLE)
     length = config.length
     whole, weights = (jax.ShapeDtypeStruct((2, length), dtype) for dtype in (jnp.int32, jnp.float32))
     batch = {name: whole for name in ("inputs", "targets", "positions", "segment_ids")}
     batch |= {"loss_weights": weights, "prefix_lm_length": jax.ShapeDtypeStruct((2,), jnp.int32)}
     loss = objective.CrossEntropy(network, first_loss=config.first_loss).loss_sum
-    params = decoder.abstract_params(dataclasses.replace(model, num_pause_tokens=1))
+    params = decoder.abstract_params(config.model)
     xla = jax.jit(loss).lower(params, batch, 0).compile().cost_analysis()["flops"]
     other_half = (
         4 * model.num_heads * model.head_dim * (length * (length - 1) - 193 * 192) / 2

@@ -354,7 +354,7 @@ def test_a_pause_model_without_pauses_is_the_standard_model(name):
     """To the last bit, operation by operation. (Under one jit XLA may fuse the two programs differently: 1e-7.)"""
     config = FAMILIES[name]
     standard = random_params(config)
-    paused = standard | {"pause": decoder.new_pauses(config, 3, seed=7)}
+    paused = standard | {"pause": decoder.new_pauses(with_pauses(config, 3), seed=7)}
     plain = forward.__wrapped__(standard, random_ids(), POSITIONS, SEGMENTS, config=config)
     same = forward.__wrapped__(paused, random_ids(), POSITIONS, SEGMENTS, config=config, num_pause_tokens=3)
     for a, b in zip(plain, same, strict=True):
