@@ -140,7 +140,7 @@ def test_the_trainers_forward_against_xla():
 
     XLA counts more: the other half of the square of pairs, which its kernel computes too and which is added here; the
     target's logit as a product of its own; norms, softmax, activations, masks and the loss. All but the first are
-    at most 4 % of ours here. Had the pauses been left out, ours would be 20 % less.
+    at most 5 % of ours here. Had the pauses been left out, ours would be 20 % less.
     """
     sizes = {"vocab_size": 512, "num_layers": 1, "d_model": 512, "num_heads": 8, "d_ff": 1024, "max_positions": 256}
     model = dataclasses.replace(SMALL, **sizes)
@@ -161,4 +161,4 @@ def test_the_trainers_forward_against_xla():
     )  # of 193, prompt and pauses
     assert length == 256
     ours = loop.flops_per_step(config) / 3 + 2 * other_half
-    assert ours <= xla <= 1.04 * ours, xla / ours
+    assert ours <= xla <= 1.05 * ours, xla / ours
