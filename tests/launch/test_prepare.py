@@ -100,7 +100,7 @@ def test_official_files_that_are_there_and_what_finetuning_makes_of_them(data_di
 def many_shards(tmp_path):
     """Files of 34 MB, more than half a range: each has one of its own, and so a shard of either split."""
     chooser = random.Random(0)
-    words = (ROOT / "pause_jax" / "pauses.py").read_text().split()
+    words = (ROOT / "pause_jax" / "pauses" / "insertion.py").read_text().split()
     texts = [" ".join(chooser.choices(words, k=150)) for _ in range(2000)]
     for number in range(2):
         with (tmp_path / f"{number}.jsonl").open("w") as file:
