@@ -6,7 +6,7 @@ DEV = .venv/.installed-dev
 BENCH = .venv/.installed-bench
 BEAM = .venv-beam/.installed
 
-.PHONY: help venv quickstart bench test slow beam margins measures reliability lint types coverage clean
+.PHONY: help venv quickstart miniature bench test slow beam margins measures reliability lint types coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -14,8 +14,11 @@ help: ## list the targets
 
 venv: $(RUNTIME) ## make or update .venv with what the programs need
 
-quickstart: $(RUNTIME) ## the whole method in small: two sweeps and a report (a quarter of an hour on two cores)
+quickstart: $(RUNTIME) ## pretrain with pauses, and see them win on a task: five minutes on two cores
 	$(PYTHON) -m launch.quickstart
+
+miniature: $(RUNTIME) ## the paper's method in small: two sweeps and a report (a quarter of an hour on two cores)
+	$(PYTHON) -m launch.miniature
 
 bench: $(BENCH) ## measure our speed against peers in torch, on the CPU (minutes, on a machine that does nothing else)
 	$(PYTHON) -m benchmarks.run

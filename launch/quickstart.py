@@ -1,45 +1,40 @@
-"""Run the whole method in small, on this machine's cores, in two sweeps with a report each (`make quickstart`).
+"""Pauses in five minutes, on this machine's cores (`make quickstart`).
 
     python -m launch.quickstart
 
-1. Time to think: a task on which pauses help, learned with 24 pauses, with none, and with none at equal FLOPs
-   (experiments/sweeps/time_to_think.py).
-2. The paper's method: standard and pause pretraining, standard and pause finetuning, pauses at inference varied
-   (experiments/sweeps/two_by_two.py).
+1. A small model reads the text of Python's standard library with pauses inserted, and continues a prompt after ten
+   (experiments/sweeps/first_pretraining.py).
+2. A task whose question comes last: nine pauses, none at equal training FLOPs, and as a control a prompt that is read
+   in both directions, ten seeds each (experiments/sweeps/question_last.py).
 
-What is finished is found and not run again. Everything is written under runs/quickstart.
+What is finished is found and not run again. Everything is written under runs/quickstart. The paper's own comparison in
+small is launch/miniature.py.
 """
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import Any
 
 from pause_jax.command_line import cli
-from pause_jax.errors import UserError
-from pause_jax.sweeps import quickstart
+from pause_jax.sweeps import parts
 
 FOLDER = Path("runs/quickstart")
-PARTS = {"time_to_think": "1 of 2: time to think", "two_by_two": "2 of 2: the paper's method in small"}
+PARTS = {
+    "first_pretraining": "1 of 2: pretraining with pauses, on the text of Python's standard library (about a minute)",
+    "question_last": "2 of 2: do pauses help where the question comes last? Ten seeds of three arms (about three minutes)",
+}
+NEXT = """
+What next, with your own text and model:
+  python -m launch.train --config=experiments/quickstart.py:pause --workdir=runs/mine --config.data.files='texts/*.txt'
+  python -m launch.generate --run=runs/mine --m_inf=10 --prompt='Once upon a time'
+  python -m launch.convert --from_hf=DIR --workdir=runs/imported   # an open model, to give it pauses: docs/interop.md"""
 
 
 def main(argv: list[str]) -> int:
-    parts = [quickstart.Part(name, title, config_of(name)) for name, title in PARTS.items()]
-    outcome = quickstart.run(parts, FOLDER)
+    outcome = parts.run(parts.load(PARTS), FOLDER, "pause_jax quickstart")
+    if outcome == "finished":
+        print(NEXT)
     return {"finished": cli.EXIT_DONE, "failed": 1, "stopped": cli.EXIT_STOPPED}[outcome]
-
-
-def config_of(part: str) -> dict[str, Any]:
-    """The sweep's config. Raises UserError where the experiments are not at hand."""
-    try:
-        return importlib.import_module(f"experiments.sweeps.{part}").get_config().to_dict()
-    except ModuleNotFoundError as error:
-        if error.name not in ("experiments", "experiments.sweeps"):
-            raise
-        raise UserError(
-            "the quickstart's configs are in experiments/ of the repository: start it in the repository"
-        ) from None
 
 
 if __name__ == "__main__":

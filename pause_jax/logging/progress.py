@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TextIO
 
-SECONDS_BETWEEN_LINES = 10.0  # where the output is not a terminal
+SECONDS_BETWEEN_LINES = 8.0  # where the output is not a terminal: nothing stands still for ten
 
 
 class Progress:

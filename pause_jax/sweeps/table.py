@@ -65,12 +65,16 @@ class ProgressTable:
         self._schedule, self._count = schedule, count
         console = Console()
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._began = time.monotonic()
         self._said = {entry.job.name: entry.status for entry in schedule.entries}
-        self._said_at = time.monotonic()
+        self._said_at = self._began
 
     def __enter__(self) -> ProgressTable:
         if self._live:
             self._live.__enter__()
+        elif self._schedule.with_status("waiting"):
+            workers = f"starting {self._count} worker{'s' * (self._count > 1)}"
+            self._print(workers if self._count else "waiting for the cluster")
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -96,7 +100,9 @@ class ProgressTable:
     def _summary(self) -> str:
         done = len(self._schedule.with_status("cached", "done"))
         left = self._schedule.seconds_left(self._count or max(1, len(self._schedule.with_status("running"))))
-        return f"{done}/{len(self._schedule.entries)}" + (f"  ETA {format_seconds(left)}" if left is not None else "")
+        elapsed = format_seconds(time.monotonic() - self._began)
+        eta = f"  ETA {format_seconds(left)}" if left is not None else ""
+        return f"{done}/{len(self._schedule.entries)}  elapsed {elapsed}{eta}"
 
     def _drawn(self) -> Any:
         from rich.table import Table as RichTable

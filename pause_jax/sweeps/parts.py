@@ -1,59 +1,93 @@
-"""Several sweeps one after the other, each with a report, and a report of all: what launch/quickstart.py runs."""
+"""Several sweeps one after the other and a report of all: what launch/quickstart.py and launch/miniature.py run."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pause_jax.checkpointing.run_folder import RunFolder
+from pause_jax.errors import UserError
+from pause_jax.logging.progress import format_seconds
 from pause_jax.logging.writers import read_jsonl
-from pause_jax.report import plots, tables
+from pause_jax.report import plots, run_curves, tables
 from pause_jax.report.comparisons import Failure, Report
-from pause_jax.report.report import write_report
+from pause_jax.report.report import print_report, write_report
 from pause_jax.report.results import Result, read_results, write_results
 from pause_jax.sweeps import driver, execution, graph, results
 from pause_jax.sweeps.scheduler import Schedule
 
 PROMPT = "def read(self, "
+Outcome = Literal["finished", "failed", "stopped"]  # "failed": at least one job failed
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One sweep of the quickstart."""
+    """One sweep."""
 
     name: str  # of its folder
     title: str
     config: Mapping[str, Any]
 
 
-def run(parts: Sequence[Part], folder: Path) -> Literal["finished", "failed", "stopped"]:
-    """Run the sweeps in folders of their names below `folder`; "failed": at least one job failed."""
+def load(titles: Mapping[str, str]) -> list[Part]:
+    """The sweeps of these names in experiments/sweeps/, as their files have them without an argument, with titles.
+
+    Raises:
+      UserError: the experiments are not at hand.
+    """
+    try:
+        modules = {name: importlib.import_module(f"experiments.sweeps.{name}") for name in titles}
+    except ModuleNotFoundError as error:
+        if error.name not in ("experiments", "experiments.sweeps"):
+            raise
+        raise UserError("its configs are in experiments/ of the repository: start it in the repository") from None
+    return [Part(name, titles[name], module.get_config().to_dict()) for name, module in modules.items()]
+
+
+def run(parts: Sequence[Part], folder: Path, title: str) -> Outcome:
+    """Run the sweeps in folders of their names below `folder`; print what each shows, and write a report of all."""
+    began = time.monotonic()
     rows: list[Result] = []
     failed: list[Failure] = []
-    pretraining: dict[str, RunFolder] = {}
     for part in parts:
         print(f"\n{part.title}", flush=True)
-        workdir = folder / part.name
-        sweep = graph.parse(part.config)
-        how = execution.parse(sweep.execution)
-        schedule = driver.make_schedule(sweep, workdir, how, retries=1)
-        if driver.run_sweep(schedule, sweep, workdir, how, workers=0) == "stopped":
+        schedule = _run_part(part, folder / part.name)
+        if schedule is None:
             return "stopped"
-        found, failures = read_results(workdir / "results.csv"), results.failures(schedule)
-        results.write_and_print_report(shown(found), failures, workdir / "report", part.title, [workdir / "runs"])
+        found, failures = shown(read_results(folder / part.name / "results.csv")), results.failures(schedule)
+        if pretraining := pretraining_runs(schedule, folder / part.name):
+            show_pretraining(pretraining, folder / f"{part.name}-losses.png")
+            show_samples(pretraining)
+        if found or failures:
+            print_report(_report(found, failures, folder, [part], part.title))
         rows += found
         failed += failures
-        pretraining |= pretraining_runs(schedule, workdir)
     write_results(folder / "results.csv", rows)
-    if pretraining:
-        show_pretraining(pretraining, folder / "losses.png")
-        show_samples(pretraining)
-    both = Report.of(shown(rows), title="pause_jax quickstart", failures=failed)
-    page = write_report(both, folder / "report", [folder / part.name / "runs" for part in parts])
-    print(f"results: {folder / 'results.csv'}\nlosses of pretraining: {folder / 'losses.png'}\nreport of both: {page}")
+    report = _report(rows, failed, folder, parts, title)
+    page = write_report(report, folder / "report", [folder / part.name / "runs" for part in parts])
+    for picture in sorted(page.parent.glob("*-seeds.png")):
+        print(f"picture: {picture}")
+    print(f"page, open it in a browser: {page}\ndone in {format_seconds(time.monotonic() - began)}")
     return "failed" if failed else "finished"
+
+
+def _run_part(part: Part, workdir: Path) -> Schedule | None:
+    """The schedule of the part's jobs, run; None: it was asked to stop."""
+    sweep = graph.parse(part.config)
+    how = execution.parse(sweep.execution)
+    schedule = driver.make_schedule(sweep, workdir, how, retries=1)
+    return None if driver.run_sweep(schedule, sweep, workdir, how, workers=0) == "stopped" else schedule
+
+
+def _report(
+    rows: Sequence[Result], failures: Sequence[Failure], folder: Path, parts: Sequence[Part], title: str
+) -> Report:
+    runs = [folder / part.name / "runs" for part in parts]
+    return Report.of(run_curves.name_pretraining(rows, runs), title=title, failures=failures)
 
 
 def shown(rows: list[Result]) -> list[Result]:
@@ -91,8 +125,9 @@ def show_pretraining(folders: dict[str, RunFolder], picture: Path) -> None:
                 f"{last['model_flops']:.3g}",
             ]
         )
-    tables.print_table("\nPretraining, one seed, equal positions; losses in nats per text token", columns, rows)
+    tables.print_table("\nPretraining, one seed; losses in nats per text token", columns, rows)
     plots.plot_losses(records, picture)
+    print(f"losses on the way: {picture}")
 
 
 def show_samples(folders: dict[str, RunFolder]) -> None:
@@ -105,4 +140,4 @@ def show_samples(folders: dict[str, RunFolder]) -> None:
         run = RestoredRun.restore(str(folder.path))
         m_inf = 10 if run.config.pauses.rate else 0
         text = run.complete([PROMPT], m_inf=m_inf, max_new_tokens=120, sampling=sampling)[0]
-        print(f"{label}, {m_inf} after the prompt:\n{PROMPT}{text}\n")
+        print(f"\n{label}, {m_inf} after the prompt:\n{PROMPT}{text}", flush=True)
