@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 
 from pause_jax.report import panel_tables
+from pause_jax.report.answer import Answer
 from pause_jax.report.comparisons import Comparison, Report
 from pause_jax.report.panels import Cell, Panel
 from pause_jax.report.sections import Section
@@ -42,10 +43,18 @@ HOW_TO_READ = (
 )
 
 
-def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], folder: Path, fingerprint: str) -> str:
+def render(
+    report: Report,
+    answer: Answer,
+    parts: Sequence[Section],
+    remarks: Sequence[str],
+    folder: Path,
+    fingerprint: str,
+) -> str:
     """The whole page.
 
     Args:
+      answer: the box at its top.
       remarks: sentences on what could not be shown.
       folder: holds the pictures of the sections, as PNG files.
       fingerprint: of the page's content; kept in its head.
@@ -54,6 +63,7 @@ def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], fol
         "report.html",
         title=report.title,
         report=report,
+        answer=answer,
         sections=parts,
         remarks=remarks,
         folder=folder,

@@ -122,7 +122,7 @@ def _gaffke_p(x: np.ndarray) -> np.ndarray:
 
 
 def _fewest(power_of: Callable[[int], float], least: int) -> int | None:
-    """The fewest units, from `least` to `MOST`, of a power of `WANTED`; None where none has it. Power rises with units."""
+    """The fewest units, from `least` to `MOST`, of a power of `WANTED`, which rises with units; None: none has it."""
     step, low = 1, least - 1  # too few
     while (high := min(low + step, MOST)) < MOST and power_of(high) < WANTED:
         low, step = high, 2 * step

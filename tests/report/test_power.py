@@ -51,7 +51,7 @@ def test_two_values_are_an_exact_sum():
 
 @pytest.mark.parametrize(("mean", "units", "comparisons"), [(1.0, 10, 1), (0.6, 24, 1), (1.0, 18, 8)])
 def test_power_is_how_often_simulated_reports_find_it(mean, units, comparisons):
-    """Reports of normal differences, of which only the first comparison has a true one: Holm then takes 0.05 over all."""
+    """Reports of normal differences, of which only the first has a true mean: Holm takes 0.05 over all for it."""
     rng, reports = np.random.default_rng(7), 400
     rows = rng.normal(size=(reports, comparisons, units))
     rows[:, 0] += mean
