@@ -164,8 +164,7 @@ def _cost(one: Comparison) -> str:
     ratio = one.inference_flops_ratio
     if math.isnan(ratio):
         return f"{training}."
-    answers = "the FLOPs of an answer are equal too" if abs(ratio - 1) < 0.005 else f"{ratio:.2f} × those of an answer"
-    return f"{training}; {answers}."
+    return f"{training}; an answer costs {'as many too' if abs(ratio - 1) < 0.005 else f'{ratio:.2f} × as many'}."
 
 
 def _how_sure(one: Comparison) -> str:
@@ -210,7 +209,8 @@ def _more_units(one: Comparison, plan: power.Plan | None, comparisons: int) -> s
     total = NEEDED if plan is None or plan.units is None else plan.units
     run = f"Run {total - n} more {unit}{'s' * (total - n > 1)} of both arms, {total} in all"
     if plan is None:
-        return f"{run}, the fewest for a verdict: {counted(one.effect.difference)} show no spread to plan by."
+        show = "shows" if n == 1 else "show"
+        return f"{run}, the fewest for a verdict: {counted(one.effect.difference)} {show} no spread to plan by."
     if plan.units is None:
         return (
             f"{run}, for a verdict; to find a difference as small as this one, if it is the true one, takes more than "
