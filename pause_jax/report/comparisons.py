@@ -14,7 +14,6 @@ from pause_jax.report.panels import (
     Cell,
     Panel,
     are_equal_flops,
-    describe,
     flops_ratio,
     is_cost,
     make_panels,
@@ -225,7 +224,7 @@ class Report:
                 "these figures do not tell pauses from more or less training."
             )
         if untrained := [cell for cell in panel.cells if cell.is_untrained]:
-            labels = list(dict.fromkeys(describe(cell.arm, panel.arms) for cell in untrained))
+            labels = list(dict.fromkeys(panel.name(cell.arm) for cell in untrained))
             remarks.append(
                 f"{'; '.join(labels)}: trained without any pause, so that answers after pauses at inference mean "
                 "nothing; they are not drawn."

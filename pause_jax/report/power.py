@@ -14,6 +14,7 @@ Several comparisons are corrected as strictly as Holm's method ever is: p must b
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -44,6 +45,11 @@ def plan(differences: Sequence[float], comparisons: int = 1) -> Plan | None:
     Returns:
       None where there is nothing to plan by: fewer than two units, a mean of 0, or differences that are all one number.
     """
+    return _plan(tuple(differences), comparisons)
+
+
+@functools.cache  # a page and its print ask for the same, and it can take a second
+def _plan(differences: tuple[float, ...], comparisons: int) -> Plan | None:
     draws = _repetitions(differences)
     if draws is None:
         return None

@@ -67,12 +67,16 @@ class Curves:
         return Table("losses", "Last losses", columns, rows, note)
 
 
-def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curves], list[str]]:
+def collect(
+    rows: Sequence[Result], folders: Sequence[Path], names: Mapping[str, str] | None = None
+) -> tuple[list[Curves], list[str]]:
     """The curves of all runs that are found in the folders, and sentences on those that are not.
 
     Args:
       rows: each names its run as `NAME/checkpoints/STEP`; FOLDER/NAME is the run.
+      names: by the run's name the name of its arm elsewhere in the report, which its curve gets too.
     """
+    names = names or {}
     telling = telling_settings(rows)
     arms: dict[tuple[str, str], dict[Arm, None]] = {}  # of each model and task, in order
     for row in rows:
@@ -86,7 +90,8 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
             runs = _lineage(name, folders)
             for run in runs:
                 arm, others = Arm.of(row, telling), list(arms.get((row.model, row.task), ()))
-                key, label = _place(run, runs, row, describe(arm, others))
+                key, label = _place(run, runs, row, names.get(name) or describe(arm, others))
+                label = names.get(run.path.name, label)
                 of_arm = groups.setdefault(key, {}).setdefault(label, {})
                 if run.path.name not in of_arm:
                     of_arm[run.path.name] = read_jsonl(run.metrics)
@@ -128,33 +133,45 @@ def name_pretraining(rows: Sequence[Result], folders: Sequence[Path]) -> list[Re
     return told
 
 
-def plot_losses(curves: Curves, labels: Sequence[str], out: Path, x: str = "step") -> None:
-    """Plot the validation loss where it was measured, and thin the training loss, against one of `COSTS`."""
+def plot_losses(
+    curves: Curves, labels: Sequence[str], out: Path, x: str = "step", looks: Mapping[str, int] | None = None
+) -> None:
+    """Plot the validation loss where it was measured, and thin the training loss, against one of `COSTS`.
+
+    Args:
+      looks: by label the number of its colour and marker; None: the labels are counted.
+    """
+    looks = looks or {label: i for i, label in enumerate(labels)}
     figure, axes = figures.new(height=3.4 + 0.2 * len(labels))
     has_validation = curves.have(VALIDATION)
-    for i, label in enumerate(labels):
-        runs = curves.runs[label]
+    for label in labels:
+        runs, mark = curves.runs[label], figures.mark(looks[label])
         named = {"label": figures.fold(_with_seeds(label, runs))}
-        thin = {"color": figures.color(i), "linewidth": 0.9, "alpha": 0.6}
+        thin = {"color": mark["color"], "linewidth": 0.9, "alpha": 0.6}
         _draw(
             axes,
             runs,
             TRAINING,
-            thin if has_validation else figures.mark(i) | {"marker": ""} | named,
+            thin if has_validation else mark | {"marker": ""} | named,
             band=not has_validation,
             x=x,
         )
         if has_validation:
-            _draw(axes, runs, VALIDATION, figures.mark(i) | {"markersize": 4} | named, x=x)
+            _draw(axes, runs, VALIDATION, mark | {"markersize": 4} | named, x=x)
     _finish(figure, axes, "thick: validation; thin: training" if has_validation else "training", x)
     figures.save(figure, out)
 
 
-def plot_after_pauses(curves: Curves, labels: Sequence[str], out: Path) -> None:
-    """Plot the loss on paused validation text: of tokens after a pause (solid) and of all others (dashed)."""
+def plot_after_pauses(curves: Curves, labels: Sequence[str], out: Path, looks: Mapping[str, int] | None = None) -> None:
+    """Plot the loss on paused validation text: of tokens after a pause (solid) and of all others (dashed).
+
+    Args:
+      looks: as of `plot_losses`.
+    """
+    looks = looks or {label: i for i, label in enumerate(labels)}
     figure, axes = figures.new(height=3.4 + 0.2 * len(labels))
-    for i, label in enumerate(labels):
-        runs, mark = curves.runs[label], figures.mark(i) | {"markersize": 4}
+    for label in labels:
+        runs, mark = curves.runs[label], figures.mark(looks[label]) | {"markersize": 4}
         _draw(axes, runs, AFTER_PAUSE, mark | {"label": figures.fold(_with_seeds(label, runs))})
         _draw(
             axes,
