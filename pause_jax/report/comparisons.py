@@ -181,6 +181,17 @@ class Report:
         """The rows of all panels."""
         return [row for panel in self.panels for cell in panel.cells for row in cell.by_seed.values()]
 
+    def names_of_runs(self) -> dict[str, str]:
+        """By a run's name that of its arm; not of pretraining runs where others go on from them."""
+        placed = [(panel, cell) for panel in self.panels for cell in panel.cells]
+        is_finetuned = any(cell.arm.finetune != "none" for _, cell in placed)
+        names: dict[str, str] = {}
+        for panel, cell in placed:
+            if cell.arm.finetune != "none" or not is_finetuned:
+                for row in cell.by_seed.values():
+                    names.setdefault(row.checkpoint.partition("/")[0], panel.name(cell.arm))
+        return names
+
     def sentences(self, panel: Panel) -> list[str]:
         """All sentences on a panel."""
         differences = [comparison.sentence() for comparison in self.of_panel(panel)]

@@ -291,9 +291,12 @@ def make_panels(rows: Sequence[Result]) -> list[Panel]:
 
 
 def _named_among(panel: Panel, panels: Sequence[Panel]) -> tuple[Arm, ...]:
-    """The arms of all panels that share arms with this one, or with one that does, and so on."""
-    found = dict.fromkeys(panel.arms)
-    arms_of = [dict.fromkeys(other.arms) for other in panels]
+    """The arms of all panels of this model and task, of those that share arms with them, and so on."""
+    found: dict[Arm, None] = dict.fromkeys(panel.arms)
+    arms_of = [
+        dict.fromkeys(arm for one in panels if (one.model, one.task) == key for arm in one.arms)
+        for key in dict.fromkeys((one.model, one.task) for one in panels)
+    ]
     while more := [arms for arms in arms_of if found.keys() & arms.keys() and arms.keys() - found.keys()]:
         for arms in more:
             found |= arms

@@ -100,7 +100,7 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared:
     Raises:
       UserError: the folder can't be written.
     """
-    curves, remarks = run_curves.collect(report.rows(), runs)
+    curves, remarks = run_curves.collect(report.rows(), runs, report.names_of_runs())
     parts = sections.make_sections(report, curves, compared)
     file, fingerprint = out / "report.html", _fingerprint(report, [*curves, *compared], remarks)
     if _stands(file, fingerprint, parts):

@@ -53,6 +53,13 @@ class Curves:
     def title(self) -> str:
         return f"Loss of {self.stage} on {self.data}{', model ' * bool(self.model)}{self.model}"
 
+    @property
+    def counts(self) -> str:
+        """`2 seeds of each arm`."""
+        numbers = sorted({len(runs) for runs in self.runs.values()})
+        ends = numbers if len(numbers) == 1 else (numbers[0], numbers[-1])
+        return f"{' to '.join(map(str, ends))} seed{'s' * (numbers != [1])} of each arm"
+
     def have(self, metric: str) -> bool:
         return any(series(records, metric)[0].size for runs in self.runs.values() for records in runs)
 
@@ -60,7 +67,7 @@ class Curves:
         """A row for each arm: the last value of each loss, mean and interval over seeds."""
         metrics = [metric for metric in NAMES if self.have(metric)]
         rows = tuple(
-            (label, len(runs), *(_last(runs, metric) for metric in metrics)) for label, runs in self.runs.items()
+            (label, len(runs), *(last(runs, metric) for metric in metrics)) for label, runs in self.runs.items()
         )
         columns = (Column("arm"), Column("seeds"), *(Column(NAMES[metric], ".3f") for metric in metrics))
         note = "Nats per text token; of training the mean over the last steps, of validation the last value."
@@ -289,7 +296,8 @@ def _draw(
         )
 
 
-def _last(runs: Sequence[Records], metric: str) -> Estimate | None:
+def last(runs: Sequence[Records], metric: str) -> Estimate | None:
+    """The last value of a loss over the runs that have it; of training the mean over the last steps."""
     tails = [series(records, metric)[1] for records in runs]
     count = 1 if metric != TRAINING else max(1, max(map(len, tails), default=0) // _BINS)
     last = [float(tail[-count:].mean()) for tail in tails if tail.size]
