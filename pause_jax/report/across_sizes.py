@@ -184,14 +184,14 @@ def plot_cost(overview: Overview, cost: result_plots.Cost, out: Path) -> None:
             markersize=_mark_size(i),
             linestyle="none",
         )
-    result_plots.draw_front(axes, [cell for _, _, cell in known], cost)
+    front = result_plots.draw_front(axes, [cell for _, _, cell in known], cost)
     axes.set_xscale("log")
     axes.set_ylim(result_plots.limits(overview.panels[0], [cell for _, _, cell in known], axes.get_ylim()))
     for _, panel, cell in known:
         figures.arrows(axes, [cell.flops(cost)], result_plots.ends([cell]), kinds[panel.label(cell)]["color"])
     axes.set_xlabel(result_plots.COST_LABELS[cost])
     axes.set_ylabel(figures.plain(overview.panels[0].quantity))
-    figures.legend(figure, handles=_explain(axes, overview.models, kinds))
+    figures.legend(figure, handles=[*_explain(overview.models, kinds), *([front] if front else [])])
     figures.save(figure, out)
 
 
@@ -263,10 +263,9 @@ def _mark_size(model: int) -> float:
     return 5.0 + 2.5 * min(model, 4)
 
 
-def _explain(axes: Any, models: Sequence[str], kinds: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+def _explain(models: Sequence[str], kinds: Mapping[str, Mapping[str, Any]]) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    front = [line for line in axes.get_lines() if line.get_label().startswith("Pareto")]
     grey: dict[str, Any] = {"color": "#777777", "linestyle": "none", "marker": "o"}
     sizes = [
         Line2D([], [], **grey, markersize=_mark_size(i), label=figures.plain(f"model {model}"))
@@ -276,4 +275,4 @@ def _explain(axes: Any, models: Sequence[str], kinds: Mapping[str, Mapping[str, 
         Line2D([], [], color=mark["color"], marker=mark["marker"], linestyle="none", label=figures.fold(kind))
         for kind, mark in kinds.items()
     ]
-    return [*sizes, *marks, *front]
+    return [*sizes, *marks]

@@ -13,6 +13,7 @@ from pause_jax.report.results import LOSSES
 
 Cost = Literal["training", "inference"]
 LEAST_PERCENT, LEAST_LOSS = 5.0, 0.02  # the least that an axis spans: less would magnify rounding
+FRONT = "on the Pareto front of the means"
 COST_LABELS = {
     "training": "model FLOPs of training, all stages",
     "inference": "model FLOPs of one example at inference",
@@ -168,21 +169,24 @@ def plot_heat_map(panel: Panel, family: Arm, arms: Sequence[Arm], out: Path) -> 
     figures.save(figure, out)
 
 
-def draw_front(axes: Any, cells: Sequence[Cell], cost: Cost) -> None:
-    """Draw the Pareto front as steps: the best value at each budget of FLOPs.
+def draw_front(axes: Any, cells: Sequence[Cell], cost: Cost) -> Any:
+    """Ring the points of the Pareto front, and return what a legend shows of it; None where it is a single point.
 
-    Nothing where it has fewer than three points: a line between two arms would look like a course that was measured.
+    They are not joined: a line between two arms would look like a course that was measured.
     """
     means = [cell.estimate.mean for cell in cells]
     on_front = pareto.front([cell.flops(cost) for cell in cells], means)
-    if len({cells[i].flops(cost) for i in on_front}) < 3:
-        return
-    axes.plot(
+    if len({cells[i].flops(cost) for i in on_front}) < 2:
+        return None
+    return axes.scatter(
         [cells[i].flops(cost) for i in on_front],
         [means[i] for i in on_front],
-        **{"drawstyle": "steps-post", "color": "#777777", "linewidth": 1.0, "linestyle": (0, (4, 2))},
-        zorder=1,
-        label="Pareto front of the means",
+        s=170,
+        facecolors="none",
+        edgecolors="#555555",
+        linewidths=1.0,
+        zorder=4,
+        label=FRONT,
     )
 
 
