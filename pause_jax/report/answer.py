@@ -193,7 +193,9 @@ def _next(one: Comparison, report: Report) -> str:
     sides += [f"below {difference.low:{spec}}"] * (difference.low < 0)
     excluded = f"Differences {' and '.join(sides)} are excluded, as far as this one interval goes. "
     if plan is None:
-        return "More units of this kind decide nothing: give the arms a task on which they differ."
+        if difference.low < difference.high:
+            return f"{excluded}No difference was seen that more {unit}s could be planned by."
+        return f"More {unit}s like these decide nothing, as all differences are one number: another task may."
     if plan.units is None:
         return f"{excluded}To find one as small as the mean would take more than {power.MOST} {unit}s."
     return (
@@ -209,8 +211,8 @@ def _more_units(one: Comparison, plan: power.Plan | None, comparisons: int) -> s
     total = NEEDED if plan is None or plan.units is None else plan.units
     run = f"Run {total - n} more {unit}{'s' * (total - n > 1)} of both arms, {total} in all"
     if plan is None:
-        show = "shows" if n == 1 else "show"
-        return f"{run}, the fewest for a verdict: {counted(one.effect.difference)} {show} no spread to plan by."
+        leave = "leaves" if n == 1 else "leave"
+        return f"{run}, the fewest for a verdict: {counted(one.effect.difference)} {leave} nothing to plan by."
     if plan.units is None:
         return (
             f"{run}, for a verdict; to find a difference as small as this one, if it is the true one, takes more than "

@@ -91,8 +91,10 @@ def test_too_few_seeds_are_told_how_many_more_decide():
     assert sure.startswith("Run 4 more seeds of both arms, 10 in all") and "over 99 % of repetitions." in sure
     one = points(answer_of(two_arms(19.0, seeds=1)))
     assert one["What to run next"] == (
-        "Run 9 more seeds of both arms, 10 in all, the fewest for a verdict: 1 seed shows no spread to plan by."
+        "Run 9 more seeds of both arms, 10 in all, the fewest for a verdict: 1 seed leaves nothing to plan by."
     )
+    alike = points(answer_of(two_arms(19.0, spread=0.0)))["What to run next"]  # ten times +19
+    assert alike == "More seeds like these decide nothing, as all differences are one number: another task may."
     hopeless = points(answer_of(two_arms(-0.98, seeds=6)))["What to run next"]
     assert hopeless.startswith("Run 4 more seeds") and hopeless.endswith("takes more than 50.")
 
