@@ -4,6 +4,8 @@
     python -m launch.report --results=laptop/results.csv,cluster/results.csv --out=report
     python -m launch.report --runs=runs/standard,runs/pause --out=report
 
+The report begins with an answer: do pauses help here, by how much, at what cost, how sure, and what to run next.
+
 The folder gets report.html and, as files beside it, every table (CSV) and picture (PNG, SVG). The report shows the grid
 of pretraining and finetuning with and without pauses, differences paired by seed, accuracy against pauses at inference
 and in finetuning, the best number of pauses where there is a validation split to choose it on, what each arm cost, and

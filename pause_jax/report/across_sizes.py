@@ -13,6 +13,7 @@ from pause_jax.report import figures, result_plots
 from pause_jax.report.best_m import Selection
 from pause_jax.report.comparisons import Comparison, Report
 from pause_jax.report.panels import Arm, Panel, describe, is_cost
+from pause_jax.report.plots import COLORS
 from pause_jax.report.tables import Column, Table
 
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
@@ -127,13 +128,16 @@ def plot_differences(overview: Overview, words: Sequence[str], out: Path) -> Non
     figure, axes = figures.new(height=3.2 + 0.25 * len(words))
     xs = _positions(axes, overview.models)
     axes.axhline(0, color="#444444", linewidth=1)
+    marks = _marks(overview)
+    drawn: list[tuple[list[float], list[tuple[float, float]], str]] = []
     for i, line in enumerate(words):
-        by_model, mark = overview.lines[line], figures.mark(i)
+        by_model, mark = overview.lines[line], marks[line]
         effects = [comparison.effect for comparison in by_model.values()]
         at = [xs[model] + 0.06 * (i - (len(words) - 1) / 2) for model in by_model]
         widths = [e.difference.high - e.difference.mean for e in effects]
         means = [e.difference.mean for e in effects]
         finite = [width if math.isfinite(width) else 0.0 for width in widths]
+        drawn.append((at, [(m - w, m + w) for m, w in zip(means, finite, strict=True)], mark["color"]))
         axes.errorbar(
             at,
             means,
@@ -151,20 +155,24 @@ def plot_differences(overview: Overview, words: Sequence[str], out: Path) -> Non
     axes.set_xlabel("model (parameters)" if _are_named_by_size(overview.models) else "model, by cost of inference")
     first = overview.panels[0]
     least = result_plots.LEAST_LOSS if first.unit == "nats" else result_plots.LEAST_PERCENT
-    axes.set_ylim(figures.at_least(axes.get_ylim(), least))
-    axes.set_ylabel(figures.plain(f"{first.unit} of {first.metric}"))
+    ends = [end for _, of_line, _ in drawn for end in of_line]
+    shown = [0.0, *((low + high) / 2 for low, high in ends)]
+    axes.set_ylim(figures.at_least(figures.view(axes.get_ylim(), shown, ends), least))
+    for at, of_line, color in drawn:
+        figures.arrows(axes, at, of_line, color)
+    axes.set_ylabel(figures.plain(f"{first.unit} of {first.metric}{' per text token' * (first.unit == 'nats')}"))
     figures.legend(figure, title="filled: beyond the chance of seeds; hollow: not significant")
     figures.save(figure, out)
 
 
 def plot_cost(overview: Overview, cost: result_plots.Cost, out: Path) -> None:
-    """All sizes in one picture against FLOPs: colour is the model, marker the arm, with the Pareto front."""
+    """All sizes in one picture against FLOPs: colour and marker are the arm's, larger where the model is."""
     cells = [(i, panel, panel.matched_cell(arm)) for i, panel in enumerate(overview.panels) for arm in panel.arms]
     known = [(i, panel, cell) for i, panel, cell in cells if is_cost(cell.flops(cost))]
-    kinds = list(dict.fromkeys(panel.label(cell) for _, panel, cell in known))
+    kinds = {panel.label(cell): result_plots.look(panel, cell.arm) for _, panel, cell in known}
     figure, axes = figures.new(height=3.4 + 0.2 * (len(kinds) + len(overview.panels)))
     for i, panel, cell in known:
-        mark = {"color": figures.color(i), "marker": figures.mark(kinds.index(panel.label(cell)))["marker"]}
+        mark = {name: kinds[panel.label(cell)][name] for name in ("color", "marker")}
         width = result_plots.bars([cell])
         axes.errorbar(
             [cell.flops(cost)],
@@ -173,15 +181,17 @@ def plot_cost(overview: Overview, cost: result_plots.Cost, out: Path) -> None:
             **mark,
             capsize=2,
             elinewidth=0.8,
-            markersize=6,
+            markersize=_mark_size(i),
             linestyle="none",
         )
-    result_plots.draw_front(axes, [cell for _, _, cell in known], cost)
+    front = result_plots.draw_front(axes, [cell for _, _, cell in known], cost)
     axes.set_xscale("log")
     axes.set_ylim(result_plots.limits(overview.panels[0], [cell for _, _, cell in known], axes.get_ylim()))
+    for _, panel, cell in known:
+        figures.arrows(axes, [cell.flops(cost)], result_plots.ends([cell]), kinds[panel.label(cell)]["color"])
     axes.set_xlabel(result_plots.COST_LABELS[cost])
-    axes.set_ylabel(figures.plain(overview.panels[0].metric))
-    figures.legend(figure, handles=_explain(axes, overview.models, kinds))
+    axes.set_ylabel(figures.plain(overview.panels[0].quantity))
+    figures.legend(figure, handles=[*_explain(overview.models, kinds), *([front] if front else [])])
     figures.save(figure, out)
 
 
@@ -236,17 +246,33 @@ def _positions(axes: Any, models: Sequence[str]) -> dict[str, float]:
     return {model: float(i) for i, model in enumerate(models)}
 
 
-def _explain(axes: Any, models: Sequence[str], kinds: Sequence[str]) -> list[Any]:
+def _marks(overview: Overview) -> dict[str, dict[str, Any]]:
+    """Colour and marker of each line: those of its arm. Another comparison of the same arm has another marker."""
+    marks: dict[str, dict[str, Any]] = {}
+    seen: dict[int, int] = {}
+    for words, by_model in overview.lines.items():
+        first = next(iter(by_model.values()))
+        number = first.panel.looks.get(first.cell.arm, 0)
+        marks[words] = figures.mark(number + len(COLORS) * seen.get(number, 0))
+        seen[number] = seen.get(number, 0) + 1
+    return marks
+
+
+def _mark_size(model: int) -> float:
+    """Of the marks of a model, the smallest model first, in points."""
+    return 5.0 + 2.5 * min(model, 4)
+
+
+def _explain(models: Sequence[str], kinds: Mapping[str, Mapping[str, Any]]) -> list[Any]:
     from matplotlib.lines import Line2D
 
-    front = [line for line in axes.get_lines() if line.get_label().startswith("Pareto")]
+    grey: dict[str, Any] = {"color": "#777777", "linestyle": "none", "marker": "o"}
     sizes = [
-        Line2D([], [], color=figures.color(i), linewidth=6, label=figures.plain(f"model {model}"))
+        Line2D([], [], **grey, markersize=_mark_size(i), label=figures.plain(f"model {model}"))
         for i, model in enumerate(models)
     ]
-    grey: dict[str, Any] = {"color": "#444444", "linestyle": "none"}
     marks = [
-        Line2D([], [], **grey, marker=figures.mark(i)["marker"], label=figures.fold(kind))
-        for i, kind in enumerate(kinds)
+        Line2D([], [], color=mark["color"], marker=mark["marker"], linestyle="none", label=figures.fold(kind))
+        for kind, mark in kinds.items()
     ]
-    return [*sizes, *marks, *front]
+    return [*sizes, *marks]

@@ -14,7 +14,6 @@ from pause_jax.report.panels import (
     Cell,
     Panel,
     are_equal_flops,
-    describe,
     flops_ratio,
     is_cost,
     make_panels,
@@ -55,6 +54,11 @@ class Comparison:
     def has_equal_flops(self) -> bool:
         return are_equal_flops(self.cell, self.baseline)
 
+    @property
+    def is_better(self) -> bool:
+        """Whether the cell's mean is the better one; of an error or a loss the lower one."""
+        return (self.effect.difference.mean > 0) != self.panel.lower_is_better
+
     def sentence(self) -> str:
         """The sentence on this comparison, which claims no more than the data allow."""
         what = (
@@ -78,13 +82,12 @@ class Comparison:
             )
         if not self.effect.is_significant:
             return self.effect.why_not()
-        is_gain = (self.effect.difference.mean > 0) != self.panel.lower_is_better
         only = ""
         if self.shared_runs:
             only = (
                 f", of what starts from {'this pretraining run' if self.shared_runs == 1 else 'these pretraining runs'}"
             )
-        return f"{'a gain' if is_gain else 'a loss'} beyond the chance of seeds{only}"
+        return f"{'a gain' if self.is_better else 'a loss'} beyond the chance of seeds{only}"
 
     def headline(self) -> str:
         """`+42.5 [+39.4, +45.6] points of accuracy on late_parity_6, 13 pauses minus none, at equal training FLOPs`."""
@@ -123,6 +126,9 @@ class Report:
     failures: tuple[Failure, ...]
     selections: tuple[best_m.Selection, ...] = ()
     missing: tuple[str, ...] = ()  # sentences on cells that the grid lacks
+    decided: int = (
+        0  # comparisons that p values are corrected for once each has enough units, those of choices included
+    )
 
     @classmethod
     def of(cls, rows: Sequence[Result], *, title: str = "Results", failures: Sequence[Failure] = ()) -> Report:
@@ -145,7 +151,13 @@ class Report:
         selections = [best_m.choose(candidates, effects) for candidates in candidate_sets]
         missing = [sentence for panel in panels for sentence in missing_cells(panel)]
         return cls(
-            title, tuple(panels), tuple(decided[: len(compared)]), (*failures, *lost), tuple(selections), tuple(missing)
+            title,
+            tuple(panels),
+            tuple(decided[: len(compared)]),
+            (*failures, *lost),
+            tuple(selections),
+            tuple(missing),
+            len(decided),
         )
 
     def selections_of(self, panel: Panel) -> list[best_m.Selection]:
@@ -168,6 +180,17 @@ class Report:
     def rows(self) -> list[Result]:
         """The rows of all panels."""
         return [row for panel in self.panels for cell in panel.cells for row in cell.by_seed.values()]
+
+    def names_of_runs(self) -> dict[str, str]:
+        """By a run's name that of its arm; not of pretraining runs where others go on from them."""
+        placed = [(panel, cell) for panel in self.panels for cell in panel.cells]
+        is_finetuned = any(cell.arm.finetune != "none" for _, cell in placed)
+        names: dict[str, str] = {}
+        for panel, cell in placed:
+            if cell.arm.finetune != "none" or not is_finetuned:
+                for row in cell.by_seed.values():
+                    names.setdefault(row.checkpoint.partition("/")[0], panel.name(cell.arm))
+        return names
 
     def sentences(self, panel: Panel) -> list[str]:
         """All sentences on a panel."""
@@ -212,7 +235,7 @@ class Report:
                 "these figures do not tell pauses from more or less training."
             )
         if untrained := [cell for cell in panel.cells if cell.is_untrained]:
-            labels = list(dict.fromkeys(describe(cell.arm, panel.arms) for cell in untrained))
+            labels = list(dict.fromkeys(panel.name(cell.arm) for cell in untrained))
             remarks.append(
                 f"{'; '.join(labels)}: trained without any pause, so that answers after pauses at inference mean "
                 "nothing; they are not drawn."

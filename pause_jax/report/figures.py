@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import textwrap
 from collections.abc import Sequence
@@ -39,6 +40,42 @@ def color(i: int) -> str:
 def joined(points: int) -> dict[str, Any]:
     """The line style for `points` points: no line between two, which would suggest a course that was not measured."""
     return {"linestyle": "-" if points > 2 else "none"}
+
+
+def view(given: Sequence[float], values: Sequence[float], ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Limits of an axis on which values can be told apart: an interval much longer than most leaves it.
+
+    Args:
+      given: limits that show everything.
+      values: what must be seen, one or more.
+      ends: of intervals, each (low, high).
+
+    >>> view((0.0, 100.0), [49.0, 51.0], [(48.0, 50.0), (0.0, 100.0), (50.0, 52.0)])
+    (45.0, 55.0)
+    """
+    lengths = sorted(high - low for low, high in ends if math.isfinite(high - low))
+    usual = lengths[(len(lengths) - 1) // 2] if lengths else 0.0
+    reach = 2 * max(max(values) - min(values), usual)
+    low, high = min(given), max(given)
+    return (max(low, min(values) - reach), min(high, max(values) + reach)) if reach else (low, high)
+
+
+def arrows(
+    axes: Any, at: Sequence[float], ends: Sequence[tuple[float, float]], color: str, *, across: bool = False
+) -> None:
+    """Draw an arrow at the axis' edge where an interval goes on beyond it.
+
+    Args:
+      at: where the intervals stand on the other axis.
+      across: they are horizontal.
+    """
+    low, high = sorted(axes.get_xlim() if across else axes.get_ylim())
+    marks = ("<", ">") if across else ("v", "^")
+    for place, (start, end) in zip(at, ends, strict=True):
+        for edge, marker, is_beyond in ((low, marks[0], start < low), (high, marks[1], end > high)):
+            if is_beyond:
+                x, y = (edge, place) if across else (place, edge)
+                axes.plot([x], [y], marker=marker, color=color, markersize=7, linestyle="none", clip_on=False, zorder=5)
 
 
 def at_least(limits: Sequence[float], span: float) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 
 from pause_jax.report import panel_tables
+from pause_jax.report.answer import Answer
 from pause_jax.report.comparisons import Comparison, Report
 from pause_jax.report.panels import Cell, Panel
 from pause_jax.report.sections import Section
@@ -35,17 +36,27 @@ HOW_TO_READ = (
     "“No effect can be claimed” does not say that there is none. "
     "The best number of pauses (M) is chosen on the validation split, by the highest mean; its effect on the test "
     "split is corrected for every M that could have been chosen. "
-    "A Pareto front joins what no other arm beats at as few FLOPs or fewer, by means alone. "
+    "On a Pareto front (ringed in pictures of costs) is what no other arm beats at as few FLOPs or fewer, by means "
+    "alone. An arrow at a picture's edge is an interval that goes on beyond it. Points are joined only where three or "
+    "more of one arm were measured. "
     "Training FLOPs are those of all stages, pretraining included; inference FLOPs those of one example's prompt, "
     "pauses and answer. Each arm is shown at as many pauses at inference as it was finetuned with (of several numbers "
     "the largest), or the nearest that was evaluated."
 )
 
 
-def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], folder: Path, fingerprint: str) -> str:
+def render(
+    report: Report,
+    answer: Answer,
+    parts: Sequence[Section],
+    remarks: Sequence[str],
+    folder: Path,
+    fingerprint: str,
+) -> str:
     """The whole page.
 
     Args:
+      answer: the box at its top.
       remarks: sentences on what could not be shown.
       folder: holds the pictures of the sections, as PNG files.
       fingerprint: of the page's content; kept in its head.
@@ -54,6 +65,7 @@ def render(report: Report, parts: Sequence[Section], remarks: Sequence[str], fol
         "report.html",
         title=report.title,
         report=report,
+        answer=answer,
         sections=parts,
         remarks=remarks,
         folder=folder,

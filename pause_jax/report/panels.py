@@ -131,6 +131,8 @@ class Panel:
     metric: str
     split: str
     cells: tuple[Cell, ...]  # every arm at every M_inf
+    named_among: tuple[Arm, ...] = ()  # arms that an arm's name tells it from: those of all panels that share arms
+    looks: Mapping[Arm, int] = dataclasses.field(default_factory=dict)  # the number of each arm's colour and marker
 
     @property
     def title(self) -> str:
@@ -191,10 +193,33 @@ class Panel:
     def matched_cell(self, arm: Arm) -> Cell:
         return min(self.of_arm(arm), key=lambda cell: (abs(cell.m_inf - arm.m_ft_largest), cell.m_inf))
 
+    def name(self, arm: Arm) -> str:
+        """The arm in words, as short as distinguishes it from others, and the same in all panels that share arms."""
+        return describe(arm, self.named_among or self.arms)
+
     def label(self, cell: Cell) -> str:
-        """The cell's arm in words, as short as distinguishes it from the panel's others."""
+        """The name of the cell's arm and, where it is not the arm's own, the number of pauses at inference."""
         elsewhere = f", {cell.m_inf} at inference" if cell.m_inf != cell.arm.m_ft_largest else ""
-        return describe(cell.arm, self.arms) + elsewhere + " (never trained)" * cell.is_untrained
+        return self.name(cell.arm) + elsewhere + " (never trained)" * cell.is_untrained
+
+    @property
+    def quantity(self) -> str:
+        """The metric with its unit, for an axis."""
+        if self.metric in LOSSES:
+            return f"{self.metric} (nats per text token)"
+        return f"{self.metric} (%)" if all(cell.bounds for cell in self.cells) else self.metric
+
+    @property
+    def counts(self) -> str:
+        """`6 seeds of each arm, 4,096 examples each`: how much data the panel shows."""
+        seeds = _range([len(cell.by_seed) for cell in self.cells])
+        examples = _range([row.n_examples for cell in self.cells for row in cell.by_seed.values()])
+        units = {cell.estimate.unit for cell in self.cells} - {pairs.SEED}
+        over = " (intervals are over pretraining runs)" if units else ""
+        return (
+            f"{seeds} seed{'s' * (seeds != '1')} of each arm{over}"
+            f"{f', {examples} examples each' if examples != '0' else ''}"
+        )
 
 
 def describe(arm: Arm, arms: Sequence[Arm]) -> str:
@@ -257,7 +282,30 @@ def make_panels(rows: Sequence[Result]) -> list[Panel]:
     for row in rows:
         _check_m_ft(row)
         groups.setdefault((row.model, row.task, row.metric, row.split), []).append(row)
-    return [Panel(*key, cells=tuple(sorted(_cells(group), key=_order))) for key, group in groups.items()]
+    panels = [Panel(*key, cells=tuple(sorted(_cells(group), key=_order))) for key, group in groups.items()]
+    named = [dataclasses.replace(panel, named_among=_named_among(panel, panels)) for panel in panels]
+    names = list(dict.fromkeys(panel.name(arm) for panel in named for arm in panel.arms))
+    return [
+        dataclasses.replace(panel, looks={arm: names.index(panel.name(arm)) for arm in panel.arms}) for panel in named
+    ]
+
+
+def _named_among(panel: Panel, panels: Sequence[Panel]) -> tuple[Arm, ...]:
+    """The arms of all panels of this model and task, of those that share arms with them, and so on."""
+    found: dict[Arm, None] = dict.fromkeys(panel.arms)
+    arms_of = [
+        dict.fromkeys(arm for one in panels if (one.model, one.task) == key for arm in one.arms)
+        for key in dict.fromkeys((one.model, one.task) for one in panels)
+    ]
+    while more := [arms for arms in arms_of if found.keys() & arms.keys() and arms.keys() - found.keys()]:
+        for arms in more:
+            found |= arms
+    return tuple(found)
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _cells(rows: Sequence[Result]) -> list[Cell]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pause_jax.errors import UserError
 from pause_jax.report import html, panel_tables, run_comparison, run_curves, sections
+from pause_jax.report.answer import make_answer
 from pause_jax.report.comparisons import Failure, Report
 from pause_jax.report.results import merge_results
 from pause_jax.report.run_comparison import Compared
@@ -64,9 +65,10 @@ def read_failures(path: Path) -> list[Failure]:
 
 
 def print_report(report: Report, compared: Sequence[Compared] = ()) -> None:
-    """Print failures and what is missing, then runs compared, then for each panel a table and its sentences."""
+    """Print failures and what is missing, the answer, then runs compared, then each panel's table and sentences."""
     for table in sections.top_tables(report):
         _print(table)
+    print(f"{make_answer(report, compared).text()}\n")
     for runs in compared:
         equal, settings = runs.at_equal_costs(), runs.settings()
         for table in (dataclasses.replace(equal, title=runs.curves.title), *([settings] if settings else [])):
@@ -98,7 +100,7 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared:
     Raises:
       UserError: the folder can't be written.
     """
-    curves, remarks = run_curves.collect(report.rows(), runs)
+    curves, remarks = run_curves.collect(report.rows(), runs, report.names_of_runs())
     parts = sections.make_sections(report, curves, compared)
     file, fingerprint = out / "report.html", _fingerprint(report, [*curves, *compared], remarks)
     if _stands(file, fingerprint, parts):
@@ -112,7 +114,8 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared:
                 write_atomically(out / name, table.csv())
             for picture in part.pictures:
                 picture.draw(out / f"{picture.name}.png")
-        write_atomically(file, html.render(report, parts, remarks, out, fingerprint))
+        answer = make_answer(report, compared)
+        write_atomically(file, html.render(report, answer, parts, remarks, out, fingerprint))
     except OSError as error:
         raise UserError(f"the report can't be written to {out} ({error}): give another folder as --out") from None
     return file

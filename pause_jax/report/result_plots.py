@@ -13,6 +13,7 @@ from pause_jax.report.results import LOSSES
 
 Cost = Literal["training", "inference"]
 LEAST_PERCENT, LEAST_LOSS = 5.0, 0.02  # the least that an axis spans: less would magnify rounding
+FRONT = "on the Pareto front of the means"
 COST_LABELS = {
     "training": "model FLOPs of training, all stages",
     "inference": "model FLOPs of one example at inference",
@@ -25,8 +26,9 @@ def plot_seeds(panel: Panel, out: Path) -> None:
     figure, axes = figures.new(height=0.9 + 0.62 * len(cells))
     for i, cell in enumerate(cells):
         xs = [i + 0.16] * len(cell.values)
-        axes.scatter(cell.values, xs, color=figures.color(i), alpha=0.35, s=28, linewidths=0)
-        axes.errorbar([cell.estimate.mean], [i], xerr=bars([cell]), **figures.mark(i), capsize=4, markersize=7)
+        mark = look(panel, cell.arm)
+        axes.scatter(cell.values, xs, color=mark["color"], alpha=0.35, s=28, linewidths=0)
+        axes.errorbar([cell.estimate.mean], [i], xerr=bars([cell]), **mark, capsize=4, markersize=7)
         axes.annotate(
             figures.plain(panel.label(cell)),
             (0, i),
@@ -37,9 +39,11 @@ def plot_seeds(panel: Panel, out: Path) -> None:
         )
     axes.set_ylim(len(cells) - 0.5, -0.75)
     axes.set_xlim(limits(panel, cells, axes.get_xlim()))
+    for i, cell in enumerate(cells):
+        figures.arrows(axes, [i], ends([cell]), look(panel, cell.arm)["color"], across=True)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel(figures.plain(f"{panel.metric}, {panel.task}"))
+    axes.set_xlabel(figures.plain(f"{panel.quantity}, {panel.task}"))
     figures.save(figure, out)
 
 
@@ -48,16 +52,18 @@ def plot_m_inf(panel: Panel, arms: Sequence[Arm], out: Path) -> None:
     cells = [cell for arm in arms for cell in panel.trained(arm)]
     values = sorted({cell.m_inf for cell in cells})
     figure, axes = figures.new(height=3.4 + 0.2 * len(arms))
+    drawn: list[tuple[list[float], list[Cell]]] = []
     for i, arm in enumerate(arms):
         line = panel.trained(arm)
         beside = 0.05 * (i - (len(arms) - 1) / 2)  # so that intervals do not hide each other
         xs = [values.index(cell.m_inf) + beside for cell in line]
         label = figures.fold(panel.label(panel.matched_cell(arm)))
+        drawn.append((xs, line))
         axes.errorbar(
             xs,
             [cell.estimate.mean for cell in line],
             yerr=bars(line),
-            **figures.mark(i),
+            **look(panel, arm),
             **figures.joined(len(line)),
             elinewidth=0.8,
             capsize=2,
@@ -66,8 +72,11 @@ def plot_m_inf(panel: Panel, arms: Sequence[Arm], out: Path) -> None:
         )
     axes.set_xticks(range(len(values)), [str(value) for value in values])
     axes.set_ylim(limits(panel, cells, axes.get_ylim()))
+    for xs, line in drawn:
+        if line:
+            figures.arrows(axes, xs, ends(line), look(panel, line[0].arm)["color"])
     axes.set_xlabel("pauses at inference")
-    axes.set_ylabel(figures.plain(panel.metric))
+    axes.set_ylabel(figures.plain(panel.quantity))
     figures.legend(figure)
     figures.save(figure, out)
 
@@ -83,14 +92,14 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
     lines = [known for line in lines if (known := [cell for cell in line if is_cost(cell.flops(cost))])]
     cells = [cell for line in lines for cell in line]
     figure, axes = figures.new(height=3.4 + 0.2 * len(lines))
-    for i, line in enumerate(lines):
-        matched_cell = panel.matched_cell(line[0].arm)
+    for line in lines:
+        matched_cell, mark = panel.matched_cell(line[0].arm), look(panel, line[0].arm)
         others = [cell for cell in line if cell != matched_cell]
         axes.scatter(
             [cell.flops(cost) for cell in others],
             [cell.estimate.mean for cell in others],
-            color=figures.color(i),
-            marker=figures.mark(i)["marker"],
+            color=mark["color"],
+            marker=mark["marker"],
             s=14,
             alpha=0.6,
         )
@@ -99,7 +108,7 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
                 [matched_cell.flops(cost)],
                 [matched_cell.estimate.mean],
                 yerr=bars([matched_cell]),
-                **figures.mark(i),
+                **mark,
                 elinewidth=0.8,
                 capsize=2,
                 markersize=7,
@@ -110,9 +119,11 @@ def plot_cost(panel: Panel, cost: Cost, out: Path) -> None:
     if at_matched_cell:
         axes.set_xlim(left=0, right=1.1 * max(cell.flops(cost) for cell in cells))
     axes.set_ylim(limits(panel, cells, axes.get_ylim()))
+    for cell in (panel.matched_cell(line[0].arm) for line in lines):
+        figures.arrows(axes, [cell.flops(cost)], ends([cell]), look(panel, cell.arm)["color"])
     axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
     axes.set_xlabel(COST_LABELS[cost])
-    axes.set_ylabel(figures.plain(panel.metric))
+    axes.set_ylabel(figures.plain(panel.quantity))
     figures.legend(figure)
     figures.save(figure, out)
 
@@ -158,18 +169,24 @@ def plot_heat_map(panel: Panel, family: Arm, arms: Sequence[Arm], out: Path) -> 
     figures.save(figure, out)
 
 
-def draw_front(axes: Any, cells: Sequence[Cell], cost: Cost) -> None:
-    """Draw the Pareto front as steps: the best value at each budget of FLOPs. Nothing where it is a single point."""
+def draw_front(axes: Any, cells: Sequence[Cell], cost: Cost) -> Any:
+    """Ring the points of the Pareto front, and return what a legend shows of it; None where it is a single point.
+
+    They are not joined: a line between two arms would look like a course that was measured.
+    """
     means = [cell.estimate.mean for cell in cells]
     on_front = pareto.front([cell.flops(cost) for cell in cells], means)
     if len({cells[i].flops(cost) for i in on_front}) < 2:
-        return
-    axes.plot(
+        return None
+    return axes.scatter(
         [cells[i].flops(cost) for i in on_front],
         [means[i] for i in on_front],
-        **{"drawstyle": "steps-post", "color": "#777777", "linewidth": 1.0, "linestyle": (0, (4, 2))},
-        zorder=1,
-        label="Pareto front of the means",
+        s=170,
+        facecolors="none",
+        edgecolors="#555555",
+        linewidths=1.0,
+        zorder=4,
+        label=FRONT,
     )
 
 
@@ -180,10 +197,24 @@ def bars(cells: Sequence[Cell]) -> list[list[float]]:
     return [[length if math.isfinite(length) else 0.0 for length in side] for side in (down, up)]
 
 
+def ends(cells: Sequence[Cell]) -> list[tuple[float, float]]:
+    """Where intervals end, which is at the mean for a single seed."""
+    return [(e.low, e.high) if math.isfinite(e.low) else (e.mean, e.mean) for e in (cell.estimate for cell in cells)]
+
+
+def look(panel: Panel, arm: Arm) -> dict[str, Any]:
+    """Colour and marker of an arm, the same in all pictures of a report."""
+    return figures.mark(panel.looks.get(arm, 0))
+
+
 def limits(panel: Panel, cells: Sequence[Cell], given: tuple[float, float]) -> tuple[float, float]:
-    """Limits of an axis of values: no narrower than a meaningful difference, no wider than percentages go."""
+    """Limits of an axis of values: no narrower than a meaningful difference, no wider than percentages go.
+
+    An interval that is much longer than most leaves the axis, so that the others can be read.
+    """
     least = LEAST_LOSS if panel.metric in LOSSES else LEAST_PERCENT
-    return percentages(cells, figures.at_least(sorted(given), least))
+    values = [value for cell in cells for value in cell.values]
+    return percentages(cells, figures.at_least(figures.view(given, values, ends(cells)), least))
 
 
 def percentages(cells: Sequence[Cell], limits: tuple[float, float]) -> tuple[float, float]:

@@ -53,6 +53,13 @@ class Curves:
     def title(self) -> str:
         return f"Loss of {self.stage} on {self.data}{', model ' * bool(self.model)}{self.model}"
 
+    @property
+    def counts(self) -> str:
+        """`2 seeds of each arm`."""
+        numbers = sorted({len(runs) for runs in self.runs.values()})
+        ends = numbers if len(numbers) == 1 else (numbers[0], numbers[-1])
+        return f"{' to '.join(map(str, ends))} seed{'s' * (numbers != [1])} of each arm"
+
     def have(self, metric: str) -> bool:
         return any(series(records, metric)[0].size for runs in self.runs.values() for records in runs)
 
@@ -60,19 +67,23 @@ class Curves:
         """A row for each arm: the last value of each loss, mean and interval over seeds."""
         metrics = [metric for metric in NAMES if self.have(metric)]
         rows = tuple(
-            (label, len(runs), *(_last(runs, metric) for metric in metrics)) for label, runs in self.runs.items()
+            (label, len(runs), *(last(runs, metric) for metric in metrics)) for label, runs in self.runs.items()
         )
         columns = (Column("arm"), Column("seeds"), *(Column(NAMES[metric], ".3f") for metric in metrics))
         note = "Nats per text token; of training the mean over the last steps, of validation the last value."
         return Table("losses", "Last losses", columns, rows, note)
 
 
-def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curves], list[str]]:
+def collect(
+    rows: Sequence[Result], folders: Sequence[Path], names: Mapping[str, str] | None = None
+) -> tuple[list[Curves], list[str]]:
     """The curves of all runs that are found in the folders, and sentences on those that are not.
 
     Args:
       rows: each names its run as `NAME/checkpoints/STEP`; FOLDER/NAME is the run.
+      names: by the run's name the name of its arm elsewhere in the report, which its curve gets too.
     """
+    names = names or {}
     telling = telling_settings(rows)
     arms: dict[tuple[str, str], dict[Arm, None]] = {}  # of each model and task, in order
     for row in rows:
@@ -86,7 +97,8 @@ def collect(rows: Sequence[Result], folders: Sequence[Path]) -> tuple[list[Curve
             runs = _lineage(name, folders)
             for run in runs:
                 arm, others = Arm.of(row, telling), list(arms.get((row.model, row.task), ()))
-                key, label = _place(run, runs, row, describe(arm, others))
+                key, label = _place(run, runs, row, names.get(name) or describe(arm, others))
+                label = names.get(run.path.name, label)
                 of_arm = groups.setdefault(key, {}).setdefault(label, {})
                 if run.path.name not in of_arm:
                     of_arm[run.path.name] = read_jsonl(run.metrics)
@@ -128,33 +140,45 @@ def name_pretraining(rows: Sequence[Result], folders: Sequence[Path]) -> list[Re
     return told
 
 
-def plot_losses(curves: Curves, labels: Sequence[str], out: Path, x: str = "step") -> None:
-    """Plot the validation loss where it was measured, and thin the training loss, against one of `COSTS`."""
+def plot_losses(
+    curves: Curves, labels: Sequence[str], out: Path, x: str = "step", looks: Mapping[str, int] | None = None
+) -> None:
+    """Plot the validation loss where it was measured, and thin the training loss, against one of `COSTS`.
+
+    Args:
+      looks: by label the number of its colour and marker; None: the labels are counted.
+    """
+    looks = looks or {label: i for i, label in enumerate(labels)}
     figure, axes = figures.new(height=3.4 + 0.2 * len(labels))
     has_validation = curves.have(VALIDATION)
-    for i, label in enumerate(labels):
-        runs = curves.runs[label]
+    for label in labels:
+        runs, mark = curves.runs[label], figures.mark(looks[label])
         named = {"label": figures.fold(_with_seeds(label, runs))}
-        thin = {"color": figures.color(i), "linewidth": 0.9, "alpha": 0.6}
+        thin = {"color": mark["color"], "linewidth": 0.9, "alpha": 0.6}
         _draw(
             axes,
             runs,
             TRAINING,
-            thin if has_validation else figures.mark(i) | {"marker": ""} | named,
+            thin if has_validation else mark | {"marker": ""} | named,
             band=not has_validation,
             x=x,
         )
         if has_validation:
-            _draw(axes, runs, VALIDATION, figures.mark(i) | {"markersize": 4} | named, x=x)
+            _draw(axes, runs, VALIDATION, mark | {"markersize": 4} | named, x=x)
     _finish(figure, axes, "thick: validation; thin: training" if has_validation else "training", x)
     figures.save(figure, out)
 
 
-def plot_after_pauses(curves: Curves, labels: Sequence[str], out: Path) -> None:
-    """Plot the loss on paused validation text: of tokens after a pause (solid) and of all others (dashed)."""
+def plot_after_pauses(curves: Curves, labels: Sequence[str], out: Path, looks: Mapping[str, int] | None = None) -> None:
+    """Plot the loss on paused validation text: of tokens after a pause (solid) and of all others (dashed).
+
+    Args:
+      looks: as of `plot_losses`.
+    """
+    looks = looks or {label: i for i, label in enumerate(labels)}
     figure, axes = figures.new(height=3.4 + 0.2 * len(labels))
-    for i, label in enumerate(labels):
-        runs, mark = curves.runs[label], figures.mark(i) | {"markersize": 4}
+    for label in labels:
+        runs, mark = curves.runs[label], figures.mark(looks[label]) | {"markersize": 4}
         _draw(axes, runs, AFTER_PAUSE, mark | {"label": figures.fold(_with_seeds(label, runs))})
         _draw(
             axes,
@@ -272,7 +296,8 @@ def _draw(
         )
 
 
-def _last(runs: Sequence[Records], metric: str) -> Estimate | None:
+def last(runs: Sequence[Records], metric: str) -> Estimate | None:
+    """The last value of a loss over the runs that have it; of training the mean over the last steps."""
     tails = [series(records, metric)[1] for records in runs]
     count = 1 if metric != TRAINING else max(1, max(map(len, tails), default=0) // _BINS)
     last = [float(tail[-count:].mean()) for tail in tails if tail.size]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from pause_jax.report import across_sizes, figures, panel_tables, result_plots, run_curves
+from pause_jax.report import across_sizes, alt_texts, figures, panel_tables, result_plots, run_curves
 from pause_jax.report.across_sizes import Overview
 from pause_jax.report.comparisons import Report
 from pause_jax.report.panels import Panel, family_title
@@ -16,6 +16,7 @@ from pause_jax.report.run_comparison import Compared
 from pause_jax.report.run_curves import Curves
 from pause_jax.report.tables import Column, Table
 
+NATS = "{} (nats per text token)"
 Draw = Callable[[Path], None]  # writes a PNG file, and an SVG file beside it
 
 
@@ -26,6 +27,7 @@ class Picture:
     name: str  # of its files, without ending
     caption: str
     draw: Draw
+    alt: str  # what it shows, in words and numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +55,18 @@ def make_sections(report: Report, curves: Sequence[Curves], compared: Sequence[C
     shown = [_panel(report, panel, i) for i, panel in numbered if not panel.is_validation]
     folded = [_panel(report, panel, i) for i, panel in numbered if panel.is_validation]
     overviews = [_overview(overview, i) for i, overview in enumerate(across_sizes.find(report), start=1)]
-    losses = [_losses(curve, i) for i, curve in enumerate(curves, start=1)]
-    runs = [_runs(one, i) for i, one in enumerate(compared, start=1)]
+    looks = _looks(report, [*curves, *(one.curves for one in compared)])
+    losses = [_losses(curve, i, looks) for i, curve in enumerate(curves, start=1)]
+    runs = [_runs(one, i, looks) for i, one in enumerate(compared, start=1)]
     return [*runs, *overviews, *shown, *losses, *folded]
+
+
+def _looks(report: Report, curves: Sequence[Curves]) -> dict[str, int]:
+    """By name the number of each arm's colour and marker: those of the panels, then of runs that are no arm there."""
+    looks = {panel.name(arm): number for panel in report.panels for arm, number in panel.looks.items()}
+    for label in (label for one in curves for label in one.runs):
+        looks.setdefault(label, len(looks))
+    return looks
 
 
 def top_tables(report: Report) -> list[Table]:
@@ -102,23 +113,28 @@ def _panel_pictures(panel: Panel, name: str) -> list[Picture]:
     pictures = []
     if not panel.is_validation:
         plot: Draw = partial(result_plots.plot_seeds, panel)
-        pictures.append(Picture("seeds", "every seed, mean and 95 % interval", plot))
+        pictures.append(Picture("seeds", "every seed, mean and 95 % interval", plot, alt_texts.of_seeds(panel)))
         for group, number, of in _groups(panel.arms) if panel.varies_m_inf else []:
             plot = partial(result_plots.plot_m_inf, panel, group)
-            pictures.append(Picture(f"m_inf{number}", f"against pauses at inference{of}", plot))
+            alt = alt_texts.of_m_inf(panel, group)
+            pictures.append(Picture(f"m_inf{number}", f"against pauses at inference{of}", plot, alt))
     maps = result_plots.heat_maps(panel)
     for i, (family, arms) in enumerate(maps, start=1):
         title = f": {family_title(family, [key for key, _ in maps])}" if len(maps) > 1 else ""
         plot = partial(result_plots.plot_heat_map, panel, family, arms)
-        pictures.append(Picture(f"heat_map-{i}", f"pauses in finetuning and at inference{title}", plot))
+        alt = alt_texts.of_heat_map(panel, family, arms)
+        pictures.append(Picture(f"heat_map-{i}", f"pauses in finetuning and at inference{title}", plot, alt))
     if not (panel.is_validation or panel.lower_is_better):
         if panel.varies_flops:
             plot = partial(result_plots.plot_cost, panel, "training")
-            pictures.append(Picture("training_flops", "against training FLOPs", plot))
+            alt = alt_texts.of_cost(panel, "training")
+            pictures.append(Picture("training_flops", "against training FLOPs", plot, alt))
         if panel.varies_inference_flops:
             plot = partial(result_plots.plot_cost, panel, "inference")
-            pictures.append(Picture("inference_flops", "against inference FLOPs, at every number of pauses", plot))
-    return [_named(picture, name, f"{panel.task}, {panel.metric}") for picture in pictures]
+            alt = alt_texts.of_cost(panel, "inference")
+            caption = "against inference FLOPs, at every number of pauses"
+            pictures.append(Picture("inference_flops", caption, plot, alt))
+    return [_named(picture, name, f"{panel.task}, {panel.quantity}", panel.counts) for picture in pictures]
 
 
 def _overview(overview: Overview, number: int) -> Section:
@@ -127,10 +143,13 @@ def _overview(overview: Overview, number: int) -> Section:
     pictures = []
     for words, i, of in _groups(list(overview.lines)):
         plot: Draw = partial(across_sizes.plot_differences, overview, words)
-        pictures.append(Picture(f"differences{i}", f"what pauses change, by model size{of}", plot))
+        alt = alt_texts.of_differences(overview, words)
+        pictures.append(Picture(f"differences{i}", f"what pauses change, by model size{of}", plot, alt))
     for cost in across_sizes.known_costs(overview):
         plot = partial(across_sizes.plot_cost, overview, cost)
-        pictures.append(Picture(f"{cost}_flops", f"all sizes against {cost} FLOPs", plot))
+        alt = alt_texts.of_sizes(overview, cost)
+        pictures.append(Picture(f"{cost}_flops", f"all sizes against {cost} FLOPs", plot, alt))
+    counts = "; ".join(dict.fromkeys(panel.counts for panel in overview.panels))
     best = overview.best_m()
     return Section(
         name,
@@ -139,18 +158,20 @@ def _overview(overview: Overview, number: int) -> Section:
         tuple(overview.sentences()),
         tables=(best,) if best else (),
         details=(overview.differences(),) if overview.lines else (),
-        pictures=tuple(_named(picture, name, f"{first.task}, {first.metric}") for picture in pictures),
+        pictures=tuple(_named(picture, name, f"{first.task}, {first.quantity}", counts) for picture in pictures),
     )
 
 
-def _losses(curves: Curves, number: int) -> Section:
+def _losses(curves: Curves, number: int, looks: Mapping[str, int]) -> Section:
     name = f"losses-{number:02}-{curves.stage}"
     pictures = []
     for labels, i, of in _groups(list(curves.runs)):
-        pictures.append(Picture(f"steps{i}", f"against steps{of}", partial(run_curves.plot_losses, curves, labels)))
+        plot: Draw = partial(run_curves.plot_losses, curves, labels, looks=looks)
+        pictures.append(Picture(f"steps{i}", f"against steps{of}", plot, alt_texts.of_losses(curves, labels)))
     for labels, i, of in _groups(run_curves.with_pauses(curves)):
-        plot = partial(run_curves.plot_after_pauses, curves, labels)
-        pictures.append(Picture(f"after_pauses{i}", f"on tokens after a pause, and elsewhere{of}", plot))
+        plot = partial(run_curves.plot_after_pauses, curves, labels, looks=looks)
+        alt = alt_texts.of_losses(curves, labels, run_curves.AFTER_PAUSE)
+        pictures.append(Picture(f"after_pauses{i}", f"on tokens after a pause, and elsewhere{of}", plot, alt))
     count = sum(map(len, curves.runs.values()))
     return Section(
         name,
@@ -158,11 +179,11 @@ def _losses(curves: Curves, number: int) -> Section:
         f"{count} run{'s' * (count > 1)}",
         ("Lines are means over seeds, bands reach from the lowest seed to the highest.",),
         details=(curves.last_losses(),),
-        pictures=tuple(_named(picture, name, curves.title) for picture in pictures),
+        pictures=tuple(_named(picture, name, NATS.format(curves.title), curves.counts) for picture in pictures),
     )
 
 
-def _runs(compared: Compared, number: int) -> Section:
+def _runs(compared: Compared, number: int, looks: Mapping[str, int]) -> Section:
     curves = compared.curves
     name = f"runs-{number:02}-{curves.stage}"
     pictures = []
@@ -170,8 +191,8 @@ def _runs(compared: Compared, number: int) -> Section:
         if not any(run_curves.series(records, x)[0].size for runs in curves.runs.values() for records in runs):
             continue
         for labels, i, of in _groups(list(curves.runs)):
-            plot: Draw = partial(run_curves.plot_losses, curves, labels, x=x)
-            pictures.append(Picture(f"{x}{i}", f"against {cost}{of}", plot))
+            plot: Draw = partial(run_curves.plot_losses, curves, labels, x=x, looks=looks)
+            pictures.append(Picture(f"{x}{i}", f"against {cost}{of}", plot, alt_texts.of_losses(curves, labels)))
     settings = compared.settings()
     return Section(
         name,
@@ -180,12 +201,13 @@ def _runs(compared: Compared, number: int) -> Section:
         tuple(compared.sentences()),
         tables=(compared.at_equal_costs(), *([settings] if settings else [])),
         details=(curves.last_losses(),),
-        pictures=tuple(_named(picture, name, curves.title) for picture in pictures),
+        pictures=tuple(_named(picture, name, NATS.format(curves.title), curves.counts) for picture in pictures),
     )
 
 
-def _named(picture: Picture, name: str, what: str) -> Picture:
-    return Picture(f"{name}-{picture.name}", f"{what}: {picture.caption}", picture.draw)
+def _named(picture: Picture, name: str, what: str, counts: str) -> Picture:
+    """The picture with its section's name and in its caption what it shows, in which unit, and of how many."""
+    return dataclasses.replace(picture, name=f"{name}-{picture.name}", caption=f"{what}: {picture.caption}; {counts}")
 
 
 def _groups[T](items: Sequence[T]) -> list[tuple[Sequence[T], str, str]]:

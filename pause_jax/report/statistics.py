@@ -182,14 +182,26 @@ def _at_most_zero(x: np.ndarray) -> float:
     one of mean b with probability b / (a + b), and the rest of b is then distributed like b.
     """
     values = [*x.tolist(), float(x.min())]
-    losses = [-value for value in values if value < 0]
-    ends_first = [1.0] * (len(losses) + 1)  # no gain left: that sum has ended
-    for gain in (value for value in values if value > 0):
-        after = [0.0] * (len(losses) + 1)  # no loss left: the other has
+    return ends_first([value for value in values if value > 0], [-value for value in values if value < 0])
+
+
+def ends_first[T: (float, np.ndarray)](gains: Sequence[T], losses: Sequence[T]) -> T | float:
+    """The probability that one sum of exponential waiting times is no more than another one.
+
+    Args:
+      gains: means of the times in the one sum, all positive; numbers, or arrays of one shape for several cases at once.
+      losses: those of the other sum.
+
+    >>> ends_first([1.0], [3.0]), ends_first([], [3.0]), ends_first([1.0], [])
+    (0.75, 1.0, 0.0)
+    """
+    now: list[T | float] = [1.0] * (len(losses) + 1)  # no gain left: that sum has ended
+    for gain in gains:
+        after: list[T | float] = [0.0] * (len(losses) + 1)  # no loss left: the other has
         for j, loss in reversed(list(enumerate(losses))):
-            after[j] = (loss * ends_first[j] + gain * after[j + 1]) / (gain + loss)
-        ends_first = after
-    return ends_first[0]
+            after[j] = (loss * now[j] + gain * after[j + 1]) / (gain + loss)
+        now = after
+    return now[0]
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:

@@ -21,6 +21,9 @@ PROBE = """<script>addEventListener('load', () => {
   parent.postMessage(JSON.stringify({
     page: document.documentElement.scrollWidth,
     pictures: [...document.images].map(image => image.naturalWidth),
+    answers: [...document.querySelectorAll('.answer')].map(e => e.getBoundingClientRect())
+      .map(box => [box.left, box.top, box.right, box.bottom]),
+    contents: document.querySelector('nav')?.getBoundingClientRect().top ?? -1,
     wide: [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
       .map(e => e.tagName + ' ' + e.className)}), '*');
 });</script>"""
@@ -33,6 +36,8 @@ class Found:
     page: int  # width in pixels
     pictures: list[int]  # width of each, 0 where it did not load
     wide: list[str]  # elements that reach beyond the window
+    answers: list[list[float]]  # left, top, right and bottom of each answer box, in pixels
+    contents: float  # the top of the table of contents; -1 where there is none
 
 
 def chromium(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from pause_jax.report import across_sizes
+from pause_jax.report import across_sizes, figures
 from pause_jax.report.comparisons import Report
 from pause_jax.report.figures import color
 from tests.report.result_rows import row, sweep_rows, toy_rows
@@ -83,12 +83,17 @@ def test_parameters(name, size):
     assert across_sizes.parameters(name) == size
 
 
-def test_every_line_is_drawn_and_only_effects_are_filled(tmp_path):
+def test_every_line_is_drawn_and_only_effects_are_filled(tmp_path, monkeypatch):
     overview = overview_of(sweep_rows(seeds=10, effect=5.0, sizes=SIZES[:2]))
     hollow, *_, filled = overview.lines
     for words in (filled, hollow):
-        across_sizes.plot_differences(overview, [words], tmp_path / f"{len(words)}.png")
-    assert pixels(tmp_path / f"{len(filled)}.png", color(0)) > pixels(tmp_path / f"{len(hollow)}.png", color(0)) + 100
+        drawn = []
+        with monkeypatch.context() as patched:
+            patched.setattr(figures, "save", lambda figure, out, drawn=drawn: drawn.append(figure))
+            across_sizes.plot_differences(overview, [words], tmp_path / "a.png")
+        over = drawn[0].axes[0].get_lines()[-1]  # what is drawn last, over the hollow marks
+        assert over.get_color() == across_sizes._marks(overview)[words]["color"]
+        assert len(over.get_xdata()) == (2 if words == filled else 0)
     across_sizes.plot_cost(overview, "training", tmp_path / "cost.png")
     assert pixels(tmp_path / "cost.png", color(0)) > 100 and pixels(tmp_path / "cost.png", color(1)) > 100
     unknown = [

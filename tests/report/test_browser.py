@@ -42,6 +42,19 @@ def test_the_page_fits_and_shows_everything(page, tmp_path, width):
     ):
         assert any(file.stem.endswith(kind) for file in drawn), kind
     assert len(found.pictures) == len(drawn) and min(found.pictures) == 780
+    ((left, top, right, bottom),) = found.answers
+    assert 0 < left < right < width and 0 < top < bottom < found.contents  # above all that it sums up
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("rows", [[row()], [row(split="validation")], list(toy_rows())], ids=["one", "unsaid", "toy"])
+def test_the_answer_fits_whatever_it_says(rows, tmp_path, width):
+    """Where nothing failed the box is the first thing below the heading."""
+    found = look_at(write_report(Report.of(rows), tmp_path / "out"), tmp_path, width)
+    assert (found.page, found.wide) == (width, [])
+    ((_, top, _, bottom),) = found.answers
+    assert top < 120 and bottom - top > 100
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ def test_failures_come_first_and_all_text_is_escaped(tmp_path, capsys, without_d
     rows += [row(task=evil, model=evil, metric=evil, finetune="pause", m_ft="2", m_inf=m, seed=0) for m in (0, 2)]
     page, text = write(rows, tmp_path, title=evil, failures=[Failure(evil, evil)])
     assert not page.attributes("script")
-    assert text.index("1 failure: what is missing below") < text.index("<p>") < text.index("<table")
+    assert text.index("1 failure: what is missing below") < text.index('<div class="answer"') < text.index("<table")
     assert page.words().count(evil) >= 6  # in the title, the heading, the failure and the panel, as it is written
     assert all(file.resolve().parent == tmp_path for file in tmp_path.rglob("*.png"))
     print_report(Report.of(rows, failures=[Failure("a job", "out of memory")]))
