@@ -16,7 +16,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from pause_jax.command_line import cli
+from pause_jax.command_line import cli, installed
 from pause_jax.errors import UserError
 from pause_jax.sweeps import quickstart
 
@@ -32,13 +32,14 @@ def main(argv: list[str]) -> int:
 
 def config_of(part: str) -> dict[str, Any]:
     """The sweep's config. Raises UserError where the experiments are not at hand."""
+    installed.make_importable(ours=True)
     try:
         return importlib.import_module(f"experiments.sweeps.{part}").get_config().to_dict()
     except ModuleNotFoundError as error:
         if error.name not in ("experiments", "experiments.sweeps"):
             raise
         raise UserError(
-            "the quickstart's configs are in experiments/ of the repository: start it in the repository"
+            "the quickstart's configs are in experiments/, which did not come with this package: start it in the repository"
         ) from None
 
 
