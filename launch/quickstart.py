@@ -39,7 +39,7 @@ def config_of(part: str) -> dict[str, Any]:
         if error.name not in ("experiments", "experiments.sweeps"):
             raise
         raise UserError(
-            "the quickstart's configs are in experiments/, which did not come with this package: start it in the repository"
+            "the quickstart's configs are in experiments/, which this package lacks: start it in the repository"
         ) from None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from absl import flags
 
+from pause_jax import extras
 from pause_jax.command_line import installed
 from pause_jax.config import flatten, renames
 from pause_jax.errors import UserError
@@ -124,6 +125,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _failure_of_file(causes: list[BaseException], file: str) -> str | None:
     """A sentence on what was raised in the config file itself, and where; None where nothing was."""
     for cause in causes:
+        if sentence := extras.missing(cause):
+            return f"{file}: {sentence}"
         if isinstance(cause, SyntaxError) and Path(cause.filename or file).is_file():  # of a NUL byte, none is given
             line = f", line {cause.lineno}," if cause.lineno else ""
             return f"{cause.filename or file}{line} is not valid Python: {cause.msg}"

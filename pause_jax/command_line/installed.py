@@ -31,6 +31,13 @@ def find(path: str) -> Path | None:
     return file if os.path.isfile(file) else None
 
 
+def shorten(path: str) -> str:
+    """A path of `find`, with its argument or without, as it was given; any other as it is."""
+    folder = parent_folder()
+    inside = folder is not None and path.startswith(f"{folder / NAME}{os.sep}")
+    return os.path.relpath(path, folder) if inside else path
+
+
 def make_importable(*, ours: bool = False) -> None:
     """Let `import experiments` find our configs, where nothing else has that name.
 
