@@ -136,9 +136,7 @@ def test_every_package_that_is_imported_is_declared():
             continue
         declared = {canonicalize_name(r.name) for r in OPTIONAL[extras.EXTRAS[name]]} if name in extras.EXTRAS else core
         assert declared & set(map(canonicalize_name, of_module[name])), f"{file} imports {name}"
-    assert set(extras.EXTRAS.values()) | {"gpu", "tpu", "all"} == set(OPTIONAL) and not set(extras.PURPOSES) - set(
-        OPTIONAL
-    )
+    assert set(extras.EXTRAS.values()) == set(extras.PURPOSES) == set(OPTIONAL) - {"gpu", "tpu", "all"}
 
 
 def test_the_versions_that_are_tested_are_within_those_that_are_declared():

@@ -216,9 +216,8 @@ def load_config(tell: Callable[[str], None] = lambda sentence: None) -> Config:
 def config_arguments() -> str:
     """The arguments that make this config again: the file with its argument, and the fields that flags change."""
     flag: Any = FLAGS["config"]
-    return " ".join(
-        [installed.shorten(flag.config_filename), *(a for a in sys.argv[1:] if re.match(r"--?(no)?config\.", a))]
-    )
+    changes = [argument for argument in sys.argv[1:] if re.match(r"--?(no)?config\.", argument)]
+    return " ".join([installed.shorten(flag.config_filename), *changes])
 
 
 def workdir() -> Path:

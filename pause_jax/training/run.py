@@ -69,7 +69,7 @@ def notes(config: Config) -> list[str]:
 
 
 def check_data(config: Config) -> None:
-    """Raises UserError where a config's text is not there, or what reads it. Looks at names: TensorFlow takes seconds."""
+    """Raises UserError where a config's text is not there, or what reads it. Reads names: TensorFlow takes seconds."""
     from pause_jax.data import shards, splits
 
     extras.require("data")
