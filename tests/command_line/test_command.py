@@ -104,6 +104,7 @@ def build(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # eight programs, one after the other
 def test_a_wheel_is_all_that_training_needs(tmp_path):
     """Built, installed without its dependencies beside this environment's, and used in another folder."""
     wheel = build(tmp_path)
@@ -124,7 +125,7 @@ def test_a_wheel_is_all_that_training_needs(tmp_path):
     def installed(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         command = [str(tmp_path / "venv/bin/pause-jax"), *arguments]
-        return subprocess.run(command, cwd=user, env=environment, capture_output=True, text=True, timeout=500)
+        return subprocess.run(command, cwd=user, env=environment, capture_output=True, text=True, timeout=900)
 
     listed = installed("--help")
     assert [line.split()[0] for line in listed.stdout.splitlines()[2:]] == PROGRAMS, listed.stderr
