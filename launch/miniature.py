@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pause_jax.command_line import cli
+from pause_jax.command_line import cli, installed
 from pause_jax.sweeps import parts
 
 FOLDER = Path("runs/miniature")
@@ -23,6 +23,7 @@ PARTS = {"time_to_think": "1 of 2: time to think", "two_by_two": "2 of 2: the pa
 
 
 def main(argv: list[str]) -> int:
+    installed.make_importable(ours=True)
     outcome = parts.run(parts.load(PARTS), FOLDER, "The paper's method in small")
     return {"finished": cli.EXIT_DONE, "failed": 1, "stopped": cli.EXIT_STOPPED}[outcome]
 

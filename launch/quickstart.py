@@ -15,22 +15,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pause_jax.command_line import cli
+from pause_jax.command_line import cli, installed
 from pause_jax.sweeps import parts
 
 FOLDER = Path("runs/quickstart")
 PARTS = {
-    "first_pretraining": "1 of 2: pretraining with pauses, on the text of Python's standard library (about a minute)",
-    "question_last": "2 of 2: do pauses help where the question comes last? Ten seeds of three arms (about three minutes)",
+    "first_pretraining": "1 of 2: pretraining with pauses, on the text of Python's standard library (a minute)",
+    "question_last": "2 of 2: do pauses help where the question comes last? Three arms, ten seeds each (three minutes)",
 }
 NEXT = """
 What next, with your own text and model:
   python -m launch.train --config=experiments/quickstart.py:pause --workdir=runs/mine --config.data.files='texts/*.txt'
   python -m launch.generate --run=runs/mine --m_inf=10 --prompt='Once upon a time'
-  python -m launch.convert --from_hf=DIR --workdir=runs/imported   # an open model, to give it pauses: docs/interop.md"""
+  python -m launch.convert --from_hf=DIR --workdir=runs/imported  # an open model: docs/interop.md"""
 
 
 def main(argv: list[str]) -> int:
+    installed.make_importable(ours=True)
     outcome = parts.run(parts.load(PARTS), FOLDER, "pause_jax quickstart")
     if outcome == "finished":
         print(NEXT)

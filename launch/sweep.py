@@ -19,7 +19,7 @@ from typing import Any
 
 from absl import flags
 
-from pause_jax.command_line import cli, flag_errors
+from pause_jax.command_line import cli, flag_errors, installed
 from pause_jax.errors import UserError
 from pause_jax.sweeps import driver, execution, graph, results, table, verdicts
 
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         return cli.EXIT_STOPPED
     failures = results.conclude(schedule, workdir)
     if FLAGS.demonstration and not failures:
-        command = f"python -m pause_jax sweep --config={flag.config_filename} --workdir={workdir}"
+        command = f"python -m pause_jax sweep --config={installed.shorten(flag.config_filename)} --workdir={workdir}"
         results.write_demonstration(Path(FLAGS.demonstration), workdir, command=command)
     return EXIT_JOBS_FAILED if failures else cli.EXIT_DONE
 

@@ -4,4 +4,4 @@ The method is Goyal et al., "Think before you speak", ICLR 2024 (arXiv 2310.0222
 Importing this package imports nothing else: each part is imported where it is used.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -39,8 +39,9 @@ from typing import Any
 from absl import flags
 from absl import logging as absl_logging
 
+from pause_jax import extras
 from pause_jax.checkpointing import starting
-from pause_jax.command_line import flag_errors
+from pause_jax.command_line import flag_errors, installed
 from pause_jax.config import Config, MeshConfig, from_config_dict, user_paths
 from pause_jax.data import included
 from pause_jax.distributed import processes
@@ -86,7 +87,10 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 
 def _tell(error: Exception) -> int:
-    """Print the traceback of an unexpected exception, or that memory ran out; return the exit code."""
+    """Print the traceback of an unexpected exception, or that a package or memory is missing; return the exit code."""
+    if sentence := extras.missing(error):
+        print(f"error: {sentence}", file=sys.stderr)
+        return EXIT_USER_ERROR
     if not (isinstance(error, MemoryError) or str(error).startswith("RESOURCE_EXHAUSTED")):  # XLA's, of any device
         traceback.print_exc()
         return EXIT_DEFECT
@@ -212,7 +216,8 @@ def load_config(tell: Callable[[str], None] = lambda sentence: None) -> Config:
 def config_arguments() -> str:
     """The arguments that make this config again: the file with its argument, and the fields that flags change."""
     flag: Any = FLAGS["config"]
-    return " ".join([flag.config_filename, *(a for a in sys.argv[1:] if re.match(r"--?(no)?config\.", a))])
+    changes = [argument for argument in sys.argv[1:] if re.match(r"--?(no)?config\.", argument)]
+    return " ".join([installed.shorten(flag.config_filename), *changes])
 
 
 def workdir() -> Path:

@@ -14,16 +14,21 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from pause_jax import __version__
 from pause_jax.errors import UserError
 from pause_jax.system.exit_codes import EXIT_DONE, EXIT_USER_ERROR
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 HELP = ("-h", "-help", "--help", "help")
+VERSION = ("-version", "--version", "version")
 
 
 def main() -> NoReturn:
-    """Run the program that the command line names, or list all of them; never returns."""
+    """Run the program that the command line names, list all of them, or tell the version; never returns."""
     name, *arguments = sys.argv[1:] or HELP[:1]
+    if name in VERSION:
+        print(f"pause_jax {__version__}")
+        sys.exit(EXIT_DONE)
     try:
         programs = find_programs()
         if name in HELP:
@@ -54,7 +59,7 @@ def listing(programs: dict[str, Path]) -> str:
     """The usage, and a line for each program: the first of its docstring."""
     width = max(map(len, programs))
     lines = [f"  {name:{width}}  {_first_line(file)}" for name, file in programs.items()]
-    usage = "usage: pause-jax NAME --FLAG=VALUE ...; pause-jax NAME --help tells what each is for"
+    usage = "usage: pause-jax NAME --FLAG=VALUE ...; pause-jax NAME --help tells what each is for; --version"
     return "\n".join([usage, "", *lines])
 
 

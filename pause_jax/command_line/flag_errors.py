@@ -6,6 +6,7 @@ import difflib
 import logging
 import os
 import re
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 from absl import flags
 
+from pause_jax import extras
+from pause_jax.command_line import installed
 from pause_jax.config import flatten, renames
 from pause_jax.errors import UserError
 
@@ -21,12 +24,14 @@ TYPES = {"int": "an integer", "float": "a number", "bool": "true or false"}  # a
 
 
 def parse(argv: list[str]) -> None:
-    """Parse `argv` into absl's FLAGS.
+    """Parse `argv` into absl's FLAGS; a config of experiments/ that is not here is the one that came with the package.
 
     Raises:
       UserError: unknown flag or config field, a value of the wrong type, a config file that is missing or fails, or a
         stray argument.
     """
+    if "config" in FLAGS:
+        argv = _with_installed_config(argv)
     config = _config_argument(argv)
     if config is not None and "config" in FLAGS:
         _check_file(config)
@@ -64,12 +69,30 @@ def _config_argument(argv: list[str]) -> str | None:
     return None
 
 
+def _with_installed_config(argv: list[str]) -> list[str]:
+    """`argv` with the path of our config in place of a relative one that is not there, which is told on stderr."""
+    config = _config_argument(argv)
+    if config is None:
+        return argv
+    path, colon, argument = config.partition(":")
+    file = installed.find(path)
+    installed.make_importable(ours=file is not None)
+    if file is None:
+        return argv
+    print(f"{path} is not in this folder: taking the one that came with pause_jax, {file}", file=sys.stderr)
+    whole = f"{file}{colon}{argument}"
+    there = {config: whole, f"--config={config}": f"--config={whole}", f"-config={config}": f"--config={whole}"}
+    return [there.get(given, given) for given in argv]
+
+
 def _check_file(config: str) -> None:
     file = Path(config.split(":", 1)[0])
     if os.path.isfile(file):  # unlike Path.is_file, it takes any name
         return
-    there = [f.stem for f in file.parent.glob("*.py") if f.name != "__init__.py" and f.is_file()]
-    close = [str(file.parent / f"{stem}.py") for stem in difflib.get_close_matches(file.stem, there, n=3)]
+    ours = installed.parent_folder()
+    folders = [file.parent, *([ours / file.parent] if ours and file.parts[:1] == (installed.NAME,) else [])]
+    there = {f.stem for folder in folders for f in folder.glob("*.py") if f.name != "__init__.py" and f.is_file()}
+    close = [str(file.parent / f"{stem}.py") for stem in difflib.get_close_matches(file.stem, sorted(there), n=3)]
     hint = f"did you mean {' or '.join(close)}?" if close else "give a Python file with get_config()"
     raise UserError(f"--config={config}: there is no such file: {hint}")
 
@@ -102,6 +125,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _failure_of_file(causes: list[BaseException], file: str) -> str | None:
     """A sentence on what was raised in the config file itself, and where; None where nothing was."""
     for cause in causes:
+        if sentence := extras.missing(cause):
+            return f"{file}: {sentence}"
         if isinstance(cause, SyntaxError) and Path(cause.filename or file).is_file():  # of a NUL byte, none is given
             line = f", line {cause.lineno}," if cause.lineno else ""
             return f"{cause.filename or file}{line} is not valid Python: {cause.msg}"

@@ -8,6 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from pause_jax import extras
 from pause_jax.errors import UserError, beginning
 
 # `--include` of the programs sets it; processes that they start, here or through SLURM, inherit it.
@@ -32,6 +33,8 @@ def load() -> None:
             spec.loader.exec_module(module)
         except Exception as error:  # it is the user's code, of whatever class
             del sys.modules[name]
+            if sentence := extras.missing(error):
+                raise UserError(f"--include={path}: {sentence}") from error
             raised = f"{type(error).__name__}: {beginning(error)}"
             raise UserError(f"--include={path}{_line(error, path)} raised {raised}") from error
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pause_jax import extras
 from pause_jax.config import Config, DataConfig
 from pause_jax.data import prepare, splits
 from pause_jax.data.documents import Piece
@@ -37,8 +38,9 @@ def run(out: Path, data: DataConfig, options: Options) -> bool:
     """Make what is missing in `out`, and print what was made; False where a signal stopped it.
 
     Raises:
-      UserError: see `prepare.begin` and `prepare.run_unit`.
+      UserError: a package is missing, or see `prepare.begin` and `prepare.run_unit`.
     """
+    extras.require("data")
     workers = options.workers or len(available_cores())
     with StopSignals() as stop, Pool(workers, stopping=lambda: stop.requested is not None) as pool:
         try:

@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_record.python import array_record_module
 
 from pause_jax.errors import UserError
 from pause_jax.system.files import write_atomically
@@ -149,6 +148,8 @@ def _write(file: Path, batches: Iterable[TokenizedDocuments], dtype: TokenType) 
             text_bytes += batch.text_bytes
             yield batch
 
+    from array_record.python import array_record_module  # programs import this file, and may go without
+
     digest = hashlib.sha256()
     documents = text_tokens = 0
     writer = array_record_module.ArrayRecordWriter(str(file), _WRITER)
@@ -252,6 +253,8 @@ class PreparedStream:
         return tokens, starts
 
     def _open_shard(self, shard: int) -> tuple[Any, threading.Lock]:
+        from array_record.python import array_record_module
+
         reader = array_record_module.ArrayRecordReader(str(self._files[shard]), _READER)
         if reader.num_records() != self._shards[shard].num_records:
             raise ValueError(f"it has {reader.num_records()} records, not {self._shards[shard].num_records}")

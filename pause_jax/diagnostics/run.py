@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pause_jax import extras
 from pause_jax.errors import UserError
 from pause_jax.evaluation import run as evaluation
 from pause_jax.logging.progress import Progress
@@ -23,7 +24,8 @@ BATCH_SIZE = 64  # examples answered at a time
 
 
 def check_folder(out: Path) -> None:
-    """Raises UserError where the page cannot be written into the folder `out`."""
+    """Raises UserError where the page cannot be written into the folder `out`, or what draws it is missing."""
+    extras.require("report")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out} is a file: give a folder")
     check_writable(out / "diagnosis.html", f"--out={out}")

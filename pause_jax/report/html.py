@@ -10,9 +10,7 @@ import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import jinja2
+from typing import TYPE_CHECKING, Any
 
 from pause_jax.report import panel_tables
 from pause_jax.report.answer import Answer
@@ -21,6 +19,9 @@ from pause_jax.report.panels import Cell, Panel
 from pause_jax.report.sections import Section
 from pause_jax.report.statistics import NEEDED, Estimate, format_p
 from pause_jax.report.tables import interval
+
+if TYPE_CHECKING:  # sweeps and their status import this file, and go without
+    import jinja2
 
 SHOWN_MISSING = 6  # sentences on what is missing that are shown without a click
 
@@ -84,6 +85,8 @@ def fill(template: str, **values: Any) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
+    import jinja2
+
     folders = ("pause_jax.report", "pause_jax.diagnostics")
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(folder) for folder in folders]),

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pause_jax import extras
 from pause_jax.errors import UserError
 from pause_jax.report import html, panel_tables, run_comparison, run_curves, sections
 from pause_jax.report.answer import make_answer
@@ -98,8 +99,9 @@ def write_report(report: Report, out: Path, runs: Sequence[Path] = (), compared:
       compared: runs that are compared with each other, whatever the results.
 
     Raises:
-      UserError: the folder can't be written.
+      UserError: the folder can't be written, or a package for pages and pictures is missing.
     """
+    extras.require("report")
     curves, remarks = run_curves.collect(report.rows(), runs, report.names_of_runs())
     parts = sections.make_sections(report, curves, compared)
     file, fingerprint = out / "report.html", _fingerprint(report, [*curves, *compared], remarks)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pause_jax import config as configs
+from pause_jax import extras
 from pause_jax.aot import topologies
 from pause_jax.aot.chips import CHIPS
 from pause_jax.checkpointing import locks
@@ -91,9 +92,10 @@ def run_sweep(
       workers: processes on this machine; 0: one a chip, or on a machine without chips one a core.
 
     Raises:
-      UserError: another sweep's driver is at work in `workdir`, or the cluster is not to be had.
+      UserError: another sweep's driver is at work in `workdir`, the cluster is not to be had, or a package is missing.
     """
     left = schedule.with_status("waiting")
+    extras.require("report", *(["data"] if left else []))
     is_local = how.executor != "slurm" or not left  # results of finished jobs can be collected without a cluster
     count = local.worker_count(workers, local_chips.of_this_machine(), len(left)) if is_local else 0
     cluster = None if is_local else _slurm_cluster(workdir, how)

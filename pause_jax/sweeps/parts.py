@@ -44,7 +44,9 @@ def load(titles: Mapping[str, str]) -> list[Part]:
     except ModuleNotFoundError as error:
         if error.name not in ("experiments", "experiments.sweeps"):
             raise
-        raise UserError("its configs are in experiments/ of the repository: start it in the repository") from None
+        raise UserError(
+            "its configs are in experiments/, which this package lacks: start it in the repository"
+        ) from None
     return [Part(name, titles[name], module.get_config().to_dict()) for name, module in modules.items()]
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from absl import logging
 
+from pause_jax import extras
 from pause_jax.checkpointing import starting
 from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.config import Config, flatten, to_dict
@@ -68,9 +69,10 @@ def notes(config: Config) -> list[str]:
 
 
 def check_data(config: Config) -> None:
-    """Raises UserError where the text that a config names is not there. Reads names only: TensorFlow takes seconds."""
+    """Raises UserError where a config's text is not there, or what reads it. Reads names: TensorFlow takes seconds."""
     from pause_jax.data import shards, splits
 
+    extras.require("data")
     if config.finetune.task:
         return
     if config.data.prepared:

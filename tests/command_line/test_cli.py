@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import pause_jax
 from pause_jax.config import Config, flatten, to_dict
 from pause_jax.system import code_version
 from tests.programs import program
@@ -303,4 +304,4 @@ def test_code_version_is_the_commit_or_the_packages_version(monkeypatch, tmp_pat
     if commit.returncode == 0:
         assert code_version.code_version().removesuffix("+changes") == commit.stdout[:12]
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
-    assert code_version.code_version() == "pause_jax 0.1.0"
+    assert code_version.code_version() == f"pause_jax {pause_jax.__version__}"

@@ -1,4 +1,4 @@
-"""`make miniature` and `make quickstart` with everything made small: all parts, the report, a second time in no time."""
+"""`make miniature` and `make quickstart` with everything made small: all parts, and a second time in no time."""
 
 from __future__ import annotations
 

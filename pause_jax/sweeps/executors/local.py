@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
+from pause_jax import extras
 from pause_jax.errors import UserError
 from pause_jax.system import forking, local_chips
 from pause_jax.system.cores import available_cores
@@ -174,6 +175,9 @@ def _run(run: Callable[[], Outcome]) -> JobResult:
         print(f"error: {error}", file=sys.stderr)
         return JobResult("user_error", str(error))
     except Exception as error:  # a job that fails does not end the sweep
+        if sentence := extras.missing(error):
+            print(f"error: {sentence}", file=sys.stderr)
+            return JobResult("user_error", sentence)
         traceback.print_exc()
         return JobResult("failed", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
 

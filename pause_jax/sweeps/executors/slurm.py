@@ -55,7 +55,7 @@ class Cluster:
             import submitit
         except ImportError:
             raise UserError(
-                "config.executor is 'slurm', but submitit is not installed: pip install submitit==1.5.4"
+                "config.executor is 'slurm', but submitit is not installed: pip install 'pause_jax[slurm]'"
             ) from None
         if missing := [tool for tool in ("sbatch", "squeue", "srun") if not shutil.which(tool)]:
             raise UserError(
