@@ -1,7 +1,7 @@
 """What MkDocs is told beside mkdocs.yml: pages whose source lies outside docs/, notebooks, and links between them.
 
-A link is written as it works in the repository, such as ../WORKSPACE.md. Where its target is a page of the site it leads
-there.
+A link is written as it works in the repository, such as ../WORKSPACE.md; in the site it leads to the page made of its
+target.
 """
 
 from __future__ import annotations
