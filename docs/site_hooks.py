@@ -58,6 +58,7 @@ def with_site_links(markdown: str, page: str) -> str:
 
 
 def notebook_as_markdown(text: str) -> str:
-    """A notebook's cells, code as blocks of Python; outputs are left out."""
+    """A notebook's cells, code as blocks of Python; outputs are left out, and badges become plain links."""
+    text = re.sub(r"\[!\[([^\]]*)\]\([^)]*\)\](?=\()", r"[\1]", text)
     cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
     return "\n\n".join(f"```python\n{source}\n```" if kind == "code" else source for kind, source in cells) + "\n"
