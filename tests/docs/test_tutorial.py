@@ -33,6 +33,7 @@ def shortened(module, arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two minutes on two cores that do nothing else
 def test_the_tutorial(tmp_path):
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     (tmp_path / "texts").mkdir()
@@ -47,7 +48,7 @@ def test_the_tutorial(tmp_path):
         arguments = (*command.arguments, *shortened(command.module, command.arguments))
         program = Forked(command.module, *arguments, cwd=tmp_path, env=environment)
         try:
-            assert program.wait(timeout=300) == 0, f"{command}\n{program.stdout[-2000:]}\n{program.stderr[-2000:]}"
+            assert program.wait(timeout=600) == 0, f"{command}\n{program.stdout[-2000:]}\n{program.stderr[-2000:]}"
         finally:
             program.kill()
     written = re.findall(r"`(runs/tutorial/[\w/]+\.(?:html|csv))`", page)
