@@ -19,7 +19,8 @@ def test_the_notebook(tmp_path):
     assert not any(cell.get("outputs") for cell in notebook.cells)  # nothing stale is shown
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     environment.pop("XLA_FLAGS", None)  # one device, as a reader has it
-    nbclient.NotebookClient(notebook, timeout=1200, startup_timeout=300, kernel_name="python3").execute(cwd=str(tmp_path), env=environment)
+    client = nbclient.NotebookClient(notebook, timeout=1200, startup_timeout=300, kernel_name="python3")
+    client.execute(cwd=str(tmp_path), env=environment)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     printed = "".join(output.get("text", "") for output in outputs)
     assert "10 pauses: " in printed and "loss" in printed
