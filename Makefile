@@ -6,7 +6,7 @@ DEV = .venv/.installed-dev
 BENCH = .venv/.installed-bench
 BEAM = .venv-beam/.installed
 
-.PHONY: help venv quickstart miniature bench test slow beam margins measures reliability lint types coverage clean
+.PHONY: help venv quickstart miniature bench test slow beam docs margins measures reliability lint types coverage clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -32,6 +32,9 @@ slow: $(DEV) ## run the slow tests: several processes, kills and resumes, whole 
 beam: $(BEAM) ## run the tests of Apache Beam, whose pins want an environment of their own
 	.venv-beam/bin/python -m pytest tests/data/test_beam.py
 
+docs: $(DEV) ## build the pages of docs/ as a site in site/; a warning is a failure
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
+
 margins: $(DEV) ## run the fast tests and list comparisons of numbers that come near their bounds
 	$(PYTHON) -m pytest -p tests.margins -m "not slow" -n 2 --dist=worksteal
 
@@ -56,7 +59,7 @@ coverage: $(DEV) ## run all tests and show which lines of pause_jax none of them
 	$(PYTHON) -m coverage report --show-missing --skip-covered
 
 clean: ## remove .venv and caches; runs/ stays
-	rm -rf .venv .venv-beam .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf site .venv .venv-beam .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name __pycache__ -not -path './runs/*' -prune -exec rm -rf {} +
 
 # The stamps are newer than the files that they were installed from; an interrupted installation leaves none.
@@ -67,7 +70,7 @@ $(RUNTIME): requirements.txt
 	$(PYTHON) -m pip install --progress-bar=off -r $<
 	@touch $@
 
-$(DEV): requirements-dev.txt $(RUNTIME)
+$(DEV): requirements-dev.txt requirements-docs.txt $(RUNTIME)
 	@echo "installing $< into .venv: some minutes the first time, 6 GB more where torch comes with CUDA"
 	$(PYTHON) -m pip install --progress-bar=off -r $<
 	@touch $@

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from tests.published_commands import ROOT, Command
 NOT_OURS = {
     "launch.lm_eval",
     "docs.write_tasks",
+    "docs.write_reference",
     "launch.NAME",
 }  # have another's flags, or argparse's, or are no program
 CLOUD = r"--(?:accelerator|tpu)-type=(v\w+)-(\d+)"  # how Google calls a slice
@@ -68,6 +70,8 @@ def desk(tmp_path_factory):
     (folder / "experiments").symlink_to(ROOT / "experiments")
     model = ModelConfig(vocab_size=259, num_layers=1, d_model=16, num_heads=2, d_ff=16)
     RunFolder(folder / "runs/llama").claim(Config(model=model), {"vocabulary": ""})
+    with_pause = dataclasses.replace(model, num_pause_tokens=1)
+    RunFolder(folder / "runs/tutorial/pause").claim(Config(model=with_pause), {"vocabulary": ""})
     return folder
 
 
@@ -162,8 +166,8 @@ def can_run(command: Command) -> bool:
     if command.module == "launch.sweep":
         return "--dry_run" in line
     small = re.search(r"--config=experiments/(quickstart|time_to_think)\.py:", line)
-    own_data = re.search(r"data\.(files|prepared)|task=tenth", line)
-    return command.module == "launch.train" and bool(small) and not own_data and "--workdir" in line
+    needs = re.search(r"data\.(files|prepared)|task=tenth|init_from", line)  # text, a task or a run of the reader's
+    return command.module == "launch.train" and bool(small) and not needs and "--workdir" in line
 
 
 RUN = [command for command in published_commands.all_commands() if can_run(command)]

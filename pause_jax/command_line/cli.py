@@ -24,15 +24,13 @@ Exit codes:
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import logging
 import os
 import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +41,7 @@ from pause_jax import extras
 from pause_jax.checkpointing import starting
 from pause_jax.command_line import flag_errors, installed
 from pause_jax.config import Config, MeshConfig, from_config_dict, user_paths
+from pause_jax.config.fields import Field, all_fields
 from pause_jax.data import included
 from pause_jax.distributed import processes
 from pause_jax.errors import PeerLost, RunStopped, UserError, beginning
@@ -299,30 +298,12 @@ def _help() -> str:
         lines += [
             "",
             "Fields of a config, --config.FIELD=VALUE, with their defaults (pause_jax/config/):",
-            *_fields(Config),
+            *map(_field_line, all_fields(Config)),
         ]
     return "\n".join(lines)
 
 
-def _fields(section: type, prefix: str = "") -> Iterator[str]:
-    """A line for each field of a section of the config and of the sections in it: name, default, meaning."""
-    meanings = _comments(section)
-    for field in dataclasses.fields(section):
-        default = field.default
-        if dataclasses.is_dataclass(default):
-            yield from _fields(type(default), f"{prefix}{field.name}.")
-        else:
-            meaning = meanings.get(field.name, "")
-            text = f"{prefix}{field.name}={default!r}{f'  # {meaning}' if meaning else ''}"
-            yield textwrap.fill(text, 120, initial_indent="  ", subsequent_indent="      ")
-
-
-def _comments(section: type) -> dict[str, str]:
-    """The comments on each field of a dataclass in its source, above it and behind it."""
-    comments: dict[str, str] = {}
-    before: list[str] = []
-    for line in inspect.getsource(section).splitlines():
-        if match := re.match(r"    (\w+): .*?(?:  # (.*))?$", line):
-            comments[match[1]] = " ".join([*before, match[2] or ""]).strip()
-        before = [*before, line.strip(" #")] if re.match(r"    # ", line) else []
-    return comments
+def _field_line(field: Field) -> str:
+    """A field of the config: name, default, meaning."""
+    text = f"{field.name}={field.default!r}{f'  # {field.meaning}' if field.meaning else ''}"
+    return textwrap.fill(text, 120, initial_indent="  ", subsequent_indent="      ")

@@ -58,13 +58,14 @@ def find_programs() -> dict[str, Path]:
 def listing(programs: dict[str, Path]) -> str:
     """The usage, and a line for each program: the first of its docstring."""
     width = max(map(len, programs))
-    lines = [f"  {name:{width}}  {_first_line(file)}" for name, file in programs.items()]
+    lines = [f"  {name:{width}}  {docstring(file).partition('\n')[0]}" for name, file in programs.items()]
     usage = "usage: pause-jax NAME --FLAG=VALUE ...; pause-jax NAME --help tells what each is for; --version"
     return "\n".join([usage, "", *lines])
 
 
-def _first_line(file: Path) -> str:
-    return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+def docstring(file: Path) -> str:
+    """What a program says of itself, without running it."""
+    return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
 
 
 def _unknown(name: str, known: list[str]) -> str:

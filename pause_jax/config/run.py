@@ -55,7 +55,7 @@ class RunConfig:
     max_failed_saves: int = 3  # checkpoints in a row that cannot be written, after which the run stops
     replay_step: int = 0  # a step to take again and inspect instead of training (training/replay.py); 0: train
     max_seconds: int = 0  # of training, compilation included, after which it saves and stops; 0: no limit
-    profile_steps: str = ""  # FIRST:LAST, such as 10:13: steps traced into profile/ (docs/performance.md); "": none
+    profile_steps: str = ""  # FIRST:LAST, such as 10:13: steps traced into profile/ (docs/profiling.md); "": none
     check_memory: bool = True  # refuse what, by formula, does not fit the devices, before anything is allocated
     stall_seconds: int = 60  # without progress, and 20 times the usual, after which stacks are shown; 0: never
     loggers: tuple[str, ...] = ("jsonl", "tensorboard")  # of pause_jax/logging/loggers.py; jsonl is always written

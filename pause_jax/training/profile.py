@@ -1,4 +1,4 @@
-"""A trace of some steps of a run, for TensorBoard and Perfetto (docs/performance.md): `config.run.profile_steps`."""
+"""A trace of some steps of a run, for TensorBoard and Perfetto (docs/profiling.md): `config.run.profile_steps`."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import pytest
 PARENT = """<body><iframe src="probed.html" style="width: {width}px; height: 2000px; border: 0"></iframe>
 <script>addEventListener('message', event => document.body.dataset.probe = event.data)</script></body>"""
 PROBE = """<script>addEventListener('load', () => {
+  document.querySelectorAll('SCROLLED').forEach(box => box.classList.add('may-scroll'));
   document.querySelectorAll('details').forEach(details => details.open = true);
   parent.postMessage(JSON.stringify({
     page: document.documentElement.scrollWidth,
@@ -25,7 +26,7 @@ PROBE = """<script>addEventListener('load', () => {
       .map(box => [box.left, box.top, box.right, box.bottom]),
     contents: document.querySelector('nav')?.getBoundingClientRect().top ?? -1,
     wide: [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
-      .map(e => e.tagName + ' ' + e.className)}), '*');
+      .filter(e => !e.parentElement.closest('.may-scroll')).map(e => e.tagName + ' ' + e.className)}), '*');
 });</script>"""
 
 
@@ -57,12 +58,21 @@ def chromium(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
-def look_at(page: Path, folder: Path, width: int) -> Found:
-    """The page in a window of so many pixels. Fails where its console says anything."""
-    (folder / "probed.html").write_text(page.read_text().replace("</main>", f"</main>{PROBE}"))
+def look_at(page: Path, folder: Path, width: int, *, address: str = "", scrolled: str = "nothing") -> Found:
+    """The page in a window of so many pixels. Fails where its console says anything.
+
+    Args:
+      folder: where a copy of the page is written.
+      address: at which that folder is served; "": the browser reads it from disk.
+      scrolled: a CSS selector of boxes that scroll by themselves, in which things may be wider than the window.
+    """
+    probe = PROBE.replace("SCROLLED", scrolled)
+    text = page.read_text(encoding="utf-8").replace("</main>", f"</main>{probe}")
+    (folder / "probed.html").write_text(text, encoding="utf-8")
     parent = folder / "parent.html"
-    parent.write_text(PARENT.format(width=width))
-    done = chromium(folder, "--dump-dom", "--virtual-time-budget=5000", "--enable-logging=stderr", parent.as_uri())
+    parent.write_text(PARENT.format(width=width), encoding="utf-8")
+    shown = f"{address}/parent.html" if address else parent.as_uri()
+    done = chromium(folder, "--dump-dom", "--virtual-time-budget=5000", "--enable-logging=stderr", shown)
     assert "CONSOLE" not in done.stderr
     attribute = re.search(r'data-probe="([^"]*)"', done.stdout)
     assert attribute is not None, done.stdout[-2000:]
