@@ -20,7 +20,7 @@ FIELDS = ("finetune.m_ft", "finetune.hints", "finetune.attention", "train.steps"
 ARMS = (
     ((PAUSES,), "pauses", "causal", 1000),
     ((0,), "none", "causal", 2400),
-    ((0,), "prompt", "prefix_and_pauses", 2000),
+    ((0,), "prompt", "prefix_and_pauses", 1700),
 )
 
 
