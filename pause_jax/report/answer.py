@@ -211,8 +211,8 @@ def _more_units(one: Comparison, plan: power.Plan | None, comparisons: int) -> s
     total = NEEDED if plan is None or plan.units is None else plan.units
     run = f"Run {total - n} more {unit}{'s' * (total - n > 1)} of both arms, {total} in all"
     if plan is None:
-        leave = "leaves" if n == 1 else "leave"
-        return f"{run}, the fewest for a verdict: {counted(one.effect.difference)} {leave} nothing to plan by."
+        verb = "leaves" if n == 1 else "leave"
+        return f"{run}, the fewest for a verdict: {counted(one.effect.difference)} {verb} nothing to plan by."
     if plan.units is None:
         return (
             f"{run}, for a verdict; to find a difference as small as this one, if it is the true one, takes more than "

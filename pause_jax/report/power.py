@@ -87,7 +87,7 @@ def _repetitions(differences: Sequence[float]) -> list[np.ndarray] | None:
     x = x * math.copysign(1 / float(np.abs(x).max()), x.mean())
     deviation, rng = x.std(ddof=1), np.random.default_rng(0)  # the same draws for any number of units: power then rises
     seen = x.mean() + (x - x.mean()) * math.sqrt(len(x) / (len(x) - 1))
-    return [rng.normal(x.mean(), deviation, (DRAWS, MOST)), rng.choice(seen, (DRAWS, MOST))]
+    return [rng.normal(x.mean(), deviation, (DRAWS, MOST)), seen[rng.integers(len(seen), size=(DRAWS, MOST))]]
 
 
 def _power(draws: Sequence[np.ndarray], units: int, level: float) -> float:
