@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import functools
 import http.server
 import os
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from docs import site_hooks, write_reference
+from pause_jax.config import fields
 from tests.published_commands import ROOT
 from tests.report.browser import look_at
 
@@ -98,6 +100,7 @@ def test_links_lead_to_pages_of_the_site(page, written, in_site):
 
 def test_the_page_of_config_fields_is_that_of_the_code():
     assert write_reference.config_page() == _read(write_reference.CONFIG_PAGE), "python -m docs.write_reference"
+    assert not doctest.testmod(fields).failed
 
 
 @pytest.mark.slow
