@@ -18,9 +18,9 @@ from pause_jax.errors import UserError
 TASK, PROMPT_LENGTH, PAUSES, FIRST_SEED = "late_parity_4", 8, 9, 20
 FIELDS = ("finetune.m_ft", "finetune.hints", "finetune.attention", "train.steps")
 ARMS = (
-    ((PAUSES,), "pauses", "causal", 1000),
-    ((0,), "none", "causal", 2400),
-    ((0,), "prompt", "prefix_and_pauses", 1700),
+    ((PAUSES,), "pauses", "causal", 900),
+    ((0,), "none", "causal", 2160),
+    ((0,), "prompt", "prefix_and_pauses", 1520),
 )
 
 

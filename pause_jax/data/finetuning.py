@@ -100,10 +100,8 @@ def open_task(data: DataConfig, finetune: FinetuneConfig) -> Downstream:
       UserError: no such task, no examples, hints where it has none, or a filler that is no text.
     """
     fingerprint = tokenizer.fingerprint(data.vocabulary)
-    train, validation = (
-        _examples(finetune.task, data.vocabulary, fingerprint, data.data_dir, split, finetune.hints != "none")
-        for split in ("train", "validation")
-    )
+    task = functools.partial(_examples, finetune.task, data.vocabulary, fingerprint, data.data_dir)
+    train, validation = (_with_hints_as_asked(task(split), finetune) for split in ("train", "validation"))
     manifest = {
         "task": finetune.task,
         "vocabulary": fingerprint,
@@ -166,9 +164,20 @@ def _enough(lengths: np.ndarray) -> int:
     return int(np.quantile(lengths, 1 - SHARE_CUT, method="higher"))
 
 
-@functools.lru_cache(maxsize=4)  # a process that trains many runs reads them once
-def _examples(task: str, vocabulary: str, fingerprint: str, data_dir: str, split: str, has_hints: bool) -> Examples:
-    return read_examples(tasks.get(task, vocabularies.load(vocabulary), data_dir), split, has_hints=has_hints)
+@functools.lru_cache(maxsize=4)  # a process that trains many runs, with hints and without, reads them once
+def _examples(task: str, vocabulary: str, fingerprint: str, data_dir: str, split: str) -> Examples:
+    return read_examples(tasks.get(task, vocabularies.load(vocabulary), data_dir), split)
+
+
+def _with_hints_as_asked(examples: Examples, finetune: FinetuneConfig) -> Examples:
+    """With hints only if `finetune.hints` asks for them. Raises UserError where the task has none."""
+    if finetune.hints == "none":
+        return dataclasses.replace(examples, hints=None)
+    if examples.hints is None:
+        raise UserError(
+            f"task {finetune.task!r} has no hints for config.finetune.hints; {', '.join(synthetic.with_hints())} have"
+        )
+    return examples
 
 
 def filler_id(filler: str, vocabulary: seqio.Vocabulary) -> int:
@@ -179,18 +188,10 @@ def filler_id(filler: str, vocabulary: seqio.Vocabulary) -> int:
     return int(ids[-1])
 
 
-def read_examples(task: seqio.Task, split: str, *, has_hints: bool = False) -> Examples:
-    """All examples of a split, tokenized, in order; with `has_hints` their feature `hints` too.
-
-    Raises:
-      UserError: there are none, or no hints.
-    """
+def read_examples(task: seqio.Task, split: str) -> Examples:
+    """All examples of a split, tokenized, in order; with hints if the task has them. Raises UserError: there are none."""
     keep_off_accelerators()
-    if has_hints and "hints" not in task.output_features:
-        raise UserError(
-            f"task {task.name!r} has no hints for config.finetune.hints; {', '.join(synthetic.with_hints())} have"
-        )
-    names = ("inputs", "targets", "hints") if has_hints else ("inputs", "targets")
+    names = [name for name in ("inputs", "targets", "hints") if name in task.output_features]
     batches = list(_dataset(task, split, names).ragged_batch(_READ_AT_ONCE))
     if not batches:
         raise UserError(f"split {split!r} of task {task.name!r} has no examples")
