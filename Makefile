@@ -14,7 +14,7 @@ help: ## list the targets
 
 venv: $(RUNTIME) ## make or update .venv with what the programs need
 
-quickstart: $(RUNTIME) ## pretrain with pauses, and see them win on a task: five minutes on two cores
+quickstart: $(RUNTIME) ## pretrain with pauses, and see them win on a task: about five minutes on two cores
 	$(PYTHON) -m launch.quickstart
 
 miniature: $(RUNTIME) ## the paper's method in small: two sweeps and a report (a quarter of an hour on two cores)

@@ -1,4 +1,4 @@
-"""Pauses in five minutes, on this machine's cores (`make quickstart`).
+"""Pauses in about five minutes, on this machine's cores (`make quickstart`).
 
     python -m launch.quickstart
 

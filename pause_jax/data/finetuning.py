@@ -189,7 +189,7 @@ def filler_id(filler: str, vocabulary: seqio.Vocabulary) -> int:
 
 
 def read_examples(task: seqio.Task, split: str) -> Examples:
-    """All examples of a split, tokenized, in order; with hints if the task has them. Raises UserError: there are none."""
+    """All examples of a split, tokenized, in order; with hints if the task has them. UserError: there are none."""
     keep_off_accelerators()
     names = [name for name in ("inputs", "targets", "hints") if name in task.output_features]
     batches = list(_dataset(task, split, names).ragged_batch(_READ_AT_ONCE))
