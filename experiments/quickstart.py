@@ -4,8 +4,8 @@
     python -m launch.train --config=experiments/quickstart.py:pause --workdir=runs/pause
 
 `standard` reads text, `pause` the same number of positions with 10 % pauses inserted (the paper's `trim`), so it
-sees about 9 % less text for the same FLOPs. The second part of `make quickstart` (experiments/sweeps/two_by_two.py) is
-made of shorter runs of both; 500 steps of one take about 2 minutes.
+sees about 9 % less text for the same FLOPs. `make quickstart` begins with a shorter run of `pause`, and
+`make miniature` has shorter runs of both; 500 steps of one take about 2 minutes.
 """
 
 from typing import Any
