@@ -101,7 +101,7 @@ class Progress:
 
 
 class Heartbeat:
-    """Prints a line every ten seconds while something runs that cannot report its progress.
+    """Prints a line every few seconds while something runs that cannot report its progress.
 
     with Heartbeat("train the tokenizer"):
         ...
