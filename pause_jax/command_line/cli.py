@@ -20,6 +20,7 @@ Exit codes:
        goes on from the last checkpoint
   75   stopped by a signal or after config.run.max_seconds, everything saved: the same command goes on
   130  interrupted from the keyboard while nothing was there to save, or a second time: at once
+  141  who read the output has gone, such as `head`; nothing is said
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import sys
 import textwrap
 import traceback
@@ -50,6 +52,7 @@ from pause_jax.system.exit_codes import (
     EXIT_DEFECT,
     EXIT_DONE,
     EXIT_INTERRUPTED,
+    EXIT_NOT_READ,
     EXIT_PEER_LOST,
     EXIT_STOPPED_ITSELF,
     EXIT_USER_ERROR,
@@ -57,6 +60,7 @@ from pause_jax.system.exit_codes import (
 from pause_jax.system.exit_codes import EXIT_STOPPED as EXIT_STOPPED  # for programs
 from pause_jax.system.process import prepare_process
 
+STDOUT = 1  # its file descriptor
 MESH_AXES = ("data", "fsdp", "tensor")  # not "sequence": an answer is decoded one position at a time
 
 FLAGS = flags.FLAGS
@@ -86,7 +90,13 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 
 def _tell(error: Exception) -> int:
-    """Print the traceback of an unexpected exception, or that a package or memory is missing; return the exit code."""
+    """Print the traceback of an unexpected exception, or that a package or memory is missing; return the exit code.
+
+    Nothing is printed where who reads the output has gone, such as `head`.
+    """
+    if isinstance(error, BrokenPipeError) and _nobody_reads(STDOUT):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)  # what is left in buffers goes there
+        return EXIT_NOT_READ
     if sentence := extras.missing(error):
         print(f"error: {sentence}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -100,6 +110,13 @@ def _tell(error: Exception) -> int:
         file=sys.stderr,
     )
     return EXIT_USER_ERROR
+
+
+def _nobody_reads(descriptor: int) -> bool:
+    """Whether it is a pipe whose other end is closed."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def config_flag(**may_be_left_out: str) -> None:

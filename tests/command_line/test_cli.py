@@ -39,6 +39,8 @@ def main(argv):
         os.kill(os.getpid(), signal.SIGINT)
     if what == "log": logging.info("too much"); logging.warning("take care")
     if what == "nothing": return None
+    if what == "chatter":
+        for number in range(100_000): print(number)
     if what == "compile":
         import jax
         def increment(x): return x + 1
@@ -116,6 +118,17 @@ def test_values_may_stand_apart_from_their_flags(folder):
 def test_exit_codes(folder, what, code, error):
     done = run(folder, f"--do={what}")
     assert (done.returncode, done.stderr) == (code, error)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads_any_more_is_no_defect(folder, unbuffered):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "program.py", "--do=chatter"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=folder, env=environment, **pipes) as running:
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == b"" and running.wait(timeout=60) == 141
 
 
 def test_what_compiles_in_no_time_is_cached_too(folder, tmp_path):
