@@ -22,7 +22,8 @@ def main() -> None:
 
     cli.prepare_process()
     if not importlib.util.find_spec("lm_eval"):
-        sys.exit("error: the harness is not installed: pip install lm-eval==0.4.13")
+        print("error: the harness is not installed: pip install lm-eval==0.4.13", file=sys.stderr)
+        sys.exit(cli.EXIT_USER_ERROR)
     from pause_jax.errors import UserError
 
     try:

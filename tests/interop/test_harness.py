@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 
 import numpy as np
 import pytest
 
+from launch import lm_eval
+from pause_jax.command_line import cli
 from pause_jax.config import MeshConfig
 from pause_jax.errors import UserError
 from pause_jax.evaluation.evaluator import evaluate
@@ -218,3 +221,12 @@ def test_the_harness_finds_what_our_evaluator_finds(run, tmp_path):
     assert lost.returncode == 2 and "Traceback" not in lost.stderr  # the harness logs before it
     assert lost.stderr.strip().splitlines()[-1].startswith("error: nowhere holds no run")
     assert re.search("acc", done.stdout) and np.isfinite(list(found.values())).all()
+
+
+def test_without_the_harness_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "prepare_process", lambda: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        lm_eval.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: the harness is not installed: pip install lm-eval==0.4.13\n"
