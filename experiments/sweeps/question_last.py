@@ -37,7 +37,7 @@ def get_config(seeds: str = "10") -> Any:
     config.model.update(WIDER)
     config.train.batch_size = 32
     config.optimizer.warmup_steps = 50
-    config.run.update({"validate_every": 1000, "checkpoint_every": 5000})  # and at the end
+    config.run.update({"validate_every": 0, "checkpoint_every": 5000, "loggers": ("jsonl",)})  # saved at the end
     config.finetune.update({"task": TASK, "max_prompt_length": PROMPT_LENGTH})
     sweep.finetune.axes = (seed_axis, (FIELDS, ARMS))
     sweep.evaluate = {"m_inf": (0, PAUSES), "limit": 1024}
