@@ -19,7 +19,7 @@ from pause_jax.config import fields
 from tests.published_commands import ROOT
 from tests.report.browser import look_at
 
-PICTURES = {"index": 1, "tutorial": 0, "method": 0, "when_pauses_help": 4, "config": 0, "clusters/gke": 0}
+PICTURES = {"index": 1, "tutorial": 0, "method": 1, "when_pauses_help": 4, "config": 0, "clusters/gke": 0}
 
 
 @pytest.fixture(scope="module")
