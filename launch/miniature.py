@@ -25,7 +25,7 @@ PARTS = {"time_to_think": "1 of 2: time to think", "two_by_two": "2 of 2: the pa
 def main(argv: list[str]) -> int:
     installed.make_importable(ours=True)
     outcome = parts.run(parts.load(PARTS), FOLDER, "The paper's method in small")
-    return {"finished": cli.EXIT_DONE, "failed": 1, "stopped": cli.EXIT_STOPPED}[outcome]
+    return parts.EXIT_CODES[outcome]
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     outcome = parts.run(parts.load(PARTS), FOLDER, "pause_jax quickstart")
     if outcome == "finished":
         print(NEXT)
-    return {"finished": cli.EXIT_DONE, "failed": 1, "stopped": cli.EXIT_STOPPED}[outcome]
+    return parts.EXIT_CODES[outcome]
 
 
 if __name__ == "__main__":

@@ -126,9 +126,8 @@ class Report:
     failures: tuple[Failure, ...]
     selections: tuple[best_m.Selection, ...] = ()
     missing: tuple[str, ...] = ()  # sentences on cells that the grid lacks
-    decided: int = (
-        0  # comparisons that p values are corrected for once each has enough units, those of choices included
-    )
+    # comparisons that p values are corrected for once each has enough units, those of choices included
+    decided: int = 0
 
     @classmethod
     def of(cls, rows: Sequence[Result], *, title: str = "Results", failures: Sequence[Failure] = ()) -> Report:

@@ -13,15 +13,17 @@ from pause_jax.checkpointing.run_folder import RunFolder
 from pause_jax.errors import UserError
 from pause_jax.logging.progress import format_seconds
 from pause_jax.logging.writers import read_jsonl
-from pause_jax.report import plots, run_curves, tables
-from pause_jax.report.comparisons import Failure, Report
+from pause_jax.report import plots, tables
+from pause_jax.report.comparisons import Failure
 from pause_jax.report.report import print_report, write_report
 from pause_jax.report.results import Result, read_results, write_results
 from pause_jax.sweeps import driver, execution, graph, results
 from pause_jax.sweeps.scheduler import Schedule
+from pause_jax.system.exit_codes import EXIT_DONE, EXIT_STOPPED
 
 PROMPT = "def read(self, "
 Outcome = Literal["finished", "failed", "stopped"]  # "failed": at least one job failed
+EXIT_CODES: dict[Outcome, int] = {"finished": EXIT_DONE, "failed": 1, "stopped": EXIT_STOPPED}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +67,12 @@ def run(parts: Sequence[Part], folder: Path, title: str) -> Outcome:
             show_pretraining(pretraining, folder / f"{part.name}-losses.png")
             show_samples(pretraining)
         if found or failures:
-            print_report(_report(found, failures, folder, [part], part.title))
+            print_report(results.make_report(found, failures, part.title, [folder / part.name / "runs"]))
         rows += found
         failed += failures
     write_results(folder / "results.csv", rows)
-    report = _report(rows, failed, folder, parts, title)
-    page = write_report(report, folder / "report", [folder / part.name / "runs" for part in parts])
+    runs = [folder / part.name / "runs" for part in parts]
+    page = write_report(results.make_report(rows, failed, title, runs), folder / "report", runs)
     for picture in sorted(page.parent.glob("*-seeds.png")):
         print(f"picture: {picture}")
     print(f"page, open it in a browser: {page}\ndone in {format_seconds(time.monotonic() - began)}")
@@ -83,13 +85,6 @@ def _run_part(part: Part, workdir: Path) -> Schedule | None:
     how = execution.parse(sweep.execution)
     schedule = driver.make_schedule(sweep, workdir, how, retries=1)
     return None if driver.run_sweep(schedule, sweep, workdir, how, workers=0) == "stopped" else schedule
-
-
-def _report(
-    rows: Sequence[Result], failures: Sequence[Failure], folder: Path, parts: Sequence[Part], title: str
-) -> Report:
-    runs = [folder / part.name / "runs" for part in parts]
-    return Report.of(run_curves.name_pretraining(rows, runs), title=title, failures=failures)
 
 
 def shown(rows: list[Result]) -> list[Result]:

@@ -53,11 +53,16 @@ def losses_of(workdir: Path, job: Job) -> list[Result]:
     return rows.loss_rows(RunFolder(workdir / "runs" / job.name), job.config, job.size)
 
 
+def make_report(rows: Sequence[Result], failed: Sequence[Failure], title: str, runs: Sequence[Path]) -> Report:
+    """The report of `rows`, whose runs lie in the folders `runs`."""
+    return Report.of(run_curves.name_pretraining(rows, runs), title=title, failures=failed)
+
+
 def write_and_print_report(
     rows: Sequence[Result], failed: Sequence[Failure], folder: Path, title: str, runs: Sequence[Path] = ()
 ) -> None:
     """Print and write the report of `rows`, whose runs lie in the folders `runs`."""
-    report = Report.of(run_curves.name_pretraining(rows, runs), title=title, failures=failed)
+    report = make_report(rows, failed, title, runs)
     page = write_report(report, folder, runs)
     print_report(report)
     print(f"\nreport: {page}")
